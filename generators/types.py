@@ -1,0 +1,132 @@
+"""The plain types every room speaks: what a source yields, what the plan asks for, what a generator returns.
+
+Nothing here knows Ray, storage or files. World coordinates are DICOM patient coordinates in millimetres:
++x to the patient's left, +y posterior, +z to the head (LPS).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Side = Literal["left", "right"]
+Split = Literal["train", "val", "test"]
+
+
+class BadCase(Exception):
+    """A source case that cannot be used; the message is the reason written into the quarantine."""
+
+
+class Rejected(Exception):
+    """A drawn sample that misses its quality limits; the engine draws again, then quarantines."""
+
+
+@dataclass(frozen=True)
+class Stenosis:
+    """A narrowing built into a tree: position along its branch and severity.
+
+    ``percent_ds`` is the percent diameter stenosis, (1 - MLD / reference diameter) * 100.
+    """
+
+    segment: str  # SYNTAX segment name
+    point: tuple[float, float, float]  # LPS mm, centre of the narrowing on the centreline
+    length_mm: float
+    reference_mm: float  # healthy diameter at the minimum
+    mld_mm: float  # minimal lumen diameter
+    percent_ds: float
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One vessel's centreline.
+
+    ``points`` float64 (n, 3) in LPS mm from proximal to distal, ``radii`` float64 (n,) in mm (the lumen, so
+    stenoses are in it), ``segments`` the SYNTAX segment name at each point.
+    """
+
+    name: str
+    points: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    segments: tuple[str, ...]
+    parent: int = -1  # index of the parent branch, -1 for the root
+
+
+@dataclass(frozen=True)
+class CoronaryTree:
+    """One coronary tree as occupied voxels in the world, whatever it was read from.
+
+    ``points`` float32 (n, 3): the centres of the occupied source voxels in LPS mm. ``voxel_mm``: their edge
+    lengths. ``branches`` and ``stenoses`` are known for procedural trees only.
+    """
+
+    subject: str
+    source_id: str  # hash of the voxels, never a file name
+    licence: str
+    side: Side
+    points: NDArray[np.float32]
+    voxel_mm: tuple[float, float, float]
+    branches: tuple[Branch, ...] = ()
+    stenoses: tuple[Stenosis, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)  # e.g. stray voxels dropped
+
+
+Case = CoronaryTree
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """What the plan asks for: one sample, identified before anything is read or drawn."""
+
+    sample_id: str
+    split: Split
+    variant: int  # 0 ... multiply-1
+    source: int  # index into recipe.sources
+    case: int  # index inside that source
+    target: str | None  # class asked for by the recipe's balance
+    key: bytes  # seeds every random number of this sample
+    attempt: int = 0  # redraws so far
+
+    def rng(self, stage: str) -> np.random.Generator:
+        """A counter-based stream of this sample's own, one per stage name (promise P1)."""
+        return stream(self.key, f"{stage}/{self.attempt}")
+
+
+def stream(key: bytes, stage: str) -> np.random.Generator:
+    """Philox generator keyed by BLAKE2b(key, stage): same key and stage, same numbers, on any machine."""
+    digest = hashlib.blake2b(stage.encode(), key=key, digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype="<u8")))
+
+
+@dataclass
+class Sample:
+    """What a generator returns.
+
+    ``fields`` maps member names, as they stand in the shard after the sample's key (``view0.png``,
+    ``volume128.npy``), to arrays. ``labels`` is what a training job needs, ``drawn`` every parameter drawn,
+    ``measured`` what independent code measured on the result. All three end in the sample's ``json`` member.
+    """
+
+    spec: SampleSpec
+    fields: dict[str, NDArray[Any]]
+    labels: dict[str, Any]
+    drawn: dict[str, Any]
+    measured: dict[str, float]
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Turns cases into samples: pure but for its weights, and ignorant of Ray and storage."""
+
+    def prepare(self, device: str) -> None:
+        """Load weights and compile kernels, once per worker. ``device`` is a torch device string."""
+
+    def generate(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
+        """Yield one sample per spec, in order. Raises ``Rejected`` for a draw out of tolerance."""
+
+    def sample_bytes(self) -> int:
+        """Expected size of one encoded sample in bytes, for the plan."""
