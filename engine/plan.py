@@ -1,0 +1,225 @@
+"""The plan: which samples a recipe asks for. Computed, never stored (promises P1, P2, P7).
+
+Order: variant by variant (x1, x2, ...), inside a variant split by split, inside a split a seeded walk over the
+subjects that meets each of their cases once. Shards never span variants, so growing xN to x(N+1) only appends:
+to the samples and to the shards alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from math import lcm
+from typing import Protocol
+
+from engine.permutation import Permutation
+from engine.recipe import Recipe
+from generators.types import SampleSpec, Split
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+MAX_QUOTA_BLOCK = 1000  # class shares are met exactly in every block of at most this many samples
+
+
+class PlanError(Exception):
+    """A recipe that is well-formed but asks for nothing or for the impossible."""
+
+
+class Sized(Protocol):
+    """What the plan needs to know of a source: ``engine.sources.Source`` has it."""
+
+    subjects: int
+    cases_per_subject: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One unit of work, retry and commit: samples ``start`` ... ``stop``-1 of a split within a variant."""
+
+    name: str  # train-000000, brace-expandable
+    split: Split
+    variant: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Plan:
+    """``len(plan)`` samples; ``plan[i]`` and ``plan.shard(k)`` cost O(1) time and memory."""
+
+    def __init__(self, recipe: Recipe, sources: Sequence[Sized], sample_bytes: int) -> None:
+        """``sample_bytes``: expected size of one encoded sample; with the recipe's byte bound it sizes shards."""
+        self.recipe = recipe
+        self.sources = list(sources)
+        self.sample_bytes = sample_bytes
+        self.shard_samples = max(1, min(recipe.shard.samples, recipe.shard.bytes // max(1, sample_bytes)))
+        self.splits = tuple(s for s in SPLITS if s in recipe.splits)
+        self._key = hashlib.blake2b(str(recipe.seed).encode(), digest_size=32, person=b"lesionforge plan").digest()
+        self._subjects = [_subject_ranges(s.subjects, r.split) for s, r in zip(sources, recipe.sources, strict=True)]
+        self._cases = {  # cases of each source in each split
+            split: [len(ranges[split]) * s.cases_per_subject for s, ranges in zip(sources, self._subjects, strict=True)]
+            for split in self.splits
+        }
+        self._sizes = {split: sum(cases) for split, cases in self._cases.items()}
+        self.variant_samples = sum(self._sizes.values())
+        if not self.variant_samples:
+            raise PlanError(
+                f"the recipe asks for splits {list(self.splits)}, which hold no subject of the sources "
+                f"({sum(s.subjects for s in sources)} in all); change splits or sources.N.split"
+            )
+
+    def __len__(self) -> int:
+        return self.variant_samples * self.recipe.multiply
+
+    def __getitem__(self, i: int) -> SampleSpec:
+        if not 0 <= i < len(self):
+            raise IndexError(f"sample {i} is outside 0 ... {len(self) - 1}")
+        variant, position = divmod(i, self.variant_samples)
+        for split in self.splits:
+            if position < self._sizes[split]:
+                return self.spec(split, variant, position)
+            position -= self._sizes[split]
+        raise AssertionError("unreachable")
+
+    def spec(self, split: Split, variant: int, position: int) -> SampleSpec:
+        """The sample at a position of a split's walk in one variant."""
+        sample_id = f"{split}-{variant:04d}-{position:08d}"
+        source, case = self._case(split, variant, position)
+        return SampleSpec(
+            sample_id=sample_id,
+            split=split,
+            variant=variant,
+            source=source,
+            case=case,
+            target=self._target(split, variant * self._sizes[split] + position),
+            key=self._derive("sample", sample_id),
+        )
+
+    def find(self, sample_id: str) -> SampleSpec:
+        """The spec of a sample by its id.
+
+        Raises:
+            PlanError: for an id that this plan does not hold.
+        """
+        parts = sample_id.rsplit("-", 2)
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+            for split in self.splits:
+                variant, position = int(parts[1]), int(parts[2])
+                if split == parts[0] and variant < self.recipe.multiply and position < self._sizes[split]:
+                    return self.spec(split, variant, position)
+        raise PlanError(
+            f"no sample {sample_id!r} in this plan; its ids run from {self[0].sample_id} to {self[len(self) - 1].sample_id}"
+        )
+
+    def _case(self, split: Split, variant: int, position: int) -> tuple[int, int]:
+        """Source index and case index. A subject's cases stand side by side, so a file is read once for all."""
+        per_source = self._cases[split]
+        if len(per_source) > 1:
+            position = self._permutation(f"mix/{split}/{variant}", self._sizes[split])(position)
+        source = 0
+        while position >= per_source[source]:
+            position -= per_source[source]
+            source += 1
+        width = self.sources[source].cases_per_subject
+        rank, part = divmod(position, width)
+        ranks = self._subjects[source][split]
+        rank = self._permutation(f"walk/{split}/{variant}/{source}", len(ranks))(rank)
+        subject = self._permutation(f"split/{source}", self.sources[source].subjects)(ranks[rank])
+        return source, subject * width + part
+
+    @lru_cache(maxsize=64)  # noqa: B019 - the few permutations in use; a plan lives as long as its process
+    def _permutation(self, name: str, n: int) -> Permutation:
+        return Permutation(n, self._derive("permutation", name))
+
+    def _derive(self, kind: str, name: str) -> bytes:
+        return hashlib.blake2b(f"{kind}/{name}".encode(), key=self._key, digest_size=32).digest()
+
+    # Classes
+
+    @cached_property
+    def _quota(self) -> tuple[list[str], list[int]]:
+        """Class names and cumulative slots in one block; the shares are exact in every whole block."""
+        balance = self.recipe.balance or {}
+        total = sum(Fraction(w).limit_denominator(10**6) for w in balance.values())
+        shares = [Fraction(w).limit_denominator(10**6) / total for w in balance.values()]
+        block = lcm(*(s.denominator for s in shares)) if shares else 1
+        if block > MAX_QUOTA_BLOCK:
+            raise PlanError(
+                f"balance {balance}: these shares come out even only in blocks of {block} samples; "
+                f"round them so that {MAX_QUOTA_BLOCK} or fewer do (e.g. whole percents)"
+            )
+        return list(balance), [int(x) for x in accumulate(s * block for s in shares)]
+
+    def _target(self, split: Split, index: int) -> str | None:
+        names, ends = self._quota
+        if not names:
+            return None
+        block, slot = divmod(index, ends[-1])
+        slot = self._permutation(f"class/{split}/{block}", ends[-1])(slot)
+        return next(name for name, end in zip(names, ends, strict=True) if slot < end)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Samples per split and class (class ``all`` where the recipe has no balance)."""
+        out: dict[str, dict[str, int]] = {}
+        names, ends = self._quota
+        for split in self.splits:
+            n = self._sizes[split] * self.recipe.multiply
+            if not names:
+                out[split] = {"all": n}
+                continue
+            blocks, rest = divmod(n, ends[-1])
+            starts = [0, *ends[:-1]]
+            out[split] = {name: (end - start) * blocks for name, start, end in zip(names, starts, ends, strict=True)}
+            for i in range(n - rest, n):
+                out[split][self._target(split, i) or ""] += 1
+        return out
+
+    # Shards
+
+    def _shards_of(self, split: Split) -> int:
+        return -(-self._sizes[split] // self.shard_samples)
+
+    @property
+    def variant_shards(self) -> int:
+        """Shards of one variant, all splits."""
+        return sum(self._shards_of(split) for split in self.splits)
+
+    @property
+    def shards(self) -> int:
+        """Shards in all."""
+        return self.variant_shards * self.recipe.multiply
+
+    def shard(self, k: int) -> Shard:
+        """Shard k, in the order of the plan."""
+        if not 0 <= k < self.shards:
+            raise IndexError(f"shard {k} is outside 0 ... {self.shards - 1}")
+        variant, number = divmod(k, self.variant_shards)
+        for split in self.splits:
+            count = self._shards_of(split)
+            if number < count:
+                start = number * self.shard_samples
+                stop = min(start + self.shard_samples, self._sizes[split])
+                return Shard(f"{split}-{variant * count + number:06d}", split, variant, start, stop)
+            number -= count
+        raise AssertionError("unreachable")
+
+    def specs(self, shard: Shard) -> Iterator[SampleSpec]:
+        """The samples of a shard, in order."""
+        return (self.spec(shard.split, shard.variant, p) for p in range(shard.start, shard.stop))
+
+    @property
+    def bytes(self) -> int:
+        """Expected size of all shards."""
+        return len(self) * self.sample_bytes
+
+
+def _subject_ranges(subjects: int, shares: Mapping[Split, float]) -> dict[Split, range]:
+    """Ranks of a seeded subject order that belong to each split; cumulative rounding keeps the shares."""
+    ends = [round(subjects * x) for x in accumulate(shares.get(split, 0.0) for split in SPLITS)]
+    ends[-1] = subjects
+    return {split: range(start, end) for split, start, end in zip(SPLITS, [0, *ends[:-1]], ends, strict=True)}

@@ -1,0 +1,145 @@
+"""The recipe: what dataset to make, said completely. ``recipe_file`` reads one from YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+
+from engine import registry
+from generators.types import Split
+
+UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
+    if not match or (match[2] or "B") not in UNITS:
+        raise ValueError(f"not a size in bytes; write a number with one of {', '.join(UNITS)}, such as 256 MiB")
+    return int(float(match[1]) * UNITS[match[2] or "B"])
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1, json_schema_extra={"examples": ["256 MiB"]})]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceRecipe(_Strict):
+    """Where the real (or phantom) cases come from."""
+
+    uri: str = Field(description="SCHEME:PLACE, e.g. phantom:coronary, imagecas:/data/imagecas")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of that scheme")
+    split: dict[Split, Fraction] = Field(
+        default={"train": 0.8, "val": 0.1, "test": 0.1},
+        description="shares of the subjects; a subject is in one split only",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SourceRecipe:
+        if ":" not in self.uri:
+            raise ValueError(f"uri {self.uri!r} names no scheme; write SCHEME:PLACE, e.g. phantom:coronary")
+        if abs(sum(self.split.values()) - 1) > 1e-9:
+            raise ValueError(f"split shares add to {sum(self.split.values()):g}; they must add to 1")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """The part of the URI before the first colon: the name of the source's entry point."""
+        return self.uri.split(":", 1)[0]
+
+
+class GeneratorRecipe(_Strict):
+    """What is made of a case."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ShardRecipe(_Strict):
+    """How large a shard may be: the unit of work, retry and commit."""
+
+    samples: int = Field(default=100, ge=1, le=1_000_000)
+    bytes: Bytes = Field(default=256 * 2**20, description="upper bound, by the generator's sample size")
+
+
+class ResourcesRecipe(_Strict):
+    """What one worker is given."""
+
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0, description="a fraction shares one GPU among workers")
+    batch: int = Field(default=1, ge=1, description="samples per call of the generator; halved when memory runs out")
+
+
+class Limit(_Strict):
+    """Bounds on one measured value."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class QualityRecipe(_Strict):
+    """When a sample is drawn again, when it is given up, and how many may be."""
+
+    limits: dict[str, Limit] = Field(default_factory=dict, description="bounds on measured values, by name")
+    redraws: int = Field(default=5, ge=0, le=1000)
+    max_quarantined: Fraction = Field(default=0, description="share of the samples that may be missing")
+
+
+class Recipe(_Strict):
+    """One dataset, said completely."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(ge=0, lt=2**63)
+    sources: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
+    generator: GeneratorRecipe
+    multiply: int = Field(default=1, ge=1, description="samples per case (xN of the real data)")
+    splits: Annotated[tuple[Split, ...], Field(min_length=1)] = Field(
+        default=("train", "val"), description="splits to generate into; test only where it is named here"
+    )
+    balance: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, description="class: share; the plan meets the shares exactly"
+    )
+    shard: ShardRecipe = ShardRecipe()
+    out: str | None = Field(default=None, description="output URI; --out goes before it")
+    resources: ResourcesRecipe = ResourcesRecipe()
+    quality: QualityRecipe = QualityRecipe()
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict, exclude=True, repr=False, description="for fsspec; never written to any output"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if len(set(self.splits)) != len(self.splits):
+            raise ValueError(f"splits {list(self.splits)} names one twice")
+        return self
+
+    def identity(self, fingerprints: Sequence[str]) -> str:
+        """SHA-256 of everything that decides the samples' bytes.
+
+        ``multiply``, ``out`` and ``resources`` stay outside (a dataset may grow, move and be made on other
+        machines), and so does the place of a source: its ``fingerprints`` stand for what lies there.
+        """
+        dump = self.model_dump(mode="json", exclude={"multiply", "out", "resources"})
+        for source, recipe, mark in zip(dump["sources"], self.sources, fingerprints, strict=True):
+            source.update(uri=recipe.scheme, fingerprint=mark)
+        return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a recipe, with each installed source's options and generator's params under ``$defs``."""
+    out = Recipe.model_json_schema()
+    for kind, field in (("sources", "Options"), ("generators", "Params")):
+        for name in registry.names(kind):
+            out.setdefault("$defs", {})[f"{kind}.{name}"] = TypeAdapter(
+                getattr(registry.load(kind, name), field)
+            ).json_schema()
+    return out

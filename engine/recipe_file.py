@@ -1,0 +1,184 @@
+"""Reading a recipe from YAML, with errors a person can act on.
+
+Every refusal names the field, its line (or the ``--set`` that gave it), the value and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from engine import registry
+from engine.recipe import Recipe
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be used. The message lists every fault found, one a line."""
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and validate a recipe file.
+
+    Args:
+        path: YAML file.
+        overrides: ``a.b=c`` assignments (the value is YAML), applied before validation.
+
+    Raises:
+        RecipeError: with one line per fault.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise RecipeError(f"recipe {path}: {reason}") from None
+    return parse(text, str(path), overrides)
+
+
+def parse(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Validate recipe text; see ``load``."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise RecipeError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(
+            f"{where}: a recipe is a mapping with name, seed, sources, generator; got {type(raw).__name__}"
+        )
+    places = _lines(node)
+    raw = copy.deepcopy(raw)  # YAML anchors share objects; an override must not change both
+    for override in overrides:
+        _assign(raw, override, places)
+    return _validate(raw, where, places)
+
+
+def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], str]) -> Recipe:
+    """The recipe's own model first, then each plugin's options, so that all faults of a level come at once."""
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, where, places, Recipe)) from None
+    todo = [
+        ("sources", s.scheme, "Options", s.options, ("sources", i, "options")) for i, s in enumerate(recipe.sources)
+    ]
+    g = recipe.generator
+    todo.append(("generators", g.name, "Params", g.params, ("generator", "params")))
+    for kind, name, model, values, at in todo:
+        try:
+            plugin = registry.load(kind, name)
+            adapter = TypeAdapter(getattr(plugin, model))
+            full = adapter.dump_python(adapter.validate_python(values), mode="json")
+        except registry.UnknownPlugin as error:
+            raise RecipeError(f"{where}{_line(places, at[:-1])}: {error}") from None
+        except ValidationError as error:
+            raise RecipeError(_explain(error, where, places, getattr(plugin, model), at)) from None
+        values.clear()
+        values.update(full)  # the resolved recipe states every default
+    return recipe
+
+
+def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {override}: write it as path=value, e.g. --set generator.params.grid=60")
+    keys: list[Any] = []
+    at = raw
+    parts = path.split(".")
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        key: Any = part
+        if isinstance(at, list):
+            if not part.isdigit() or int(part) >= len(at):
+                raise RecipeError(
+                    f"--set {override}: {'.'.join(map(str, keys))} has items 0 to {len(at) - 1}, not {part!r}"
+                )
+            key = int(part)
+        elif not isinstance(at, dict):
+            raise RecipeError(f"--set {override}: {'.'.join(map(str, keys))} is a value, it has no {part!r}")
+        keys.append(key)
+        if following is None:
+            try:
+                at[key] = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise RecipeError(f"--set {override}: the value is not YAML: {error}") from None
+        elif isinstance(at, dict) and not isinstance(at.get(key), (dict, list)):
+            at[key] = {}
+        at = at[key]
+    places[tuple(keys)] = f" --set {path}"
+
+
+def _lines(
+    node: yaml.Node | None, at: tuple[Any, ...] = (), seen: frozenset[int] = frozenset()
+) -> dict[tuple[Any, ...], str]:
+    """Where each field stands: path -> ``:line``."""
+    if node is None or id(node) in seen:
+        return {}
+    seen |= {id(node)}
+    out = {at: f":{node.start_mark.line + 1}"}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            out.update(_lines(value, (*at, key.value), seen))
+            out[(*at, key.value)] = f":{key.start_mark.line + 1}"
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            out.update(_lines(value, (*at, i), seen))
+    return out
+
+
+def _line(places: Mapping[tuple[Any, ...], str], loc: tuple[Any, ...]) -> str:
+    while loc and loc not in places:
+        loc = loc[:-1]
+    return places.get(loc, "")
+
+
+def _explain(
+    error: ValidationError,
+    where: str,
+    places: Mapping[tuple[Any, ...], str],
+    model: Any,
+    at: tuple[Any, ...] = (),
+) -> str:
+    lines = []
+    for fault in error.errors(include_url=False):
+        loc = (*at, *fault["loc"])
+        field = ".".join(str(p) for p in loc if p != "[key]") or "recipe"
+        message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            message = "unknown key" + nearest(str(loc[-1]), _siblings(model, fault["loc"][:-1]))
+        elif fault["type"] in ("missing", "missing_argument"):
+            message = "is required"
+        elif not isinstance(fault.get("input"), (dict, list, tuple)):
+            message = f"{message} (got {fault['input']!r})"
+        lines.append(f"{where}{_line(places, loc)}: {field}: {message}")
+    return "\n".join(lines)
+
+
+def _siblings(model: Any, loc: Sequence[Any]) -> list[str]:
+    """Names valid beside a refused key, read from the JSON Schema so that it holds for any kind of model."""
+    full = TypeAdapter(model).json_schema()
+    here = full
+    for step in loc:
+        here = _resolve(here, full)
+        here = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
+    return list(_resolve(here, full).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
+    for option in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
+        if "$ref" in option:
+            found: dict[str, Any] = full["$defs"][option["$ref"].rsplit("/", 1)[-1]]
+            return found
+    return node
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """``; did you mean X?`` or the list of valid names."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; valid are {', '.join(valid)}"

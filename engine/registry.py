@@ -1,0 +1,31 @@
+"""Generators and sources by name, through Python entry points: ours and anybody's, registered the same way."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+
+class UnknownPlugin(Exception):
+    """No installed package registers that name."""
+
+
+def names(kind: str) -> list[str]:
+    """Registered names of a kind (``sources`` or ``generators``), sorted."""
+    return sorted({point.name for point in entry_points(group=f"lesionforge.{kind}")})
+
+
+@cache
+def load(kind: str, name: str) -> Any:
+    """The class registered under that name.
+
+    Raises:
+        UnknownPlugin: the message lists what there is and the nearest name.
+    """
+    for point in entry_points(group=f"lesionforge.{kind}", name=name):
+        return point.load()
+    close = difflib.get_close_matches(name, names(kind), n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise UnknownPlugin(f"no {kind.removesuffix('s')} is called {name!r}{hint} (installed: {', '.join(names(kind))})")

@@ -1,0 +1,91 @@
+"""The commit protocol (promise P3): a shard is visible whole or not at all, exactly once.
+
+1. The tar is put at its final name, create-only. If one is there already, from an attempt that died or is still
+   running, it is adopted: its bytes are read back, and what they hold is what gets committed. It is never replaced,
+   since another writer may be about to commit it.
+2. The index is put create-only. Whoever creates it has committed the shard; the loser's work changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sinks import index, layout
+from sinks.index import Record, Row
+from sinks.store import Store
+from sinks.tar import Tar
+
+
+class ForeignShard(Exception):
+    """Something else lies where a shard should go."""
+
+
+def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[Row], body: Tar) -> Record:
+    """Commit a shard, or find it committed.
+
+    Args:
+        shard: its name.
+        recipe: the dataset's identity.
+        rows: one per planned sample, in order, the quarantined ones included.
+        body: the shard's tar.
+
+    Returns:
+        The record that stands: ours, or that of the writer who was first.
+
+    Raises:
+        ForeignShard: where a tar of that name is there whose samples are not this shard's.
+        StoreError: where the place cannot be written.
+    """
+    sha = body.close()
+    size = body.size
+    if not store.put_new(layout.tar(shard), body.chunks):
+        data = store.get(layout.tar(shard))
+        if index.sha256(data) != sha:
+            rows = _adopt(store, shard, data, rows)
+            sha, size = index.sha256(data), len(data)
+    lost = sum(row.status == "quarantined" for row in rows)
+    record = Record(shard, recipe, sha, size, len(rows) - lost, lost, version)
+    if store.put_new(layout.index(shard), [index.write(rows, record)]):
+        return record
+    return committed(store, shard, recipe)
+
+
+def committed(store: Store, shard: str, recipe: str) -> Record:
+    """The commit record of a shard.
+
+    Raises:
+        FileNotFoundError: where the shard is not committed.
+        ForeignShard: where it was committed under another recipe.
+    """
+    record = index.read_record(store.get(layout.index(shard)))
+    if record.recipe != recipe:
+        raise ForeignShard(
+            f"{store.url(layout.index(shard))} belongs to recipe {record.recipe[:12]}, not {recipe[:12]}; "
+            "choose another output place"
+        )
+    return record
+
+
+def _adopt(store: Store, shard: str, data: bytes, rows: Sequence[Row]) -> list[Row]:
+    """Rows for a tar that another attempt left: its samples as they are, ours for those it does not hold."""
+    where = store.url(layout.tar(shard))
+    try:
+        found = {row.sample_id: row for row in index.from_tar(data)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ForeignShard(f"{where} is no shard of this dataset ({error}); remove it and run again") from None
+    planned = {row.sample_id for row in rows}
+    if not set(found) <= planned:
+        raise ForeignShard(
+            f"{where} holds sample {min(set(found) - planned)}, not planned here; remove it and run again"
+        )
+    missing = "quarantined by the attempt that wrote this shard's tar"
+    return [
+        found.get(row.sample_id)
+        or (row if row.status == "quarantined" else replace(_blank(row), status="quarantined", reason=missing))
+        for row in rows
+    ]
+
+
+def _blank(row: Row) -> Row:
+    return Row(row.sample_id, row.split, row.variant, row.source, row.case, row.target)

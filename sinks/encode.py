@@ -1,0 +1,71 @@
+"""Turning a sample's fields into the bytes of tar members that any WebDataset reader decodes."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+PNG_LEVEL = 3  # zlib level: a fifth larger than level 9 for angiograms, several times faster
+
+
+def encode(name: str, value: Any) -> bytes:
+    """Encode one field by the last extension of its name.
+
+    Args:
+        name: member name after the sample's key, e.g. ``view0.png``, ``volume128.npy``, ``mask.npy.gz``, ``json``.
+        value: uint8 or uint16 (H, W) or uint8 (H, W, 3) array for png, any numeric array for npy, plain data
+            for json.
+
+    Raises:
+        ValueError: for a name or value that has no encoding here, non-finite numbers included.
+    """
+    kind = name.rsplit(".", 1)[-1]
+    if kind == "png":
+        return _png(name, value)
+    if kind == "npy":
+        return _npy(name, value)
+    if kind == "gz":
+        return gzip.compress(encode(name.removesuffix(".gz"), value), compresslevel=3, mtime=0)
+    if kind == "json":
+        return json_bytes(value)
+    raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.gz or .json")
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Canonical JSON: keys sorted, no spaces, NaN refused (it is not JSON)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(f"{type(value).__name__} cannot stand in JSON")
+
+
+def _png(name: str, value: NDArray[Any]) -> bytes:
+    grey = value.ndim == 2 and value.dtype in (np.uint8, np.uint16)
+    colour = value.ndim == 3 and value.shape[2] == 3 and value.dtype == np.uint8
+    if not (grey or colour):
+        raise ValueError(
+            f"field {name!r}: {value.dtype} {value.shape} is no PNG; give uint8/uint16 (H, W) or uint8 RGB"
+        )
+    out = io.BytesIO()
+    Image.fromarray(value).save(out, format="PNG", compress_level=PNG_LEVEL)
+    return out.getvalue()
+
+
+def _npy(name: str, value: NDArray[Any]) -> bytes:
+    if value.dtype.hasobject:
+        raise ValueError(f"field {name!r}: an object array would need pickle; give a numeric array")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise ValueError(f"field {name!r}: holds NaN or infinity")
+    out = io.BytesIO()
+    np.lib.format.write_array(out, np.ascontiguousarray(value), version=(1, 0), allow_pickle=False)
+    return out.getvalue()

@@ -1,0 +1,29 @@
+"""Where things lie inside a dataset's folder, and which version of the layout this is."""
+
+from __future__ import annotations
+
+LAYOUT_VERSION = 1
+
+RECIPE = "recipe.json"  # resolved recipe, its hash, versions: written first, create-only
+SHARDS = "shards"
+INDEX = "index"
+MANIFEST = "manifest.json"
+WIDS = "wids.json"
+CARD = "README.md"
+PICTURES = "pictures"
+SUCCESS = "_SUCCESS"  # written last, and only where the recipe's quota was met
+
+
+def tar(shard: str) -> str:
+    """Path of a shard's samples."""
+    return f"{SHARDS}/{shard}.tar"
+
+
+def index(shard: str) -> str:
+    """Path of a shard's commit record: the shard exists once this does."""
+    return f"{INDEX}/{shard}.parquet"
+
+
+def dali(shard: str) -> str:
+    """Path of a shard's index in NVIDIA DALI's format."""
+    return f"{INDEX}/{shard}.idx"
