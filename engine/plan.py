@@ -113,7 +113,8 @@ class Plan:
                 if split == parts[0] and variant < self.recipe.multiply and position < self._sizes[split]:
                     return self.spec(split, variant, position)
         raise PlanError(
-            f"no sample {sample_id!r} in this plan; its ids run from {self[0].sample_id} to {self[len(self) - 1].sample_id}"
+            f"no sample {sample_id!r} in this plan; "
+            f"its ids run from {self[0].sample_id} to {self[len(self) - 1].sample_id}"
         )
 
     def _case(self, split: Split, variant: int, position: int) -> tuple[int, int]:

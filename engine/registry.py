@@ -1,8 +1,12 @@
-"""Generators and sources by name, through Python entry points: ours and anybody's, registered the same way."""
+"""Generators and sources by name, through Python entry points: ours and anybody's, registered the same way.
+
+A name of the form ``package.module:Class`` is imported as it is: for code that is not (yet) packaged.
+"""
 
 from __future__ import annotations
 
 import difflib
+import importlib
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -24,6 +28,12 @@ def load(kind: str, name: str) -> Any:
     Raises:
         UnknownPlugin: the message lists what there is and the nearest name.
     """
+    module, colon, attribute = name.partition(":")
+    if colon:
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UnknownPlugin(f"{name!r} cannot be imported: {error}") from None
     for point in entry_points(group=f"lesionforge.{kind}", name=name):
         return point.load()
     close = difflib.get_close_matches(name, names(kind), n=1)

@@ -1,0 +1,42 @@
+"""A job: one recipe opened and ready to make samples of, the same object in the driver and in every worker."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from engine import registry
+from engine.plan import Plan, PlanError
+from engine.recipe import Recipe
+from engine.sources.base import Source, open_sources
+from generators.types import Generator
+
+
+class Job:
+    """Sources, generator and plan of a recipe."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Lists the sources; reads no case and loads no weights.
+
+        Raises:
+            SourceError: where a source is not there.
+            PlanError: where the recipe asks for nothing, or for classes the generator does not make.
+        """
+        self.recipe = recipe
+        self.sources: list[Source] = open_sources(recipe.sources)
+        kind: Any = registry.load("generators", recipe.generator.name)
+        params = TypeAdapter(kind.Params).validate_python(recipe.generator.params)
+        self.generator: Generator = kind(params)
+        classes = tuple(getattr(kind, "classes", ()))
+        unknown = sorted(set(recipe.balance or ()) - set(classes))
+        if unknown:
+            makes = f"its classes are {', '.join(classes)}" if classes else "it has no classes; leave balance out"
+            raise PlanError(f"balance: generator {recipe.generator.name} does not make {unknown[0]!r}; {makes}")
+        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes())
+
+    @cached_property
+    def identity(self) -> str:
+        """The dataset's identity: see ``Recipe.identity``."""
+        return self.recipe.identity([source.fingerprint() for source in self.sources])

@@ -1,0 +1,121 @@
+"""Making samples: source -> generator -> checks, with redraws, and every failure turned into a reason.
+
+Free of Ray, threads and storage, so that a worker, ``replay`` and ``plan --estimate`` make the same sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.job import Job
+from generators.types import BadCase, Case, Rejected, Sample, SampleSpec
+from sinks.index import Row
+
+
+class Maker:
+    """Makes samples of one job."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.batch_halvings = 0
+        self._prepared = False
+
+    def read(self, spec: SampleSpec) -> Case | str:
+        """The case of a sample, or the reason why there is none."""
+        try:
+            return self.job.sources[spec.source].read(spec.case)
+        except BadCase as error:
+            return f"source: {error}"
+        except Exception as error:  # a reader of somebody else's may raise anything
+            return f"source: {describe(error)}"
+
+    def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | str]:
+        """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""
+        if not self._prepared:
+            self.job.generator.prepare(_device(self.job.recipe.resources.gpus))
+            self._prepared = True
+        if len(specs) == 1:
+            yield self._make_one(cases[0], specs[0])
+            return
+        try:
+            samples = list(self.job.generator.generate(cases, specs))
+            for sample in samples:
+                self._check(sample)
+            yield from samples
+        except Exception as error:
+            if _out_of_memory(error):
+                self.batch_halvings += 1
+            # Results must not depend on who shared the batch: halve down to the one at fault.
+            half = len(specs) // 2
+            yield from self.make(cases[:half], specs[:half])
+            yield from self.make(cases[half:], specs[half:])
+
+    def _make_one(self, case: Case, spec: SampleSpec) -> Sample | str:
+        redraws = self.job.recipe.quality.redraws
+        reason = ""
+        for attempt in range(redraws + 1):
+            try:
+                drawn = replace(spec, attempt=attempt)
+                (sample,) = self.job.generator.generate([case], [drawn])
+                self._check(sample)
+                return sample
+            except Rejected as error:
+                reason = str(error)
+            except BadCase as error:
+                return f"source: {error}"
+            except Exception as error:  # third-party generators may raise anything; the shard goes on
+                return f"error: {describe(error)}"
+        return f"quality: {reason} (drawn {redraws + 1} times)"
+
+    def _check(self, sample: Sample) -> None:
+        for name, limit in self.job.recipe.quality.limits.items():
+            if name not in sample.measured:
+                raise ValueError(f"quality.limits names {name!r}; measured are {', '.join(sorted(sample.measured))}")
+            value = sample.measured[name]
+            if (limit.min is not None and not value >= limit.min) or (limit.max is not None and not value <= limit.max):
+                raise Rejected(f"{name} = {value:.4g} is outside {limit.min} ... {limit.max}")
+
+    def row(self, spec: SampleSpec, case: Case | str) -> Row:
+        """The index row of a sample before it is made."""
+        row = Row(spec.sample_id, spec.split, spec.variant, spec.source, spec.case, spec.target)
+        if not isinstance(case, str):
+            row.subject = subject_hash(self.job.recipe.seed, case.subject)
+            row.source_id = case.source_id
+        return row
+
+    def members(self, sample: Sample, row: Row) -> dict[str, Any]:
+        """Everything that goes into the tar for a sample: its fields and the ``json`` that tells all of it."""
+        meta: dict[str, Any] = {
+            k: getattr(row, k) for k in ("sample_id", "split", "variant", "source", "case", "target")
+        }
+        meta |= {"subject": row.subject, "source_id": row.source_id, "redraws": sample.spec.attempt}
+        meta |= {"generator": self.job.recipe.generator.name, "recipe": self.job.identity}
+        meta |= {"labels": sample.labels, "drawn": sample.drawn, "measured": sample.measured}
+        return {**sample.fields, "json": meta}
+
+
+def subject_hash(seed: int, subject: str) -> str:
+    """A subject's name in the dataset: keyed, so that no source name can be read from it (promise P8)."""
+    key = hashlib.blake2b(f"subject/{seed}".encode(), digest_size=32).digest()
+    return hashlib.blake2b(subject.encode(), key=key, digest_size=8).hexdigest()
+
+
+def describe(error: BaseException) -> str:
+    """One line about an exception: type, message, and the file and line it came from (no machine path)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    message: Mapping[int, str] = dict(enumerate(str(error).splitlines()))
+    return f"{type(error).__name__}: {message.get(0, '')}"[:300] + where
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch.cuda's, unimported
+
+
+def _device(gpus: float) -> str:
+    return "cuda" if gpus > 0 else "cpu"

@@ -1,0 +1,193 @@
+"""A worker: makes whole shards. Reading, generating and encoding overlap through bounded queues.
+
+Plain Python: the Ray actor and the in-process runner wrap the same object.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from engine.breadcrumb import Breadcrumb
+from engine.job import Job
+from engine.make import Maker, describe
+from engine.plan import Shard
+from engine.recipe import Recipe
+from generators.types import Case, Sample, SampleSpec
+from sinks import index, layout
+from sinks.commit import commit, committed
+from sinks.encode import encode
+from sinks.index import Record, Row
+from sinks.store import Store
+from sinks.tar import Tar
+
+QUEUE = 2  # batches waiting between two stages: enough to overlap, few enough to bound memory
+
+T = TypeVar("T")
+Item = tuple[SampleSpec, Case | str]
+Made = tuple[Row, Sample | str]
+
+
+@dataclass
+class Report:
+    """What a worker tells the driver about a shard."""
+
+    shard: int
+    samples: int
+    quarantined: int
+    bytes: int
+    seconds: dict[str, float] = field(default_factory=dict)  # busy seconds per stage, and "wall"
+    batch_halvings: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class Worker:
+    """Makes shards of one job into one store."""
+
+    def __init__(
+        self, recipe: Recipe, store: Store, breadcrumb: Callable[[str], None] = lambda sample_id: None
+    ) -> None:
+        """``breadcrumb`` is called with each sample id before it is touched, and with "" after the last."""
+        self.job = Job(recipe)
+        self.store = store
+        self.breadcrumb = breadcrumb
+        self.maker = Maker(self.job)
+        self.version = version("lesionforge")
+
+    def make(self, k: int, skip: Mapping[str, str] | None = None, careful: bool = False) -> Report:
+        """Make and commit shard ``k``; a shard that is committed already is left alone.
+
+        Args:
+            k: its number in the plan.
+            skip: sample id -> reason, for samples that are quarantined unmade.
+            careful: one sample in hand at a time, so that a death blames exactly one.
+        """
+        shard = self.job.plan.shard(k)
+        seconds = dict.fromkeys(("read", "generate", "encode", "commit"), 0.0)
+        start = time.perf_counter()
+        if self.store.exists(layout.index(shard.name)):
+            return self._report(k, committed(self.store, shard.name, self.job.identity), seconds, [])
+        body, rows = Tar(), list[Row]()
+        self.breadcrumb.clear()
+        for row, result in self._generated(shard, skip or {}, careful, seconds):
+            with _Timed(seconds, "encode"):
+                rows.append(self._pack(body, row, result))
+            self.breadcrumb.leave(row.sample_id)
+        with _Timed(seconds, "commit"):
+            record = commit(self.store, shard.name, self.job.identity, self.version, rows, body)
+        seconds["wall"] = time.perf_counter() - start
+        return self._report(k, record, seconds, rows)
+
+    def _cases(self, shard: Shard, skip: Mapping[str, str], seconds: dict[str, float]) -> Iterator[Item]:
+        for spec in self.job.plan.specs(shard):
+            self.breadcrumb.enter(spec.sample_id)
+            if spec.sample_id in skip:
+                yield spec, skip[spec.sample_id]
+                continue
+            with _Timed(seconds, "read"):
+                case = self.maker.read(spec)
+            yield spec, case
+
+    def _generated(
+        self, shard: Shard, skip: Mapping[str, str], careful: bool, seconds: dict[str, float]
+    ) -> Iterator[Made]:
+        """Rows and samples in order. Careful: no stage runs ahead, and no batch."""
+        cases = self._cases(shard, skip, seconds)
+        if careful:
+            return self._batched(cases, 1, seconds)
+        return _stage(self._batched(_stage(cases), self.job.recipe.resources.batch, seconds))
+
+    def _batched(self, cases: Iterator[Item], size: int, seconds: dict[str, float]) -> Iterator[Made]:
+        for batch in _batches(cases, size):
+            good = [(spec, case) for spec, case in batch if not isinstance(case, str)]
+            with _Timed(seconds, "generate"):
+                results = iter(list(self.maker.make([c for _, c in good], [s for s, _ in good])) if good else ())
+            for spec, case in batch:
+                yield self.maker.row(spec, case), case if isinstance(case, str) else next(results)
+
+    def _pack(self, body: Tar, row: Row, result: Sample | str) -> Row:
+        if not isinstance(result, str):
+            try:
+                members = self.maker.members(result, row)
+                data = {name: encode(name, value) for name, value in members.items()}
+                entry = body.add(row.sample_id, data)
+            except (ValueError, TypeError) as error:
+                result = f"encode: {describe(error)}"
+            else:
+                full = index.row_of(members["json"])
+                return index.place(full, entry)
+        row.status, row.reason = "quarantined", result
+        return row
+
+    def _report(self, k: int, record: Record, seconds: dict[str, float], rows: list[Row]) -> Report:
+        reasons: dict[str, int] = {}
+        for row in rows:
+            if row.reason:
+                reasons[row.reason] = reasons.get(row.reason, 0) + 1
+        halvings, self.maker.batch_halvings = self.maker.batch_halvings, 0
+        return Report(k, record.samples, record.quarantined, record.tar_bytes, seconds, halvings, reasons)
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Timed:
+    """Adds the time spent inside to one stage's seconds."""
+
+    def __init__(self, seconds: dict[str, float], stage: str) -> None:
+        self.seconds, self.stage = seconds, stage
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self.stage] += time.perf_counter() - self.start
+
+
+def _stage(items: Iterator[T]) -> Iterator[T]:
+    """Run an iterator in a thread of its own, ``QUEUE`` items ahead; its exception comes out here."""
+    ahead: queue.Queue[Any] = queue.Queue(QUEUE)
+    stop = threading.Event()
+    end = object()
+
+    def put(item: Any) -> None:
+        while not stop.is_set():
+            try:
+                return ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def run() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if stop.is_set():
+                    return
+            put((end, None))
+        except BaseException as error:
+            put((end, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while True:
+            item, error = ahead.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        stop.set()
