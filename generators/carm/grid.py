@@ -1,0 +1,94 @@
+"""The cubic grid around the isocentre on which trees are projected and back-projected."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from generators.carm import kernels
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Isotropic cells centred on the isocentre; index (i, j, k) runs along (+x left, +y posterior, +z head).
+
+    One grid belongs to one case, whatever the number of views: projecting with one spacing and back-projecting
+    with another puts the tree outside its own hull (defect G3 of the reference system).
+
+    Raises:
+        ValueError: a size or the spacing is not positive.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: float
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ValueError(f"grid shape is {self.shape}: give three sizes of 1 or more")
+        if not (math.isfinite(self.spacing_mm) and self.spacing_mm > 0):
+            raise ValueError(f"spacing_mm is {self.spacing_mm}: give a positive cell edge, about 1")
+
+    @property
+    def extent_mm(self) -> tuple[float, float, float]:
+        """Edge lengths of the whole grid."""
+        i, j, k = self.shape
+        return (i * self.spacing_mm, j * self.spacing_mm, k * self.spacing_mm)
+
+    def centres(self, indices: ArrayLike) -> NDArray[np.float64]:
+        """World points (n, 3) in LPS mm at the centres of the cells ``indices`` (n, 3)."""
+        index = np.asarray(indices, np.float64)
+        half = (np.asarray(self.shape, np.float64) - 1) / 2
+        centre: NDArray[np.float64] = (index - half) * self.spacing_mm
+        return centre
+
+    def occupy(
+        self, points_mm: ArrayLike, voxel_mm: tuple[float, float, float] | None = None
+    ) -> tuple[NDArray[np.uint8], int]:
+        """Mark every cell in which a point falls.
+
+        Args:
+            points_mm: (n, 3) LPS mm, the centres of the occupied source voxels.
+            voxel_mm: edge lengths of a source voxel. Where an edge is longer than a cell, the voxel is sampled
+                along it at least once a cell, so a coarse source leaves no holes.
+
+        Returns:
+            volume uint8 of ``shape``, and how many of the points lie outside the grid.
+
+        Raises:
+            ValueError: points are not (n, 3) finite numbers.
+        """
+        points = np.ascontiguousarray(points_mm, np.float64)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ValueError(f"points_mm have shape {points.shape}: give (n, 3) in LPS mm")
+        if not np.isfinite(points).all():
+            raise ValueError("points_mm hold NaN or infinity: drop those points first")
+        volume = np.zeros(self.shape, np.uint8)
+        edges = voxel_mm or (0.0, 0.0, 0.0)
+        samples = tuple(max(1, math.ceil(edge / self.spacing_mm - 1e-9)) for edge in edges)
+        outside = kernels.occupy(points, edges, samples, self.spacing_mm, volume)
+        return volume, int(outside)
+
+    def cells(self, occupied: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Flat indices (n,) in C order of the occupied cells.
+
+        Args:
+            occupied: a volume of ``shape`` (nonzero is occupied) or cell indices (n, 3).
+
+        Raises:
+            ValueError: neither of the two, or an index outside the grid.
+        """
+        if occupied.shape == self.shape:
+            mask = np.ascontiguousarray(occupied if occupied.dtype.itemsize == 1 else occupied != 0)
+            return kernels.nonzero(mask.reshape(-1).view(np.uint8))
+        if occupied.ndim != 2 or occupied.shape[1] != 3 or not np.issubdtype(occupied.dtype, np.integer):
+            raise ValueError(
+                f"occupied has shape {occupied.shape} and type {occupied.dtype}: give a volume of shape "
+                f"{self.shape} or integer cells (n, 3)"
+            )
+        if occupied.size and (occupied.min() < 0 or (occupied.max(axis=0) >= self.shape).any()):
+            raise ValueError(f"a cell index lies outside the grid {self.shape}: drop it or enlarge the grid")
+        i, j, k = occupied.astype(np.int64).T
+        return np.ascontiguousarray((i * self.shape[1] + j) * self.shape[2] + k)

@@ -1,0 +1,320 @@
+"""Compiled inner loops of the projector and the back-projector.
+
+All release the interpreter lock and write only rows or cells of their own, so any number of threads gives the same
+bits. No fast-math: no operation may be reordered or fused. They sit in one file because numba's cache watches only
+the file a function stands in. Points are relative to the isocentre in mm, ``g`` is ``View.constants()``.
+
+**One cell, one row of pixels** (``_row``, ``_inside``). A ray is x(s) = source + (depth + s) D with D = d + a u + b v (a, b:
+tangents of the pixel), so d.D = 1 and s is the depth past the cell's centre. Relative to that centre the ray passes
+p(s) = (depth a - U) u + (depth b - V) v + s D, numbers of the size of a cell, which is why single precision is
+enough there (1e-6 of a chord; all that goes before is double). Three slabs |p(s)| <= h cut out [near, far]; its
+length times |D| is the chord. |D| belongs to the pixel, not the cell: it is applied once, at the end.
+Eight pixels are done at a time because that fills a vector register; a fixed count lets the compiler use it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+LANES = 8  # pixels per step; buffers are this much wider than the detector
+STRIPE = 3  # 2**3 rows: how the detector is dealt out to threads
+
+_jit = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+# Inlined before the vectoriser looks: a loop that calls is left scalar, three times slower.
+_inline = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy", inline="always")
+
+
+@_jit
+def nonzero(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Indices of the nonzero bytes; whole words of zeros are skipped, as nearly all of a tree's grid is empty."""
+    whole = flat.size // 8
+    words = flat[: whole * 8].view(np.uint64)
+    count = 0
+    for w in range(whole):
+        if words[w] != 0:
+            for n in range(w * 8, w * 8 + 8):
+                count += flat[n] != 0
+    for n in range(whole * 8, flat.size):
+        count += flat[n] != 0
+    found = np.empty(count, np.int64)
+    count = 0
+    for w in range(whole):
+        if words[w] != 0:
+            for n in range(w * 8, w * 8 + 8):
+                if flat[n] != 0:
+                    found[count] = n
+                    count += 1
+    for n in range(whole * 8, flat.size):
+        if flat[n] != 0:
+            found[count] = n
+            count += 1
+    return found
+
+
+@_jit
+def occupy(
+    points: NDArray[np.float64],
+    edges: tuple[float, float, float],
+    samples: tuple[int, int, int],
+    spacing: float,
+    volume: NDArray[np.uint8],
+) -> int:
+    """Mark the cell of each point (and of the samples of its voxel); returns how many points fall outside."""
+    ni, nj, nk = volume.shape
+    sx, sy, sz = samples
+    outside = 0
+    for n in range(points.shape[0]):
+        for a in range(sx):
+            i = int(math.floor((points[n, 0] + ((a + 0.5) / sx - 0.5) * edges[0]) / spacing + 0.5 * ni))
+            for b in range(sy):
+                j = int(math.floor((points[n, 1] + ((b + 0.5) / sy - 0.5) * edges[1]) / spacing + 0.5 * nj))
+                for c in range(sz):
+                    k = int(math.floor((points[n, 2] + ((c + 0.5) / sz - 0.5) * edges[2]) / spacing + 0.5 * nk))
+                    if 0 <= i < ni and 0 <= j < nj and 0 <= k < nk:
+                        volume[i, j, k] = 1
+        i = int(math.floor(points[n, 0] / spacing + 0.5 * ni))
+        j = int(math.floor(points[n, 1] / spacing + 0.5 * nj))
+        k = int(math.floor(points[n, 2] / spacing + 0.5 * nk))
+        if not (0 <= i < ni and 0 <= j < nj and 0 <= k < nk):
+            outside += 1
+    return outside
+
+
+@_jit
+def _centre(flat, shape, spacing):  # type: ignore[no-untyped-def]
+    """World position of a cell from its flat index."""
+    k = flat % shape[2]
+    ij = flat // shape[2]
+    j = ij % shape[1]
+    i = ij // shape[1]
+    return (
+        (i - 0.5 * (shape[0] - 1)) * spacing,
+        (j - 0.5 * (shape[1] - 1)) * spacing,
+        (k - 0.5 * (shape[2] - 1)) * spacing,
+    )
+
+
+@_jit
+def _pixel(x, y, z, g):  # type: ignore[no-untyped-def]
+    """Nearest pixel (row, col) of a point. Silhouette and hull both decide by this very function."""
+    ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
+    inverse = 1.0 / (sod + (dx * x + dy * y + dz * z))
+    col = ((ux * x + uy * y) * inverse) * fu + cc
+    row = ((vx * x + vy * y + vz * z) * inverse) * fv + cr
+    return int(math.floor(row + 0.5)), int(math.floor(col + 0.5))
+
+
+@_jit
+def _window(x, y, z, half, g, rows, cols):  # type: ignore[no-untyped-def]
+    """Pixels a cube of half edge ``half`` can reach: r0, r1, c0, c1 (inclusive, clipped), then U, V, depth.
+
+    Over the cube the tangent differs from the centre's by (u - tan d).e / (depth + d.e), e the offset from the
+    centre; its largest numerator over its smallest denominator bounds it to about 0.1 % of the window.
+    """
+    ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
+    along, down = ux * x + uy * y, vx * x + vy * y + vz * z
+    depth = sod + (dx * x + dy * y + dz * z)
+    inverse = 1.0 / depth
+    tu, tv = along * inverse, down * inverse
+    scale = half / (depth - half * (abs(dx) + abs(dy) + abs(dz)))
+    reach_c = fu * scale * (abs(ux - tu * dx) + abs(uy - tu * dy) + abs(tu * dz))
+    reach_r = fv * scale * (abs(vx - tv * dx) + abs(vy - tv * dy) + abs(vz - tv * dz))
+    col, row = tu * fu + cc, tv * fv + cr
+    r0 = max(int(math.ceil(row - reach_r)), 0)
+    r1 = min(int(math.floor(row + reach_r)), rows - 1)
+    c0 = max(int(math.ceil(col - reach_c)), 0)
+    c1 = min(int(math.floor(col + reach_c)), cols - 1)
+    return r0, r1, c0, c1, along, down, depth
+
+
+@_inline
+def _slab(p, direction, half):  # type: ignore[no-untyped-def]
+    """[near, far] of a ray between two planes; a ray along the planes gets a tiny slope instead of 1 / 0."""
+    tiny = np.float32(1e-20)
+    slope = direction if abs(direction) > tiny else tiny
+    inverse = np.float32(1) / slope
+    middle = -p * inverse
+    reach = half * abs(inverse)
+    return middle - reach, middle + reach
+
+
+@_jit
+def _row(row, c0, along, down, depth, half, g):  # type: ignore[no-untyped-def]
+    """What the pixels of one row share, seen from one cell: p and D in x and y at ``c0``, and the slab in z."""
+    ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
+    a, b = (c0 - cc) / fu, (row - cr) / fv
+    ea, eb = depth * a - along, depth * b - down
+    near, far = _slab(np.float32(eb * vz), np.float32(dz + b * vz), half)
+    px, py = np.float32(ea * ux + eb * vx), np.float32(ea * uy + eb * vy)
+    return px, np.float32(dx + a * ux + b * vx), py, np.float32(dy + a * uy + b * vy), near, far
+
+
+@_jit
+def _steps(depth, g):  # type: ignore[no-untyped-def]
+    """Change of p and of D, in x and in y, from one column to the next."""
+    step = 1.0 / g[9]
+    return (
+        np.float32(depth * step * g[0]),
+        np.float32(step * g[0]),
+        np.float32(depth * step * g[1]),
+        np.float32(step * g[1]),
+    )
+
+
+@_inline
+def _inside(px, dx, py, dy, near, far, half):  # type: ignore[no-untyped-def]
+    """Length in s that the slabs in x and y leave of [near, far], 0 where the ray misses the cell."""
+    near_x, far_x = _slab(px, dx, half)
+    near_y, far_y = _slab(py, dy, half)
+    near_x = near_x if near_x > near_y else near_y
+    near_x = near_x if near_x > near else near
+    far_x = far_x if far_x < far_y else far_y
+    far_x = far_x if far_x < far else far
+    length = far_x - near_x
+    return length if length > np.float32(0) else np.float32(0)
+
+
+@_jit
+def splat(cells, values, shape, spacing, g, buffer, part, parts):  # type: ignore[no-untyped-def]
+    """Add the cells, in order, to the rows of ``buffer`` (rows, cols + LANES) that are this part's."""
+    rows, cols = buffer.shape[0], buffer.shape[1] - LANES
+    half = 0.5 * spacing
+    half32 = np.float32(half)
+    for n in range(cells.size):
+        x, y, z = _centre(cells[n], shape, spacing)
+        r0, r1, c0, c1, along, down, depth = _window(x, y, z, half, g, rows, cols)
+        value = values[n]
+        gx, hx, gy, hy = _steps(depth, g)
+        for start in range(c0, c1 + 1, LANES):
+            for row in range(r0, r1 + 1):
+                if parts > 1 and (row >> STRIPE) % parts != part:
+                    continue
+                px, dx, py, dy, near, far = _row(row, start, along, down, depth, half32, g)
+                line = buffer[row, start : start + LANES]
+                for k in range(LANES):
+                    q = np.float32(k)
+                    line[k] += value * _inside(
+                        px + q * gx, dx + q * hx, py + q * gy, dy + q * hy, near, far, half32
+                    )
+
+
+@_jit
+def lengthen(source, g, target, part, parts):  # type: ignore[no-untyped-def]
+    """target = source * |D|, from depth to length along the ray; the widths may differ by the padding."""
+    rows, cols = min(source.shape[0], target.shape[0]), min(source.shape[1], target.shape[1])
+    fu, fv, cc, cr = np.float32(g[9]), g[10], np.float32(g[11]), g[12]
+    for row in range(rows):
+        if (row >> STRIPE) % parts == part:
+            b = (row - cr) / fv
+            across = np.float32(1.0 + b * b)
+            for col in range(cols):
+                a = (np.float32(col) - cc) / fu
+                target[row, col] = source[row, col] * np.float32(math.sqrt(across + a * a))
+
+
+@_jit
+def mark(cells, shape, spacing, g, image, lit):  # type: ignore[no-untyped-def]
+    """Light the pixels with a chord, and those in which an occupied cell's centre falls."""
+    rows, cols = lit.shape
+    for row in range(rows):
+        for col in range(cols):
+            lit[row, col] = image[row, col] > 0
+    for n in range(cells.size):
+        x, y, z = _centre(cells[n], shape, spacing)
+        row, col = _pixel(x, y, z, g)
+        if 0 <= row < rows and 0 <= col < cols:
+            lit[row, col] = 1
+
+
+@_jit
+def integral(image, table):  # type: ignore[no-untyped-def]
+    """Summed-area table (rows + 1, cols + 1) int32 of the number of nonzero pixels."""
+    table[0, :] = 0
+    for row in range(image.shape[0]):
+        table[row + 1, 0] = 0
+        run = np.int32(0)
+        for col in range(image.shape[1]):
+            run += np.int32(image[row, col] != 0)
+            table[row + 1, col + 1] = table[row, col + 1] + run
+
+
+@_jit
+def _empty(table, r0, r1, c0, c1):  # type: ignore[no-untyped-def]
+    """True where no pixel of the window is lit, or the window is empty."""
+    if r1 < r0 or c1 < c0:
+        return True
+    return table[r1 + 1, c1 + 1] - table[r0, c1 + 1] - table[r1 + 1, c0] + table[r0, c0] == 0
+
+
+@_jit
+def gather(cells, lo, hi, shape, spacing, g, image, table, out):  # type: ignore[no-untyped-def]
+    """out[n] = sum of chord * image over pixels, for cells lo..hi (of ``cells``, or of the grid if it is empty)."""
+    rows, cols = image.shape[0], image.shape[1] - LANES
+    total, chord = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+    half = 0.5 * spacing
+    half32 = np.float32(half)
+    for n in range(lo, hi):
+        x, y, z = _centre(cells[n] if cells.size else n, shape, spacing)
+        r0, r1, c0, c1, along, down, depth = _window(x, y, z, half, g, rows, cols)
+        if _empty(table, r0, r1, c0, c1):
+            out[n] = 0
+            continue
+        total[:] = 0
+        gx, hx, gy, hy = _steps(depth, g)
+        for start in range(c0, c1 + 1, LANES):
+            for row in range(r0, r1 + 1):
+                px, dx, py, dy, near, far = _row(row, start, along, down, depth, half32, g)
+                line = image[row, start : start + LANES]
+                for k in range(LANES):
+                    q = np.float32(k)
+                    chord[k] = _inside(
+                        px + q * gx, dx + q * hx, py + q * gy, dy + q * hy, near, far, half32
+                    )
+                for k in range(LANES):
+                    total[k] += line[k] * chord[k]
+        out[n] = total.sum()
+
+
+@_jit
+def carve(lit, tables, gs, spacing, block, part, parts, out):  # type: ignore[no-untyped-def]
+    """out = 1 where a cell's centre falls on lit pixels in every view.
+
+    Whole blocks are skipped where some view has nothing lit in the block's window. Only blocks that can be lit
+    are looked at cell by cell, and there a later view only where the earlier ones are lit: same result as dense.
+    """
+    shape = out.shape
+    rows, cols = lit.shape[1], lit.shape[2]
+    half = 0.5 * block * spacing
+    views = len(gs)
+    for bi in range(part * block, shape[0], parts * block):
+        for bj in range(0, shape[1], block):
+            for bk in range(0, shape[2], block):
+                x = (bi + 0.5 * (block - 1) - 0.5 * (shape[0] - 1)) * spacing
+                y = (bj + 0.5 * (block - 1) - 0.5 * (shape[1] - 1)) * spacing
+                z = (bk + 0.5 * (block - 1) - 0.5 * (shape[2] - 1)) * spacing
+                possible = True
+                for v in range(views):
+                    # Half a pixel more on each side: nearest-pixel rounding.
+                    r0, r1, c0, c1, _, _, _ = _window(x, y, z, half, gs[v], rows, cols)
+                    r0, r1 = max(r0 - 1, 0), min(r1 + 1, rows - 1)
+                    c0, c1 = max(c0 - 1, 0), min(c1 + 1, cols - 1)
+                    if _empty(tables[v], r0, r1, c0, c1):
+                        possible = False
+                        break
+                if not possible:
+                    continue
+                for i in range(bi, min(bi + block, shape[0])):
+                    for j in range(bj, min(bj + block, shape[1])):
+                        for k in range(bk, min(bk + block, shape[2])):
+                            inside = 1
+                            x, y, z = _centre((i * shape[1] + j) * shape[2] + k, shape, spacing)
+                            for v in range(views):
+                                row, col = _pixel(x, y, z, gs[v])
+                                if not (0 <= row < rows and 0 <= col < cols) or lit[v, row, col] == 0:
+                                    inside = 0
+                                    break
+                            out[i, j, k] = inside

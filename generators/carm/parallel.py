@@ -1,0 +1,61 @@
+"""Threads for kernels that release the interpreter lock.
+
+Why not numba's ``prange``: its OpenMP layer dies in forked children (torch data loaders fork) and its own layer
+aborts when two Python threads enter at once (the engine's workers overlap stages). Plain threads do neither,
+and how work is cut never depends on who runs it, so results are the same for any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+_MOST = 256
+_pool: ThreadPoolExecutor | None = None
+
+
+def _forget() -> None:
+    global _pool
+    _pool = None
+
+
+# A forked child inherits the pool object but none of its threads: waiting on it would hang.
+os.register_at_fork(after_in_child=_forget)
+
+
+def resolve(threads: int | None) -> int:
+    """Number of threads to use: ``threads``, or every core this process may run on.
+
+    Raises:
+        ValueError: ``threads`` is below 1.
+    """
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"threads is {threads}: give 1 or more, or None for every core")
+    return min(threads, _MOST)
+
+
+def run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
+    """Run ``tasks``, dealt out in turn to ``threads`` threads, the caller being one of them."""
+
+    def deal(first: int) -> None:
+        for task in tasks[first::threads]:
+            task()
+
+    hands = min(threads, len(tasks))
+    if hands <= 1:
+        for task in tasks:
+            task()
+        return
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_MOST, thread_name_prefix="carm")
+    threads = hands
+    waiting = [_pool.submit(deal, first) for first in range(1, hands)]
+    try:
+        deal(0)
+    finally:
+        for other in waiting:
+            other.result()
