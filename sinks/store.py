@@ -191,7 +191,7 @@ class Store:
             StoreError: one line with the URL, what failed and what to do.
         """
         with self._errors("open", ""):
-            place = _connect(self._protocol, self._root, self._options, attempts=2)  # an answer within seconds
+            place = _connect(self._protocol, self._root, self._options, attempts=2, patience=6)
         key = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
         first, second = b"first writer", b"second writer"
         with self._errors("write to", "", absent=StoreError):
@@ -220,7 +220,7 @@ class Store:
         place = self._place
         if place is None or place[0] != os.getpid():
             with self._errors("open", ""):
-                place = os.getpid(), _connect(self._protocol, self._root, self._options, attempts=6)
+                place = os.getpid(), _connect(self._protocol, self._root, self._options)
             self._place = place
         return place[1]
 
@@ -231,7 +231,7 @@ class Store:
             yield
         except StoreError:
             raise
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             if absent is FileNotFoundError and _code(error) != "NoSuchBucket":
                 raise FileNotFoundError(errno.ENOENT, "no such object", self.url(path)) from None
             raise StoreError(f"cannot {verb} {self.url(path)}: {self._explain(error)}") from error
@@ -240,10 +240,11 @@ class Store:
 
     def _explain(self, error: Exception) -> str:
         """What happened and the fix, in one line without secrets."""
-        text = " ".join(str(error).split()) or type(error).__name__
-        for name, value in [*self._options.items(), *os.environ.items()]:
-            if isinstance(value, str) and len(value) > 3 and re.search("secret|token|password", name, re.I):
-                text = text.replace(value, "***")
+        text = " ".join(str(error).split())
+        if text in ("", "None"):  # Ceph sends no message
+            text = _code(error) or type(error).__name__
+        for value in _secrets({**self._options, "environment": dict(os.environ)}):
+            text = text.replace(value, "***")
         names = {_code(error), type(error).__name__, errno.errorcode.get(getattr(error, "errno", None) or 0, "")}
         fixes = [fix for causes, fix in _FIXES if names & set(causes)]
         bucket = self._root.partition("://")[2].partition("/")[0]
@@ -391,14 +392,20 @@ class _S3:
     """A bucket, through the calls of s3fs's own client.
 
     All retries happen here: one hidden in a library would turn our own success into a refusal.
+
+    Args:
+        url: ``s3://bucket/prefix``.
+        options: what `s3fs.S3FileSystem` takes.
+        attempts: how often a call is made before a passing fault is final.
+        patience: seconds without a byte of answer that count as a fault.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any], attempts: int) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], attempts: int, patience: int) -> None:
         import s3fs
 
         config: dict[str, Any] = {
             "connect_timeout": 5,
-            "read_timeout": 60,
+            "read_timeout": patience,
             "max_pool_connections": 32,
             "retries": {"total_max_attempts": 1},
             # Newer checksums travel in a trailer many servers do not know; Content-MD5 guards the upload.
@@ -527,11 +534,11 @@ class _Chunks(io.RawIOBase):
         return len(piece)
 
 
-def _connect(protocol: str, root: str, options: Mapping[str, Any], attempts: int) -> _Place:
+def _connect(protocol: str, root: str, options: Mapping[str, Any], attempts: int = 6, patience: int = 60) -> _Place:
     if protocol in ("file", "local"):
         return _Local(root)
     if protocol in ("s3", "s3a"):
-        return _S3(root, options, attempts)
+        return _S3(root, options, attempts, patience)
     return _Fsspec(protocol, root, options)
 
 
@@ -555,6 +562,17 @@ def _shown(url: str) -> str:
     return re.sub(r"://[^/]*@", "://", url)
 
 
+def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
+    """The values that must not be shown, at any depth."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value)
+        elif (
+            isinstance(value, str) and len(value) > 7 and re.search("secret|session_token|^token$|password", name, re.I)
+        ):
+            yield value
+
+
 def _code(error: BaseException | None) -> str:
     """The S3 error code of an exception or of what caused it, else ''."""
     while error is not None:
@@ -568,7 +586,11 @@ def _code(error: BaseException | None) -> str:
 def _passing(error: BaseException | None) -> bool:
     """Whether a fault may be gone on the next try."""
     from aiohttp import ClientError as HttpError
-    from botocore.exceptions import ConnectionError, HTTPClientError, IncompleteReadError
+    from botocore.exceptions import (  # type: ignore[import-untyped]
+        ConnectionError,
+        HTTPClientError,
+        IncompleteReadError,
+    )
 
     passing = (ConnectionError, HTTPClientError, HttpError, IncompleteReadError, TimeoutError, ConnectionResetError)
     while error is not None:
