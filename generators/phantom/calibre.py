@@ -59,7 +59,7 @@ def bifurcations(branches: Sequence[Branch]) -> tuple[Bifurcation, ...]:
 
 def reach(radius: float) -> int:
     """Number of centreline steps over which a parent of this radius (mm) narrows: about one diameter."""
-    return int(math.ceil(2.0 * float(radius) / STEP_MM))
+    return math.ceil(2.0 * float(radius) / STEP_MM)
 
 
 def snap(radius: float) -> float:

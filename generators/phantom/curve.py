@@ -37,8 +37,11 @@ def course(
     tangent = tangents(points)
     across = np.cross(heart.axes[0] if free else heart.normal(points), tangent)
     across /= np.maximum(np.sqrt((across * across).sum(axis=1)), 1e-6)[:, None]
-    points = points + _sway(rng, _length(points), wander, wiggle)[:, None] * across
-    points = _smooth(points, reach=int(round(2.0 / _FINE_MM)))
+    along = _length(points)
+    points = points + _sway(rng, along, wander, wiggle)[:, None] * across
+    if not free:  # the same, flatter, through the fat under the epicardium
+        points = points + _sway(rng, along, 0.2 * wander, 0.4 * wiggle)[:, None] * heart.normal(points)
+    points = _smooth(points, reach=round(2.0 / _FINE_MM))
     out: Floats = np.rint(_resample(points, STEP_MM) / GRID_MM) * GRID_MM
     return out
 
@@ -62,14 +65,14 @@ def _spline(way: Floats) -> Floats:
     if len(way) == 2:
         way = np.stack([way[0], 0.5 * (way[0] + way[1]), way[1]])
         along = np.array([0.0, 0.5 * along[1], along[1]])
-    count = max(int(math.ceil(along[-1] / _FINE_MM)), 8)
+    count = max(math.ceil(along[-1] / _FINE_MM), 8)
     out: Floats = Akima1DInterpolator(along, way)(np.linspace(0.0, along[-1], count + 1))
     return out
 
 
 def _resample(points: Floats, step: float) -> Floats:
     along = _length(points)
-    at = np.linspace(0.0, along[-1], max(int(round(along[-1] / step)), 4) + 1)
+    at = np.linspace(0.0, along[-1], max(round(along[-1] / step), 4) + 1)
     return np.stack([np.interp(at, along, points[:, k]) for k in range(3)], axis=1)
 
 

@@ -15,7 +15,7 @@ from generators.phantom.limbs import Limb, limbs, root_diameter_mm
 from generators.types import Branch, Side
 
 TAKE_OFF = (30.0, 75.0)  # degrees between a side branch and its parent at the origin
-TRUNK_TAPER = 0.92  # end over start radius of a trunk, side branches apart
+TRUNK_TAPER = 0.96  # end over start radius of a trunk, side branches apart
 _CLEAR_MM = 2.8  # centreline distance kept from other vessels, but for the first stretch of a branch
 _FIRST_MM = 6.0
 _TRIES = 6
@@ -69,7 +69,7 @@ def _jitter(rng: np.random.Generator, limb: Limb) -> list[tuple[float, float, fl
     """The way points of one subject: the whole vessel shifted, then each point a little."""
     shift = rng.normal(0.0, 2.5, 2)
     own = rng.normal(0.0, 1.2, (len(limb.way), 2))
-    stop = max(int(round(rng.uniform(*limb.cut) * len(limb.way))), min(2, len(limb.way)))
+    stop = max(round(rng.uniform(*limb.cut) * len(limb.way)), min(2, len(limb.way)))
     return [
         (theta + shift[0] + own[k, 0], phi + shift[1] + own[k, 1], depth)
         for k, (theta, phi, depth) in enumerate(limb.way[:stop])
@@ -85,7 +85,9 @@ def _named(
     for limb in table:
         if limb.parent != shoot.limb.name or rng.random() >= limb.chance:
             continue
-        index = int(round(rng.uniform(*limb.start) * last))
+        index = round(rng.uniform(*limb.start) * last)
+        while index < last and any(abs(index - s.index) < _gap(shoot) for s in out):
+            index += 1
         others = taken + [s.points[::2] for s in out]
         best, room = None, -1.0
         for _ in range(_TRIES):
@@ -114,15 +116,15 @@ def _twigs(
     hand = 1.0 if rng.random() < 0.5 else -1.0
     at = rng.uniform(0.5, 1.1) * spacing
     while at < 0.88 * total:
-        index = int(round(at / STEP_MM))
+        index = round(at / STEP_MM)
         length = rng.uniform(0.7, 1.6) * (16.0 if shoot.level <= 1 else 12.0) * min(1.0, 1.6 - at / total)
         at += rng.uniform(0.6, 1.3) * spacing
         hand = -hand if rng.random() < 0.8 else hand
         limb = Limb(
             f"{shoot.limb.name}.{len(out) + 1}", shoot.limb.name, (), ratio=(0.5, 0.72), power=1.0,
-            wander=(0.6, 0.9), free=shoot.limb.free, twigs_mm=11.0 if shoot.level == 2 else 0.0,
+            wander=(0.7, 1.1), free=shoot.limb.free, twigs_mm=11.0 if shoot.level == 2 else 0.0,
         )  # fmt: skip
-        if any(abs(index - b) < 10 for b in busy):
+        if any(abs(index - b) < _gap(shoot) for b in busy):
             continue
         angle = math.radians(rng.uniform(35.0, 65.0))
         ahead, aside = tangent[index], hand * np.cross(normal[index], tangent[index])
@@ -135,6 +137,11 @@ def _twigs(
         if _clearance(points, taken + [s.points[::2] for s in out]) >= _CLEAR_MM:
             out.append(_Shoot(limb, points, number, index, rng.uniform(*limb.ratio), shoot.level + 1))
     return out
+
+
+def _gap(shoot: _Shoot) -> int:
+    """Least number of points between two side branches: Murray's law needs one parent diameter (calibre)."""
+    return reach(shoot.start_mm) + 3
 
 
 def _branch_off(
@@ -211,9 +218,6 @@ def _segments(shoot: _Shoot, origins: dict[str, int]) -> tuple[str, ...]:
     count = len(shoot.points)
     out: list[str] = []
     for name, upto in shoot.limb.segments:
-        if isinstance(upto, str):
-            stop = origins.get(upto, count // 3) + 1
-        else:
-            stop = int(round(upto * count))
+        stop = origins.get(upto, count // 3) + 1 if isinstance(upto, str) else round(upto * count)
         out.extend([name] * (stop - len(out)))
     return tuple(out)

@@ -63,7 +63,7 @@ class Heart:
             # the heart is blunter at its base and lies flat on the diaphragm
             behind=(0.9 * long, 0.85 * high, wide),
             dominance=next(name for name, upto in DOMINANCE if chance < upto),
-            tortuosity=math.exp(0.35 * _normal(rng)),
+            tortuosity=math.exp(0.3 * _normal(rng)),
             calibre=1.0 + 0.09 * _normal(rng),
         )
 

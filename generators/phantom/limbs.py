@@ -39,9 +39,9 @@ class Limb:
     chance: float = 1.0
     cut: tuple[float, float] = (1.0, 1.0)  # fraction of the way that is run: vessels end where they like
     power: float = 2.0  # see calibre.taper
-    end_mm: tuple[float, float] | None = (0.36, 0.5)  # radius at the far end; None for a trunk that divides there
+    end_mm: tuple[float, float] | None = (0.38, 0.55)  # radius at the far end; None for a trunk that divides there
     twigs_mm: float = 0.0  # mean spacing of unnamed side branches, 0 for none
-    wander: tuple[float, float] = (1.5, 0.6)  # mm, see curve.course
+    wander: tuple[float, float] = (1.6, 1.3)  # mm, see curve.course
     free: bool = False  # leaves the surface
     length_mm: tuple[float, float] | None = None  # of a root: length drawn, backwards from its last way point
 
@@ -68,18 +68,18 @@ def left(dominance: Dominance) -> tuple[Limb, ...]:
     beyond: tuple[Place, ...] = ((106, 148, 0), (107, 166, 0), (107, 180, 0))
     posterior: tuple[tuple[str, float | str], ...] = (("11", "OM1"), ("13", 1.0))
     limbs = (
-        Limb("LM", "", ((128, -8, 9), (118, 6, 1)), segments=(("5", 1.0),), end_mm=None, wander=(0.0, 0.0),
+        Limb("LM", "", ((132, -3, 4), (119, 6, 1)), segments=(("5", 1.0),), end_mm=None, wander=(0.0, 0.0),
              length_mm=(5.0, 15.0)),
         Limb(
             "LAD", "LM",
             ((109, 7, 0), (98, 4, 0), (86, -5, 0), (72, -14, 0), (58, -22, 0), (42, -31, 0), (26, -42, 0),
              (12, -60, 0), (6, -130, 0), (18, -172, 0), (30, -170, 0)),
-            ratio=(0.50, 0.58), segments=(("6", "S1"), ("7", 0.52), ("8", 1.0)), cut=(0.76, 1.0), power=1.6,
-            twigs_mm=26.0, wander=(2.0, 0.9),
+            ratio=(0.52, 0.6), segments=(("6", "S1"), ("7", 0.52), ("8", 1.0)), cut=(0.76, 1.0), power=2.2,
+            end_mm=(0.45, 0.65), twigs_mm=26.0, wander=(1.4, 1.1),
         ),
         Limb("LCx", "LM", groove + (beyond if dominance != "right" else ()), ratio=(0.42, 0.5),
              segments=posterior, cut=(0.6, 1.0) if dominance == "right" else (1.0, 1.0),
-             power=2.0 if dominance == "right" else 4.0, twigs_mm=30.0, wander=(1.4, 0.6),
+             power=2.6 if dominance == "right" else 4.0, twigs_mm=30.0, wander=(1.4, 0.6),
              end_mm=(0.4, 0.6) if dominance != "left" else None),
         Limb("RI", "LM", ((106, 24, 0), (88, 34, 0), (70, 44, 0), (54, 54, 0)), ratio=(0.10, 0.2), chance=0.22,
              segments=(("12", 1.0),), cut=(0.7, 1.0), twigs_mm=18.0),
@@ -92,7 +92,7 @@ def left(dominance: Dominance) -> tuple[Limb, ...]:
         Limb("D3", "LAD", ((34, -22, 0), (26, 0, 0), (20, 20, 0)), (0.62, 0.70), (0.45, 0.6),
              (("10a", 1.0),), chance=0.5, cut=(0.7, 1.0), twigs_mm=20.0),
         *_septals(),
-        Limb("OM1", "LCx", ((97, 52, 0), (80, 60, 0), (62, 68, 0), (46, 76, 0)), (0.22, 0.36), (0.62, 0.76),
+        Limb("OM1", "LCx", ((97, 52, 0), (80, 60, 0), (62, 68, 0), (46, 76, 0)), (0.22, 0.36), (0.64, 0.78),
              (("12a", 1.0),), cut=(0.7, 1.0), twigs_mm=16.0),
         Limb("OM2", "LCx", ((90, 92, 0), (74, 98, 0), (58, 104, 0), (44, 110, 0)), (0.52, 0.62), (0.6, 0.76),
              (("12b", 1.0),), chance=0.85, cut=(0.65, 1.0), twigs_mm=18.0),
@@ -143,7 +143,7 @@ def right(dominance: Dominance) -> tuple[Limb, ...]:
     limbs += (
         Limb("PL", "RCA", ((110, 180, 0), (109, 168, 0), (105, 156, 0), (97, 146, 0), (84, 138, 0), (70, 132, 0)),
              ratio=(0.5, 0.58) if dominance == "right" else (0.1, 0.14), segments=(("16", 1.0),), cut=reaches,
-             twigs_mm=22.0, power=1.6),
+             twigs_mm=22.0, power=2.2),
     )  # fmt: skip
     if dominance == "right":
         limbs += (

@@ -50,7 +50,7 @@ def narrow(
     found: list[Stenosis] = []
     # the longest first: they have the fewest places
     for wanted in sorted(stenoses, key=lambda n: -n.length_mm):
-        half = int(math.ceil(0.5 * wanted.length_mm / STEP_MM))
+        half = math.ceil(0.5 * wanted.length_mm / STEP_MM)
         sites = _sites(out, free, half, wanted.segment)
         if not sites:
             raise ValueError(
@@ -64,7 +64,7 @@ def narrow(
         radii = branch.radii * (1.0 - 0.01 * wanted.percent_ds * shape)
         radii = np.rint(radii / RADIUS_GRID_MM) * RADIUS_GRID_MM
         out[number] = Branch(branch.name, branch.points, radii, branch.segments, branch.parent)
-        margin = half + int(math.ceil(_MARGIN_MM / STEP_MM))
+        margin = half + math.ceil(_MARGIN_MM / STEP_MM)
         free[number][max(index - margin, 0) : index + margin + 1] = False
         point = (float(branch.points[index, 0]), float(branch.points[index, 1]), float(branch.points[index, 2]))
         blank = Stenosis(branch.segments[index], point, wanted.length_mm, 0.0, 0.0, wanted.percent_ds)
@@ -84,7 +84,7 @@ def measure_percent_ds(branch: Branch, stenosis: Stenosis) -> tuple[float, float
     """
     gap = np.sqrt(((branch.points - np.array(stenosis.point)) ** 2).sum(axis=1))
     centre = int(np.argmin(gap))
-    half = int(math.ceil(0.5 * stenosis.length_mm / STEP_MM))
+    half = math.ceil(0.5 * stenosis.length_mm / STEP_MM)
     low, high = centre - half, centre + half
     if gap[centre] > STEP_MM or low < 0 or high >= len(branch.radii):
         raise ValueError(
@@ -101,11 +101,11 @@ def measure_percent_ds(branch: Branch, stenosis: Stenosis) -> tuple[float, float
 
 def _free(branches: Sequence[Branch]) -> list[np.ndarray[tuple[int], np.dtype[np.bool_]]]:
     """Points of each branch that a stenosis may cover: numbered segments away from bifurcations and ends."""
-    margin = int(math.ceil(_MARGIN_MM / STEP_MM))
+    margin = math.ceil(_MARGIN_MM / STEP_MM)
     out = []
     for branch in branches:
         free = np.array([name != "" for name in branch.segments])
-        first = int(math.ceil(branch.radii[0] / STEP_MM))  # still inside the parent's lumen
+        first = math.ceil(branch.radii[0] / STEP_MM)  # still inside the parent's lumen
         free[: first + margin] = False
         free[-margin - 1 :] = False
         out.append(free)

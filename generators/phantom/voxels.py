@@ -38,10 +38,11 @@ def voxelise(branches: Sequence[Branch], voxel_mm: float = 0.4) -> NDArray[np.fl
     grid: Occupied = np.zeros(tuple(int(n) for n in high - low + 1), dtype=np.uint8)
     for p, r in zip(points, radii, strict=True):
         _fill(grid, p - low, r)
-    return ((np.argwhere(grid) + low) * voxel_mm).astype(np.float32)
+    centres: NDArray[np.float32] = ((np.argwhere(grid) + low) * voxel_mm).astype(np.float32)
+    return centres
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _fill(grid: Occupied, points: NDArray[np.float64], radii: NDArray[np.float64]) -> None:
     """Mark the lattice points inside one branch; everything in voxels from the grid's corner.
 
