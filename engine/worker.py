@@ -49,13 +49,11 @@ class Report:
 class Worker:
     """Makes shards of one job into one store."""
 
-    def __init__(
-        self, recipe: Recipe, store: Store, breadcrumb: Callable[[str], None] = lambda sample_id: None
-    ) -> None:
-        """``breadcrumb`` is called with each sample id before it is touched, and with "" after the last."""
+    def __init__(self, recipe: Recipe, store: Store, breadcrumb: Breadcrumb | None = None) -> None:
+        """``breadcrumb`` tells a driver which samples were in hand when the process died."""
         self.job = Job(recipe)
         self.store = store
-        self.breadcrumb = breadcrumb
+        self.breadcrumb = breadcrumb or Breadcrumb()
         self.maker = Maker(self.job)
         self.version = version("lesionforge")
 

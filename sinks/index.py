@@ -81,7 +81,7 @@ def write(rows: Iterable[Row], record: Record) -> bytes:
     table = pa.Table.from_pylist([_arrow(row) for row in rows], schema=SCHEMA)
     table = table.replace_schema_metadata({"lesionforge": json.dumps(asdict(record), sort_keys=True)})
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd", store_schema=False)
+    pq.write_table(table, out, compression="zstd")
     return out.getvalue()
 
 

@@ -1,0 +1,177 @@
+"""Bi-plane samples: projections of a coronary tree, its visual hull and the truth, in one geometry.
+
+Order of a sample: place the tree at the isocentre, draw grid and views, project, (move), back-project, measure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.biplane.motion import Motion
+from generators.biplane.params import Params
+from generators.biplane.resample import average_down
+from generators.carm import Grid, View, hull, project_views, silhouette
+from generators.types import BadCase, CoronaryTree, Sample, SampleSpec
+
+MARGIN_CELLS = 2  # free cells kept at each face of the grid
+
+
+class Biplane:
+    """The ``biplane`` generator."""
+
+    Params: ClassVar[type[Params]] = Params
+    classes: ClassVar[tuple[str, ...]] = ("still", "motion")
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._device = "cpu"
+        self._threads: int | None = None
+
+    def prepare(self, device: str) -> None:
+        """Note the device and the worker's share of cores. Kernels are compiled once per machine and cached."""
+        self._device = device
+        self._threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or None
+
+    def sample_bytes(self) -> int:
+        """Expected size: volumes as they are, silhouettes about 8 kB at 512 x 512, 3 kB of JSON and headers."""
+        p = self.params
+        pixels = p.detector**2
+        images = p.views * (pixels // 32 if p.image == "silhouette" else 4 * pixels)
+        volumes = 2 * (p.grid**3 + 2 * (p.resample or 0) ** 3)
+        return int(images + (volumes // 50 if p.compress else volumes) + 6000)
+
+    def generate(self, cases: Sequence[CoronaryTree], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
+        """One sample per spec, in order."""
+        for tree, spec in zip(cases, specs, strict=True):
+            yield self._one(tree, spec)
+
+    def _one(self, tree: CoronaryTree, spec: SampleSpec) -> Sample:
+        p = self.params
+        centre = (tree.points.min(0).astype(np.float64) + tree.points.max(0)) / 2
+        points = tree.points - centre
+        grid = self._grid(spec.rng("grid"), tree)
+        views = p.draw_views(spec.rng("views"), tree.side)
+        truth, outside = grid.occupy(points, tree.voxel_mm)
+        if outside:
+            raise BadCase(f"{outside} of {len(points)} voxels lie outside the grid")
+        cells = _indices(grid, truth)
+        integrals = self._project(truth, cells, grid, views)
+        shadows = [silhouette(i, cells, grid, v) for i, v in zip(integrals, views, strict=True)]
+        measured = _visible(grid.centres(cells), views, shadows)
+
+        motion = None
+        if spec.target == "motion" or (spec.target is None and p.motion):
+            motion = Motion.draw(spec.rng("motion"), p.motion_scale, p.motion_shift_px)
+            shadows[1] = motion.apply(shadows[1])
+            integrals[1] = motion.apply(integrals[1])
+        carved = hull(shadows, views, grid, self._threads)
+        measured |= _overlap(truth, carved)
+
+        fields: dict[str, NDArray[Any]] = {}
+        for n, (integral, shadow) in enumerate(zip(integrals, shadows, strict=True)):
+            if p.image == "silhouette":
+                fields[f"view{n}.png"] = shadow * np.uint8(255)
+            else:
+                fields[f"view{n}.npy"] = integral
+        end = ".npy.gz" if p.compress else ".npy"
+        fields |= {f"volume{p.grid}{end}": truth, f"hull{p.grid}{end}": carved}
+        if p.resample:
+            fields[f"volume{p.resample}{end}"] = average_down(cells, p.grid, p.resample)
+            fields[f"hull{p.resample}{end}"] = average_down(_indices(grid, carved), p.grid, p.resample)
+        drawn = {"views": [v.to_json() for v in views], "spacing_mm": grid.spacing_mm, "centre_lps_mm": centre.tolist()}
+        drawn["motion"] = motion.to_json() if motion else None
+        return Sample(spec, fields, _labels(tree, grid, views, centre), drawn, measured)
+
+    def _grid(self, rng: np.random.Generator, tree: CoronaryTree) -> Grid:
+        """One grid per case (defect G3), its spacing drawn so that the whole tree fits."""
+        p = self.params
+        low, high = p.spacing_mm
+        extent = float((tree.points.max(0) - tree.points.min(0)).max()) + max(tree.voxel_mm)
+        need = extent / (p.grid - 2 * MARGIN_CELLS)
+        if need > high:
+            raise BadCase(
+                f"the tree spans {extent:.0f} mm; a grid of {p.grid} cells of at most {high:g} mm holds "
+                f"{high * (p.grid - 2 * MARGIN_CELLS):.0f}: raise generator.params.grid or spacing_mm"
+            )
+        return Grid((p.grid,) * 3, float(rng.uniform(max(low, need), high)))
+
+    def _project(
+        self, truth: NDArray[np.uint8], cells: NDArray[np.int64], grid: Grid, views: list[View]
+    ) -> list[NDArray[np.float32]]:
+        if self.params.projector == "torch":
+            from generators.carm import torch_projector
+
+            return torch_projector.project_views(cells, grid, views, device=self._device)
+        if self.params.projector == "odl":
+            from generators.carm import odl_geometry
+
+            return [odl_geometry.project_astra(truth, grid, view) for view in views]
+        return project_views(cells, grid, views, threads=self._threads)
+
+
+def _indices(grid: Grid, volume: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(n, 3) indices of the occupied cells in C order; an order of magnitude faster than ``argwhere``."""
+    return np.stack(np.unravel_index(grid.cells(volume), grid.shape), axis=1)
+
+
+def _visible(
+    centres: NDArray[np.float64], views: Sequence[View], shadows: Sequence[NDArray[np.uint8]]
+) -> dict[str, float]:
+    """Checks by the projection matrix alone, which the projector does not use.
+
+    ``visible_fraction``: least share over views of occupied cells whose centre is on the detector.
+    ``lit_fraction``: share of those whose pixel is lit; a projector in another geometry would not reach 1.
+    """
+    seen, lit, total = [], 0, 0
+    for view, shadow in zip(views, shadows, strict=True):
+        m = view.projection_matrix
+        col, row, depth = (centres[:, 0] * a + centres[:, 1] * b + centres[:, 2] * c + d for a, b, c, d in m)
+        row, col = np.floor(row / depth + 0.5).astype(int), np.floor(col / depth + 0.5).astype(int)
+        inside = (row >= 0) & (row < view.rows) & (col >= 0) & (col < view.cols)
+        seen.append(float(inside.mean()))
+        lit += int(shadow[row[inside], col[inside]].sum())
+        total += int(inside.sum())
+    return {"visible_fraction": min(seen), "lit_fraction": lit / max(1, total)}
+
+
+def _overlap(truth: NDArray[np.uint8], carved: NDArray[np.uint8]) -> dict[str, float]:
+    occupied, hull_cells = np.count_nonzero(truth), np.count_nonzero(carved)
+    both = np.count_nonzero(truth & carved)
+    return {
+        "occupied_cells": float(occupied),
+        "hull_cells": float(hull_cells),
+        "hull_recall": both / occupied,
+        "hull_dice": 2 * both / (occupied + hull_cells),
+    }
+
+
+def _labels(tree: CoronaryTree, grid: Grid, views: Sequence[View], centre: NDArray[np.float64]) -> Mapping[str, Any]:
+    """What a training job needs to know: side, geometry, grid, and the stenoses a procedural tree was given."""
+    stenoses = []
+    for s in tree.stenoses:
+        at = np.asarray(s.point) - centre
+        spots = [view.project(at[None])[0].tolist() for view in views]
+        stenoses.append(
+            {
+                "segment": s.segment,
+                "percent_ds": s.percent_ds,
+                "mld_mm": s.mld_mm,
+                "reference_mm": s.reference_mm,
+                "length_mm": s.length_mm,
+                "point_mm": at.tolist(),
+                "view_row_col": spots,
+            }
+        )
+    return {
+        "side": tree.side,
+        "spacing_mm": grid.spacing_mm,
+        "grid": list(grid.shape),
+        "axes": "LPS: array index (i, j, k) runs to the patient's left, posterior, head; the isocentre is the centre",
+        "views": [{"name": view.name, **view.to_json()} for view in views],
+        "stenoses": stenoses,
+    }
