@@ -74,17 +74,22 @@ class CephError(RuntimeError):
     """The server cannot be installed or started; the message says what to run or to look at."""
 
 
+class CephMissing(CephError):
+    """Ceph is not installed; the message has the command that does it."""
+
+
 def install() -> None:
     """Install Ceph's Debian packages if they are missing.
 
     Raises:
-        CephError: they are missing and this is not root on a system with apt; the message has the command to run.
+        CephMissing: they are missing and this is not root on a system with apt.
+        CephError: apt failed.
     """
     missing = [name for name in _BINARIES if shutil.which(name) is None]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise CephError(
+        raise CephMissing(
             f"Ceph is not installed ({', '.join(missing)} missing). On Debian or Ubuntu run as root: {_INSTALL}"
         )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -131,7 +136,7 @@ class Ceph:
             raise CephError(f"already running at {self.endpoint}: stop it first")
         missing = [name for name in _BINARIES if shutil.which(name) is None]
         if missing:
-            raise CephError(f"{', '.join(missing)} missing: call infra.ceph.install() or run as root: {_INSTALL}")
+            raise CephMissing(f"{', '.join(missing)} missing: call infra.ceph.install() or run as root: {_INSTALL}")
         if self._given and (self._given / "ceph.conf").exists():
             raise CephError(f"{self._given} already holds a server's data: delete it or choose another folder")
         self.data = self._given or Path(tempfile.mkdtemp(prefix="lesionforge-ceph-"))
@@ -187,7 +192,7 @@ class Ceph:
         shutil.rmtree(self.data, ignore_errors=True)
         for name in ("mon", "osd"):
             (self.data / name).mkdir(parents=True)
-        mon_port, port = _free_ports(2)
+        mon_port, port = free_ports(2)
         fsid, osd, address = str(uuid.uuid4()), str(uuid.uuid4()), f"[v2:127.0.0.1:{mon_port}]"
         settings = _CONFIGURATION.format(fsid=fsid, mon_port=mon_port, port=port, data=self.data)
         (self.data / "ceph.conf").write_text(settings + _OBJECTSTORE[self._objectstore])
@@ -261,14 +266,15 @@ class Ceph:
         self._children.clear()
 
 
-def _free_ports(count: int) -> list[int]:
-    with_ports = [socket.socket() for _ in range(count)]
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of 127.0.0.1 that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
     try:
-        for one in with_ports:
+        for one in sockets:
             one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in with_ports]
+        return [int(one.getsockname()[1]) for one in sockets]
     finally:
-        for one in with_ports:
+        for one in sockets:
             one.close()
 
 

@@ -1,0 +1,18 @@
+"""Fixtures every room's tests can use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.fixtures_s3"]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data, from LESIONFORGE_DATA or beside the checkout; the test is skipped without it."""
+    given = os.environ.get("LESIONFORGE_DATA")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set LESIONFORGE_DATA to its folder")
+    return folder

@@ -1,0 +1,97 @@
+"""The local S3 server starts, serves, stands beside another one and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from infra import ceph
+from infra.ceph import Ceph, CephError, CephMissing
+from sinks.store import Store
+
+
+def options(server: Ceph) -> dict[str, str]:
+    return {"key": server.access_key, "secret": server.secret_key, "endpoint_url": server.endpoint}
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.usefixtures("ceph_env")  # installs the packages; the two here stand beside that server as well
+def test_two_side_by_side_serve_their_own_and_leave_nothing() -> None:
+    with Ceph() as one, Ceph() as two:
+        pids = [child.pid for server in (one, two) for child in server._children]
+        assert len(pids) == 6
+        assert one.secret_key != two.secret_key
+        for server, content in ((one, b"one"), (two, b"two")):
+            server.make_bucket("mine")
+            server.make_bucket("mine")
+            store = Store("s3://mine", options(server))
+            store.probe()
+            store.put("who", content)
+        assert Store("s3://mine", options(one)).get("who") == b"one"
+        assert Store("s3://mine", options(two)).get("who") == b"two"
+        folders = [one.data, two.data]
+        with pytest.raises(CephError, match="already running"):
+            one.start()
+    assert not any(map(alive, pids))
+    assert not any(folder.exists() for folder in folders)
+
+
+@pytest.mark.usefixtures("ceph_env")
+def test_starts_again_after_stop_and_keeps_a_given_folder(tmp_path: Path) -> None:
+    server = Ceph(tmp_path / "data")
+    with server:
+        server.make_bucket("mine")
+    assert (tmp_path / "data" / "ceph.conf").exists()
+    with pytest.raises(CephError, match="already holds"):
+        server.start()
+    server = Ceph()
+    for _ in range(2):
+        with server:
+            server.make_bucket("mine")
+            assert Store("s3://mine", options(server)).put_new("a", b"a")
+
+
+@pytest.mark.usefixtures("ceph_env")
+def test_a_failed_start_names_the_log_and_ends_what_it_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The gateway is given the monitor's port: taken, whatever ports are tried next.
+    monkeypatch.setattr(ceph, "_CONFIGURATION", ceph._CONFIGURATION.replace(":{port}", ":{mon_port}"))
+    server = Ceph(tmp_path / "data")
+    with pytest.raises(CephError, match=r"radosgw ended with .*look at .*data"):
+        server.start()
+    assert server._children == []
+
+
+def test_missing_packages_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for call in (ceph.install, Ceph().start):
+        with pytest.raises(CephMissing, match=r"apt-get install .*radosgw"):
+            call()
+
+
+@pytest.mark.usefixtures("ceph_env")
+def test_the_command_prints_what_a_shell_needs_and_ends_on_interrupt() -> None:
+    command = [sys.executable, "-m", "infra.ceph", "--bucket", "mine"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(ceph.__file__).parents[1]) as run:
+        assert run.stdout is not None
+        lines: list[str] = []
+        while not lines or lines[-1].startswith("export"):
+            lines.append(run.stdout.readline().strip())
+        env = dict(line.removeprefix("export ").split("=", 1) for line in lines[:-1])
+        given = {"key": env["AWS_ACCESS_KEY_ID"], "secret": env["AWS_SECRET_ACCESS_KEY"]}
+        Store("s3://mine", {**given, "endpoint_url": env["AWS_ENDPOINT_URL"]}).probe()
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(20) == 0
+    assert len(children) == 3
+    deadline = time.monotonic() + 5
+    while any(alive(int(pid)) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(int(pid)) for pid in children)
