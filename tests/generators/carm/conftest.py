@@ -1,0 +1,65 @@
+"""Data and trees shared by the C-arm tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from generators.carm import Grid, View
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; tests that need it are skipped with a reason where it is absent."""
+    root = Path(__file__).resolve().parents[3]
+    folder = Path(os.environ.get("LESIONFORGE_DATA", root.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}: set LESIONFORGE_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_trees(data_dir: Path) -> dict[str, NDArray[np.float64]]:
+    """Points in LPS mm of both trees of the ImageCAS example, each centred on the isocentre."""
+    import nibabel
+    from scipy import ndimage
+
+    image = nibabel.load(data_dir / "coronary_tree_3d" / "imagecas_example.label.nii.gz")
+    labels, _ = ndimage.label(np.asarray(image.dataobj) > 0, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    trees = []
+    for label in np.argsort(sizes)[-2:]:
+        ras = np.argwhere(labels == label) @ image.affine[:3, :3].T + image.affine[:3, 3]
+        trees.append(ras * [-1.0, -1.0, 1.0])
+    trees.sort(key=lambda points: float(points[:, 0].mean()))  # +x is the patient's left
+    return {side: p - (p.min(0) + p.max(0)) / 2 for side, p in zip(("right", "left"), trees, strict=True)}
+
+
+@pytest.fixture(scope="session")
+def random_tree() -> NDArray[np.float64]:
+    """A branching random walk within 40 mm of the isocentre, points 0.2 mm apart."""
+    rng = np.random.default_rng(7)
+    points = [np.zeros((1, 3))]
+    for _ in range(12):
+        every = np.concatenate(points)
+        start, heading = every[rng.integers(len(every))], rng.normal(size=3)
+        steps = heading / np.linalg.norm(heading) + 0.05 * rng.normal(size=(150, 3)).cumsum(0)
+        walk = start + 0.2 * np.cumsum(steps / np.linalg.norm(steps, axis=1, keepdims=True), 0)
+        points.append(walk[np.linalg.norm(walk, axis=1) < 40])
+    return np.concatenate(points)
+
+
+@pytest.fixture(scope="session")
+def pair() -> list[View]:
+    """Two views as they are drawn for a left tree."""
+    return [View(1100, 760, 5, 0), View(1060, 790, -35, 25)]
+
+
+@pytest.fixture(scope="session")
+def grid() -> Grid:
+    return Grid((128, 128, 128), 0.95)
