@@ -215,6 +215,7 @@ def _check_placement(nodes: list[dict[str, Any]], recipe: Recipe, workers: int) 
     if places < workers:
         has = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in alive)
         raise PlacementError(
-            f"{workers} workers of {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs each were asked for; the cluster has "
-            f"{len(alive)} nodes ({has}) and room for {places}. Change --workers or --set resources.cpus / resources.gpus"
+            f"{workers} workers of {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs each were asked for; "
+            f"the cluster has {len(alive)} nodes ({has}) and room for {places}. "
+            "Change --workers or --set resources.cpus / resources.gpus"
         )

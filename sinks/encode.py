@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,27 @@ def encode(name: str, value: Any) -> bytes:
     if kind == "json":
         return json_bytes(value)
     raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.gz or .json")
+
+
+def decode(name: str, data: bytes) -> Any:
+    """Read one member back.
+
+    Raises:
+        ValueError: where the bytes are not what the name says.
+    """
+    kind = name.rsplit(".", 1)[-1]
+    try:
+        if kind == "png":
+            return np.asarray(Image.open(io.BytesIO(data)))
+        if kind == "npy":
+            return np.load(io.BytesIO(data), allow_pickle=False)
+        if kind == "gz":
+            return decode(name.removesuffix(".gz"), gzip.decompress(data))
+        if kind == "json":
+            return json.loads(data)
+    except (OSError, EOFError, SyntaxError, zlib.error) as error:
+        raise ValueError(f"{name}: {error}") from None
+    raise ValueError(f"{name}: no decoding for .{kind}")
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

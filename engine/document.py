@@ -1,0 +1,148 @@
+"""``recipe.json``: what a dataset's folder says of itself before its first shard, so that it needs no other memory.
+
+With it ``status`` and ``verify`` rebuild the plan from the storage alone, and ``replay`` the very sample.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from engine.job import Job
+from engine.plan import Plan
+from engine.recipe import Recipe
+from sinks import layout
+from sinks.store import Store
+
+LIBRARIES = ("lesionforge", "numpy", "scipy", "numba", "pillow", "pyarrow", "ray", "torch")
+
+
+class DatasetError(Exception):
+    """A folder that is no dataset, or another one than expected; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceSize:
+    """What the plan must know of a source, and what the card says of it."""
+
+    scheme: str
+    subjects: int
+    cases_per_subject: int
+    fingerprint: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """The self-description of a dataset."""
+
+    identity: str
+    recipe: Recipe
+    sources: tuple[SourceSize, ...]
+    sample_bytes: int
+    versions: dict[str, str]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, from what is written here."""
+        return Plan(self.recipe, self.sources, self.sample_bytes)
+
+    def to_bytes(self) -> bytes:
+        """As it is stored. ``out``, ``resources`` and ``storage_options`` are no part of the dataset."""
+        recipe = self.recipe.model_dump(mode="json", exclude={"out", "resources"})
+        body = {
+            "layout": layout.LAYOUT_VERSION,
+            "identity": self.identity,
+            "recipe": recipe,
+            "sources": [asdict(source) for source in self.sources],
+            "sample_bytes": self.sample_bytes,
+            "versions": self.versions,
+        }
+        return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+
+
+def describe(job: Job) -> Document:
+    """The document of a job's dataset."""
+    sizes = tuple(
+        SourceSize(r.scheme, s.subjects, s.cases_per_subject, s.fingerprint(), s.licence)
+        for r, s in zip(job.recipe.sources, job.sources, strict=True)
+    )
+    return Document(job.identity, job.recipe, sizes, job.generator.sample_bytes(), versions())
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that decide bytes."""
+    out = {}
+    for name in LIBRARIES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def read(store: Store) -> Document:
+    """The document of the dataset in a place.
+
+    Raises:
+        DatasetError: where there is none, or it cannot be read.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(store.get(layout.RECIPE))
+        if raw["layout"] != layout.LAYOUT_VERSION:
+            raise DatasetError(
+                f"{store.url(layout.RECIPE)}: layout {raw['layout']}, this lesionforge reads {layout.LAYOUT_VERSION}"
+            )
+        return Document(
+            raw["identity"],
+            Recipe.model_validate(raw["recipe"]),
+            tuple(SourceSize(**source) for source in raw["sources"]),
+            raw["sample_bytes"],
+            raw["versions"],
+        )
+    except FileNotFoundError:
+        raise DatasetError(f"{store.url()} holds no dataset: {layout.RECIPE} is missing") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def claim(store: Store, mine: Document) -> None:
+    """Take a place for a dataset, or find that it is this dataset's already; it may grow (``multiply``).
+
+    Raises:
+        DatasetError: where another dataset lies there, or this one made by another version or with more variants.
+    """
+    if store.put_new(layout.RECIPE, mine.to_bytes()):
+        return
+    there = read(store)
+    place = store.url()
+    if there.identity != mine.identity:
+        raise DatasetError(
+            f"{place} holds dataset {there.recipe.name!r} of recipe {there.identity[:12]}, this recipe is "
+            f"{mine.identity[:12]}{_difference(there, mine)}; choose another --out"
+        )
+    if there.versions["lesionforge"] != mine.versions["lesionforge"]:
+        raise DatasetError(
+            f"{place} was begun by lesionforge {there.versions['lesionforge']}, this is "
+            f"{mine.versions['lesionforge']}: continue with that version or choose another --out"
+        )
+    if there.recipe.multiply > mine.recipe.multiply:
+        raise DatasetError(
+            f"{place} holds x{there.recipe.multiply}; x{mine.recipe.multiply} is less: a dataset only grows. "
+            f"Set multiply to {there.recipe.multiply} or more, or choose another --out"
+        )
+    if there.recipe.multiply < mine.recipe.multiply:
+        store.delete(layout.SUCCESS)
+        store.put(layout.RECIPE, mine.to_bytes())
+
+
+def _difference(there: Document, mine: Document) -> str:
+    a, b = (d.recipe.model_dump(mode="json") for d in (there, mine))
+    fields = [name for name in a if name not in ("multiply", "out", "resources", "sources") and a[name] != b[name]]
+    if there.sources != mine.sources or [s.options for s in there.recipe.sources] != [
+        s.options for s in mine.recipe.sources
+    ]:
+        fields.append("sources")
+    return f" (they differ in {', '.join(fields)})" if fields else ""

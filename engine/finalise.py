@@ -1,0 +1,95 @@
+"""Finishing a dataset: manifest, indexes for other readers, card, contact sheets, and ``_SUCCESS`` last."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from engine import registry
+from engine.document import Document
+from sinks import dataset, layout, manifest
+from sinks.card import card
+from sinks.dataset import Totals
+from sinks.index import Record, Row
+from sinks.pictures import Shown, contact_sheet
+from sinks.store import Store
+
+SHEET_SAMPLES = 12
+
+
+def finalise(store: Store, doc: Document) -> dict[str, Any]:
+    """Write everything that describes the committed shards.
+
+    Returns:
+        The manifest, parsed. ``_SUCCESS`` is written only where ``shortfall`` finds none.
+    """
+    plan = doc.plan
+    totals, records = Totals(), list[Record]()
+    chosen: dict[str, list[tuple[str, Row]]] = {split: [] for split in plan.splits}
+    for record, rows in dataset.indexes(store, dataset.committed(store)):
+        totals.add(record, rows)
+        records.append(record)
+        store.put(layout.dali(record.shard), manifest.dali(rows))
+        split = rows[0].split
+        chosen[split] += [(record.shard, row) for row in rows if row.status == "ok"][:SHEET_SAMPLES]
+        chosen[split] = _spread(chosen[split], 4 * SHEET_SAMPLES)
+    planned = {"samples": len(plan), "shards": plan.shards}
+    body = manifest.manifest(doc.recipe.name, doc.identity, planned, totals, records)
+    generator = make_generator(doc)
+    members: list[str] = []
+    for split, rows_of_split in chosen.items():
+        picked = _spread(rows_of_split, SHEET_SAMPLES)
+        if picked:
+            members = [m["name"] for m in picked[0][1].members or ()]
+            pictures = [show(store, generator, shard, row) for shard, row in picked]
+            title = f"{doc.recipe.name}: {split}, {totals.per_split[split]} samples"
+            store.put(f"{layout.PICTURES}/{split}.png", contact_sheet(title, pictures))
+    store.put(layout.WIDS, manifest.wids(doc.recipe.name, records))
+    parsed: dict[str, Any] = json.loads(body)
+    limits = getattr(generator, "limits", ())
+    store.put(layout.CARD, card(parsed, json.loads(doc.to_bytes()), members, limits))
+    store.put(layout.MANIFEST, body)
+    if not shortfall(doc, totals):
+        store.put(layout.SUCCESS, b"")
+    return parsed
+
+
+def shortfall(doc: Document, totals: Totals) -> str:
+    """Why the recipe's quota is not met, or an empty string."""
+    plan = doc.plan
+    if totals.shards < plan.shards:
+        return f"{plan.shards - totals.shards} of {plan.shards} shards are not made yet"
+    allowed = doc.recipe.quality.max_quarantined
+    if totals.quarantined > allowed * len(plan):
+        return (
+            f"quota not met: {totals.samples} of {len(plan)} samples, {totals.quarantined} quarantined; "
+            f"quality.max_quarantined allows {allowed:.4g} of them"
+        )
+    return ""
+
+
+def make_generator(doc: Document) -> Any:
+    """The generator of a dataset, for its pictures and statements."""
+    kind: Any = registry.load("generators", doc.recipe.generator.name)
+    return kind(TypeAdapter(kind.Params).validate_python(doc.recipe.generator.params))
+
+
+def show(store: Store, generator: Any, shard: str, row: Row) -> Shown:
+    """One sample as people see it."""
+    fields = dataset.decoded(dataset.sample(store, shard, row))
+    meta = fields["json"]
+    panels = generator.panels(fields, meta)
+    return Shown(row.sample_id, caption(row), panels)
+
+
+def caption(row: Row) -> str:
+    """Class and measured values on one line."""
+    values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(row.measured.items()))
+    return f"{row.target or ''}  {values}".strip()
+
+
+def _spread(items: list[Any], most: int) -> list[Any]:
+    """At most so many of a list, evenly spaced."""
+    return items if len(items) <= most else [items[i * len(items) // most] for i in range(most)]

@@ -1,0 +1,64 @@
+"""The dataset card: what this is, from what, under which terms, with which limits. A Markdown file in the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from sinks import layout
+
+
+def card(
+    manifest: Mapping[str, Any], document: Mapping[str, Any], members: Sequence[str], limits: Sequence[str]
+) -> bytes:
+    """Fill the template.
+
+    Args:
+        manifest: the parsed ``manifest.json``.
+        document: the parsed ``recipe.json``.
+        members: names of a sample's members.
+        limits: the generator's own statements of what its samples are not.
+    """
+    splits = manifest["splits"]
+    short = manifest["planned"]["samples"] - manifest["samples"]
+    state = "Complete as planned." if not short else f"{short} of {manifest['planned']['samples']} planned are missing."
+    rows = [
+        f"| {split} | {s['shards']} | {s['samples']} | {', '.join(f'{c}: {n}' for c, n in s['classes'].items())} |"
+        for split, s in splits.items()
+    ]
+    sources = [f"| `{s['scheme']}` | {s['subjects']} | {s['licence']} |" for s in document["sources"]]
+    reasons = [f"- {count} x {reason}" for reason, count in manifest["reasons"].items()]
+    template = Template(files("sinks").joinpath("card.md").read_text(encoding="utf-8"))
+    text = template.substitute(
+        name=manifest["name"],
+        samples=manifest["samples"],
+        shards=len(manifest["shards"]),
+        size=human_bytes(manifest["bytes"]),
+        version=document["versions"]["lesionforge"],
+        generator=document["recipe"]["generator"]["name"],
+        state=state,
+        splits="\n".join(rows),
+        pattern=next(iter(splits.values()))["urls"] if splits else "",
+        members=", ".join(f"`{name}`" for name in members),
+        wids=layout.WIDS,
+        index=layout.INDEX,
+        recipe=layout.RECIPE,
+        sources="\n".join(sources),
+        identity=manifest["identity"],
+        seed=document["recipe"]["seed"],
+        versions=", ".join(f"{name} {number}" for name, number in document["versions"].items()),
+        quarantine="\n".join(reasons) or "Nothing was quarantined.",
+        limits="\n".join(f"- {limit}" for limit in limits) or "None stated by the generator.",
+    )
+    return text.encode()
+
+
+def human_bytes(size: float) -> str:
+    """``3.4 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,85 @@
+"""Reading a dataset's indexes and samples back from where it lies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sinks import index, layout
+from sinks.encode import decode
+from sinks.index import Record, Row
+from sinks.store import Store
+
+READERS = 8  # objects asked for at once: storage answers slowly, many at a time
+
+A, B = TypeVar("A"), TypeVar("B")
+
+
+@dataclass
+class Totals:
+    """Counts over the committed shards."""
+
+    shards: int = 0
+    samples: int = 0
+    quarantined: int = 0
+    bytes: int = 0
+    per_split: Counter[str] = field(default_factory=Counter)
+    per_class: Counter[tuple[str, str]] = field(default_factory=Counter)  # (split, class)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, record: Record, rows: Iterable[Row]) -> None:
+        """Count one shard."""
+        self.shards += 1
+        self.samples += record.samples
+        self.quarantined += record.quarantined
+        self.bytes += record.tar_bytes
+        for row in rows:
+            if row.status == "ok":
+                self.per_split[row.split] += 1
+                self.per_class[row.split, row.target or "all"] += 1
+            else:
+                self.reasons[row.reason or "unknown"] += 1
+
+
+def parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """``map`` with several calls under way, results in order, a bounded number ahead."""
+    waiting: list[Any] = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= 4 * READERS:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def committed(store: Store) -> list[str]:
+    """Names of the committed shards, sorted."""
+    names = (entry.name.rsplit("/", 1)[-1] for entry in store.list(layout.INDEX))
+    return sorted(name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
+
+
+def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:
+    """Commit records of shards, in order."""
+    return parallel(lambda shard: index.read(store.get(layout.index(shard))), shards)
+
+
+def sample(store: Store, shard: str, row: Row) -> dict[str, bytes]:
+    """One sample's members by name, in one ranged read.
+
+    Raises:
+        ValueError: for a quarantined sample.
+    """
+    if row.offset is None or row.size is None or row.members is None:
+        raise ValueError(f"sample {row.sample_id} is quarantined: {row.reason}")
+    data = store.get_range(layout.tar(shard), row.offset, row.size)
+    at = {m["name"]: (m["offset"] - row.offset, m["size"]) for m in row.members}
+    return {name: data[start : start + size] for name, (start, size) in at.items()}
+
+
+def decoded(members: dict[str, bytes]) -> dict[str, Any]:
+    """Members decoded by their names."""
+    return {name: decode(name, data) for name, data in members.items()}
