@@ -41,7 +41,7 @@ def course(
     points = points + _sway(rng, along, wander, wiggle)[:, None] * across
     if not free:  # the same, flatter, through the fat under the epicardium
         points = points + _sway(rng, along, 0.2 * wander, 0.4 * wiggle)[:, None] * heart.normal(points)
-    points = _smooth(points, reach=round(2.0 / _FINE_MM))
+    points = _smooth(points, reach=round(3.0 / _FINE_MM))
     out: Floats = np.rint(_resample(points, STEP_MM) / GRID_MM) * GRID_MM
     return out
 

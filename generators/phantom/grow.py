@@ -17,6 +17,7 @@ from generators.types import Branch, Side
 TAKE_OFF = (30.0, 75.0)  # degrees between a side branch and its parent at the origin
 TRUNK_TAPER = 0.96  # end over start radius of a trunk, side branches apart
 _CLEAR_MM = 2.8  # centreline distance kept from other vessels, but for the first stretch of a branch
+_CROWDED_MM = 2.0  # a named branch with less than this, at its best try, is left out
 _FIRST_MM = 6.0
 _TRIES = 6
 
@@ -61,7 +62,7 @@ def _root(rng: np.random.Generator, heart: Heart, limb: Limb) -> Floats:
         low, high = limb.length_mm
         length = min(max(0.5 * (low + high) + 0.25 * (high - low) * float(rng.standard_normal()), low), high)
         leg = way[0] - way[-1]
-        way = np.stack([way[-1] + length * leg / math.sqrt(float((leg * leg).sum())), way[-1]])
+        way = np.stack([way[-1] + length * leg / _far(leg), way[-1]])
     return course(rng, heart, way, wander=limb.wander[0], wiggle=limb.wander[1], free=False)
 
 
@@ -91,14 +92,17 @@ def _named(
         others = taken + [s.points[::2] for s in out]
         best, room = None, -1.0
         for _ in range(_TRIES):
-            way = np.stack([heart.at(*place) for place in _jitter(rng, limb)])
+            turn = 0.0
+            if limb.lead is not None:
+                turn = heart.clock(shoot.points[index]) + limb.lead - limb.way[0][1]
+            way = np.stack([heart.at(t, phi + turn, depth) for t, phi, depth in _jitter(rng, limb)])
             points = _branch_off(rng, heart, shoot, index, way, limb)
             clear = _clearance(points, others)
             if clear > room:
                 best, room = points, clear
             if room >= _CLEAR_MM:
                 break
-        if best is not None:
+        if best is not None and (room >= _CROWDED_MM or limb.start[1] >= 1.0):
             out.append(_Shoot(limb, best, number, index, rng.uniform(*limb.ratio), shoot.level + 1))
     return out
 
@@ -130,7 +134,7 @@ def _twigs(
         ahead, aside = tangent[index], hand * np.cross(normal[index], tangent[index])
         go = math.cos(angle) * ahead + math.sin(angle) * aside
         bend = go + rng.uniform(0.1, 0.7) * ahead
-        bend /= math.sqrt(float((bend * bend).sum()))
+        bend /= _far(bend)
         here = shoot.points[index]
         way = np.stack([here, here + 0.4 * length * go, here + 0.4 * length * go + 0.6 * length * bend])
         points = _lay(rng, heart, way, limb)
@@ -151,13 +155,16 @@ def _branch_off(
     here = shoot.points[index]
     ahead = tangents(shoot.points)[index]
     goal = way[0] - here
-    far = math.sqrt(float((goal * goal).sum()))
+    far = _far(goal)
     aside = goal - float((goal * ahead).sum()) * ahead
-    wide = math.sqrt(float((aside * aside).sum()))
+    wide = _far(aside)
     angle = math.degrees(math.atan2(wide, float((goal * ahead).sum())))
     angle = math.radians(min(max(angle, TAKE_OFF[0]), TAKE_OFF[1]))
     go = math.cos(angle) * ahead + math.sin(angle) * aside / max(wide, 1e-6)
     first = here + min(0.4 * far, 5.0) * go
+    # the origin varies: pass over way points that would turn the vessel back
+    while len(way) > 1 and (_far(way[0] - first) < 6.0 or float(((way[0] - first) * (way[1] - way[0])).sum()) < 0.0):
+        way = way[1:]
     return _lay(rng, heart, np.concatenate([np.stack([here, first]), way]), limb)
 
 
@@ -170,6 +177,11 @@ def _lay(rng: np.random.Generator, heart: Heart, way: Floats, limb: Limb) -> Flo
     more = heart.tortuosity
     points = course(rng, heart, way, wander=more * limb.wander[0], wiggle=more * limb.wander[1], free=limb.free)
     return points
+
+
+def _far(v: Floats) -> float:
+    """Length of one vector (3,)."""
+    return math.sqrt(float((v * v).sum()))
 
 
 def _clearance(points: Floats, others: list[Floats]) -> float:

@@ -72,6 +72,11 @@ class Heart:
         t, p = math.radians(theta), math.radians(phi)
         return self._out(np.array([math.cos(t), math.sin(t) * math.cos(p), math.sin(t) * math.sin(p)]), depth)
 
+    def clock(self, point: Floats) -> float:
+        """The ``phi`` in degrees of a world point (3,)."""
+        own = self._direction(point)
+        return math.degrees(math.atan2(float(own[2]), float(own[1])))
+
     def onto(self, points: Floats, depth: Floats | float = 0.0) -> Floats:
         """Move world points (n, 3) along their ray from the centre to ``depth`` mm under the surface."""
         return self._out(self._direction(points), depth)

@@ -42,6 +42,7 @@ class Limb:
     end_mm: tuple[float, float] | None = (0.38, 0.55)  # radius at the far end; None for a trunk that divides there
     twigs_mm: float = 0.0  # mean spacing of unnamed side branches, 0 for none
     wander: tuple[float, float] = (1.6, 1.3)  # mm, see curve.course
+    lead: float | None = None  # phi of the first way point less the origin's: the course follows the origin
     free: bool = False  # leaves the surface
     length_mm: tuple[float, float] | None = None  # of a root: length drawn, backwards from its last way point
 
@@ -93,17 +94,17 @@ def left(dominance: Dominance) -> tuple[Limb, ...]:
              (("10a", 1.0),), chance=0.5, cut=(0.7, 1.0), twigs_mm=20.0),
         *_septals(),
         Limb("OM1", "LCx", ((97, 52, 0), (80, 60, 0), (62, 68, 0), (46, 76, 0)), (0.22, 0.36), (0.64, 0.78),
-             (("12a", 1.0),), cut=(0.7, 1.0), twigs_mm=16.0),
+             (("12a", 1.0),), lead=5.0, cut=(0.7, 1.0), twigs_mm=16.0),
         Limb("OM2", "LCx", ((90, 92, 0), (74, 98, 0), (58, 104, 0), (44, 110, 0)), (0.52, 0.62), (0.6, 0.76),
-             (("12b", 1.0),), chance=0.85, cut=(0.65, 1.0), twigs_mm=18.0),
+             (("12b", 1.0),), lead=5.0, chance=0.85, cut=(0.65, 1.0), twigs_mm=18.0),
         Limb("OM3", "LCx", ((90, 126, 0), (76, 130, 0), (64, 136, 0)), (0.72, 0.8), (0.5, 0.65),
-             (("14", 1.0),), chance=0.4 if dominance == "right" else 1.0, cut=(0.6, 1.0), twigs_mm=20.0),
+             (("14", 1.0),), lead=4.0, chance=0.4 if dominance == "right" else 1.0, cut=(0.6, 1.0), twigs_mm=20.0),
         Limb("LA", "LCx", ((128, 50, 0), (140, 70, 0)), (0.1, 0.18), (0.28, 0.36), chance=0.4, power=1.0),
     )  # fmt: skip
     if dominance == "left":
         limbs += (
             Limb("LPL", "LCx", ((88, 158, 0), (72, 160, 0), (58, 164, 0)), (0.84, 0.88), (0.5, 0.62),
-                 (("14a", 1.0),), cut=(0.7, 1.0), twigs_mm=18.0),
+                 (("14a", 1.0),), lead=4.0, cut=(0.7, 1.0), twigs_mm=18.0),
             Limb("LPDA", "LCx", ((96, 189, 0), (78, 191, 0), (60, 193, 0), (42, 196, 0)), ratio=(1.0, 1.0),
                  segments=(("15", 1.0),), cut=(0.75, 1.0), twigs_mm=16.0),
         )  # fmt: skip
@@ -148,11 +149,11 @@ def right(dominance: Dominance) -> tuple[Limb, ...]:
     if dominance == "right":
         limbs += (
             Limb("PL1", "PL", ((94, 174, 0), (80, 173, 0), (66, 173, 0)), (0.14, 0.2), (0.5, 0.66),
-                 (("16a", 1.0),), chance=0.75, cut=(0.6, 1.0), twigs_mm=18.0, wander=(1.5, 1.0)),
+                 (("16a", 1.0),), lead=-3.0, chance=0.75, cut=(0.6, 1.0), twigs_mm=18.0, wander=(1.5, 1.0)),
             Limb("PL2", "PL", ((90, 160, 0), (76, 157, 0), (64, 155, 0)), (0.36, 0.44), (0.55, 0.7),
-                 (("16b", 1.0),), chance=0.8, cut=(0.6, 1.0), twigs_mm=18.0, wander=(1.5, 1.0)),
+                 (("16b", 1.0),), lead=-3.0, chance=0.8, cut=(0.6, 1.0), twigs_mm=18.0, wander=(1.5, 1.0)),
             Limb("PL3", "PL", ((90, 128, 0), (84, 118, 0)), (0.6, 0.68), (0.5, 0.65),
-                 (("16c", 1.0),), chance=0.35, cut=(0.6, 1.0), wander=(1.5, 1.0)),
+                 (("16c", 1.0),), lead=-3.0, chance=0.35, cut=(0.6, 1.0), wander=(1.5, 1.0)),
         )  # fmt: skip
     return limbs
 
