@@ -209,6 +209,16 @@ class Plan:
             number -= count
         raise AssertionError("unreachable")
 
+    def shard_of(self, spec: SampleSpec) -> Shard:
+        """The shard that holds a sample."""
+        position = int(spec.sample_id.rsplit("-", 1)[1])
+        k = spec.variant * self.variant_shards + position // self.shard_samples
+        for split in self.splits:
+            if split == spec.split:
+                break
+            k += self._shards_of(split)
+        return self.shard(k)
+
     def specs(self, shard: Shard) -> Iterator[SampleSpec]:
         """The samples of a shard, in order."""
         return (self.spec(shard.split, shard.variant, p) for p in range(shard.start, shard.stop))

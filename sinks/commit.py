@@ -67,25 +67,34 @@ def committed(store: Store, shard: str, recipe: str) -> Record:
     return record
 
 
+def rebuilt_rows(data: bytes, planned: Sequence[Row], missing: str) -> list[Row]:
+    """Rows for a tar as it stands: its samples as they are; a planned one that it lacks is quarantined.
+
+    Args:
+        data: the tar.
+        planned: a row per planned sample; one that is quarantined keeps its reason.
+        missing: the reason of the others that the tar lacks.
+
+    Raises:
+        ValueError, KeyError, TypeError: where the tar is no shard, or holds a sample that was not planned.
+    """
+    found = {row.sample_id: row for row in index.from_tar(data)}
+    foreign = set(found) - {row.sample_id for row in planned}
+    if foreign:
+        raise ValueError(f"it holds sample {min(foreign)}, which is not planned here")
+    return [found.get(row.sample_id) or _quarantined(row, missing) for row in planned]
+
+
+def _quarantined(row: Row, missing: str) -> Row:
+    if row.status == "quarantined":
+        return row
+    blank = Row(row.sample_id, row.split, row.variant, row.source, row.case, row.target)
+    return replace(blank, status="quarantined", reason=missing)
+
+
 def _adopt(store: Store, shard: str, data: bytes, rows: Sequence[Row]) -> list[Row]:
-    """Rows for a tar that another attempt left: its samples as they are, ours for those it does not hold."""
-    where = store.url(layout.tar(shard))
     try:
-        found = {row.sample_id: row for row in index.from_tar(data)}
+        return rebuilt_rows(data, rows, "quarantined by the attempt that wrote this shard's tar")
     except (ValueError, KeyError, TypeError) as error:
+        where = store.url(layout.tar(shard))
         raise ForeignShard(f"{where} is no shard of this dataset ({error}); remove it and run again") from None
-    planned = {row.sample_id for row in rows}
-    if not set(found) <= planned:
-        raise ForeignShard(
-            f"{where} holds sample {min(set(found) - planned)}, not planned here; remove it and run again"
-        )
-    missing = "quarantined by the attempt that wrote this shard's tar"
-    return [
-        found.get(row.sample_id)
-        or (row if row.status == "quarantined" else replace(_blank(row), status="quarantined", reason=missing))
-        for row in rows
-    ]
-
-
-def _blank(row: Row) -> Row:
-    return Row(row.sample_id, row.split, row.variant, row.source, row.case, row.target)

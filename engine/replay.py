@@ -1,0 +1,80 @@
+"""Making one sample again and holding it against the stored bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine import document
+from engine.document import DatasetError
+from engine.job import Job
+from engine.make import Maker
+from sinks import dataset, index, layout
+from sinks.encode import encode
+from sinks.store import Store
+
+
+@dataclass
+class Replay:
+    """The sample made again. ``differing``: names of members whose bytes differ; empty where all are the same."""
+
+    sample_id: str
+    members: dict[str, bytes] = field(default_factory=dict)
+    differing: list[str] = field(default_factory=list)
+    stored_reason: str | None = None  # why the stored one is quarantined
+    reason: str | None = None  # why it cannot be made now
+
+    @property
+    def identical(self) -> bool:
+        """The same bytes, or the same reason why there are none."""
+        return not self.differing and (self.reason is None) == (self.stored_reason is None)
+
+
+def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) -> Replay:
+    """Make a sample of a dataset again, from its recipe and sources alone.
+
+    Args:
+        store: where the dataset lies.
+        sample_id: which sample.
+        sources: number -> URI, where a source has moved.
+
+    Raises:
+        DatasetError: where there is no dataset, or the sources are not those it was made from.
+        PlanError: for an unknown sample id.
+    """
+    doc = document.read(store)
+    recipes = [
+        source.model_copy(update={"uri": (sources or {}).get(n, source.uri)})
+        for n, source in enumerate(doc.recipe.sources)
+    ]
+    job = Job(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
+    spec = doc.plan.find(sample_id)
+    if job.identity != doc.identity:
+        raise DatasetError(
+            f"the sources are not those that {store.url()} was made from (identity {job.identity[:12]}, "
+            f"dataset {doc.identity[:12]}); give the right place with --source N=URI"
+        )
+    out = Replay(sample_id)
+    maker = Maker(job)
+    case = maker.read(spec)
+    if isinstance(case, str):
+        out.reason = case
+    else:
+        (sample,) = maker.make([case], [spec])
+        if isinstance(sample, str):
+            out.reason = sample
+        else:
+            members = maker.members(sample, maker.row(spec, case))
+            out.members = {name: encode(name, value) for name, value in members.items()}
+    shard = job.plan.shard_of(spec)
+    try:
+        _, rows = index.read(store.get(layout.index(shard.name)))
+    except FileNotFoundError:
+        raise DatasetError(f"{sample_id} is not made yet: shard {shard.name} is not committed") from None
+    row = next(row for row in rows if row.sample_id == sample_id)
+    if row.status == "quarantined":
+        out.stored_reason = row.reason
+    else:
+        stored = dataset.sample(store, shard.name, row)
+        names = sorted(set(stored) | set(out.members))
+        out.differing = [name for name in names if stored.get(name) != out.members.get(name)]
+    return out
