@@ -14,9 +14,7 @@ GRID_MM = 2.0**-10  # centrelines lie on this grid, which swallows the last bits
 _FINE_MM = 0.25
 
 
-def course(
-    rng: np.random.Generator, heart: Heart, way: Floats, *, wander: float, wiggle: float, free: bool
-) -> Floats:
+def course(rng: np.random.Generator, heart: Heart, way: Floats, *, wander: float, wiggle: float, free: bool) -> Floats:
     """A smooth centreline (n, 3) in mm, about ``STEP_MM`` apart, from the first way point to the last.
 
     Args:

@@ -148,9 +148,7 @@ def _gap(shoot: _Shoot) -> int:
     return reach(shoot.start_mm) + 3
 
 
-def _branch_off(
-    rng: np.random.Generator, heart: Heart, shoot: _Shoot, index: int, way: Floats, limb: Limb
-) -> Floats:
+def _branch_off(rng: np.random.Generator, heart: Heart, shoot: _Shoot, index: int, way: Floats, limb: Limb) -> Floats:
     """Course of a side branch: it leaves at a natural angle towards its first way point."""
     here = shoot.points[index]
     ahead = tangents(shoot.points)[index]

@@ -15,7 +15,7 @@ from generators.types import Branch, Stenosis
 MIN_REFERENCE_MM = 2.0  # smallest healthy diameter given a stenosis
 _DRAWN_PERCENT = (30.0, 90.0)
 _DRAWN_LENGTH_MM = (5.0, 15.0)
-_MARGIN_MM = 1.0  # healthy lumen left on either side, before the next bifurcation or stenosis
+_MARGIN_MM = 0.5  # healthy lumen left on either side, before the next bifurcation or stenosis
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def narrow(
 
     The profile is a raised cosine over the stated length: r(s) = r0(s) * (1 - DS / 2 * (1 + cos(2 pi s / length))).
     """
+    drawn = isinstance(stenoses, int)
     if isinstance(stenoses, int):
         stenoses = [
             Narrowing(float(rng.uniform(*_DRAWN_PERCENT)), float(rng.uniform(*_DRAWN_LENGTH_MM)))
@@ -52,6 +53,10 @@ def narrow(
     for wanted in sorted(stenoses, key=lambda n: -n.length_mm):
         half = math.ceil(0.5 * wanted.length_mm / STEP_MM)
         sites = _sites(out, free, half, wanted.segment)
+        while drawn and not sites and wanted.length_mm > _DRAWN_LENGTH_MM[0]:  # take what room there is
+            wanted = Narrowing(wanted.percent_ds, max(0.9 * wanted.length_mm, _DRAWN_LENGTH_MM[0]))
+            half = math.ceil(0.5 * wanted.length_mm / STEP_MM)
+            sites = _sites(out, free, half, wanted.segment)
         if not sites:
             raise ValueError(
                 f"no room for a stenosis of {wanted.length_mm:.1f} mm in segment {wanted.segment or '(any)'} "
@@ -111,7 +116,7 @@ def _free(branches: Sequence[Branch]) -> list[np.ndarray[tuple[int], np.dtype[np
         out.append(free)
     for fork in bifurcations(branches):
         last = fork.index if fork.distal is None else fork.distal
-        out[fork.parent][max(fork.index - 2 * margin, 0) : last + margin + 1] = False
+        out[fork.parent][max(fork.index - margin, 0) : last + margin + 1] = False
     return out
 
 

@@ -29,7 +29,7 @@ def coronary_tree(
     Args:
         rng: the only source of randomness.
         side: "left" (left main, LAD, circumflex) or "right".
-        stenoses: how many to draw, or exactly which ones.
+        stenoses: how many to draw (30-90 %, 5-15 mm, shortened where a tree has less room), or exactly which ones.
         heart: the subject's heart; drawn where absent. Both trees of a subject must share one.
 
     Returns:
