@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,7 @@ def hull(
     gs = tuple(view.constants() for view in views)
     parts = max(1, min(-(-grid.shape[0] // _BLOCK), hands * _SHARE))
     parallel.run(
-        [
-            partial(kernels.carve, lit, tables, gs, grid.spacing_mm, _BLOCK, part, parts, out)
-            for part in range(parts)
-        ],
+        [partial(kernels.carve, lit, tables, gs, grid.spacing_mm, _BLOCK, part, parts, out) for part in range(parts)],
         hands,
     )
     return out
@@ -103,7 +101,7 @@ def adjoint(
         parallel.run(
             [
                 partial(kernels.gather, flat, lo, hi, grid.shape, grid.spacing_mm, g, padded, table, out)
-                for lo, hi in zip(bounds[:-1], bounds[1:], strict=True)
+                for lo, hi in pairwise(bounds)
             ],
             hands,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from generators.carm import kernels
+from generators.carm import cells
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Grid:
             raise ValueError("points_mm hold NaN or infinity: drop those points first")
         volume = np.zeros(self.shape, np.uint8)
         edges = voxel_mm or (0.0, 0.0, 0.0)
-        samples = tuple(max(1, math.ceil(edge / self.spacing_mm - 1e-9)) for edge in edges)
-        outside = kernels.occupy(points, edges, samples, self.spacing_mm, volume)
+        sx, sy, sz = (max(1, math.ceil(edge / self.spacing_mm - 1e-9)) for edge in edges)
+        outside = cells.occupy(points, edges, (sx, sy, sz), self.spacing_mm, volume)
         return volume, int(outside)
 
     def cells(self, occupied: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -82,7 +82,7 @@ class Grid:
         """
         if occupied.shape == self.shape:
             mask = np.ascontiguousarray(occupied if occupied.dtype.itemsize == 1 else occupied != 0)
-            return kernels.nonzero(mask.reshape(-1).view(np.uint8))
+            return cells.nonzero(mask.reshape(-1).view(np.uint8))
         if occupied.ndim != 2 or occupied.shape[1] != 3 or not np.issubdtype(occupied.dtype, np.integer):
             raise ValueError(
                 f"occupied has shape {occupied.shape} and type {occupied.dtype}: give a volume of shape "

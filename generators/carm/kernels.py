@@ -4,88 +4,40 @@ All release the interpreter lock and write only rows or cells of their own, so a
 bits. No fast-math: no operation may be reordered or fused. They sit in one file because numba's cache watches only
 the file a function stands in. Points are relative to the isocentre in mm, ``g`` is ``View.constants()``.
 
-**One cell, one row of pixels** (``_row``, ``_inside``). A ray is x(s) = source + (depth + s) D with D = d + a u + b v (a, b:
-tangents of the pixel), so d.D = 1 and s is the depth past the cell's centre. Relative to that centre the ray passes
-p(s) = (depth a - U) u + (depth b - V) v + s D, numbers of the size of a cell, which is why single precision is
-enough there (1e-6 of a chord; all that goes before is double). Three slabs |p(s)| <= h cut out [near, far]; its
-length times |D| is the chord. |D| belongs to the pixel, not the cell: it is applied once, at the end.
+**One cell, one row of pixels** (``_row``, ``_inside``). A ray is x(s) = source + (depth + s) D with
+D = d + a u + b v (a, b: tangents of the pixel), so d.D = 1 and s is the depth past the cell's centre. Relative to
+that centre the ray passes p(s) = (depth a - U) u + (depth b - V) v + s D, numbers of the size of a cell, which is
+why single precision is enough there (1e-6 of a chord; all that goes before is double). Three slabs |p(s)| <= h cut
+out [near, far]; its length times |D| is the chord. |D| belongs to the pixel, not the cell: it is applied once, at
+the end. (A ray in a
+plane of faces to within rounding, AP with an odd detector, may count for one, both or neither of the neighbours.)
 Eight pixels are done at a time because that fills a vector register; a fixed count lets the compiler use it.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from generators.carm.jit import inline, jit
+from generators.carm.view import Constants
 
 LANES = 8  # pixels per step; buffers are this much wider than the detector
 STRIPE = 3  # 2**3 rows: how the detector is dealt out to threads
 
-_jit = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
-# Inlined before the vectoriser looks: a loop that calls is left scalar, three times slower.
-_inline = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy", inline="always")
+Shape = tuple[int, int, int]
+Real = Any  # np.float32; mypy follows no scalar arithmetic of numpy
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Table = NDArray[np.int32]
 
 
-@_jit
-def nonzero(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Indices of the nonzero bytes; whole words of zeros are skipped, as nearly all of a tree's grid is empty."""
-    whole = flat.size // 8
-    words = flat[: whole * 8].view(np.uint64)
-    count = 0
-    for w in range(whole):
-        if words[w] != 0:
-            for n in range(w * 8, w * 8 + 8):
-                count += flat[n] != 0
-    for n in range(whole * 8, flat.size):
-        count += flat[n] != 0
-    found = np.empty(count, np.int64)
-    count = 0
-    for w in range(whole):
-        if words[w] != 0:
-            for n in range(w * 8, w * 8 + 8):
-                if flat[n] != 0:
-                    found[count] = n
-                    count += 1
-    for n in range(whole * 8, flat.size):
-        if flat[n] != 0:
-            found[count] = n
-            count += 1
-    return found
-
-
-@_jit
-def occupy(
-    points: NDArray[np.float64],
-    edges: tuple[float, float, float],
-    samples: tuple[int, int, int],
-    spacing: float,
-    volume: NDArray[np.uint8],
-) -> int:
-    """Mark the cell of each point (and of the samples of its voxel); returns how many points fall outside."""
-    ni, nj, nk = volume.shape
-    sx, sy, sz = samples
-    outside = 0
-    for n in range(points.shape[0]):
-        for a in range(sx):
-            i = int(math.floor((points[n, 0] + ((a + 0.5) / sx - 0.5) * edges[0]) / spacing + 0.5 * ni))
-            for b in range(sy):
-                j = int(math.floor((points[n, 1] + ((b + 0.5) / sy - 0.5) * edges[1]) / spacing + 0.5 * nj))
-                for c in range(sz):
-                    k = int(math.floor((points[n, 2] + ((c + 0.5) / sz - 0.5) * edges[2]) / spacing + 0.5 * nk))
-                    if 0 <= i < ni and 0 <= j < nj and 0 <= k < nk:
-                        volume[i, j, k] = 1
-        i = int(math.floor(points[n, 0] / spacing + 0.5 * ni))
-        j = int(math.floor(points[n, 1] / spacing + 0.5 * nj))
-        k = int(math.floor(points[n, 2] / spacing + 0.5 * nk))
-        if not (0 <= i < ni and 0 <= j < nj and 0 <= k < nk):
-            outside += 1
-    return outside
-
-
-@_jit
-def _centre(flat, shape, spacing):  # type: ignore[no-untyped-def]
+@jit
+def _centre(flat: int, shape: Shape, spacing: float) -> tuple[float, float, float]:
     """World position of a cell from its flat index."""
     k = flat % shape[2]
     ij = flat // shape[2]
@@ -98,18 +50,20 @@ def _centre(flat, shape, spacing):  # type: ignore[no-untyped-def]
     )
 
 
-@_jit
-def _pixel(x, y, z, g):  # type: ignore[no-untyped-def]
+@jit
+def _pixel(x: float, y: float, z: float, g: Constants) -> tuple[int, int]:
     """Nearest pixel (row, col) of a point. Silhouette and hull both decide by this very function."""
     ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
     inverse = 1.0 / (sod + (dx * x + dy * y + dz * z))
     col = ((ux * x + uy * y) * inverse) * fu + cc
     row = ((vx * x + vy * y + vz * z) * inverse) * fv + cr
-    return int(math.floor(row + 0.5)), int(math.floor(col + 0.5))
+    return math.floor(row + 0.5), math.floor(col + 0.5)
 
 
-@_jit
-def _window(x, y, z, half, g, rows, cols):  # type: ignore[no-untyped-def]
+@jit
+def _window(
+    x: float, y: float, z: float, half: float, g: Constants, rows: int, cols: int
+) -> tuple[int, int, int, int, float, float, float]:
     """Pixels a cube of half edge ``half`` can reach: r0, r1, c0, c1 (inclusive, clipped), then U, V, depth.
 
     Over the cube the tangent differs from the centre's by (u - tan d).e / (depth + d.e), e the offset from the
@@ -124,15 +78,15 @@ def _window(x, y, z, half, g, rows, cols):  # type: ignore[no-untyped-def]
     reach_c = fu * scale * (abs(ux - tu * dx) + abs(uy - tu * dy) + abs(tu * dz))
     reach_r = fv * scale * (abs(vx - tv * dx) + abs(vy - tv * dy) + abs(vz - tv * dz))
     col, row = tu * fu + cc, tv * fv + cr
-    r0 = max(int(math.ceil(row - reach_r)), 0)
-    r1 = min(int(math.floor(row + reach_r)), rows - 1)
-    c0 = max(int(math.ceil(col - reach_c)), 0)
-    c1 = min(int(math.floor(col + reach_c)), cols - 1)
+    r0 = max(math.ceil(row - reach_r), 0)
+    r1 = min(math.floor(row + reach_r), rows - 1)
+    c0 = max(math.ceil(col - reach_c), 0)
+    c1 = min(math.floor(col + reach_c), cols - 1)
     return r0, r1, c0, c1, along, down, depth
 
 
-@_inline
-def _slab(p, direction, half):  # type: ignore[no-untyped-def]
+@inline
+def _slab(p: Real, direction: Real, half: Real) -> tuple[Any, Any]:
     """[near, far] of a ray between two planes; a ray along the planes gets a tiny slope instead of 1 / 0."""
     tiny = np.float32(1e-20)
     slope = direction if abs(direction) > tiny else tiny
@@ -142,10 +96,10 @@ def _slab(p, direction, half):  # type: ignore[no-untyped-def]
     return middle - reach, middle + reach
 
 
-@_jit
-def _row(row, c0, along, down, depth, half, g):  # type: ignore[no-untyped-def]
+@jit
+def _row(row: int, c0: int, along: float, down: float, depth: float, half: Real, g: Constants) -> tuple[Any, ...]:
     """What the pixels of one row share, seen from one cell: p and D in x and y at ``c0``, and the slab in z."""
-    ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
+    ux, uy, vx, vy, vz, dx, dy, dz, _, fu, fv, cc, cr = g
     a, b = (c0 - cc) / fu, (row - cr) / fv
     ea, eb = depth * a - along, depth * b - down
     near, far = _slab(np.float32(eb * vz), np.float32(dz + b * vz), half)
@@ -153,8 +107,8 @@ def _row(row, c0, along, down, depth, half, g):  # type: ignore[no-untyped-def]
     return px, np.float32(dx + a * ux + b * vx), py, np.float32(dy + a * uy + b * vy), near, far
 
 
-@_jit
-def _steps(depth, g):  # type: ignore[no-untyped-def]
+@jit
+def _steps(depth: float, g: Constants) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Change of p and of D, in x and in y, from one column to the next."""
     step = 1.0 / g[9]
     return (
@@ -165,8 +119,8 @@ def _steps(depth, g):  # type: ignore[no-untyped-def]
     )
 
 
-@_inline
-def _inside(px, dx, py, dy, near, far, half):  # type: ignore[no-untyped-def]
+@inline
+def _inside(px: Real, dx: Real, py: Real, dy: Real, near: Real, far: Real, half: Real) -> Any:
     """Length in s that the slabs in x and y leave of [near, far], 0 where the ray misses the cell."""
     near_x, far_x = _slab(px, dx, half)
     near_y, far_y = _slab(py, dy, half)
@@ -178,8 +132,10 @@ def _inside(px, dx, py, dy, near, far, half):  # type: ignore[no-untyped-def]
     return length if length > np.float32(0) else np.float32(0)
 
 
-@_jit
-def splat(cells, values, shape, spacing, g, buffer, part, parts):  # type: ignore[no-untyped-def]
+@jit
+def splat(
+    cells: Indices, values: Floats, shape: Shape, spacing: float, g: Constants, buffer: Floats, part: int, parts: int
+) -> None:
     """Add the cells, in order, to the rows of ``buffer`` (rows, cols + LANES) that are this part's."""
     rows, cols = buffer.shape[0], buffer.shape[1] - LANES
     half = 0.5 * spacing
@@ -197,13 +153,11 @@ def splat(cells, values, shape, spacing, g, buffer, part, parts):  # type: ignor
                 line = buffer[row, start : start + LANES]
                 for k in range(LANES):
                     q = np.float32(k)
-                    line[k] += value * _inside(
-                        px + q * gx, dx + q * hx, py + q * gy, dy + q * hy, near, far, half32
-                    )
+                    line[k] += value * _inside(px + q * gx, dx + q * hx, py + q * gy, dy + q * hy, near, far, half32)
 
 
-@_jit
-def lengthen(source, g, target, part, parts):  # type: ignore[no-untyped-def]
+@jit
+def lengthen(source: Floats, g: Constants, target: Floats, part: int, parts: int) -> None:
     """target = source * |D|, from depth to length along the ray; the widths may differ by the padding."""
     rows, cols = min(source.shape[0], target.shape[0]), min(source.shape[1], target.shape[1])
     fu, fv, cc, cr = np.float32(g[9]), g[10], np.float32(g[11]), g[12]
@@ -216,8 +170,8 @@ def lengthen(source, g, target, part, parts):  # type: ignore[no-untyped-def]
                 target[row, col] = source[row, col] * np.float32(math.sqrt(across + a * a))
 
 
-@_jit
-def mark(cells, shape, spacing, g, image, lit):  # type: ignore[no-untyped-def]
+@jit
+def mark(cells: Indices, shape: Shape, spacing: float, g: Constants, image: Floats, lit: Bytes) -> None:
     """Light the pixels with a chord, and those in which an occupied cell's centre falls."""
     rows, cols = lit.shape
     for row in range(rows):
@@ -230,8 +184,8 @@ def mark(cells, shape, spacing, g, image, lit):  # type: ignore[no-untyped-def]
             lit[row, col] = 1
 
 
-@_jit
-def integral(image, table):  # type: ignore[no-untyped-def]
+@jit
+def integral(image: NDArray[Any], table: Table) -> None:
     """Summed-area table (rows + 1, cols + 1) int32 of the number of nonzero pixels."""
     table[0, :] = 0
     for row in range(image.shape[0]):
@@ -242,16 +196,27 @@ def integral(image, table):  # type: ignore[no-untyped-def]
             table[row + 1, col + 1] = table[row, col + 1] + run
 
 
-@_jit
-def _empty(table, r0, r1, c0, c1):  # type: ignore[no-untyped-def]
+@jit
+def _empty(table: Table, r0: int, r1: int, c0: int, c1: int) -> bool:
     """True where no pixel of the window is lit, or the window is empty."""
     if r1 < r0 or c1 < c0:
         return True
-    return table[r1 + 1, c1 + 1] - table[r0, c1 + 1] - table[r1 + 1, c0] + table[r0, c0] == 0
+    lit = table[r1 + 1, c1 + 1] - table[r0, c1 + 1] - table[r1 + 1, c0] + table[r0, c0]
+    return bool(lit == 0)
 
 
-@_jit
-def gather(cells, lo, hi, shape, spacing, g, image, table, out):  # type: ignore[no-untyped-def]
+@jit
+def gather(
+    cells: Indices,
+    lo: int,
+    hi: int,
+    shape: Shape,
+    spacing: float,
+    g: Constants,
+    image: Floats,
+    table: Table,
+    out: Floats,
+) -> None:
     """out[n] = sum of chord * image over pixels, for cells lo..hi (of ``cells``, or of the grid if it is empty)."""
     rows, cols = image.shape[0], image.shape[1] - LANES
     total, chord = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
@@ -271,16 +236,16 @@ def gather(cells, lo, hi, shape, spacing, g, image, table, out):  # type: ignore
                 line = image[row, start : start + LANES]
                 for k in range(LANES):
                     q = np.float32(k)
-                    chord[k] = _inside(
-                        px + q * gx, dx + q * hx, py + q * gy, dy + q * hy, near, far, half32
-                    )
+                    chord[k] = _inside(px + q * gx, dx + q * hx, py + q * gy, dy + q * hy, near, far, half32)
                 for k in range(LANES):
                     total[k] += line[k] * chord[k]
         out[n] = total.sum()
 
 
-@_jit
-def carve(lit, tables, gs, spacing, block, part, parts, out):  # type: ignore[no-untyped-def]
+@jit
+def carve(
+    lit: Bytes, tables: Table, gs: tuple[Constants, ...], spacing: float, block: int, part: int, parts: int, out: Bytes
+) -> None:
     """out = 1 where a cell's centre falls on lit pixels in every view.
 
     Whole blocks are skipped where some view has nothing lit in the block's window. Only blocks that can be lit

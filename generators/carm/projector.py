@@ -77,9 +77,7 @@ def project_views(
     return images
 
 
-def silhouette(
-    image: NDArray[np.float32], occupied: NDArray[Any], grid: Grid, view: View
-) -> NDArray[np.uint8]:
+def silhouette(image: NDArray[np.float32], occupied: NDArray[Any], grid: Grid, view: View) -> NDArray[np.uint8]:
     """Binary shadow (rows, cols) of the occupied cells: 1 where a vessel is.
 
     Lit are the pixels with a chord in ``image`` (from ``project`` of the same cells) and those in which the centre of

@@ -92,7 +92,8 @@ class View:
     @property
     def direction(self) -> NDArray[np.float64]:
         """d (3,): unit vector from the isocentre to the detector."""
-        return self.axes[2]
+        d: NDArray[np.float64] = self.axes[2]
+        return d
 
     @property
     def source_mm(self) -> NDArray[np.float64]:
@@ -159,7 +160,8 @@ class View:
     def sees(self, points: ArrayLike) -> NDArray[np.bool_]:
         """True (n,) for each world point (n, 3) whose nearest pixel is on the detector."""
         row, col = np.floor(self.project(points) + 0.5).T
-        return (row >= 0) & (row < self.rows) & (col >= 0) & (col < self.cols)
+        seen: NDArray[np.bool_] = (row >= 0) & (row < self.rows) & (col >= 0) & (col < self.cols)
+        return seen
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, units in the key names; ``from_json`` reads it back to the bit."""

@@ -1,8 +1,7 @@
-"""Data and trees shared by the C-arm tests."""
+"""Trees and views shared by the C-arm tests."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from generators.carm import Grid, View
-
-
-@pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """The folder of real data; tests that need it are skipped with a reason where it is absent."""
-    root = Path(__file__).resolve().parents[3]
-    folder = Path(os.environ.get("LESIONFORGE_DATA", root.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no data at {folder}: set LESIONFORGE_DATA")
-    return folder
 
 
 @pytest.fixture(scope="session")

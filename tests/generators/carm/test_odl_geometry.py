@@ -18,9 +18,8 @@ def test_source_and_every_pixel_stand_where_odl_puts_them(angles: tuple[float, f
     geometry = odl_geometry.cone_beam_geometry(view)
     assert np.abs(geometry.src_position(0) - view.source_mm).max() < 1e-9
     assert np.abs(geometry.det_refpoint(0) - view.detector_mm).max() < 1e-9
-    right, down = geometry.det_partition.meshgrid
-    pixels = geometry.det_point_position(0, [right, down])
-    assert pixels.shape == (30, 20, 3)
+    right, down = geometry.det_partition.points().T
+    pixels = geometry.det_point_position(0, [right, down]).reshape(30, 20, 3)
     u, v, _ = view.axes
     for row, col in [(0, 0), (19, 0), (0, 29), (7, 22)]:
         ours = view.detector_mm + (col - 14.5) * 0.25 * u + (row - 9.5) * 0.308 * v

@@ -29,9 +29,7 @@ XA = {  # primary, secondary, SID as the headers print them; SOD 720 in all
 @pytest.mark.parametrize("frame", range(1, 20))
 def test_published_points_and_matrices(frame: int, data_dir: Path) -> None:
     folder = data_dir / "geometry_reference_synthetic" / "tube"
-    flat, points, matrix = (
-        np.loadtxt(folder / f"frame{frame}_{kind}.txt") for kind in ("2d", "3d", "projMat")
-    )
+    flat, points, matrix = (np.loadtxt(folder / f"frame{frame}_{kind}.txt") for kind in ("2d", "3d", "projMat"))
     view = View(1194, 765, -90 + 10 * (frame - 1), 0, rows=1, cols=1, pixel_mm=(1, 1))
     lps = np.c_[points[:, 0], -points[:, 2], points[:, 1]]
     up_right = view.project(lps)[:, ::-1] * [1, -1]  # a 1 x 1 detector of 1 mm: pixels are mm from the centre

@@ -15,9 +15,7 @@ torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("memory_mb", [4, 256])
-def test_equals_the_compiled_projector(
-    memory_mb: int, random_tree: NDArray[np.float64], pair: list[View]
-) -> None:
+def test_equals_the_compiled_projector(memory_mb: int, random_tree: NDArray[np.float64], pair: list[View]) -> None:
     from generators.carm import torch_projector
 
     grid = Grid((96, 96, 96), 0.95)
