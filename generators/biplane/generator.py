@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.biplane import pictures
 from generators.biplane.motion import Motion
 from generators.biplane.params import Params
 from generators.biplane.resample import average_down
 from generators.carm import Grid, View, hull, project_views, silhouette
-from generators.types import BadCase, CoronaryTree, Sample, SampleSpec
+from generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
 
@@ -45,6 +46,10 @@ class Biplane:
         volumes = 2 * (p.grid**3 + 2 * (p.resample or 0) ** 3)
         return int(images + (volumes // 50 if p.compress else volumes) + 6000)
 
+    def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+        """Views and a coronal projection of truth and hull."""
+        return pictures.panels(fields, meta)
+
     def generate(self, cases: Sequence[CoronaryTree], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
         """One sample per spec, in order."""
         for tree, spec in zip(cases, specs, strict=True):
@@ -62,7 +67,7 @@ class Biplane:
         cells = _indices(grid, truth)
         integrals = self._project(truth, cells, grid, views)
         shadows = [silhouette(i, cells, grid, v) for i, v in zip(integrals, views, strict=True)]
-        measured = _visible(grid.centres(cells), views, shadows)
+        seen, lit = _seen(grid.centres(cells), views, shadows)
 
         motion = None
         if spec.target == "motion" or (spec.target is None and p.motion):
@@ -70,7 +75,7 @@ class Biplane:
             shadows[1] = motion.apply(shadows[1])
             integrals[1] = motion.apply(integrals[1])
         carved = hull(shadows, views, grid, self._threads)
-        measured |= _overlap(truth, carved)
+        measured = {"lit_fraction": lit, **_overlap(cells, seen, carved)}
 
         fields: dict[str, NDArray[Any]] = {}
         for n, (integral, shadow) in enumerate(zip(integrals, shadows, strict=True)):
@@ -119,34 +124,38 @@ def _indices(grid: Grid, volume: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.stack(np.unravel_index(grid.cells(volume), grid.shape), axis=1)
 
 
-def _visible(
+def _seen(
     centres: NDArray[np.float64], views: Sequence[View], shadows: Sequence[NDArray[np.uint8]]
-) -> dict[str, float]:
+) -> tuple[NDArray[np.bool_], float]:
     """Checks by the projection matrix alone, which the projector does not use.
 
-    ``visible_fraction``: least share over views of occupied cells whose centre is on the detector.
-    ``lit_fraction``: share of those whose pixel is lit; a projector in another geometry would not reach 1.
+    Returns:
+        Which occupied cells have their centre on every detector, and the share of (cell, view) pairs on a detector
+        whose pixel is lit: a projector working in another geometry would not reach 1.
     """
-    seen, lit, total = [], 0, 0
+    seen = np.ones(len(centres), bool)
+    lit = total = 0
     for view, shadow in zip(views, shadows, strict=True):
         m = view.projection_matrix
         col, row, depth = (centres[:, 0] * a + centres[:, 1] * b + centres[:, 2] * c + d for a, b, c, d in m)
         row, col = np.floor(row / depth + 0.5).astype(int), np.floor(col / depth + 0.5).astype(int)
         inside = (row >= 0) & (row < view.rows) & (col >= 0) & (col < view.cols)
-        seen.append(float(inside.mean()))
+        seen &= inside
         lit += int(shadow[row[inside], col[inside]].sum())
         total += int(inside.sum())
-    return {"visible_fraction": min(seen), "lit_fraction": lit / max(1, total)}
+    return seen, lit / max(1, total)
 
 
-def _overlap(truth: NDArray[np.uint8], carved: NDArray[np.uint8]) -> dict[str, float]:
-    occupied, hull_cells = np.count_nonzero(truth), np.count_nonzero(carved)
-    both = np.count_nonzero(truth & carved)
+def _overlap(cells: NDArray[np.int64], seen: NDArray[np.bool_], carved: NDArray[np.uint8]) -> dict[str, float]:
+    """How the hull holds the truth. ``hull_recall`` counts the cells that every view sees: 1 but for motion."""
+    kept = carved[tuple(cells.T)] > 0
+    hull_cells = np.count_nonzero(carved)
     return {
-        "occupied_cells": float(occupied),
+        "visible_fraction": float(seen.mean()),
+        "occupied_cells": float(len(cells)),
         "hull_cells": float(hull_cells),
-        "hull_recall": both / occupied,
-        "hull_dice": 2 * both / (occupied + hull_cells),
+        "hull_recall": float(kept[seen].mean()) if seen.any() else 0.0,
+        "hull_dice": 2 * int(kept.sum()) / (len(cells) + hull_cells),
     }
 
 

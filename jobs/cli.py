@@ -1,0 +1,175 @@
+"""The command line. Heavy imports happen inside the commands, so that ``--help`` and ``plan`` answer at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs import console
+
+app = typer.Typer(
+    name="lesionforge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Make synthetic coronary and lesion imaging datasets: a recipe in, WebDataset shards out.\n\n"
+    "Start with `lesionforge plan jobs/recipes/demo.yaml`, "
+    "then `lesionforge generate jobs/recipes/demo.yaml --out demo`.",
+    epilog="Exit codes: 0 all is well; 1 an error, said in one line; 2 wrong usage; 3 finished, but the dataset is "
+    "short of its quota or has problems; 130 interrupted (run the same command again to continue).",
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML recipe, e.g. jobs/recipes/demo.yaml")]
+Place = Annotated[
+    str, typer.Argument(metavar="OUT", help="where the dataset lies: a folder or a URL such as s3://bucket/name")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="change a field of the recipe; may be given again and again"),
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
+
+
+@app.command()
+def generate(
+    recipe: RecipeFile,
+    out: Annotated[str | None, typer.Option(help="output folder or URL; before the recipe's own `out`")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="default: as many as the machine's cores allow")] = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="one worker in this process, without Ray, to debug")
+    ] = False,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Make the dataset that a recipe describes. Run the same command again to continue after an interruption.
+
+    On a Ray cluster (RAY_ADDRESS set, or inside `ray job submit`) workers run there; else Ray is started here.
+    """
+    from jobs.generate import generate as run
+
+    result = run(recipe, out, workers, in_process, overrides or ())
+    console.emit(result.body(), as_json, result.show)
+    raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="make three samples; tell samples/s, hours and bytes")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="workers to reckon the hours for")] = 1,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a recipe would make: samples per split and class, shards, bytes. Makes nothing."""
+    from jobs import planning
+
+    body = planning.plan(recipe, overrides or (), estimate, workers)
+    console.emit(body, as_json, lambda: planning.show(body))
+
+
+@app.command()
+def status(place: Place, as_json: Json = False) -> None:
+    """Say how far a dataset is, from its storage alone."""
+    from jobs import inspection
+
+    body = inspection.status(place)
+    console.emit(body, as_json, lambda: inspection.show_status(body))
+
+
+@app.command()
+def verify(
+    place: Place,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="make missing or broken indexes anew from the tars")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Re-read the whole dataset: checksums, keys, members, plan and quotas. Exit code 3 where anything is wrong."""
+    from jobs import inspection
+
+    body = inspection.verify(place, rebuild)
+    console.emit(body, as_json, lambda: inspection.show_verdict(body))
+    raise typer.Exit(console.SHORT if body["problems"] else console.OK)
+
+
+@app.command()
+def replay(
+    place: Place,
+    sample_id: Annotated[str, typer.Argument(metavar="SAMPLE_ID", help="e.g. train-0000-00000012")],
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="N=URI", help="where source N lies now, if it has moved")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="write the sample's members into this folder")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
+    from jobs import inspection
+
+    body = inspection.replay(place, sample_id, source or (), to)
+    console.emit(body, as_json, lambda: inspection.show_replay(body))
+    raise typer.Exit(console.OK if body["identical"] else console.SHORT)
+
+
+@app.command()
+def preview(
+    place: Place,
+    samples: Annotated[int, typer.Option(min=1, help="samples to show, spread over splits and classes")] = 48,
+    as_json: Json = False,
+) -> None:
+    """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
+    from engine.preview import preview as write
+
+    from sinks.store import Store
+
+    where = write(Store(place), samples)
+    console.emit({"preview": where}, as_json, lambda: console.out.print(f"open {where}"))
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of recipes, with the options of every installed source and generator."""
+    from engine import recipe
+
+    sys.stdout.write(json.dumps(recipe.schema(), indent=None if as_json else 1) + "\n")
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends in one line that names it, never in a traceback."""
+    from jobs.errors import known
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    as_json = "--json" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail(
+            "interrupted; what is committed stays, run the same command again to continue", as_json, console.INTERRUPTED
+        )
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's own: wrong usage
+            _fail(f"{error.format_message()} (see lesionforge --help)", as_json, 2)
+        if not isinstance(error, tuple(known())) or os.environ.get("LESIONFORGE_TRACEBACK"):
+            raise
+        _fail(str(error), as_json, console.FAILED)
+
+
+def _fail(message: str, as_json: bool, code: int) -> Any:
+    if as_json:
+        sys.stdout.write(json.dumps({"error": message}) + "\n")
+    console.err.print(f"lesionforge: {message}", markup=False, style="red" if console.err.is_terminal else None)
+    sys.exit(code)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,19 @@
+"""The errors that are a person's to mend, gathered for the command line."""
+
+from __future__ import annotations
+
+
+def known() -> list[type[Exception]]:
+    """Exceptions whose message is the whole answer; imported late, as they pull in their modules."""
+    from engine.document import DatasetError
+    from engine.driver import JobError
+    from engine.plan import PlanError
+    from engine.pools import PlacementError
+    from engine.recipe_file import RecipeError
+    from engine.registry import UnknownPlugin
+    from engine.sources.base import SourceError
+    from sinks.commit import ForeignShard
+    from sinks.store import StoreError
+
+    mine = [RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
+    return [*mine, StoreError, ForeignShard, PlacementError, JobError]

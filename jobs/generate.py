@@ -1,0 +1,132 @@
+"""``lesionforge generate``: recipe -> plan -> workers -> committed shards -> finished dataset."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import document, driver, finalise, recipe_file
+from engine.job import Job
+from engine.pools import InProcess, Pool, RayPool
+from engine.worker import Report
+from jobs import console
+from sinks import dataset, layout
+from sinks.card import human_bytes
+from sinks.dataset import Totals
+from sinks.store import Store
+
+
+@dataclass
+class Result:
+    """How a run ended."""
+
+    place: str
+    manifest: dict[str, Any]
+    short: str
+    seconds: float
+    made: int  # samples made in this run
+    found: int  # shards that were there already
+    failed: dict[str, str] = field(default_factory=dict)
+    deaths: int = 0
+
+    def body(self) -> dict[str, Any]:
+        """For machines."""
+        m = self.manifest
+        return {
+            "out": self.place,
+            "identity": m["identity"],
+            "samples": m["samples"],
+            "quarantined": m["quarantined"],
+            "planned": m["planned"]["samples"],
+            "shards": len(m["shards"]),
+            "bytes": m["bytes"],
+            "splits": {split: counts["samples"] for split, counts in m["splits"].items()},
+            "reasons": m["reasons"],
+            "quota_met": not self.short,
+            "problem": self.short,
+            "failed": self.failed,
+            "shards_found": self.found,
+            "worker_deaths": self.deaths,
+            "seconds": round(self.seconds, 3),
+            "samples_per_second": round(self.made / max(self.seconds, 1e-9), 3),
+        }
+
+    def show(self) -> None:
+        """For people."""
+        b = self.body()
+        rows = [
+            (split, s["shards"], s["samples"], human_bytes(s["bytes"])) for split, s in self.manifest["splits"].items()
+        ]
+        console.table(f"{self.manifest['name']} in {self.place}", ("split", "shards", "samples", "size"), rows)
+        rate = f", {b['samples_per_second']:.1f} samples/s" if self.made else ""
+        console.out.print(f"{self.made} samples made in {console.human_seconds(self.seconds)}{rate}")
+        for reason, count in b["reasons"].items():
+            console.out.print(f"quarantined {count} x {reason}", markup=False)
+        for name, why in self.failed.items():
+            console.out.print(f"failed {name}: {why}", markup=False)
+        if self.short:
+            console.out.print(self.short, markup=False)
+
+
+def generate(
+    path: Path, out: str | None, workers: int | None, in_process: bool, overrides: Sequence[str] = ()
+) -> Result:
+    """Run a recipe to its end, from wherever an earlier run left it.
+
+    Args:
+        path: the recipe.
+        out: output place; the recipe's own where ``None``.
+        workers: Ray workers; as many as fit the machine's cores where ``None``.
+        in_process: make everything in this process instead.
+        overrides: ``a.b=c`` assignments to the recipe.
+
+    Raises:
+        the errors of ``jobs.errors``.
+    """
+    recipe = recipe_file.load(path, overrides)
+    place = out or recipe.out
+    if not place:
+        raise recipe_file.RecipeError(f"{path}: no output place: give --out FOLDER-OR-URL, or `out:` in the recipe")
+    job = Job(recipe)
+    store = Store(place, recipe.storage_options)
+    store.probe()
+    doc = document.describe(job)
+    document.claim(store, doc)
+    began = time.monotonic()
+    before = Totals()
+    names = dataset.committed(store)
+    for record, _ in dataset.indexes(store, names):
+        before.add(record, ())
+    outcome = driver.Outcome()
+    if before.shards < job.plan.shards:
+        store.delete(layout.SUCCESS)
+        outcome = _run(job, store, workers, in_process, before)
+    manifest = finalise.finalise(store, doc)
+    after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
+    short = finalise.shortfall(doc, after)
+    seconds = time.monotonic() - began
+    return Result(store.url(), manifest, short, seconds, outcome.samples, before.shards, outcome.failed, outcome.deaths)
+
+
+def _run(job: Job, store: Store, workers: int | None, in_process: bool, before: Totals) -> driver.Outcome:
+    recipe = job.recipe
+    console.err.print(
+        f"{len(job.plan)} samples in {job.plan.shards} shards"
+        + (f", {before.shards} shards are there already" if before.shards else "")
+    )
+    count = workers or max(1, int((os.cpu_count() or 1) / recipe.resources.cpus))
+    count = min(count, job.plan.shards - before.shards) if workers is None else count
+    pool: Pool = InProcess(recipe, store) if in_process else RayPool(recipe, store, count)
+    try:
+        with console.progress(len(job.plan), before.samples + before.quarantined) as advance:
+
+            def told(report: Report) -> None:
+                advance(report.samples, report.quarantined)
+
+            return driver.run(job, store, pool, told)
+    finally:
+        pool.close()
