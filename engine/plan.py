@@ -145,7 +145,7 @@ class Plan:
     @cached_property
     def _quota(self) -> tuple[list[str], list[int]]:
         """Class names and cumulative slots in one block; the shares are exact in every whole block."""
-        balance = self.recipe.balance or {}
+        balance = dict(sorted((self.recipe.balance or {}).items()))  # the order in the file shall not matter
         total = sum(Fraction(w).limit_denominator(10**6) for w in balance.values())
         shares = [Fraction(w).limit_denominator(10**6) / total for w in balance.values()]
         block = lcm(*(s.denominator for s in shares)) if shares else 1

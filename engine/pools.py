@@ -203,7 +203,7 @@ def _start(ray: Any, recipe: Recipe, workers: int) -> None:
     cores = os.cpu_count() or 1
     slots = max(cores, math.ceil(workers * recipe.resources.cpus)) if recipe.resources.cpus <= cores else cores
     ray.init(
-        address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="warning",
+        address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="error",
         object_store_memory=100 * 2**20,  # pixels never pass through it
     )  # fmt: skip
 

@@ -146,7 +146,10 @@ def _explain(
     at: tuple[Any, ...] = (),
 ) -> str:
     lines = []
-    for fault in error.errors(include_url=False):
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        if any(len(f["loc"]) > len(fault["loc"]) and f["loc"][: len(fault["loc"])] == fault["loc"] for f in faults):
+            continue  # what follows from a fault deeper inside is noise
         loc = (*at, *fault["loc"])
         field = ".".join(str(p) for p in loc if p != "[key]") or "recipe"
         message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

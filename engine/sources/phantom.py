@@ -1,0 +1,71 @@
+"""``phantom:coronary``: procedural coronary trees, the embedded default. No download, any number of subjects."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from engine.sources.base import SourceError
+from generators.phantom.tree import phantom_tree
+from generators.types import BadCase, CoronaryTree, Side
+
+KINDS = ("coronary",)
+MAX_COUNT = 2**60
+
+
+@dataclass(frozen=True)
+class Options:
+    """``count`` subjects, each with the trees of ``sides``; ``stenoses`` narrowings in every tree.
+
+    ``series`` tells collections apart: the same number gives the same subjects whatever the recipe's seed.
+    ``voxel_mm``: edge of the voxels the lumen is drawn in.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    count: int = 100
+    sides: tuple[Side, ...] = ("left", "right")
+    stenoses: int = 0
+    series: int = 0
+    voxel_mm: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MAX_COUNT:
+            raise ValueError(f"count is {self.count}: give 1 or more subjects")
+        if not self.sides or len(set(self.sides)) < len(self.sides):
+            raise ValueError(f"sides {list(self.sides)}: name left, right or both, each once")
+        if not 0 <= self.stenoses <= 4:
+            raise ValueError(f"stenoses is {self.stenoses}: a tree has room for 0 to 4")
+        if not 0.2 <= self.voxel_mm <= 1:
+            raise ValueError(f"voxel_mm is {self.voxel_mm}: give 0.2 to 1 mm")
+
+
+class Phantom:
+    """Subjects by number; both trees of one subject lie on the same heart."""
+
+    Options = Options
+    licence = "CC0-1.0 (procedural, made by lesionforge)"
+
+    def __init__(self, place: str, options: Options) -> None:
+        if place not in KINDS:
+            raise SourceError(f"phantom:{place}: no such phantom; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
+        self.options = options
+        self.subjects = options.count
+        self.cases_per_subject = len(options.sides)
+
+    def fingerprint(self) -> str:
+        """The options say all; they are in the identity already."""
+        return "procedural"
+
+    def read(self, case: int) -> CoronaryTree:
+        """Grow one tree."""
+        subject, part = divmod(case, self.cases_per_subject)
+        name = f"phantom/{self.options.series}/{subject}"
+        key = hashlib.blake2b(name.encode(), digest_size=32).digest()
+        o = self.options
+        try:
+            return phantom_tree(key, o.sides[part], name, stenoses=o.stenoses, voxel_mm=o.voxel_mm)
+        except ValueError as error:  # no room left for that many stenoses
+            raise BadCase(str(error)) from None
