@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import Literal
 
 _PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
-_BINARIES = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool")
+_BINARIES = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool", "setpriv")
+_ATTEMPTS = 3
 _INSTALL = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(_PACKAGES)}"
 
 # Trust is a matter of loopback here, hence no cephx; `ms mon client mode` must then be crc, or radosgw never comes up.
@@ -105,7 +106,8 @@ class Ceph:
         data: folder for its state, kept afterwards; a temporary one, removed at the end, if not given.
         objectstore: "memory" (up to 4 GiB) or "disk" (up to 10 GiB in a sparse file).
 
-    A server is always made anew: a folder that already holds one is refused.
+    A server is always made anew: a folder that already holds one is refused. It ends with the thread that started it,
+    if not stopped before.
     """
 
     def __init__(self, data: str | Path | None = None, objectstore: Literal["memory", "disk"] = "memory") -> None:
@@ -142,14 +144,14 @@ class Ceph:
         self.data = self._given or Path(tempfile.mkdtemp(prefix="lesionforge-ceph-"))
         self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
         try:
-            for attempt in range(3):
+            for attempt in range(_ATTEMPTS):
                 try:
                     self._start()
                     atexit.register(self.stop)  # children must not outlive a parent that fails
                     return self
                 except CephError:
                     # Ports are chosen, then bound: another program may have been quicker. Then with others.
-                    if attempt == 2 or not self._port_was_taken():
+                    if attempt == _ATTEMPTS - 1 or not self._port_was_taken():
                         raise
                     self._end_children()
         except BaseException:
@@ -226,9 +228,10 @@ class Ceph:
     def _spawn(self, *command: str) -> None:
         with (self.data / f"{command[0]}.out").open("ab") as out:
             # Its own session: Ctrl-C in the terminal reaches this process only, which ends them in order.
+            # setpriv (util-linux): should this process be killed, the kernel ends them.
             self._children.append(
                 subprocess.Popen(
-                    command,
+                    ("setpriv", "--pdeathsig", "TERM", *command),
                     env=self._environment(),
                     cwd=self.data,
                     stdin=subprocess.DEVNULL,
@@ -243,7 +246,7 @@ class Ceph:
         while time.monotonic() < deadline:
             for child in self._children:
                 if child.poll() is not None:
-                    name = str(child.args[0])  # type: ignore[index]
+                    name = str(child.args[3])  # type: ignore[index]
                     raise CephError(f"{name} ended with {child.returncode}; look at {self.data}/{name}.out and *.log")
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -45,6 +45,19 @@ T = TypeVar("T")
 TEMPORARY = ".tmp"
 #: What S3 takes in one PUT.
 LARGEST_PUT = 5 * 2**30
+#: Bytes per second; an upload slower than this counts as broken.
+SLOWEST_PUT = 2**20
+
+
+_opening = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _opening
+    _opening = threading.RLock()  # a thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class StoreError(Exception):
@@ -216,13 +229,11 @@ class Store:
             return self._open().write(key, views, new)
 
     def _open(self) -> _Place:
-        # No lock: two threads that meet here make one connection too many, and a lock could be held across a fork.
-        place = self._place
-        if place is None or place[0] != os.getpid():
-            with self._errors("open", ""):
-                place = os.getpid(), _connect(self._protocol, self._root, self._options)
-            self._place = place
-        return place[1]
+        with _opening:  # threads that meet here would each pay for a connection
+            if self._place is None or self._place[0] != os.getpid():
+                with self._errors("open", ""):
+                    self._place = os.getpid(), _connect(self._protocol, self._root, self._options)
+            return self._place[1]
 
     @contextlib.contextmanager
     def _errors(self, verb: str, path: str, absent: type[Exception] = FileNotFoundError) -> Iterator[None]:
@@ -264,7 +275,13 @@ _FIXES: Sequence[tuple[tuple[str, ...], str]] = (
         "wrong keys, or keys that lack s3:PutObject, GetObject, ListBucket or DeleteObject on {bucket}",
     ),
     (
-        ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
+        (
+            "EndpointConnectionError",
+            "ConnectTimeoutError",
+            "ConnectionClosedError",
+            "ReadTimeoutError",
+            "FSTimeoutError",
+        ),
         "the endpoint is unreachable: check AWS_ENDPOINT_URL and the network",
     ),
     (("NotImplemented", "501"), "this server knows no conditional PUT (If-None-Match: *): use AWS S3, Ceph or MinIO"),
@@ -421,7 +438,7 @@ class _S3:
             use_listings_cache=False,
         )
         self._fs.retries = 1
-        self._attempts = attempts
+        self._attempts, self._patience = attempts, patience
         self._bucket, _, self._root = url.partition("://")[2].partition("/")
 
     def write(self, key: str, chunks: Sequence[memoryview], new: bool) -> bool:
@@ -435,13 +452,15 @@ class _S3:
             md5.update(chunk)
         fields: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
         fields |= {"ContentMD5": b64encode(md5.digest()).decode(), "Metadata": {"writer": token}}
+        # The read timeout only starts once the body is sent: a server silent before that would hold us for ever.
+        deadline = self._patience + size / SLOWEST_PUT
         calls = 0
 
         def send() -> bool:
             nonlocal calls
             calls += 1
             try:
-                self._call("put_object", key, Body=_Chunks(chunks), ContentLength=size, **fields)
+                self._call("put_object", key, Body=_Chunks(chunks), ContentLength=size, timeout=deadline, **fields)
             except OSError as error:
                 if not isinstance(error, FileExistsError) and _code(error) not in ("PreconditionFailed", "412"):
                     raise
