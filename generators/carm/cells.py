@@ -12,7 +12,7 @@ from generators.carm.jit import jit
 
 @jit
 def nonzero(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """NDArray[np.int64] of the nonzero bytes; whole words of zeros are skipped, as nearly all of a tree's grid is empty."""
+    """Indices of the nonzero bytes; whole words of zeros are skipped, as nearly all of a tree's grid is empty."""
     whole = flat.size // 8
     words = flat[: whole * 8].view(np.uint64)
     count = 0

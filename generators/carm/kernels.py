@@ -9,9 +9,9 @@ D = d + a u + b v (a, b: tangents of the pixel), so d.D = 1 and s is the depth p
 that centre the ray passes p(s) = (depth a - U) u + (depth b - V) v + s D, numbers of the size of a cell, which is
 why single precision is enough there (1e-6 of a chord; all that goes before is double). Three slabs |p(s)| <= h cut
 out [near, far]; its length times |D| is the chord. |D| belongs to the pixel, not the cell: it is applied once, at
-the end. (A ray in a
-plane of faces to within rounding, AP with an odd detector, may count for one, both or neither of the neighbours.)
-Eight pixels are done at a time because that fills a vector register; a fixed count lets the compiler use it.
+the end. A ray that runs in a plane of faces to within rounding (AP, odd detector) may count for one, both or
+neither of the neighbours there. Eight pixels are done at a time because that fills a vector register; a fixed
+count lets the compiler use it.
 """
 
 from __future__ import annotations
