@@ -31,8 +31,10 @@ class PlanError(Exception):
 class Sized(Protocol):
     """What the plan needs to know of a source: ``engine.sources.Source`` has it."""
 
-    subjects: int
-    cases_per_subject: int
+    @property
+    def subjects(self) -> int: ...
+    @property
+    def cases_per_subject(self) -> int: ...
 
 
 @dataclass(frozen=True)

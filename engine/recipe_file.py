@@ -66,7 +66,7 @@ def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], 
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(_explain(error, where, places, Recipe)) from None
-    todo = [
+    todo: list[tuple[str, str, str, dict[str, Any], tuple[Any, ...]]] = [
         ("sources", s.scheme, "Options", s.options, ("sources", i, "options")) for i, s in enumerate(recipe.sources)
     ]
     g = recipe.generator

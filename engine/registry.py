@@ -1,6 +1,6 @@
 """Generators and sources by name, through Python entry points: ours and anybody's, registered the same way.
 
-A name of the form ``package.module:Class`` is imported as it is: for code that is not (yet) packaged.
+A dotted name, ``package.module.Class``, is imported as it is: for code that is not (yet) packaged.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def load(kind: str, name: str) -> Any:
     Raises:
         UnknownPlugin: the message lists what there is and the nearest name.
     """
-    module, colon, attribute = name.partition(":")
-    if colon:
+    module, dot, attribute = name.rpartition(".")
+    if dot:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:

@@ -26,7 +26,7 @@ LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class Options:
+class LabelOptions:
     """``sides``: the trees to take of each label. Name one side where a label holds only that tree."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -40,12 +40,12 @@ class Options:
 class Nifti:
     """Any binary coronary labels: one ``.nii``/``.nii.gz`` file, or a folder of them; one subject per file."""
 
-    Options = Options
+    Options: ClassVar[type[LabelOptions]] = LabelOptions
     pattern: ClassVar[str] = r"(.+)\.nii(\.gz)?"
     example: ClassVar[str] = "case1.nii.gz"
     licence: str = "unknown: that of the files given"
 
-    def __init__(self, place: str, options: Options) -> None:
+    def __init__(self, place: str, options: LabelOptions) -> None:
         self.options = options
         self.cases_per_subject = len(options.sides)
         self._fs, path = fsspec.core.url_to_fs(place)

@@ -17,7 +17,7 @@ MAX_COUNT = 2**60
 
 
 @dataclass(frozen=True)
-class Options:
+class PhantomOptions:
     """``count`` subjects, each with the trees of ``sides``; ``stenoses`` narrowings in every tree.
 
     ``series`` tells collections apart: the same number gives the same subjects whatever the recipe's seed.
@@ -45,10 +45,10 @@ class Options:
 class Phantom:
     """Subjects by number; both trees of one subject lie on the same heart."""
 
-    Options = Options
+    Options: ClassVar[type[PhantomOptions]] = PhantomOptions
     licence = "CC0-1.0 (procedural, made by lesionforge)"
 
-    def __init__(self, place: str, options: Options) -> None:
+    def __init__(self, place: str, options: PhantomOptions) -> None:
         if place not in KINDS:
             raise SourceError(f"phantom:{place}: no such phantom; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
         self.options = options

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from generators.biplane import pictures
 from generators.biplane.motion import Motion
-from generators.biplane.params import Params
+from generators.biplane.params import BiplaneParams
 from generators.biplane.resample import average_down
 from generators.carm import Grid, View, hull, project_views, silhouette
 from generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
@@ -25,10 +25,10 @@ MARGIN_CELLS = 2  # free cells kept at each face of the grid
 class Biplane:
     """The ``biplane`` generator."""
 
-    Params: ClassVar[type[Params]] = Params
+    Params: ClassVar[type[BiplaneParams]] = BiplaneParams
     classes: ClassVar[tuple[str, ...]] = ("still", "motion")
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: BiplaneParams) -> None:
         self.params = params
         self._device = "cpu"
         self._threads: int | None = None
@@ -111,7 +111,8 @@ class Biplane:
         if self.params.projector == "torch":
             from generators.carm import torch_projector
 
-            return torch_projector.project_views(cells, grid, views, device=self._device)
+            images: list[NDArray[np.float32]] = torch_projector.project_views(cells, grid, views, device=self._device)
+            return images
         if self.params.projector == "odl":
             from generators.carm import odl_geometry
 
@@ -159,7 +160,7 @@ def _overlap(cells: NDArray[np.int64], seen: NDArray[np.bool_], carved: NDArray[
     }
 
 
-def _labels(tree: CoronaryTree, grid: Grid, views: Sequence[View], centre: NDArray[np.float64]) -> Mapping[str, Any]:
+def _labels(tree: CoronaryTree, grid: Grid, views: Sequence[View], centre: NDArray[np.float64]) -> dict[str, Any]:
     """What a training job needs to know: side, geometry, grid, and the stenoses a procedural tree was given."""
     stenoses = []
     for s in tree.stenoses:

@@ -47,7 +47,7 @@ CODE_LEFT_SECOND = ViewRange((960, 1160), (737, 852), (-47, -22), (10, 45))
 
 
 @dataclass(frozen=True)
-class Params:
+class BiplaneParams:
     """Parameters of the ``biplane`` generator.
 
     Attributes:

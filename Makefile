@@ -1,0 +1,46 @@
+# make demo    install the core into .venv, run the demo job, verify it, write its pictures
+# make test    install everything into .venv, then lint, types and tests
+# make bench   the benchmarks (after make test)
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+DEMO := demo
+DATA := $(wildcard pyproject.toml constraints.txt)
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/core
+	$(VENV)/bin/lesionforge generate jobs/recipes/demo.yaml --out $(DEMO)
+	$(VENV)/bin/lesionforge verify $(DEMO)
+	$(VENV)/bin/lesionforge preview $(DEMO)
+	@echo
+	@echo "The dataset is in $(DEMO)/: read $(DEMO)/README.md, look at $(DEMO)/pictures/train.png,"
+	@echo "open $(DEMO)/preview/index.html in a browser."
+
+test: $(VENV)/all lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/all
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/all
+	$(VENV)/bin/python -m tests.benchmarks
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: $(VENV)/bin/python $(DATA)
+	$(PIP) install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/all: $(VENV)/bin/python $(DATA)
+	$(PIP) install -q -c constraints.txt -e ".[train,yolo,bench,test]"
+	@touch $@ $(VENV)/core
+
+clean:
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache
