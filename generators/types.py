@@ -118,6 +118,14 @@ class Sample:
     measured: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a sample for people: uint8 (H, W) layers by name, the first the picture, the rest overlays."""
+
+    title: str
+    layers: Mapping[str, NDArray[np.uint8]]
+
+
 @runtime_checkable
 class Generator(Protocol):
     """Turns cases into samples: pure but for its weights, and ignorant of Ray and storage."""
@@ -130,3 +138,6 @@ class Generator(Protocol):
 
     def sample_bytes(self) -> int:
         """Expected size of one encoded sample in bytes, for the plan."""
+
+    def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+        """Pictures of one decoded sample, for contact sheets and the gallery."""

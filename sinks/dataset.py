@@ -15,7 +15,8 @@ from sinks.store import Store
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass
