@@ -89,7 +89,7 @@ def blend(panel: Panel, size: int) -> Image.Image:
     grey = layers[0].astype(np.float32)[:, :, None]
     rgb = np.repeat(grey, 3, axis=2)
     for n, layer in enumerate(layers[1:]):
-        share = layer.astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
+        share: NDArray[np.float32] = layer.astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
         rgb = rgb * (1 - share) + np.array(TINTS[n % len(TINTS)], np.float32) * share
     return Image.fromarray(rgb.astype(np.uint8))
 
