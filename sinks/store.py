@@ -350,7 +350,11 @@ class _Local:
         return Entry(key, found.st_size, found.st_mtime)
 
     def list(self, folder: str) -> Iterator[Entry]:
-        for where, _, names in os.walk(self._root / folder):
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise error  # os.walk would take a folder it may not read for an empty one
+
+        for where, _, names in os.walk(self._root / folder, onerror=fail):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     yield self.stat((Path(where) / name).relative_to(self._root).as_posix())
@@ -542,15 +546,17 @@ class _Chunks(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        if self._index == len(self._chunks):
-            return 0
-        piece = self._chunks[self._index][self._offset : self._offset + len(buffer)]
-        buffer[: len(piece)] = piece
-        self._at += len(piece)
-        self._offset += len(piece)
-        if self._offset == len(self._chunks[self._index]):
-            self._index, self._offset = self._index + 1, 0
-        return len(piece)
+        filled = 0  # to the brim: each read is a hop between threads, and a tar has many small chunks
+        while filled < len(buffer) and self._index < len(self._chunks):
+            chunk = self._chunks[self._index]
+            piece = chunk[self._offset : self._offset + len(buffer) - filled]
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._offset += len(piece)
+            if self._offset == len(chunk):
+                self._index, self._offset = self._index + 1, 0
+        self._at += filled
+        return filled
 
 
 def _connect(protocol: str, root: str, options: Mapping[str, Any], attempts: int = 6, patience: int = 60) -> _Place:

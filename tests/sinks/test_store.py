@@ -379,6 +379,18 @@ def test_probe_names_a_full_disk_and_links_that_are_refused(store: Store, monkey
     assert list(Path(store.url(".tmp")).iterdir()) == []
 
 
+@on_local
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> Iterator[Any]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(StoreError, match="permission denied"):
+        store.list()
+
+
 def test_unknown_protocols_and_missing_buckets_are_refused() -> None:
     with pytest.raises(StoreError, match="Protocol not known: nonsense"):
         Store("nonsense://there").probe()
