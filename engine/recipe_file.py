@@ -108,7 +108,7 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
                 at[key] = yaml.safe_load(text)
             except yaml.YAMLError as error:
                 raise RecipeError(f"--set {override}: the value is not YAML: {error}") from None
-        elif isinstance(at, dict) and not isinstance(at.get(key), (dict, list)):
+        elif isinstance(at, dict) and at.get(key) is None:
             at[key] = {}
         at = at[key]
     places[tuple(keys)] = f" --set {path}"

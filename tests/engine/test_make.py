@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from engine.job import Job
+from engine.make import Maker, subject_hash
+from engine.plan import PlanError
+from generators.types import Sample, stream
+from tests.engine.conftest import toy
+
+
+def make_all(recipe, batch=1):
+    maker = Maker(Job(recipe))
+    specs = [maker.job.plan[i] for i in range(len(maker.job.plan))]
+    out = []
+    for i in range(0, len(specs), batch):
+        part = specs[i : i + batch]
+        out += maker.make([maker.read(s) for s in part], part)
+    return maker, out
+
+
+def test_streams_are_the_same_on_every_machine():
+    assert stream(b"key", "stage").integers(0, 2**63, 3).tolist() == [
+        8420283736182124150, 3354335851119258119, 5157500179182887361,
+    ]  # fmt: skip
+    assert stream(b"key", "stage").random() != stream(b"key", "other").random() != stream(b"kez", "stage").random()
+
+
+def test_attempts_and_stages_draw_from_their_own_streams():
+    spec = Job(toy()).plan[0]
+    assert spec.rng("a").random() == spec.rng("a").random()
+    again = type(spec)(**{**vars(spec), "attempt": 1})
+    assert len({spec.rng("a").random(), spec.rng("b").random(), again.rng("a").random()}) == 3
+
+
+def test_a_batch_makes_the_same_samples_as_one_by_one():
+    _, single = make_all(toy())
+    _, batched = make_all(toy(), batch=7)
+    assert all(np.array_equal(a.fields["image.png"], b.fields["image.png"]) for a, b in zip(single, batched, strict=True))
+
+
+def test_memory_running_out_halves_the_batch_and_is_counted():
+    maker, made = make_all(toy(generator__params={"memory_limit": 2}), batch=8)
+    assert all(isinstance(s, Sample) for s in made)
+    assert maker.batch_halvings == 3 * 5  # 8 -> 4 -> 2: three halvings in each of five batches
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_only_the_faulty_samples_become_reasons(batch):
+    params = {
+        "raise_at": ["train-0000-00000003"],
+        "reject_always": ["train-0000-00000004"],
+        "reject_twice": ["train-0001-00000000"],
+    }
+    maker, made = make_all(toy(generator__params=params), batch)
+    reasons = {maker.job.plan[i].sample_id: s for i, s in enumerate(made) if isinstance(s, str)}
+    assert set(reasons) == {"train-0000-00000003", "train-0000-00000004"}
+    assert reasons["train-0000-00000003"].startswith("error: RuntimeError: ordered to fail (faulty.py:")
+    assert reasons["train-0000-00000004"] == "quality: ordered to be rejected (drawn 6 times)"
+    redrawn = next(s for s in made if isinstance(s, Sample) and s.spec.sample_id == "train-0001-00000000")
+    assert redrawn.spec.attempt == 2
+
+
+def test_limits_reject_and_unknown_limits_are_named():
+    maker, made = make_all(toy(quality__limits={"mean": {"min": 1e9}}, quality__redraws=1))
+    assert "mean = " in made[0]
+    assert "is outside 1000000000.0 ... None (drawn 2 times)" in made[0]
+    maker, made = make_all(toy(quality__limits={"meen": {"min": 0}}))
+    assert "quality.limits names 'meen'; measured are mean" in made[0]
+
+
+def test_unreadable_cases_are_reasons():
+    maker = Maker(Job(toy(sources__0__options={"count": 5, "unreadable": [2]})))
+    spec = next(s for i in range(len(maker.job.plan)) if (s := maker.job.plan[i]).case == 2)
+    assert maker.read(spec) == "source: case 2 is unreadable"
+
+
+def test_classes_must_be_the_generator_s():
+    with pytest.raises(PlanError, match="does not make 'heavy'; its classes are mild, severe"):
+        Job(toy(balance={"heavy": 1}))
+
+
+def test_subject_hashes_are_keyed_and_name_nobody():
+    assert subject_hash(1, "Jane Doe") == subject_hash(1, "Jane Doe") != subject_hash(2, "Jane Doe")
+    assert len(subject_hash(1, "Jane Doe")) == 16

@@ -1,0 +1,118 @@
+import json
+
+import pytest
+
+from engine import recipe as recipes
+from engine.recipe_file import RecipeError, load, parse
+
+GOOD = """\
+name: demo
+seed: 7
+sources:
+  - uri: phantom:coronary
+    options: {count: 4}
+    split: {train: 0.5, val: 0.5}
+generator:
+  name: biplane
+  params:
+    grid: 64
+shard: {samples: 10, bytes: 1 MiB}
+quality:
+  redraws: 3
+"""
+
+
+def refused(text: str, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as error:
+        parse(text, "r.yaml", overrides)
+    return str(error.value)
+
+
+def test_a_good_recipe_states_every_default():
+    r = parse(GOOD)
+    assert r.shard.bytes == 2**20
+    assert r.generator.params["grid"] == 64
+    assert r.generator.params["spacing_mm"] == [0.8, 1.1]
+    assert r.sources[0].options == {"count": 4, "sides": ["left", "right"], "stenoses": 0, "series": 0, "voxel_mm": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed: 7", "sede: 7", ["r.yaml:2: sede: unknown key; did you mean seed?", "seed: is required"]),
+        ("    grid: 64", "    gird: 64", ["r.yaml:10: generator.params.gird: unknown key; did you mean grid?"]),
+        ("    grid: 64", "    grid: 4", ["r.yaml:9", "grid is 4: give 8 to 512"]),
+        ("    grid: 64", "    spacing_cm: [1, 2]", ["r.yaml:10", "did you mean spacing_mm?"]),
+        ("1 MiB", "1 parsec", ["r.yaml:11: shard.bytes: not a size in bytes", "'1 parsec'"]),
+        ("samples: 10", "samples: 0", ["r.yaml:11: shard.samples", "greater than or equal to 1", "got 0"]),
+        ("redraws: 3", "redraw: 3", ["r.yaml:13: quality.redraw: unknown key; did you mean redraws?"]),
+        ("train: 0.5", "train: 0.9", ["r.yaml:4", "split shares add to 1.4"]),
+        ("train: 0.5", "trian: 0.5", ["r.yaml:6", "'train', 'val' or 'test'", "trian"]),
+        ("name: biplane", "name: biplan", ["r.yaml:7", "'biplan'", "did you mean biplane?"]),
+        ("phantom:coronary", "phantm:coronary", ["r.yaml:4", "'phantm'", "did you mean phantom?"]),
+        ("phantom:coronary", "coronary", ["names no scheme"]),
+        ("count: 4", "cuont: 4", ["r.yaml:5: sources.0.options.cuont: unknown key; did you mean count?"]),
+        ("name: demo", "name: a/b", ["r.yaml:1: name", "'a/b'"]),
+        ("seed: 7", "seed: [", ["not YAML"]),
+        ("seed: 7", "seed: -1", ["r.yaml:2: seed", "got -1"]),
+    ],
+)
+def test_a_fault_is_named_with_line_value_and_fix(old, new, words):
+    message = refused(GOOD.replace(old, new, 1))
+    for word in words:
+        assert word in message, message
+    assert len(message.splitlines()) <= 2
+
+
+def test_all_faults_come_at_once():
+    message = refused(GOOD.replace("seed: 7", "seed: x").replace("redraws", "redrw"))
+    assert "r.yaml:2: seed" in message
+    assert "quality.redrw" in message
+
+
+def test_overrides_reach_any_field_and_are_named_in_faults():
+    r = parse(GOOD, overrides=["sources.0.uri=phantom:coronary", "multiply=3", "quality.limits.hull_recall.min=1"])
+    assert r.multiply == 3
+    assert r.quality.limits["hull_recall"].min == 1
+    assert refused(GOOD, "multiply=0").startswith("r.yaml --set multiply: multiply")
+    assert "items 0 to 0" in refused(GOOD, "sources.1.uri=x")
+    assert "write it as path=value" in refused(GOOD, "multiply")
+    assert "is a value" in refused(GOOD, "name.x.y=1")
+    assert "did you mean multiply?" in refused(GOOD, "multply=2")
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", "\x00", "a: &a [*a]", "{" * 2000, "name: !!python/object:os.system x"])
+def test_what_is_no_recipe_is_refused_in_a_line(text):
+    assert len(refused(text).splitlines()) <= 5
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"none\.yaml: No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_identity_follows_what_decides_the_bytes():
+    r = parse(GOOD)
+    same = [{"multiply": 9}, {"out": "s3://x"}, {"resources": recipes.ResourcesRecipe(cpus=4)}]
+    other = [{"seed": 8}, {"splits": ("train",)}, {"shard": recipes.ShardRecipe(samples=11)}]
+    base = r.identity(["f"])
+    assert all(r.model_copy(update=change).identity(["f"]) == base for change in same)
+    assert all(r.model_copy(update=change).identity(["f"]) != base for change in other)
+    assert r.identity(["g"]) != base
+    moved = parse(GOOD, overrides=["sources.0.uri=phantom:coronary"])
+    assert moved.identity(["f"]) == base
+
+
+def test_storage_options_reach_no_dump():
+    r = parse(GOOD + "storage_options: {secret: hunter2}\n")
+    assert r.storage_options == {"secret": "hunter2"}
+    assert "hunter2" not in json.dumps(r.model_dump(mode="json")) + repr(r)
+
+
+def test_the_schema_describes_recipes_and_plugins():
+    schema = recipes.schema()
+    assert schema["properties"]["multiply"]["minimum"] == 1
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["generators.biplane"]["properties"]["grid"]["default"] == 128
+    assert "sources.imagecas" in schema["$defs"]
+    json.dumps(schema)
