@@ -214,4 +214,7 @@ class View:
                     "field of view in mm / Rows"
                 )
             pixel_mm = (float(spacing[0]), float(spacing[1]))
-        return cls(**values, rows=int(dataset.Rows), cols=int(dataset.Columns), pixel_mm=pixel_mm)
+        rows, cols = dataset.get("Rows"), dataset.get("Columns")
+        if rows is None or cols is None:
+            raise ValueError("Rows (0028,0010) or Columns (0028,0011) is missing: this data set holds no image")
+        return cls(**values, rows=int(rows), cols=int(cols), pixel_mm=pixel_mm)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +152,28 @@ if child == 0:
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_same_bits_on_another_processor(tmp_path: Path) -> None:
+    """Promise P1, level L1: compiled for a plain x86-64 or for this machine (wider registers, fused operations)."""
+    code = """
+import hashlib, numpy as np
+from generators.carm import Grid, View, adjoint, hull, project_views, silhouette
+grid, views = Grid((64, 64, 64), 1.1), [View(1100, 760, 5, 0, 256, 256), View(1060, 790, -35, 25, 256, 256)]
+volume = (np.random.default_rng(1).random(grid.shape) < 0.01).astype(np.uint8)
+images = project_views(volume, grid, views)
+masks = [silhouette(i, volume, grid, v) for i, v in zip(images, views)]
+parts = [*images, *masks, hull(masks, views, grid), adjoint(images[0], grid, views[0])]
+print(hashlib.sha256(b"".join(p.tobytes() for p in parts)).hexdigest())
+"""
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **extra}, capture_output=True, check=True, timeout=120
+        ).stdout
+        for extra in ({}, plain)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_what_leaves_the_detector_is_cut_not_wrapped() -> None:

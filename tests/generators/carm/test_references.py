@@ -97,6 +97,8 @@ def test_clinical_hull_reprojects_onto_both_masks(data_dir: Path) -> None:
 
     Precision is 1 by construction. Recall is what the two runs agree on along epipolar lines: a wrong angle,
     orientation or a moved table would cost it. Cells are finer than pixels so that none is left out.
+    Measured: Dice .9974 and .9980. Shifting the second mask by 1 ... 4 pixels either way gains nothing (no mean Dice
+    above that), so the package has no alignment step.
     """
     masks, views = clinical(data_dir / "coronary_tree_3d" / "xradiff_clinical")
     assert [view.name for view in views] == ["LAO 39.2 CAU 7.9", "RAO 38.7 CRA 5.9"]
@@ -107,7 +109,9 @@ def test_clinical_hull_reprojects_onto_both_masks(data_dir: Path) -> None:
 
 
 def test_clinical_masks_turned_as_in_the_reference_code_do_not_fit(data_dir: Path) -> None:
-    """Flipped and transposed (their array convention) the pair disagrees: display convention is the right one."""
+    """Transposed (their array convention) the pair disagrees. A mere flip cannot be told apart as surely: with both
+    secondary angles under 8 degrees it costs only 1 % of recall, so the anatomy (ostium at the top) decides there.
+    """
     masks, views = clinical(data_dir / "coronary_tree_3d" / "xradiff_clinical")
     turned = [np.ascontiguousarray(mask[::-1].T) for mask in masks]
     assert min(recall for _, _, recall in overlap(turned, views, Grid((280, 280, 280), 0.4))) < 0.6
