@@ -56,10 +56,12 @@ def distributions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for group in ("measured", "labels"):
             for path, value in _flat(row[group], ragged):
                 columns[f"{group}.{path}"].append(value)
-        columns["labels.redraws"].append(row["redraws"])
+        columns["labels.redraws"].append(float(row["redraws"]))
     out: dict[str, Any] = {"histograms": [], "categories": [], "constants": [], "omitted": [], "pairs": _pairs(rows)}
     for path, values in sorted(columns.items(), key=lambda item: (not item[0].startswith("measured."), item[0])):
         group, name = path.split(".", 1)
+        if _repeats(path, columns):
+            continue
         head = {"group": group, "path": name, **dict(zip(("name", "unit"), title(name), strict=True))}
         different = set(values)
         if len(different) == 1 and len(values) == len(rows) > 1:
@@ -75,7 +77,7 @@ def distributions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def histogram(values: Sequence[float]) -> dict[str, Any]:
-    """Counts in about ``BINS`` bins of a round width; whole numbers get bins of a whole width, centred on them."""
+    """Counts in about ``BINS`` bins of a round width; whole numbers get bins of a whole width."""
     low, high = min(values), max(values)
     whole = all(v == int(v) for v in values)
     raw = (high - low) / BINS or abs(low) / 10 or 1.0
@@ -83,14 +85,15 @@ def histogram(values: Sequence[float]) -> dict[str, Any]:
     step = next(s * size for s in STEPS if s * size >= raw * (1 - 1e-9))
     if whole:
         step = max(1.0, math.ceil(step))
-    first = math.floor(low / step)
-    shift = 0.5 if whole and step == 1 else 0.0
-    places = [math.floor(v / step + 1e-9) - first for v in values]
-    counts = [0] * (max(places) + 1)
-    for place in places:
-        counts[place] += 1
+    first = math.floor(low / step + 1e-9)
+    single = whole and step == 1
+    # A largest value on an edge belongs to the bin below it: nothing lies above, and 1.0 is often an upper bound.
+    last = first if low == high else math.ceil(high / step - 1e-9) - (0 if single else 1)
+    counts = [0] * (last - first + 1)
+    for value in values:
+        counts[min(math.floor(value / step + 1e-9), last) - first] += 1
     numbers = {"min": low, "median": statistics.median(values), "max": high, "mean": statistics.fmean(values)}
-    return {"start": (first - shift) * step, "step": step, "counts": counts, "n": len(values), **numbers}
+    return {"start": first * step, "step": step, "single": single, "counts": counts, "n": len(values), **numbers}
 
 
 def title(path: str) -> tuple[str, str]:
@@ -136,6 +139,12 @@ def _ragged(labels: Iterable[Any]) -> frozenset[str]:
     for value in labels:
         walk(value, "")
     return frozenset(path for path, found in lengths.items() if len(found) > 1)
+
+
+def _repeats(path: str, columns: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a later component of a vector is its first one again, as in square pixels."""
+    before, _, last = path.rpartition(".")
+    return last.isdigit() and last != "0" and columns.get(f"{before}.0") == columns[path]
 
 
 def _pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,9 +88,9 @@ def blend(panel: Panel, size: int) -> Image.Image:
     """The first layer in grey, at ``size``; overlays tint it, strongly where it is dark, a breath where bright."""
     layers = [fit(layer, size) for layer in panel.layers.values()]
     grey = layers[0].astype(np.float32)[:, :, None]
-    rgb = np.repeat(grey, 3, axis=2)
+    rgb: NDArray[np.floating[Any]] = np.repeat(grey, 3, axis=2)
     for n, layer in enumerate(layers[1:]):
-        share: NDArray[np.float32] = layer.astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
+        share = layer.astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
         rgb = rgb * (1 - share) + np.array(TINTS[n % len(TINTS)], np.float32) * share
     return Image.fromarray(rgb.astype(np.uint8))
 
