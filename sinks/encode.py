@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tokenize
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 PNG_LEVEL = 3  # zlib level: a fifth larger than level 9 for angiograms, several times faster
+
+# What the decoders raise for damaged bytes, beside ValueError; a size out of all bounds ends in the last three.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    zlib.error,
+    MemoryError,
+    RecursionError,
+    Image.DecompressionBombError,
+)
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -28,10 +41,10 @@ def encode(name: str, value: Any) -> bytes:
         ValueError: for a name or value that has no encoding here, non-finite numbers included.
     """
     kind = name.rsplit(".", 1)[-1]
-    if kind == "png":
-        return _png(name, value)
-    if kind == "npy":
-        return _npy(name, value)
+    if kind in ("png", "npy"):
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"field {name!r}: a {type(value).__name__} is no numpy array")
+        return _png(name, value) if kind == "png" else _npy(name, value)
     if kind == "gz":
         return gzip.compress(encode(name.removesuffix(".gz"), value), compresslevel=3, mtime=0)
     if kind == "json":
@@ -48,14 +61,14 @@ def decode(name: str, data: bytes) -> Any:
     kind = name.rsplit(".", 1)[-1]
     try:
         if kind == "png":
-            return np.asarray(Image.open(io.BytesIO(data)))
+            return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
         if kind == "npy":
             return np.load(io.BytesIO(data), allow_pickle=False)
         if kind == "gz":
             return decode(name.removesuffix(".gz"), gzip.decompress(data))
         if kind == "json":
             return json.loads(data)
-    except (OSError, EOFError, SyntaxError, zlib.error) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{name}: {error}") from None
     raise ValueError(f"{name}: no decoding for .{kind}")
 
@@ -86,8 +99,8 @@ def _png(name: str, value: NDArray[Any]) -> bytes:
 def _npy(name: str, value: NDArray[Any]) -> bytes:
     if value.dtype.hasobject:
         raise ValueError(f"field {name!r}: an object array would need pickle; give a numeric array")
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
+    if value.dtype.kind in "fc" and not np.isfinite(value).all():
         raise ValueError(f"field {name!r}: holds NaN or infinity")
     out = io.BytesIO()
-    np.lib.format.write_array(out, np.ascontiguousarray(value), version=(1, 0), allow_pickle=False)
+    np.lib.format.write_array(out, np.asarray(value, order="C"), version=(1, 0), allow_pickle=False)
     return out.getvalue()

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from sinks import tar
 
+_NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what bytes of another kind raise
 _MEMBER = pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
 SCHEMA = pa.schema(
     [
@@ -99,15 +100,22 @@ def read(data: bytes) -> tuple[Record, list[Row]]:
         file = pq.ParquetFile(io.BytesIO(data))
         record = Record(**json.loads(file.schema_arrow.metadata[b"lesionforge"]))
         rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in file.read().to_pylist()]
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {error}") from None
     return record, rows
 
 
 def read_record(data: bytes) -> Record:
-    """Only the totals of a commit record."""
-    metadata = pq.read_schema(io.BytesIO(data)).metadata or {}
-    return Record(**json.loads(metadata[b"lesionforge"]))
+    """Only the totals of a commit record.
+
+    Raises:
+        ValueError: for bytes that are no commit record of this layout.
+    """
+    try:
+        metadata = pq.read_schema(io.BytesIO(data)).metadata or {}
+        return Record(**json.loads(metadata[b"lesionforge"]))
+    except _NOT_OURS as error:
+        raise ValueError(f"no commit record of a shard: {error}") from None
 
 
 def place(row: Row, entry: tar.Entry) -> Row:
@@ -118,13 +126,23 @@ def place(row: Row, entry: tar.Entry) -> Row:
 
 
 def from_tar(data: bytes) -> list[Row]:
-    """Rebuild the rows of the samples that lie in a tar, from its ``json`` members."""
+    """Rebuild the rows of the samples that lie in a tar, from its ``json`` members.
+
+    Raises:
+        ValueError: where the bytes are no shard, or a ``json`` member does not tell of its sample.
+    """
     rows = []
     for entry in tar.read(data):
         spot = next((m for m in entry.members if m.name == "json"), None)
         if spot is None:
             raise ValueError(f"sample {entry.key} has no json member")
-        rows.append(place(row_of(json.loads(data[spot.offset : spot.offset + spot.size])), entry))
+        try:
+            row = row_of(json.loads(data[spot.offset : spot.offset + spot.size]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"the json member of sample {entry.key} does not describe a sample: {error!r}") from None
+        if row.sample_id != entry.key:
+            raise ValueError(f"the json member of sample {entry.key} describes {row.sample_id}")
+        rows.append(place(row, entry))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ _END = bytes(2 * BLOCK)
 _PAD = [bytes(n) for n in range(BLOCK)]
 MAX_NAME = 100  # longest member name of USTAR without a prefix
 MAX_SIZE = 8**11  # eleven octal digits
+_NAME = re.compile(r"[!-\-0-~]+\.[!-.0-~]+(?<!\.)")  # KEY.FIELD in printable ASCII, no '/', no dot in the key
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Tar:
         """
         if "." in key or "/" in key or key.startswith("__"):
             raise ValueError(f"key {key!r} may hold no '.' or '/' and not begin with '__': readers split or skip it")
+        headers = [_header(f"{key}.{name}", len(data)) for name, data in fields.items()]  # all, before any is appended
         start = self.size
         members = []
-        for name, data in fields.items():
-            header = _header(f"{key}.{name}", len(data))
+        for header, (name, data) in zip(headers, fields.items(), strict=True):
             members.append(Member(name, self.size + BLOCK, len(data)))
             self._append(header)
             self._append(data)
@@ -81,6 +83,8 @@ class Tar:
 
 
 def _header(name: str, size: int) -> bytes:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"member name {name!r} must be KEY.FIELD in printable ASCII, without '/' or a last '.'")
     raw = name.encode("ascii")
     if len(raw) > MAX_NAME:
         raise ValueError(f"member name {name!r} is {len(raw)} bytes long; USTAR holds {MAX_NAME}")
@@ -103,23 +107,31 @@ def read(data: bytes) -> Iterator[Entry]:
         block = data[at : at + BLOCK]
         if block == bytes(BLOCK):
             break
-        if len(block) < BLOCK or block[257:262] != b"ustar":
-            raise ValueError(f"no tar header at byte {at}")
-        if int(block[148:154], 8) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-            raise ValueError(f"tar header at byte {at} has a wrong checksum")
-        name, size = block[:100].rstrip(b"\0").decode(), int(block[124:135], 8)
-        if at + BLOCK + size > len(data):
+        name, size = _parsed(block, at)
+        end = at + BLOCK + size + (-size % BLOCK)
+        if end > len(data):
             raise ValueError(f"member {name!r} at byte {at} is cut short")
-        this, dot, rest = name.partition(".")
-        if not dot:
-            raise ValueError(f"member {name!r} at byte {at} has no extension")
+        if data[at + BLOCK + size : end].strip(b"\0"):
+            raise ValueError(f"the padding of member {name!r} at byte {at} is not blank")
+        this, _, rest = name.partition(".")
         if members and this != key:
             yield Entry(key, start, at - start, tuple(members))
             start, members = at, []
         key = this
         members.append(Member(rest, at + BLOCK, size))
-        at += BLOCK + size + (-size % BLOCK)
+        at = end
     if members:
         yield Entry(key, start, at - start, tuple(members))
     if data[at:] != _END:
         raise ValueError(f"the archive does not end at byte {at} as it should")
+
+
+def _parsed(block: bytes, at: int) -> tuple[str, int]:
+    """Name and size of a header, which must be the very one that is written here for them."""
+    try:
+        name, size = block[:100].rstrip(b"\0").decode("ascii"), int(block[124:135], 8)
+        if size >= 0 and block == _header(name, size):
+            return name, size
+    except ValueError:
+        pass
+    raise ValueError(f"no tar header at byte {at}, or none that is written here")

@@ -1,0 +1,131 @@
+"""The commit record: all rows come back, quarantined ones too; the tar alone can give them again."""
+
+import json
+import random
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from sinks import index
+from sinks.encode import encode
+from sinks.index import Row
+from sinks.tar import Tar
+from tests.sinks.samples import meta, name_of, packed, record_of, whole
+
+
+def test_rows_and_record_come_back_equal():
+    body, rows = packed(5, lost={1, 4})
+    record = record_of(body, rows)
+    data = index.write(rows, record)
+    assert index.read(data) == (record, rows)
+    assert index.read_record(data) == record
+    assert [row.status for row in rows].count("quarantined") == record.quarantined == 2
+
+
+def test_same_rows_give_the_same_bytes():
+    body, rows = packed(5, lost={1})
+    turned = [replace(row, measured=dict(reversed(row.measured.items()))) for row in rows]
+    assert index.write(rows, record_of(body, rows)) == index.write(turned, record_of(body, rows))
+
+
+def test_everybody_can_read_the_index(tmp_path):
+    body, rows = packed(3, lost={1})
+    (tmp_path / "i.parquet").write_bytes(index.write(rows, record_of(body, rows)))
+    table = pq.read_table(tmp_path / "i.parquet").to_pydict()
+    assert table["sample_id"] == [name_of(i) for i in range(3)]
+    assert table["status"] == ["ok", "quarantined", "ok"]
+    assert table["reason"] == [None, "source: unreadable", None]
+    assert table["offset"] == [rows[0].offset, None, rows[2].offset]
+    assert dict(table["measured"][2]) == {"alpha": 0.1, "zeta": 2.0}
+    assert json.loads(table["labels"][0]) == meta(0)["labels"]
+    assert [m["name"] for m in table["members"][0]] == [m["name"] for m in rows[0].members]
+
+
+def test_rows_rebuilt_from_the_tar_equal_those_of_the_index():
+    body, rows = packed(5, lost={2})
+    assert index.from_tar(whole(body)) == [row for row in rows if row.status == "ok"]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"[]",
+        b"no json",
+        b'{"sample_id": "a"}',
+        encode("json", meta(7)),  # another sample's
+        encode("json", {**meta(0), "labels": None, "sample_id": None}),
+    ],
+)
+def test_a_tar_whose_json_does_not_tell_of_its_sample_is_refused(member):
+    body = Tar()
+    body.add(name_of(0), {"json": member})
+    with pytest.raises(ValueError, match=name_of(0)):
+        index.from_tar(whole(body))
+
+
+def test_a_tar_without_json_is_refused():
+    body = Tar()
+    body.add("key", {"a.npy": b""})
+    with pytest.raises(ValueError, match="no json"):
+        index.from_tar(whole(body))
+
+
+def _others() -> dict[str, bytes]:
+    body, rows = packed()
+    record = record_of(body, rows)
+    sound = index.write(rows, record)
+    return {
+        "nothing": b"",
+        "text": b"no parquet",
+        "a tar": whole(body),
+        "its head": sound[:4],
+        "cut": sound[: len(sound) // 2],
+        "its tail": sound[-200:],
+        "another's parquet": _parquet({}),
+        "a list for a record": _parquet({"lesionforge": "[1]"}),
+        "no JSON": _parquet({"lesionforge": "{"}),
+        "a record that lacks a field": _parquet({"lesionforge": json.dumps({"shard": "a"})}),
+        "a record with a field more": _parquet({"lesionforge": json.dumps({**vars(record), "more": 1})}),
+    }
+
+
+def _parquet(metadata: dict[str, str]) -> bytes:
+    import pyarrow as pa
+
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table({"n": [1, 2]}).replace_schema_metadata(metadata), out)
+    return out.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("kind", _others())
+def test_bytes_that_are_no_commit_record_are_refused_with_value_error(kind):
+    for read in (index.read, index.read_record):
+        with pytest.raises(ValueError, match="no commit record"):
+            read(_others()[kind])
+
+
+def test_damage_ends_in_value_error_and_never_in_another():
+    body, rows = packed(3, lost={1})
+    sound = index.write(rows, record_of(body, rows))
+    rng = random.Random(4)
+    noticed = 0
+    for _ in range(1500):
+        mutant = bytearray(sound)
+        for _ in range(rng.choice([1, 2, 5])):
+            mutant[rng.randrange(len(mutant))] ^= 1 << rng.randrange(8)
+        try:
+            index.read(bytes(mutant))
+            index.read_record(bytes(mutant))
+        except ValueError:
+            noticed += 1
+    assert noticed > 500
+
+
+def test_a_row_holds_what_a_sample_says_of_itself():
+    row = index.row_of(meta(1))
+    assert row == Row(
+        name_of(1), "train", 0, 0, 1, "severe", "ok", None, 1, f"{1:016x}", "id1",
+        labels='{"name":"LAD","value":0.3333333333333333}', measured={"zeta": 1.0, "alpha": 0.1},
+    )  # fmt: skip
