@@ -29,7 +29,7 @@ ROWS = 20_000  # index rows that distributions are drawn from
 QUARANTINED = 1_000  # quarantined samples listed one by one
 EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with which all fit into
 BUDGET = 12_000_000  # characters of pictures
-NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")  # what differs among reasons of one kind
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")  # what differs among reasons of one kind
 ORDER: tuple[str, ...] = SPLITS
 
 
@@ -65,7 +65,10 @@ def preview(store: Store, samples: int = 48) -> str:
         "samples": cards,
         "quarantine": {
             "total": survey.totals.quarantined,
-            "reasons": sorted(survey.reasons.values(), key=lambda r: (-r["count"], r["text"])),
+            "reasons": [
+                {"count": r.count, "text": str(r)}
+                for r in sorted(survey.reasons.values(), key=lambda r: (-r.count, str(r)))
+            ],
             "rows": [item for _, item in survey.quarantined.sorted()],
         },
     }
@@ -111,6 +114,18 @@ class Lot:
 
 
 @dataclass
+class Reason:
+    """Why samples are in quarantine; reasons that differ in numbers only are one."""
+
+    words: list[str]
+    numbers: list[str]  # between the words; an ellipsis where they differ among samples
+    count: int = 0
+
+    def __str__(self) -> str:
+        return "".join(part for pair in zip(self.words, [*self.numbers, ""], strict=True) for part in pair)
+
+
+@dataclass
 class Survey:
     """What one pass over the indexes leaves: exact counts, and lots of rows."""
 
@@ -119,7 +134,7 @@ class Survey:
     rows: Lot = field(default_factory=lambda: Lot(ROWS))  # (labels as JSON, measured, redraws)
     groups: dict[tuple[str, str], Lot] = field(default_factory=dict)  # (split, class) -> (shard, row)
     quarantined: Lot = field(default_factory=lambda: Lot(QUARANTINED))
-    reasons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reasons: dict[str, Reason] = field(default_factory=dict)
 
     def read(self, store: Store) -> None:
         """Read all indexes of a dataset."""
@@ -135,11 +150,10 @@ class Survey:
 
     def _set_aside(self, row: Row) -> None:
         reason = row.reason or "unknown"
-        kind = NUMBER.sub("…", reason)
-        group = self.reasons.setdefault(kind, {"text": reason, "count": 0})
-        group["count"] += 1
-        if group["text"] != reason:
-            group["text"] = kind
+        words, numbers = NUMBER.split(reason), NUMBER.findall(reason)
+        group = self.reasons.setdefault("…".join(words), Reason(words, numbers))
+        group.count += 1
+        group.numbers = [old if old == new else "…" for old, new in zip(group.numbers, numbers, strict=True)]
         item = {"id": row.sample_id, "split": row.split, "class": row.target, "redraws": row.redraws, "reason": reason}
         self.quarantined.add(row.sample_id, item)
 

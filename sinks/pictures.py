@@ -21,6 +21,8 @@ LINE = 15
 CAPTION_LINES = 3  # of measured values under a sample, at most
 PAPER, INK, FAINT, RULE = (17, 19, 23), (232, 234, 237), (157, 163, 173), (44, 48, 56)
 UNITS = {"mm": "mm", "mm2": "mm²", "mm3": "mm³", "deg": "°", "px": "px", "hu": "HU", "ml": "ml", "s": "s", "ms": "ms"}
+TERMS = {term.lower(): term for term in ("DS", "HU", "ID", "MLD", "QCA", "SID", "SOD")}
+PLAIN = str.maketrans("²³", "23")  # signs that the sheets' font lacks
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -35,7 +37,7 @@ class Shown:
 
 
 def readable(key: str) -> tuple[str, str]:
-    """A key as people read it, and its unit: ``spacing_mm`` is ("spacing", "mm"), ``percent_ds`` ("ds", "%")."""
+    """A key as people read it, and its unit: ``spacing_mm`` is ("spacing", "mm"), ``percent_ds`` ("DS", "%")."""
     words = key.split("_")
     unit = ""
     if len(words) > 1 and words[-1] in UNITS:
@@ -43,7 +45,7 @@ def readable(key: str) -> tuple[str, str]:
     elif len(words) > 1 and words[0] == "percent":
         unit = "%"
         words = words[1:]
-    return " ".join(words), unit
+    return " ".join(TERMS.get(word, word) for word in words), unit
 
 
 def number(value: float) -> str:
@@ -118,7 +120,7 @@ def contact_sheet(title: str, shown: Sequence[Shown], columns: int = 3) -> bytes
     large, small = ImageFont.load_default(20), ImageFont.load_default(12)
     wide = max(len(s.panels) for s in shown)
     cell_w = wide * TILE + (wide - 1) * GAP
-    captions = [_wrap(s.caption.split("  "), small, cell_w) for s in shown]
+    captions = [_wrap(s.caption.translate(PLAIN).split("  "), small, cell_w) for s in shown]
     cell_h = LINE + 4 + TILE + 4 + LINE * (1 + max(len(lines) for lines in captions))
     columns = max(1, min(columns, len(shown)))
     rows = -(-len(shown) // columns)

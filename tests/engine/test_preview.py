@@ -187,7 +187,7 @@ def test_everything_chosen_and_every_reason_is_in_it(store):
     aside = data["quarantine"]
     assert aside["total"] == 6
     assert [(r["count"], r["text"]) for r in aside["reasons"]] == [
-        (5, "quality: mld = … is outside … ... None <b>"),
+        (5, "quality: mld = … is outside 1.0 ... None <b>"),
         (1, "source: case 35 is unreadable"),
     ]
     assert {r["reason"] for r in aside["rows"]} >= {

@@ -86,7 +86,7 @@ def test_distributions_sort_labels_into_kinds():
         ("views.0.primary_deg", ("views 0 primary", "°")),
         ("spacing_mm", ("spacing", "mm")),
         ("views.1.pixel_mm.0", ("views 1 pixel 0", "mm")),
-        ("stenoses.*.percent_ds", ("stenoses (each) ds", "%")),
+        ("stenoses.*.percent_ds", ("stenoses (each) DS", "%")),
         ("mm", ("mm", "")),
     ],
 )
@@ -140,9 +140,9 @@ def test_number(value, text):
 
 
 def test_caption_has_short_names_and_units():
-    assert readable("percent_ds") == ("ds", "%")
+    assert readable("percent_ds") == ("DS", "%")
     line = caption("severe", {"percent_ds": 71.234, "mld_mm": 1.5, "primary_deg": -3, "hull_dice": 0.5})
-    assert line == "severe  hull dice 0.5  mld 1.5 mm  ds 71.23%  primary -3°"
+    assert line == "severe  hull dice 0.5  MLD 1.5 mm  DS 71.23%  primary -3°"
 
 
 def test_contact_sheet_has_room_for_everything():
