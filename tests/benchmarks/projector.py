@@ -88,74 +88,82 @@ def ellipsoid() -> tuple[Array, list[Array]]:
     return volume / 6**3, images
 
 
+@numba.njit(cache=True, error_model="numpy")
+def _enter(source, d, low, spacing, count):  # type: ignore[no-untyped-def]
+    """Along one axis: parameters at which the ray enters and leaves the grid."""
+    d = d if d != 0 else 1e-300
+    first, last = (low - source) / d, (low + count * spacing - source) / d
+    return d, min(first, last), max(first, last)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _start(source, d, low, spacing, count, t):  # type: ignore[no-untyped-def]
+    """Along one axis: cell at parameter t, parameter of the next face, and of a whole cell."""
+    at = min(max(int(np.floor((source + t * d - low) / spacing)), 0), count - 1)
+    return at, (low + (at + (1 if d > 0 else 0)) * spacing - source) / d, spacing / abs(d)
+
+
 @numba.njit(parallel=True, cache=True, error_model="numpy")
 def _siddon(volume, spacing, source, corner, right, down, image):  # type: ignore[no-untyped-def]
     """Dense exact radiological path (Siddon 1985, incremental), one ray per pixel, in double precision."""
-    n = np.array(volume.shape)
-    low = -0.5 * n * spacing
+    ni, nj, nk = volume.shape
+    lx, ly, lz = -0.5 * ni * spacing, -0.5 * nj * spacing, -0.5 * nk * spacing
+    sx, sy, sz = source[0], source[1], source[2]
     for row in numba.prange(image.shape[0]):
-        at, move, following, step = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3), np.empty(3)
-        d = np.empty(3)
         for col in range(image.shape[1]):
-            near, far = 0.0, 1.0
-            for a in range(3):
-                d[a] = corner[a] + row * down[a] + col * right[a] - source[a]
-                if d[a] == 0:
-                    d[a] = 1e-300
-                t0, t1 = (low[a] - source[a]) / d[a], (-low[a] - source[a]) / d[a]
-                near, far = max(near, min(t0, t1)), min(far, max(t0, t1))
+            dx, x0, x1 = _enter(sx, corner[0] + row * down[0] + col * right[0] - sx, lx, spacing, ni)
+            dy, y0, y1 = _enter(sy, corner[1] + row * down[1] + col * right[1] - sy, ly, spacing, nj)
+            dz, z0, z1 = _enter(sz, corner[2] + row * down[2] + col * right[2] - sz, lz, spacing, nk)
+            t, far = max(x0, y0, z0), min(x1, y1, z1)
             total = 0.0
-            if far > near:
-                inside = near + 1e-12
-                for a in range(3):
-                    place = (source[a] + inside * d[a] - low[a]) / spacing
-                    at[a] = min(max(int(np.floor(place)), 0), n[a] - 1)
-                    move[a] = 1 if d[a] > 0 else -1
-                    step[a] = spacing / abs(d[a])
-                    following[a] = (low[a] + (at[a] + (d[a] > 0)) * spacing - source[a]) / d[a]
-                t = near
-                while t < far:
-                    a = 0 if following[0] < following[1] else 1
-                    a = a if following[a] < following[2] else 2
-                    until = min(following[a], far)
-                    total += volume[at[0], at[1], at[2]] * (until - t)
+            if far > t:
+                i, tx, hx = _start(sx, dx, lx, spacing, ni, t + 1e-12)
+                j, ty, hy = _start(sy, dy, ly, spacing, nj, t + 1e-12)
+                k, tz, hz = _start(sz, dz, lz, spacing, nk, t + 1e-12)
+                mi, mj, mk = (1 if dx > 0 else -1), (1 if dy > 0 else -1), (1 if dz > 0 else -1)
+                while 0 <= i < ni and 0 <= j < nj and 0 <= k < nk:
+                    value = volume[np.uint64(i), np.uint64(j), np.uint64(k)]
+                    until = min(tx, ty, tz)
+                    total += value * (until - t)
                     t = until
-                    at[a] += move[a]
-                    following[a] += step[a]
-                    if at[a] < 0 or at[a] >= n[a]:
-                        break
-            image[row, col] = total * np.sqrt(d[0] ** 2 + d[1] ** 2 + d[2] ** 2)
+                    if until == tx:
+                        i, tx = i + mi, tx + hx
+                    elif until == ty:
+                        j, ty = j + mj, ty + hy
+                    else:
+                        k, tz = k + mk, tz + hz
+            image[row, col] = total * np.sqrt(dx * dx + dy * dy + dz * dz)
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
-def _trilinear(volume, spacing, source, corner, right, down, step, image):  # type: ignore[no-untyped-def]
-    """Dense sampling every ``step`` mm with trilinear interpolation, zero outside."""
-    n = np.array(volume.shape)
-    half = 0.5 * (n + 1) * spacing
+def _trilinear(padded, spacing, source, corner, right, down, step, image):  # type: ignore[no-untyped-def]
+    """Dense sampling every ``step`` mm with trilinear interpolation; the volume has one cell of zeros around it."""
+    ni, nj, nk = padded.shape
+    ex, ey, ez = -0.5 * (ni - 1) * spacing, -0.5 * (nj - 1) * spacing, -0.5 * (nk - 1) * spacing
+    sx, sy, sz = source[0], source[1], source[2]
+    scale = 1.0 / spacing
     for row in numba.prange(image.shape[0]):
-        d = np.empty(3)
         for col in range(image.shape[1]):
-            near, far, length = 0.0, 1.0, 0.0
-            for a in range(3):
-                d[a] = corner[a] + row * down[a] + col * right[a] - source[a]
-                t0, t1 = (-half[a] - source[a]) / d[a], (half[a] - source[a]) / d[a]
-                near, far = max(near, min(t0, t1)), min(far, max(t0, t1))
-                length += d[a] * d[a]
-            length = np.sqrt(length)
-            total, t = 0.0, near + 0.5 * step / length
-            while t < far:
-                x = (source[0] + t * d[0]) / spacing + 0.5 * (n[0] - 1)
-                y = (source[1] + t * d[1]) / spacing + 0.5 * (n[1] - 1)
-                z = (source[2] + t * d[2]) / spacing + 0.5 * (n[2] - 1)
-                i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-                fx, fy, fz = x - i, y - j, z - k
-                for a in range(2):
-                    for b in range(2):
-                        for c in range(2):
-                            if 0 <= i + a < n[0] and 0 <= j + b < n[1] and 0 <= k + c < n[2]:
-                                w = (fx if a else 1 - fx) * (fy if b else 1 - fy) * (fz if c else 1 - fz)
-                                total += w * volume[i + a, j + b, k + c]
-                t += step / length
+            dx, x0, x1 = _enter(sx, corner[0] + row * down[0] + col * right[0] - sx, ex, spacing, ni - 1)
+            dy, y0, y1 = _enter(sy, corner[1] + row * down[1] + col * right[1] - sy, ey, spacing, nj - 1)
+            dz, z0, z1 = _enter(sz, corner[2] + row * down[2] + col * right[2] - sz, ez, spacing, nk - 1)
+            t, far = max(x0, y0, z0) + 1e-9, min(x1, y1, z1) - 1e-9
+            total = np.float32(0)
+            pace = step / np.sqrt(dx * dx + dy * dy + dz * dz)
+            t += 0.5 * pace
+            x, y, z = (sx + t * dx - ex) * scale, (sy + t * dy - ey) * scale, (sz + t * dz - ez) * scale
+            gx, gy, gz = pace * dx * scale, pace * dy * scale, pace * dz * scale
+            for _ in range(int((far - t) / pace) + 1 if far > t else 0):
+                i, j, k = np.uint64(x), np.uint64(y), np.uint64(z)
+                a, b, c = np.float32(x - i), np.float32(y - j), np.float32(z - k)
+                i1, j1, k1 = i + np.uint64(1), j + np.uint64(1), k + np.uint64(1)
+                p00 = padded[i, j, k] + c * (padded[i, j, k1] - padded[i, j, k])
+                p01 = padded[i, j1, k] + c * (padded[i, j1, k1] - padded[i, j1, k])
+                p10 = padded[i1, j, k] + c * (padded[i1, j, k1] - padded[i1, j, k])
+                p11 = padded[i1, j1, k] + c * (padded[i1, j1, k1] - padded[i1, j1, k])
+                p0, p1 = p00 + b * (p01 - p00), p10 + b * (p11 - p10)
+                total += p0 + a * (p1 - p0)
+                x, y, z = x + gx, y + gy, z + gz
             image[row, col] = total * step
 
 
@@ -206,10 +214,10 @@ def siddon(volume: Array) -> list[Array]:
     return images
 
 
-def trilinear(volume: Array, step: float) -> list[Array]:
+def trilinear(padded: Array, step: float) -> list[Array]:
     images = [np.empty((view.rows, view.cols), np.float32) for view in VIEWS]
     for view, image in zip(VIEWS, images, strict=True):
-        _trilinear(volume, GRID.spacing_mm, *frame(view), step * GRID.spacing_mm, image)
+        _trilinear(padded, GRID.spacing_mm, *frame(view), step * GRID.spacing_mm, image)
     return images
 
 
@@ -320,6 +328,7 @@ def measure() -> dict[str, Any]:
     cells = np.argwhere(volume)
     solid, closed = ellipsoid()
     solid_values = solid.reshape(-1)[np.flatnonzero(solid)]
+    dense_0, solid_0 = np.pad(dense, 1), np.pad(solid, 1)
     engine = Rtk()
     exact = siddon(dense.astype(np.float64))
     rtk_tree, rtk_solid = engine.volume(dense), engine.volume(solid)
@@ -342,8 +351,8 @@ def measure() -> dict[str, Any]:
             SLOW_ROUNDS,
         ),
         "dense Siddon, numba": (lambda: siddon(dense), lambda: siddon(solid), ROUNDS),
-        "dense trilinear, numba, 1 voxel": (lambda: trilinear(dense, 1.0), lambda: trilinear(solid, 1.0), ROUNDS),
-        "dense trilinear, numba, 1/2 voxel": (lambda: trilinear(dense, 0.5), lambda: trilinear(solid, 0.5), ROUNDS),
+        "dense trilinear, numba, 1 voxel": (lambda: trilinear(dense_0, 1.0), lambda: trilinear(solid_0, 1.0), ROUNDS),
+        "dense trilinear, numba, 1/2 voxel": (lambda: trilinear(dense_0, 0.5), lambda: trilinear(solid_0, 0.5), ROUNDS),
         "itk-rtk Joseph": (lambda: engine.forward(rtk_tree), lambda: engine.forward(rtk_solid), ROUNDS),
         "torch grid_sample, 1 voxel": (lambda: grid_sample(dense), lambda: grid_sample(solid), SLOW_ROUNDS),
     }
