@@ -1,0 +1,194 @@
+"""The shard writer against the alternatives: ``python -m tests.benchmarks.writer``.
+
+Everybody writes the same encoded samples into the same number of shards in a fresh folder on the local disk. Ours
+is what a worker does: `Tar` with SHA-256, then `Store.put_new`, which syncs file and folder. Two rules of
+durability, each the same for all: ``one sync``, os.sync() at the end, inside the timed region; ``sync each``, every
+shard's file and folder synced before the next is begun, as a commit needs it. Methods take turns.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import webdataset
+
+from sinks.encode import encode
+from sinks.store import Store
+from sinks.tar import Tar
+from tests.benchmarks.common import Row, alternate, goal, goals, median, table
+
+GOAL = 1.3  # times ShardWriter as it comes, with SHA-256 on
+Members = dict[str, bytes]
+Shards = list[list[tuple[str, Members]]]
+
+
+def small(samples: int) -> list[tuple[str, Members]]:
+    """Samples of 140 kB: a 256 x 256 uint16 picture, a packed mask, json."""
+    rng = random.Random(0)
+    json = encode("json", {"labels": {"value": 0.5}, "drawn": {str(i): i / 7 for i in range(20)}})
+    return [
+        (f"train-0000-{i:08d}", {"image.npy": rng.randbytes(131_200), "mask.npy": rng.randbytes(8_320), "json": json})
+        for i in range(samples)
+    ]
+
+
+def biplane(samples: int) -> list[tuple[str, Members]]:
+    """Samples like the bi-plane generator's: two silhouettes of 4 kB, two float or byte volumes of 128^3, json."""
+    rng = np.random.default_rng(0)
+    json = encode("json", {"labels": {"value": 0.5}, "drawn": {str(i): i / 7 for i in range(60)}})
+    volume = encode("volume.npy", rng.integers(0, 2, (128, 128, 128), dtype=np.uint8))
+    return [
+        (
+            f"train-0000-{i:08d}",
+            {
+                "view0.png": rng.bytes(4096),
+                "view1.png": rng.bytes(4096),
+                "hull.npy": bytes(bytearray(volume)),
+                "volume.npy": bytes(bytearray(volume)),
+                "json": json,
+            },
+        )
+        for i in range(samples)
+    ]
+
+
+def ours(folder: Path, shards: Shards, each: bool) -> None:
+    store = Store(str(folder))
+    for k, samples in enumerate(shards):
+        body = Tar()
+        for key, members in samples:
+            body.add(key, members)
+        body.close()
+        if not store.put_new(f"shards/train-{k:06d}.tar", body.chunks):
+            raise RuntimeError("the folder is not fresh")
+
+
+def shard_writer(encoder: bool) -> Callable[[Path, Shards, bool], None]:
+    def write(folder: Path, shards: Shards, each: bool) -> None:
+        post = _sync if each else None
+        pattern, size = str(folder / "train-%06d.tar"), len(shards[0])
+        with webdataset.ShardWriter(
+            pattern, maxcount=size, maxsize=1e12, encoder=encoder, post=post, verbose=0
+        ) as writer:
+            for samples in shards:
+                for key, members in samples:
+                    writer.write({"__key__": key, **members})
+
+    return write
+
+
+def python_tarfile(folder: Path, shards: Shards, each: bool) -> None:
+    for k, samples in enumerate(shards):
+        path = folder / f"train-{k:06d}.tar"
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as file:
+            for key, members in samples:
+                for name, data in members.items():
+                    info = tarfile.TarInfo(f"{key}.{name}")
+                    info.size = len(data)
+                    file.addfile(info, io.BytesIO(data))
+        if each:
+            _sync(str(path))
+
+
+def raw(folder: Path, shards: Shards, each: bool) -> None:
+    for k, samples in enumerate(shards):
+        path = folder / f"train-{k:06d}.bin"
+        with path.open("wb", buffering=0) as file:
+            for _, members in samples:
+                for data in members.values():
+                    file.write(data)
+        if each:
+            _sync(str(path))
+
+
+def _sync(path: str) -> None:
+    for name in (path, os.path.dirname(path)):
+        handle = os.open(name, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+METHODS: dict[str, Callable[[Path, Shards, bool], None]] = {
+    "ours: Tar + SHA-256 + put_new": ours,
+    "webdataset.ShardWriter": shard_writer(True),
+    "webdataset.ShardWriter(encoder=False)": shard_writer(False),
+    "tarfile": python_tarfile,
+    "raw files of the same bytes": raw,
+}
+
+
+def timed(write: Callable[[Path, Shards, bool], None], shards: Shards, each: bool) -> float:
+    """Seconds to have it all on the disk."""
+    folder = Path(tempfile.mkdtemp(prefix="lesionforge-bench-"))
+    os.sync()
+    try:
+        start = time.perf_counter()
+        write(folder, shards, each)
+        os.sync()
+        return time.perf_counter() - start
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(quick: bool = False) -> dict[str, Any]:
+    """MB/s of payload by method, payload and rule."""
+    rounds, count = (3, 2) if quick else (7, 4)
+    payloads = {"140 kB": (small, 400), "bi-plane, 4.2 MB": (biplane, 16)}
+    out: list[Row] = []
+    targets: list[Row] = []
+    for payload, (make, per_shard) in payloads.items():
+        samples = make(per_shard)
+        shards = [samples] * count
+        size = count * sum(len(data) for _, members in samples for data in members.values())
+        for rule, each in (("one sync", False), ("sync each", True)):
+            calls = {name: partial(timed, write, shards, each) for name, write in METHODS.items()}
+            for call in calls.values():
+                call()  # imports, page cache
+            seconds = alternate(calls, rounds)
+            base = median(seconds["webdataset.ShardWriter"])
+            for name, times in seconds.items():
+                out.append(
+                    {
+                        "payload": payload,
+                        "rule": rule,
+                        "method": name,
+                        "median_mb_s": size / median(times) / 1e6,
+                        "best_mb_s": size / min(times) / 1e6,
+                        "ratio": base / median(times),
+                        "runs": len(times),
+                    }
+                )
+            found = base / median(seconds["ours: Tar + SHA-256 + put_new"])
+            text = f"writer, {payload}, {rule}: {found:.2f} x ShardWriter (at least {GOAL})"
+            targets.append(goal(text, found >= GOAL))
+    return {"rows": out, "goals": targets}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The table, for people."""
+    columns = {
+        "method": "method",
+        "payload": "payload",
+        "rule": "durability",
+        "median_mb_s": "median MB/s",
+        "best_mb_s": "best MB/s",
+        "ratio": "x ShardWriter",
+        "runs": "runs",
+    }
+    return table("Shards to local disk", columns, result["rows"]) + goals(result["goals"])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text(measure("--quick" in sys.argv)))
