@@ -9,11 +9,12 @@ from pydantic import TypeAdapter
 
 from engine import registry
 from engine.document import Document
+from engine.survey import Survey
 from sinks import dataset, layout, manifest
 from sinks.card import card
 from sinks.dataset import Totals
 from sinks.index import Record, Row
-from sinks.pictures import Shown, contact_sheet
+from sinks.pictures import Shown, caption, contact_sheet
 from sinks.store import Store
 
 SHEET_SAMPLES = 12
@@ -26,26 +27,22 @@ def finalise(store: Store, doc: Document) -> dict[str, Any]:
         The manifest, parsed. ``_SUCCESS`` is written only where ``shortfall`` finds none.
     """
     plan = doc.plan
-    totals, records = Totals(), list[Record]()
-    chosen: dict[str, list[tuple[str, Row]]] = {split: [] for split in plan.splits}
-    for record, rows in dataset.indexes(store, dataset.committed(store)):
-        totals.add(record, rows)
+    survey, records = Survey(SHEET_SAMPLES), list[Record]()
+    for record, rows in survey.read(store):
         records.append(record)
         store.put(layout.dali(record.shard), manifest.dali(rows))
-        split = rows[0].split
-        chosen[split] += [(record.shard, row) for row in rows if row.status == "ok"][:SHEET_SAMPLES]
-        chosen[split] = _spread(chosen[split], 4 * SHEET_SAMPLES)
+    totals = survey.totals
     planned = {"samples": len(plan), "shards": plan.shards}
     body = manifest.manifest(doc.recipe.name, doc.identity, planned, totals, records)
     generator = make_generator(doc)
     members: list[str] = []
-    for split, rows_of_split in chosen.items():
-        picked = _spread(rows_of_split, SHEET_SAMPLES)
-        if picked:
-            members = [m["name"] for m in picked[0][1].members or ()]
-            pictures = [show(store, generator, shard, row) for shard, row in picked]
+    for split in plan.splits:
+        chosen = survey.chosen(split)
+        if chosen:
+            members = [m["name"] for m in chosen[0][1].members or ()]
+            shown = [show(store, generator, shard, row) for shard, row in chosen]
             title = f"{doc.recipe.name}: {split}, {totals.per_split[split]} samples"
-            store.put(f"{layout.PICTURES}/{split}.png", contact_sheet(title, pictures))
+            store.put(f"{layout.PICTURES}/{split}.png", contact_sheet(title, shown))
     store.put(layout.WIDS, manifest.wids(doc.recipe.name, records))
     parsed: dict[str, Any] = json.loads(body)
     limits = getattr(generator, "limits", ())
@@ -79,17 +76,5 @@ def make_generator(doc: Document) -> Any:
 def show(store: Store, generator: Any, shard: str, row: Row) -> Shown:
     """One sample as people see it."""
     fields = dataset.decoded(dataset.sample(store, shard, row))
-    meta = fields["json"]
-    panels = generator.panels(fields, meta)
-    return Shown(row.sample_id, caption(row), panels)
-
-
-def caption(row: Row) -> str:
-    """Class and measured values on one line."""
-    values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(row.measured.items()))
-    return f"{row.target or ''}  {values}".strip()
-
-
-def _spread(items: list[Any], most: int) -> list[Any]:
-    """At most so many of a list, evenly spaced."""
-    return items if len(items) <= most else [items[i * len(items) // most] for i in range(most)]
+    panels = generator.panels(fields, fields["json"])
+    return Shown(row.sample_id, caption(row.target, row.measured), panels)

@@ -16,6 +16,8 @@ from engine.job import Job
 from generators.types import BadCase, Case, Rejected, Sample, SampleSpec
 from sinks.index import Row
 
+QUALITY = "quality:"  # begins the reason of a sample that was drawn again until the recipe's limit
+
 
 class Maker:
     """Makes samples of one job."""
@@ -70,15 +72,17 @@ class Maker:
                 return f"source: {error}"
             except Exception as error:  # third-party generators may raise anything; the shard goes on
                 return f"error: {describe(error)}"
-        return f"quality: {reason} (drawn {redraws + 1} times)"
+        return f"{QUALITY} {reason} (drawn {redraws + 1} times)"
 
     def _check(self, sample: Sample) -> None:
         for name, limit in self.job.recipe.quality.limits.items():
             if name not in sample.measured:
                 raise ValueError(f"quality.limits names {name!r}; measured are {', '.join(sorted(sample.measured))}")
             value = sample.measured[name]
-            if (limit.min is not None and not value >= limit.min) or (limit.max is not None and not value <= limit.max):
-                raise Rejected(f"{name} = {value:.4g} is outside {limit.min} ... {limit.max}")
+            if limit.min is not None and not value >= limit.min:
+                raise Rejected(f"{name} is {value:.4g}, below {limit.min:g}")
+            if limit.max is not None and not value <= limit.max:
+                raise Rejected(f"{name} is {value:.4g}, above {limit.max:g}")
 
     def row(self, spec: SampleSpec, case: Case | str) -> Row:
         """The index row of a sample before it is made."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from engine.breadcrumb import Breadcrumb
 from engine.job import Job
-from engine.make import Maker, describe
+from engine.make import QUALITY, Maker, describe
 from engine.plan import Shard
 from engine.recipe import Recipe
 from generators.types import Case, Sample, SampleSpec
@@ -119,6 +119,8 @@ class Worker:
             else:
                 full = index.row_of(members["json"])
                 return index.place(full, entry)
+        if result.startswith(QUALITY):
+            row.redraws = self.job.recipe.quality.redraws
         row.status, row.reason = "quarantined", result
         return row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -127,7 +126,6 @@ def preview(
 ) -> None:
     """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
     from engine.preview import preview as write
-
     from sinks.store import Store
 
     where = write(Store(place), samples)
@@ -139,7 +137,8 @@ def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of recipes, with the options of every installed source and generator."""
     from engine import recipe
 
-    sys.stdout.write(json.dumps(recipe.schema(), indent=None if as_json else 1) + "\n")
+    body = recipe.schema()
+    console.emit(body, True, lambda: None)
 
 
 def main() -> None:
@@ -147,15 +146,13 @@ def main() -> None:
     from jobs.errors import known
 
     signal.signal(signal.SIGTERM, _interrupt)
+    console.own_standard_output()
     as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail(
-            "interrupted; what is committed stays, run the same command again to continue", as_json, console.INTERRUPTED
-        )
+        code = app(standalone_mode=False) or console.OK  # the code of typer.Exit; Ctrl-C is 130
+        if code == console.INTERRUPTED:
+            _fail("interrupted; what is committed stays, run the same command again to continue", as_json, code)
+        sys.exit(code)
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own: wrong usage
             _fail(f"{error.format_message()} (see lesionforge --help)", as_json, 2)
@@ -166,7 +163,7 @@ def main() -> None:
 
 def _fail(message: str, as_json: bool, code: int) -> Any:
     if as_json:
-        sys.stdout.write(json.dumps({"error": message}) + "\n")
+        console.emit({"error": message}, True, lambda: None)
     console.err.print(f"lesionforge: {message}", markup=False, style="red" if console.err.is_terminal else None)
     sys.exit(code)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,10 +20,17 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 
+def own_standard_output() -> None:
+    """Keep standard output for results: whatever libraries (Ray's cluster messages) print goes to standard error."""
+    out.file = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+
 def emit(body: Mapping[str, Any], as_json: bool, text: Callable[[], None]) -> None:
     """Print the result for a machine or for a person."""
     if as_json:
-        sys.stdout.write(json.dumps(body, indent=1, allow_nan=False) + "\n")
+        out.file.write(json.dumps(body, indent=1, allow_nan=False) + "\n")
+        out.file.flush()
     else:
         text()
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sinks import index, layout
 from sinks.encode import decode
 from sinks.index import Record, Row
+from sinks.reasons import Reasons
 from sinks.store import Store
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
@@ -29,7 +30,7 @@ class Totals:
     bytes: int = 0
     per_split: Counter[str] = field(default_factory=Counter)
     per_class: Counter[tuple[str, str]] = field(default_factory=Counter)  # (split, class)
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: Reasons = field(default_factory=Reasons)
 
     def add(self, record: Record, rows: Iterable[Row]) -> None:
         """Count one shard."""
@@ -42,7 +43,7 @@ class Totals:
                 self.per_split[row.split] += 1
                 self.per_class[row.split, row.target or "all"] += 1
             else:
-                self.reasons[row.reason or "unknown"] += 1
+                self.reasons.add(row.reason or "unknown")
 
 
 def parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

@@ -30,7 +30,7 @@ def manifest(name: str, identity: str, planned: Mapping[str, int], totals: Total
         "planned": dict(planned),
         "samples": totals.samples,
         "quarantined": totals.quarantined,
-        "reasons": dict(sorted(totals.reasons.items())),
+        "reasons": dict(totals.reasons),
         "bytes": totals.bytes,
         "splits": splits,
         "shards": [_shard(record) for record in records],

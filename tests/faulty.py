@@ -100,4 +100,5 @@ class Faulty:
             image = rng.integers(0, 256, (p.size, p.size), dtype=np.uint8)
             value = float("nan") if name in p.nan_at else float(rng.normal())
             labels = {"value": value, "voxels": len(case.points)}
-            yield Sample(spec, {"image.png": image, "noise.npy": rng.random(4)}, labels, {}, {"mean": float(image.mean())})
+            fields = {"image.png": image, "noise.npy": rng.random(4)}
+            yield Sample(spec, fields, labels, {}, {"mean": float(image.mean())})

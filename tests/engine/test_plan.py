@@ -12,7 +12,9 @@ from engine.recipe import Recipe
 
 
 def make(subjects=(10,), width=1, samples=8, sample_bytes=1000, **fields) -> Plan:
-    sources = [{"uri": "toy:x", "split": fields.pop("split", {"train": 0.8, "val": 0.1, "test": 0.1})} for _ in subjects]
+    sources = [
+        {"uri": "toy:x", "split": fields.pop("split", {"train": 0.8, "val": 0.1, "test": 0.1})} for _ in subjects
+    ]
     raw = {"name": "a", "seed": 3, "sources": sources, "generator": {"name": "g"}, "shard": {"samples": samples}}
     recipe = Recipe.model_validate(raw | fields)
     return Plan(recipe, [SimpleNamespace(subjects=n, cases_per_subject=width) for n in subjects], sample_bytes)
@@ -60,7 +62,9 @@ def test_what_every_plan_keeps(plan):
 @given(plans)
 @settings(max_examples=30, deadline=None)
 def test_growing_only_appends(plan):
-    bigger = Plan(plan.recipe.model_copy(update={"multiply": plan.recipe.multiply + 1}), plan.sources, plan.sample_bytes)
+    bigger = Plan(
+        plan.recipe.model_copy(update={"multiply": plan.recipe.multiply + 1}), plan.sources, plan.sample_bytes
+    )
     assert [bigger[i] for i in range(len(plan))] == [plan[i] for i in range(len(plan))]
     assert [bigger.shard(k) for k in range(plan.shards)] == [plan.shard(k) for k in range(plan.shards)]
     assert len(bigger) > len(plan)

@@ -12,8 +12,9 @@ import pytest
 
 from engine import preview as module
 from engine.document import DatasetError, Document, SourceSize
-from engine.preview import PAGE, Lot, Survey, preview
+from engine.preview import PAGE, preview
 from engine.recipe import Recipe
+from engine.survey import Lot, Survey
 from generators.types import Panel
 from sinks import index, layout
 from sinks.encode import encode
