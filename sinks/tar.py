@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 BLOCK = 512
@@ -35,7 +36,7 @@ class Entry:
 
 
 class Tar:
-    """Collects samples; ``chunks`` are the file's bytes, ``sha256`` their hash, kept up as samples come.
+    """Collects samples; ``chunks`` are the file's bytes. A thread hashes them meanwhile, and while they are written.
 
     Every header is fixed but for name and size: mode 0644, owner 0, time 0.
     """
@@ -44,7 +45,8 @@ class Tar:
         self.chunks: list[bytes] = []
         self.size = 0
         self._hash = hashlib.sha256()
-        self._closed = False
+        self._hasher = ThreadPoolExecutor(1)
+        self._ended = False
 
     def add(self, key: str, fields: Mapping[str, bytes]) -> Entry:
         """Append one sample.
@@ -59,27 +61,36 @@ class Tar:
         if "." in key or "/" in key or key.startswith("__"):
             raise ValueError(f"key {key!r} may hold no '.' or '/' and not begin with '__': readers split or skip it")
         headers = [_header(f"{key}.{name}", len(data)) for name, data in fields.items()]  # all, before any is appended
-        start = self.size
-        members = []
+        start, at = self.size, self.size
+        pieces, members = list[bytes](), list[Member]()
         for header, (name, data) in zip(headers, fields.items(), strict=True):
-            members.append(Member(name, self.size + BLOCK, len(data)))
-            self._append(header)
-            self._append(data)
-            self._append(_PAD[-len(data) % BLOCK])
+            members.append(Member(name, at + BLOCK, len(data)))
+            pieces += header, data, _PAD[-len(data) % BLOCK]
+            at += BLOCK + len(data) + (-len(data) % BLOCK)
+        self._append(pieces)
         return Entry(key, start, self.size - start, tuple(members))
 
+    def end(self) -> None:
+        """Append the end-of-archive blocks: ``chunks`` are the whole file now."""
+        if not self._ended:
+            self._append([_END])
+            self._ended = True
+
     def close(self) -> str:
-        """Append the end-of-archive blocks and return the SHA-256 of the whole file."""
-        if not self._closed:
-            self._append(_END)
-            self._closed = True
+        """End the archive, if it is not yet, and return the SHA-256 of the whole file."""
+        self.end()
+        self._hasher.shutdown()
         return self._hash.hexdigest()
 
-    def _append(self, data: bytes) -> None:
-        if data:
-            self.chunks.append(data)
-            self._hash.update(data)
-            self.size += len(data)
+    def _append(self, pieces: list[bytes]) -> None:
+        pieces = [piece for piece in pieces if piece]
+        self.chunks += pieces
+        self.size += sum(map(len, pieces))
+        self._hasher.submit(self._update, pieces)
+
+    def _update(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self._hash.update(piece)
 
 
 def _header(name: str, size: int) -> bytes:
