@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import fsspec
-import nibabel as nib
-import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from pydantic import ConfigDict
 
 from engine.sources import trees
 from engine.sources.base import SourceError
+from engine.sources.cache import cached
+from engine.sources.nifti import read_label
 from generators.types import BadCase, CoronaryTree, Side
-
-MAX_VOXELS = 2**30  # 1024^3; a coronary CT has about 7e7
-LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Nifti:
         except (OSError, PermissionError) as error:
             raise SourceError(f"{place}: {error}") from None
         named = ((re.fullmatch(self.pattern, f["name"].rsplit("/", 1)[-1]), f) for f in found)
-        files = [(match[1], f["name"], f["size"]) for match, f in named if match and f["type"] == "file"]
+        files = [(m[1], f["name"], f["size"], _mark(f)) for m, f in named if m and f["type"] == "file"]
         self._files = sorted(files, key=lambda f: (len(f[0]), f[0]) if f[0].isdigit() else (0, f[0]))
         self.subjects = len(self._files)
         if not self._files:
@@ -67,7 +61,7 @@ class Nifti:
 
     def fingerprint(self) -> str:
         """Hash of the files' names and sizes."""
-        listing = "\n".join(f"{name} {size}" for name, _, size in self._files)
+        listing = "\n".join(f"{name} {size}" for name, _, size, _ in self._files)
         return hashlib.sha256(listing.encode()).hexdigest()
 
     def read(self, case: int) -> CoronaryTree:
@@ -81,10 +75,11 @@ class Nifti:
 
     def _load(self, file: int) -> dict[Side, CoronaryTree] | str:
         """The trees of a file, or the reason why there are none: either is worth remembering."""
-        name, path, _ = self._files[file]
+        name, path, _, mark = self._files[file]
         only = self.options.sides[0] if len(self.options.sides) == 1 else None
         try:
-            return trees.split(_read_label(self._fs, path), name, self.licence, only)
+            label = cached(f"{self._fs.protocol} {path} {mark}", lambda: read_label(self._fs, path))
+            return trees.split(label, name, self.licence, only)
         except BadCase as error:
             return f"{path.rsplit('/', 1)[-1]}: {error}"
 
@@ -97,27 +92,7 @@ class ImageCas(Nifti):
     licence = "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)"
 
 
-def _read_label(fs: Any, path: str) -> trees.Label:
-    try:
-        raw = fs.cat_file(path)
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        image = nib.Nifti1Image.from_bytes(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadCase(f"cannot be read: {error}") from None
-    except (ImageFileError, HeaderDataError, ValueError) as error:
-        raise BadCase(f"is no NIfTI file: {error}") from None
-    if len(image.shape) != 3 or not 0 < np.prod(image.shape, dtype=np.int64) <= MAX_VOXELS:
-        raise BadCase(f"has shape {image.shape}; a label is a volume of at most {MAX_VOXELS} voxels")
-    affine = LPS_FROM_RAS[:, None] * np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise BadCase("its affine is singular or not finite, so the voxels have no place in the patient")
-    try:
-        array = np.asanyarray(image.dataobj)
-    except (OSError, ValueError) as error:
-        raise BadCase(f"its voxels cannot be read: {error}") from None
-    voxels = np.argwhere(array)
-    values = array[tuple(voxels.T)] if len(voxels) else np.ones(1)
-    if values.min() != values.max():
-        raise BadCase(f"is not binary: it holds values from {values.min()} to {values.max()} beside 0")
-    return trees.Label(voxels.astype(np.int32), affine)
+def _mark(info: Mapping[str, Any]) -> str:
+    """Changes when the file does: its size and what the file system knows of its last change."""
+    known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
+    return " ".join(str(value) for value in known if value is not None)

@@ -9,7 +9,6 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from engine.sources.base import SourceError
-from generators.phantom.tree import phantom_tree
 from generators.types import BadCase, CoronaryTree, Side
 
 KINDS = ("coronary",)
@@ -61,6 +60,8 @@ class Phantom:
 
     def read(self, case: int) -> CoronaryTree:
         """Grow one tree."""
+        from generators.phantom.tree import phantom_tree  # late: a plan of phantoms needs none of it
+
         subject, part = divmod(case, self.cases_per_subject)
         name = f"phantom/{self.options.series}/{subject}"
         key = hashlib.blake2b(name.encode(), digest_size=32).digest()

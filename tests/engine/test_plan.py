@@ -12,9 +12,8 @@ from engine.recipe import Recipe
 
 
 def make(subjects=(10,), width=1, samples=8, sample_bytes=1000, **fields) -> Plan:
-    sources = [
-        {"uri": "toy:x", "split": fields.pop("split", {"train": 0.8, "val": 0.1, "test": 0.1})} for _ in subjects
-    ]
+    split = fields.pop("split", {"train": 0.8, "val": 0.1, "test": 0.1})
+    sources = [{"uri": "toy:x", "split": split} for _ in subjects]
     raw = {"name": "a", "seed": 3, "sources": sources, "generator": {"name": "g"}, "shard": {"samples": samples}}
     recipe = Recipe.model_validate(raw | fields)
     return Plan(recipe, [SimpleNamespace(subjects=n, cases_per_subject=width) for n in subjects], sample_bytes)

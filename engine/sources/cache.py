@@ -1,0 +1,52 @@
+"""A node-local cache of what was read from large files, for the next variant and the next worker of this machine.
+
+An ImageCAS label takes seconds to unpack and is a thousand times smaller as a list of voxels. The cache is only ever
+a copy: an entry's name hashes the file's place, size and change mark, and losing it costs time alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from engine.sources.trees import Label
+
+
+def folder() -> Path | None:
+    """LESIONFORGE_CACHE, or a private folder among the temporary files; ``None`` where that variable is empty."""
+    given = os.environ.get("LESIONFORGE_CACHE")
+    if given is not None:
+        return Path(given) if given else None
+    return Path(tempfile.gettempdir()) / f"lesionforge-cache-{os.getuid()}"
+
+
+def cached(mark: str, read: Callable[[], Label]) -> Label:
+    """The label that ``mark`` stands for, from the cache or read anew.
+
+    Args:
+        mark: place, size and change mark of the file.
+        read: reads it; what it raises is not remembered.
+    """
+    place = folder()
+    if place is None:
+        return read()
+    path = place / f"{hashlib.sha256(mark.encode()).hexdigest()}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as entry:
+            return Label(entry["voxels"].astype(np.int32), entry["affine"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass
+    label = read()
+    with contextlib.suppress(OSError):  # a full or read-only disk costs the copy, not the job
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = place / f"{path.stem}.{os.getpid()}.tmp.npz"
+        np.savez_compressed(temporary, voxels=label.voxels.astype(np.uint16), affine=label.affine)
+        temporary.replace(path)
+    return label
