@@ -1,0 +1,72 @@
+"""Imports point one way, and each room needs only what it may need."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("engine", "generators", "sinks", "jobs", "infra")
+ALLOWED = {  # room -> modules of other rooms it may import
+    "generators": (),
+    "sinks": ("generators.types",),
+    "engine": ("sinks", "generators"),
+    "jobs": ("engine", "sinks", "generators"),
+    "infra": (),
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_one_way(room):
+    files = list((ROOT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        for name in imports(path):
+            if name.split(".")[0] in ROOMS and name.split(".")[0] != room:
+                assert any(name == a or name.startswith(a + ".") for a in ALLOWED[room]), f"{path} imports {name}"
+
+
+def test_the_engine_reaches_generators_through_the_registry():
+    """Only plain types; sources may use the phantoms that they yield."""
+    for path in (ROOT / "engine").rglob("*.py"):
+        for name in imports(path):
+            if name.startswith("generators"):
+                assert name == "generators.types" or path.parts[-2] == "sources", f"{path} imports {name}"
+
+
+def run(code, blocked):
+    stub = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
+    return subprocess.run([sys.executable, "-c", stub + code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_generators_import_without_ray_torch_or_storage():
+    names = [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts)
+        for p in (ROOT / "generators").rglob("*.py")
+        if p.name != "__init__.py"
+    ]
+    code = "import importlib\nfor n in " + repr(names) + ": importlib.import_module(n)"
+    done = run(code, ["ray", "torch", "fsspec", "pyarrow", "pydantic", "odl"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_planning_needs_neither_ray_nor_numba_nor_torch():
+    done = run("from engine import plan, recipe, recipe_file, registry, permutation", ["ray", "torch", "numba", "pyarrow"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_has_one_noun_s_size():
+    """House style: files around 150 lines, rarely over 300."""
+    long = {p: n for room in ROOMS for p in (ROOT / room).rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    assert not long
