@@ -53,6 +53,7 @@ def generate(
     """
     from jobs.generate import generate as run
 
+    console.own_standard_output()
     result = run(recipe, out, workers, in_process, overrides or ())
     console.emit(result.body(), as_json, result.show)
     raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
@@ -146,7 +147,6 @@ def main() -> None:
     from jobs.errors import known
 
     signal.signal(signal.SIGTERM, _interrupt)
-    console.own_standard_output()
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False) or console.OK  # the code of typer.Exit; Ctrl-C is 130

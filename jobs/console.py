@@ -22,6 +22,7 @@ out = Console(highlight=False, soft_wrap=True)
 
 def own_standard_output() -> None:
     """Keep standard output for results: whatever libraries (Ray's cluster messages) print goes to standard error."""
+    sys.stdout.flush()
     out.file = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

@@ -36,6 +36,10 @@ class Biplane:
     def prepare(self, device: str) -> None:
         """Note the device and the worker's share of cores. Kernels are compiled once per machine and cached."""
         self._device = device
+        if self.params.projector == "torch":
+            import torch
+
+            torch.use_deterministic_algorithms(True)  # on CUDA sums would come in any order (promise P1, level L2)
         self._threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or None
 
     def sample_bytes(self) -> int:
@@ -111,8 +115,7 @@ class Biplane:
         if self.params.projector == "torch":
             from generators.carm import torch_projector
 
-            images: list[NDArray[np.float32]] = torch_projector.project_views(cells, grid, views, device=self._device)
-            return images
+            return [i.cpu().numpy() for i in torch_projector.project_views(cells, grid, views, device=self._device)]
         if self.params.projector == "odl":
             from generators.carm import odl_geometry
 
