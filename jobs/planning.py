@@ -76,7 +76,7 @@ def _estimate(job: Job, workers: int) -> dict[str, Any]:
         "seconds_per_sample": round(seconds, 4),
         "samples_per_second": round(workers / seconds, 3),
         "workers": workers,
-        "hours": round(len(job.plan) * seconds / workers / 3600, 4),
+        "hours": round(len(job.plan) * seconds / workers / 3600, 6),
         "bytes": int(sum(sizes) / len(sizes) * len(job.plan)),
     }
 

@@ -62,7 +62,8 @@ def test_generators_import_without_ray_torch_or_storage():
 
 
 def test_planning_needs_neither_ray_nor_numba_nor_torch():
-    done = run("from engine import plan, recipe, recipe_file, registry, permutation", ["ray", "torch", "numba", "pyarrow"])
+    code = "from engine import plan, recipe, recipe_file, registry, permutation"
+    done = run(code, ["ray", "torch", "numba", "pyarrow"])
     assert done.returncode == 0, done.stderr
 
 
