@@ -10,6 +10,8 @@ from sinks import layout
 from sinks.dataset import Totals
 from sinks.index import Record, Row
 
+ORDER = ("train", "val", "test")
+
 
 def manifest(name: str, identity: str, planned: Mapping[str, int], totals: Totals, records: Iterable[Record]) -> bytes:
     """``manifest.json``: totals, splits with their brace patterns, and every shard with its checksum."""
@@ -20,6 +22,7 @@ def manifest(name: str, identity: str, planned: Mapping[str, int], totals: Total
         split["shards"] += 1
         split["samples"] += record.samples
         split["bytes"] += record.tar_bytes
+    splits = {split: splits[split] for split in sorted(splits, key=ORDER.index)}
     for split, counts in splits.items():
         counts["urls"] = f"{layout.SHARDS}/{split}-{{000000..{counts['shards'] - 1:06d}}}.tar"
         counts["classes"] = {c: n for (s, c), n in sorted(totals.per_class.items()) if s == split}

@@ -27,6 +27,12 @@ class Biplane:
 
     Params: ClassVar[type[BiplaneParams]] = BiplaneParams
     classes: ClassVar[tuple[str, ...]] = ("still", "motion")
+    limits: ClassVar[tuple[str, ...]] = (
+        "Silhouettes and chord lengths of a tree of voxels: no scatter, noise, overlap, contrast flow or catheter.",
+        "A vessel is at least one cell of the grid wide, so the thinnest twigs are drawn too wide.",
+        "The tree's bounding box is centred on the isocentre; real patients are positioned less well.",
+        "Motion is a scale and shift of the second image in its plane (as in XRA-Diff), not a motion in space.",
+    )
 
     def __init__(self, params: BiplaneParams) -> None:
         self.params = params
