@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import os
 import secrets
 import shutil
@@ -20,7 +21,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 _PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
@@ -123,9 +123,7 @@ class Ceph:
     def __enter__(self) -> Ceph:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> Ceph:
@@ -142,22 +140,23 @@ class Ceph:
         if self._given and (self._given / "ceph.conf").exists():
             raise CephError(f"{self._given} already holds a server's data: delete it or choose another folder")
         self.data = self._given or Path(tempfile.mkdtemp(prefix="lesionforge-ceph-"))
+        self._environment = {**os.environ, "CEPH_CONF": f"{self.data}/ceph.conf"}
         self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
         try:
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     self._start()
-                    atexit.register(self.stop)  # children must not outlive a parent that fails
-                    return self
+                    break
                 except CephError:
                     # Ports are chosen, then bound: another program may have been quicker. Then with others.
-                    if attempt == _ATTEMPTS - 1 or not self._port_was_taken():
+                    if attempt == _ATTEMPTS or not self._port_was_taken():
                         raise
                     self._end_children()
         except BaseException:
             self._end_children()  # the data stays: the error names its logs
             raise
-        raise AssertionError("unreachable")
+        atexit.register(self.stop)  # children must not outlive a parent that fails
+        return self
 
     def stop(self) -> None:
         """End the three processes, gateway first, and remove the temporary data."""
@@ -211,13 +210,10 @@ class Ceph:
         self._spawn("radosgw", "-f", "-n", "client.rgw")
         self._wait(port)
 
-    def _environment(self) -> dict[str, str]:
-        return {**os.environ, "CEPH_CONF": f"{self.data}/ceph.conf"}
-
     def _run(self, *command: str) -> None:
         try:
             done = subprocess.run(
-                command, env=self._environment(), cwd=self.data, capture_output=True, text=True, timeout=60
+                command, env=self._environment, cwd=self.data, capture_output=True, text=True, timeout=60
             )
         except subprocess.TimeoutExpired:
             raise CephError(f"{command[0]} did not end within 60 s; look at {self.data}/*.log") from None
@@ -229,17 +225,16 @@ class Ceph:
         with (self.data / f"{command[0]}.out").open("ab") as out:
             # Its own session: Ctrl-C in the terminal reaches this process only, which ends them in order.
             # setpriv (util-linux): should this process be killed, the kernel ends them.
-            self._children.append(
-                subprocess.Popen(
-                    ("setpriv", "--pdeathsig", "TERM", *command),
-                    env=self._environment(),
-                    cwd=self.data,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    start_new_session=True,
-                )
+            child = subprocess.Popen(
+                ("setpriv", "--pdeathsig", "TERM", *command),
+                env=self._environment,
+                cwd=self.data,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
+        self._children.append(child)
 
     def _wait(self, port: int, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
@@ -271,14 +266,11 @@ class Ceph:
 
 def free_ports(count: int) -> list[int]:
     """Different TCP ports of 127.0.0.1 that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def main() -> None:

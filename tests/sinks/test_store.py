@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
+from sinks import s3
 from sinks import store as module
 from sinks.store import Store, StoreError
 
@@ -117,11 +118,12 @@ DYING = {
     "local": "os.fsync = lambda file: stop()",
     # The body is read twice, once to sign it: stop half-way through sending it.
     "s3": """
-read, sent = module._Chunks.readinto, [0]
+from sinks.chunks import Chunks
+read, sent = Chunks.readinto, [0]
 def readinto(self, buffer):
     sent[0] += len(buffer)
     return stop() if sent[0] > 12 * 2**20 else read(self, buffer)
-module._Chunks.readinto = readinto
+Chunks.readinto = readinto
 """,
 }
 
@@ -131,12 +133,12 @@ module._Chunks.readinto = readinto
 def test_a_writer_killed_half_way_leaves_nothing_to_see(store: Store, call: str) -> None:
     script = f"""
 import os, sys, time
-from sinks import store as module
+from sinks.store import Store
 def stop():
     print("half-way", flush=True)
     time.sleep(60)
 {DYING["local" if store.is_local else "s3"]}
-module.Store(sys.argv[1]).{call}("train/000.tar", [bytes(2**20)] * 8)
+Store(sys.argv[1]).{call}("train/000.tar", [bytes(2**20)] * 8)
 """
     with subprocess.Popen([sys.executable, "-c", script, store.url()], stdout=subprocess.PIPE, cwd=ROOT) as writer:
         assert writer.stdout is not None
@@ -248,6 +250,24 @@ def test_probe_detects_a_server_that_overwrites_silently(store: Store, monkeypat
     assert store.url() in str(caught.value)
 
 
+@on_local
+def test_probe_removes_old_leftovers_and_nothing_else(store: Store) -> None:
+    store.probe()
+    folder, day = store.local_path(".tmp"), 86_400
+    killed, probing, working, foreign = uuid.uuid4().hex, f"probe-{uuid.uuid4().hex}", uuid.uuid4().hex, "notes.txt"
+    for name, age in ((killed, 1.1 * day), (probing, 9 * day), (working, 0.9 * day), (foreign, 9 * day)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    store.probe()
+    assert {path.name for path in folder.iterdir()} == {working, foreign}
+
+
+def test_what_has_no_time_is_no_leftover() -> None:
+    names = [f".tmp/{uuid.uuid4().hex}" for _ in range(2)]
+    assert module._leftovers(dict.fromkeys(names, 0.0), now=0.0) == []
+    assert module._leftovers({names[0]: 0.0, names[1]: 1.0}, now=time.time()) == names[1:]
+
+
 @on_s3
 def test_large_objects_go_in_one_put_and_stay_create_only(store: Store) -> None:
     chunk = os.urandom(MIB)
@@ -304,7 +324,7 @@ def test_passing_faults_are_retried_and_never_misattributed(
 @on_ceph
 def test_retries_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waits.append)
+    monkeypatch.setattr(s3.time, "sleep", waits.append)
     place: Any = store._open()
 
     def fail(*_: Any, **__: Any) -> Any:
@@ -446,6 +466,28 @@ def test_local_paths(tmp_path: Path) -> None:
     assert not Store("memory://x").is_local
     with pytest.raises(StoreError, match="no local path"):
         Store("memory://x").local_path("a")
+
+
+def test_memory_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(f"memory://{uuid.uuid4().hex}/deeper")
+    store.probe()
+    store.put("a/b", b"c")
+    assert [entry.name for entry in store.list()] == ["a/b"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_urls_that_lost_a_slash_are_no_local_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in ("memory://x", "s3://bucket/prefix", "file:///tmp/x"):
+        with pytest.raises(StoreError, match="lost a slash"):
+            Store(str(Path(url)))  # a path joins its slashes
+    with pytest.raises(StoreError, match="ftp://host/x lost") as caught:
+        Store("ftp:/me:topsecret-password@host/x")
+    assert "topsecret" not in str(caught.value)
+    for name in ("a:b/c", "./s3:/x", "C:/x"):
+        assert Store(name).is_local
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_any_other_fsspec_protocol_is_served(tmp_path: Path) -> None:
