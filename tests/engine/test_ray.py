@@ -172,3 +172,27 @@ def test_room_is_counted_node_by_node():
         _check_placement([node, node], toy(resources__cpus=8), 1)
     with pytest.raises(PlacementError, match="room for 2"):
         _check_placement([node, {**node, "Alive": False}], toy(resources__cpus=2), 3)
+
+
+def test_a_cluster_that_loses_a_node_makes_the_same_bytes(tmp_path, recipe_path, monkeypatch):
+    """RAY_ADDRESS names a cluster of two nodes; one is taken away half-way."""
+    from ray.cluster_utils import Cluster
+
+    recipe, _ = slow(tmp_path, resources__cpus=1)
+    run(recipe, tmp_path / "clean")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json")
+        wait_for(lambda: index_count(tmp_path / "out") >= 2)
+        cluster.remove_node(lost)
+        cluster.add_node(num_cpus=1)
+        code, out, err = finish(process)
+    finally:
+        cluster.shutdown()
+    assert code == 0, err
+    body = json.loads(out)
+    assert (body["samples"], body["quarantined"]) == (40, 0)  # nobody is to blame for a lost node
+    assert body["worker_deaths"] == 1
+    assert shas(tmp_path / "out") == shas(tmp_path / "clean")
