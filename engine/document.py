@@ -6,7 +6,7 @@ With it ``status`` and ``verify`` rebuild the plan from the storage alone, and `
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -108,14 +108,17 @@ def read(store: Store) -> Document:
         raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def claim(store: Store, mine: Document) -> None:
-    """Take a place for a dataset, or find that it is this dataset's already; it may grow (``multiply``).
+def claim(store: Store, mine: Document) -> Document:
+    """Take a place for a dataset, or find that it is this dataset's already, which may grow (``multiply``).
+
+    Returns:
+        The document that stands: with the library versions that the dataset was begun with.
 
     Raises:
         DatasetError: where another dataset lies there, or this one made by another version or with more variants.
     """
     if store.put_new(layout.RECIPE, mine.to_bytes()):
-        return
+        return mine
     there = read(store)
     place = store.url()
     if there.identity != mine.identity:
@@ -133,9 +136,11 @@ def claim(store: Store, mine: Document) -> None:
             f"{place} holds x{there.recipe.multiply}; x{mine.recipe.multiply} is less: a dataset only grows. "
             f"Set multiply to {there.recipe.multiply} or more, or choose another --out"
         )
-    if there.recipe.multiply < mine.recipe.multiply:
+    mine = replace(mine, versions=there.versions)
+    if there.to_bytes() != mine.to_bytes():  # it grows, its sources have moved, or more may be missing
         store.delete(layout.SUCCESS)
         store.put(layout.RECIPE, mine.to_bytes())
+    return mine
 
 
 def _difference(there: Document, mine: Document) -> str:

@@ -28,9 +28,11 @@ def finalise(store: Store, doc: Document) -> dict[str, Any]:
     """
     plan = doc.plan
     survey, records = Survey(SHEET_SAMPLES), list[Record]()
+    there = {entry.name for entry in store.list(layout.INDEX)}
     for record, rows in survey.read(store):
         records.append(record)
-        store.put(layout.dali(record.shard), manifest.dali(rows))
+        if layout.dali(record.shard) not in there:
+            store.put(layout.dali(record.shard), manifest.dali(rows))
     totals = survey.totals
     planned = {"samples": len(plan), "shards": plan.shards}
     body = manifest.manifest(doc.recipe.name, doc.identity, planned, totals, records)

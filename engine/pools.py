@@ -154,7 +154,7 @@ class _Actor:
         actor = ray.remote(
             num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
             runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}},
-        )(_RemoteWorker)  # fmt: skip
+        )(ShardWorker)  # fmt: skip
         self.handle = actor.remote(recipe, store, str(crumb))
         self.node = self.handle.node.remote()
         self.tasks: deque[tuple[Task, Any]] = deque()
@@ -175,7 +175,7 @@ class _Actor:
             return []
 
 
-class _RemoteWorker:
+class ShardWorker:
     def __init__(self, recipe: Recipe, store: Store, crumb: str) -> None:
         Path(crumb).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._worker = Worker(recipe, store, breadcrumb.Breadcrumb(Path(crumb)))

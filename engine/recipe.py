@@ -125,10 +125,13 @@ class Recipe(_Strict):
     def identity(self, fingerprints: Sequence[str]) -> str:
         """SHA-256 of everything that decides the samples' bytes.
 
-        ``multiply``, ``out`` and ``resources`` stay outside (a dataset may grow, move and be made on other
-        machines), and so does the place of a source: its ``fingerprints`` stand for what lies there.
+        ``multiply``, ``out``, ``resources`` and ``quality.max_quarantined`` stay outside (a dataset may grow, move, be
+        made on other machines and be accepted with losses), and so does the place of a source: its ``fingerprints``
+        stand for what lies there.
         """
-        dump = self.model_dump(mode="json", exclude={"multiply", "out", "resources"})
+        dump = self.model_dump(
+            mode="json", exclude={"multiply": True, "out": True, "resources": True, "quality": {"max_quarantined"}}
+        )
         for source, recipe, mark in zip(dump["sources"], self.sources, fingerprints, strict=True):
             source.update(uri=recipe.scheme, fingerprint=mark)
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()

@@ -94,12 +94,14 @@ def generate(
     job = Job(recipe)
     store = Store(place, recipe.storage_options)
     store.probe()
-    doc = document.describe(job)
-    document.claim(store, doc)
+    mine = document.describe(job)
+    doc = document.claim(store, mine)
+    for name, number in mine.versions.items():
+        if doc.versions.get(name, number) != number:
+            console.err.print(f"note: begun with {name} {doc.versions[name]}, here is {number}; new bytes may differ")
     began = time.monotonic()
     before = Totals()
-    names = dataset.committed(store)
-    for record, _ in dataset.indexes(store, names):
+    for record in dataset.records(store, dataset.committed(store)):
         before.add(record, ())
     outcome = driver.Outcome()
     if before.shards < job.plan.shards:

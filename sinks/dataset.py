@@ -69,6 +69,11 @@ def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[
     return parallel(lambda shard: index.read(store.get(layout.index(shard))), shards)
 
 
+def records(store: Store, shards: Iterable[str]) -> Iterator[Record]:
+    """Totals of shards, in order."""
+    return parallel(lambda shard: index.read_record(store.get(layout.index(shard))), shards)
+
+
 def sample(store: Store, shard: str, row: Row) -> dict[str, bytes]:
     """One sample's members by name, in one ranged read.
 

@@ -67,8 +67,8 @@ class Store:
         storage_options: what the fsspec file system takes, such as ``{"endpoint_url": "http://127.0.0.1:7480"}``.
 
     Raises:
-        StoreError: the URL has one slash after its scheme, as one that went through `Path` does.
-        ValueError: an ``s3://`` URL names no bucket.
+        StoreError: the URL has one slash after its scheme, as one that went through `Path` does, or an ``s3://``
+            URL names no bucket.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
@@ -82,7 +82,7 @@ class Store:
                 )
             url = os.path.abspath(os.path.expanduser(re.sub(r"^(file|local)://", "", url)))
         elif self._protocol == "s3" and not re.fullmatch(r"s3a?://[^/@]+(/.*)?", url):
-            raise ValueError(f"{_shown(url)!r} names no bucket: write s3://bucket/prefix")
+            raise StoreError(f"{_shown(url)!r} names no bucket: write s3://bucket/prefix")
         self._root = url if self.is_local else re.sub(r"(?<![/:])/+$", "", url)
         self._options = dict(storage_options or {})
         self._place: tuple[int, Place] | None = None

@@ -95,6 +95,17 @@ def test_growing_appends_shards_and_touches_none(tmp_path):
         run(toy(multiply=2), tmp_path)
 
 
+def test_more_losses_may_be_accepted_and_sources_may_move(tmp_path):
+    bad = {"generator__params": {"raise_at": ["train-0000-00000003"]}}
+    store, _ = run(toy(**bad), tmp_path)
+    assert not store.exists(layout.SUCCESS)
+    before = shas(tmp_path)
+    run(toy(**bad, quality__max_quarantined=0.1, sources__0__uri="tests.faulty.Toy:there"), tmp_path)
+    assert store.exists(layout.SUCCESS)
+    assert shas(tmp_path) == before
+    assert verify(store).problems == []
+
+
 def test_another_recipe_is_refused(tmp_path):
     run(toy(), tmp_path)
     with pytest.raises(document.DatasetError, match=r"holds dataset 'toy'.*differ in seed.*choose another --out"):

@@ -414,7 +414,7 @@ def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
 def test_unknown_protocols_and_missing_buckets_are_refused() -> None:
     with pytest.raises(StoreError, match="Protocol not known: nonsense"):
         Store("nonsense://there").probe()
-    with pytest.raises(ValueError, match="names no bucket"):
+    with pytest.raises(StoreError, match="names no bucket"):
         Store("s3:///prefix")
 
 
