@@ -14,6 +14,8 @@ from typing import Any
 
 from tests.benchmarks.common import LOAD_LIMIT, load
 
+# numba's cache holds the module's name: one made by `python tests/benchmarks/projector.py` cannot be loaded here.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent / "__pycache__" / "numba"))
 BENCHMARKS = ("projector", "writer", "pipeline")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from generators.types import CoronaryTree, Panel, Sample, SampleSpec
 
 SIDE = 256
-FAST, SLOW = 3, 30  # turns of the same work: about 5 ms and 50 ms a sample on the machine this was written on
+FAST, SLOW = 3, 36  # turns of the same work: about 5 ms and 50 ms a sample on the machine this was written on
 
 
 def make(rng: np.random.Generator, turns: int) -> tuple[dict[str, Any], dict[str, Any]]:
