@@ -109,16 +109,16 @@ def _check_shard(
         problems.append(
             f"{layout.tar(shard.name)}: its {len(data)} bytes are not the {record.tar_bytes} that were committed"
         )
-    problems += _check_tar(data, shard.name, rows)
+    problems += _check_tar(data, shard.name, rows, doc.identity)
     return record, rows
 
 
-def _check_tar(data: bytes, shard: str, rows: list[Row]) -> list[str]:
+def _check_tar(data: bytes, shard: str, rows: list[Row], recipe: str) -> list[str]:
     """Every member decoded, every row of the index equal to what the tar says."""
     name = layout.tar(shard)
     try:
         entries = {entry.key: entry for entry in tar.read(data)}
-        found = index.from_tar(data)
+        found = index.from_tar(data, recipe)
     except (ValueError, KeyError, TypeError) as error:
         return [f"{name}: {error}"]
     problems = []
@@ -153,7 +153,7 @@ def _rebuild(store: Store, doc: Document, plan: Plan, shard: Shard, problems: li
     data = store.get(layout.tar(shard.name))
     try:
         planned = [Row(s.sample_id, s.split, s.variant, s.source, s.case, s.target) for s in plan.specs(shard)]
-        rows = rebuilt_rows(data, planned, "unknown: the index was rebuilt from the tar")
+        rows = rebuilt_rows(data, planned, "unknown: the index was rebuilt from the tar", doc.identity)
     except (ValueError, KeyError, TypeError) as error:
         problems.append(f"{layout.tar(shard.name)}: no index can be rebuilt from it: {error}")
         return False

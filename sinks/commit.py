@@ -37,12 +37,13 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
         ForeignShard: where a tar of that name is there whose samples are not this shard's.
         StoreError: where the place cannot be written.
     """
-    sha = body.close()
-    size = body.size
-    if not store.put_new(layout.tar(shard), body.chunks):
+    body.end()
+    mine = store.put_new(layout.tar(shard), body.chunks)
+    sha, size = body.close(), body.size  # the hash is made beside the writing; here it is needed
+    if not mine:
         data = store.get(layout.tar(shard))
         if index.sha256(data) != sha:
-            rows = _adopt(store, shard, data, rows)
+            rows = _adopt(store, shard, data, rows, recipe)
             sha, size = index.sha256(data), len(data)
     lost = sum(row.status == "quarantined" for row in rows)
     record = Record(shard, recipe, sha, size, len(rows) - lost, lost, version)
@@ -56,9 +57,12 @@ def committed(store: Store, shard: str, recipe: str) -> Record:
 
     Raises:
         FileNotFoundError: where the shard is not committed.
-        ForeignShard: where it was committed under another recipe.
+        ForeignShard: where it was committed under another recipe, or something else lies there.
     """
-    record = index.read_record(store.get(layout.index(shard)))
+    try:
+        record = index.read_record(store.get(layout.index(shard)))
+    except ValueError as error:
+        raise ForeignShard(f"{store.url(layout.index(shard))}: {error}; remove it and run again") from None
     if record.recipe != recipe:
         raise ForeignShard(
             f"{store.url(layout.index(shard))} belongs to recipe {record.recipe[:12]}, not {recipe[:12]}; "
@@ -67,18 +71,19 @@ def committed(store: Store, shard: str, recipe: str) -> Record:
     return record
 
 
-def rebuilt_rows(data: bytes, planned: Sequence[Row], missing: str) -> list[Row]:
+def rebuilt_rows(data: bytes, planned: Sequence[Row], missing: str, recipe: str) -> list[Row]:
     """Rows for a tar as it stands: its samples as they are; a planned one that it lacks is quarantined.
 
     Args:
         data: the tar.
         planned: a row per planned sample; one that is quarantined keeps its reason.
         missing: the reason of the others that the tar lacks.
+        recipe: the dataset's identity.
 
     Raises:
         ValueError, KeyError, TypeError: where the tar is no shard, or holds a sample that was not planned.
     """
-    found = {row.sample_id: row for row in index.from_tar(data)}
+    found = {row.sample_id: row for row in index.from_tar(data, recipe)}
     foreign = set(found) - {row.sample_id for row in planned}
     if foreign:
         raise ValueError(f"it holds sample {min(foreign)}, which is not planned here")
@@ -92,9 +97,9 @@ def _quarantined(row: Row, missing: str) -> Row:
     return replace(blank, status="quarantined", reason=missing)
 
 
-def _adopt(store: Store, shard: str, data: bytes, rows: Sequence[Row]) -> list[Row]:
+def _adopt(store: Store, shard: str, data: bytes, rows: Sequence[Row], recipe: str) -> list[Row]:
     try:
-        return rebuilt_rows(data, rows, "quarantined by the attempt that wrote this shard's tar")
+        return rebuilt_rows(data, rows, "quarantined by the attempt that wrote this shard's tar", recipe)
     except (ValueError, KeyError, TypeError) as error:
         where = store.url(layout.tar(shard))
         raise ForeignShard(f"{where} is no shard of this dataset ({error}); remove it and run again") from None

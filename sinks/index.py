@@ -125,11 +125,16 @@ def place(row: Row, entry: tar.Entry) -> Row:
     return row
 
 
-def from_tar(data: bytes) -> list[Row]:
+def from_tar(data: bytes, recipe: str) -> list[Row]:
     """Rebuild the rows of the samples that lie in a tar, from its ``json`` members.
 
+    Args:
+        data: the tar.
+        recipe: identity of the dataset they must belong to.
+
     Raises:
-        ValueError: where the bytes are no shard, or a ``json`` member does not tell of its sample.
+        ValueError: where the bytes are no shard, a ``json`` member does not tell of its sample, or tells of another
+            dataset's.
     """
     rows = []
     for entry in tar.read(data):
@@ -137,11 +142,14 @@ def from_tar(data: bytes) -> list[Row]:
         if spot is None:
             raise ValueError(f"sample {entry.key} has no json member")
         try:
-            row = row_of(json.loads(data[spot.offset : spot.offset + spot.size]))
+            meta = json.loads(data[spot.offset : spot.offset + spot.size])
+            row, made_by = row_of(meta), str(meta["recipe"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"the json member of sample {entry.key} does not describe a sample: {error!r}") from None
         if row.sample_id != entry.key:
             raise ValueError(f"the json member of sample {entry.key} describes {row.sample_id}")
+        if made_by != recipe:
+            raise ValueError(f"sample {entry.key} belongs to recipe {made_by[:12]}, not {recipe[:12]}")
         rows.append(place(row, entry))
     return rows
 

@@ -41,7 +41,7 @@ def agree(store: Store) -> bool:
     data = store.get(TAR)
     record, rows = index.read(store.get(INDEX))
     sound = (record.tar_sha256, record.tar_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
-    return sound and index.from_tar(data) == [row for row in rows if row.status == "ok"]
+    return sound and index.from_tar(data, RECIPE) == [row for row in rows if row.status == "ok"]
 
 
 def test_the_first_writer_commits_tar_and_record(store):
@@ -160,6 +160,6 @@ def test_of_writers_at_once_one_commits_and_nobody_ever_sees_half_a_shard(store)
 def test_rebuilt_rows_keep_the_reasons_that_are_known():
     body, rows = packed(4, lost={0, 3})
     planned = [rows[0], *(Row(row.sample_id, "train", 0, 0, row.case, row.target) for row in rows[1:])]
-    found = rebuilt_rows(whole(body), planned, "unknown")
+    found = rebuilt_rows(whole(body), planned, "unknown", RECIPE)
     assert [row.reason for row in found] == ["source: unreadable", None, None, "unknown"]
     assert found[1:3] == rows[1:3]

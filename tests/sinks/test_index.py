@@ -11,7 +11,7 @@ from sinks import index
 from sinks.encode import encode
 from sinks.index import Row
 from sinks.tar import Tar
-from tests.sinks.samples import meta, name_of, packed, record_of, whole
+from tests.sinks.samples import RECIPE, meta, name_of, packed, record_of, whole
 
 
 def test_rows_and_record_come_back_equal():
@@ -44,7 +44,7 @@ def test_everybody_can_read_the_index(tmp_path):
 
 def test_rows_rebuilt_from_the_tar_equal_those_of_the_index():
     body, rows = packed(5, lost={2})
-    assert index.from_tar(whole(body)) == [row for row in rows if row.status == "ok"]
+    assert index.from_tar(whole(body), RECIPE) == [row for row in rows if row.status == "ok"]
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_a_tar_whose_json_does_not_tell_of_its_sample_is_refused(member):
     body = Tar()
     body.add(name_of(0), {"json": member})
     with pytest.raises(ValueError, match=name_of(0)):
-        index.from_tar(whole(body))
+        index.from_tar(whole(body), RECIPE)
 
 
 def test_a_tar_without_json_is_refused():
     body = Tar()
     body.add("key", {"a.npy": b""})
     with pytest.raises(ValueError, match="no json"):
-        index.from_tar(whole(body))
+        index.from_tar(whole(body), RECIPE)
 
 
 def _others() -> dict[str, bytes]:
@@ -129,3 +129,9 @@ def test_a_row_holds_what_a_sample_says_of_itself():
         name_of(1), "train", 0, 0, 1, "severe", "ok", None, 1, f"{1:016x}", "id1",
         labels='{"name":"LAD","value":0.3333333333333333}', measured={"zeta": 1.0, "alpha": 0.1},
     )  # fmt: skip
+
+
+def test_a_tar_of_another_recipe_is_refused():
+    body, _ = packed()
+    with pytest.raises(ValueError, match="belongs to recipe"):
+        index.from_tar(whole(body), "f" * 64)
