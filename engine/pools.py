@@ -151,10 +151,8 @@ class _Actor:
     def __init__(self, ray: Any, recipe: Recipe, store: Store, crumb: Path) -> None:
         self._ray, self._crumb = ray, crumb
         r = recipe.resources
-        threads = str(max(1, math.floor(r.cpus)))
         actor = ray.remote(
             num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, **KEEP_MEMORY}},
         )(ShardWorker)  # fmt: skip
         self.handle = actor.remote(recipe, store, str(crumb))
         self.node = self.handle.node.remote()
@@ -197,10 +195,16 @@ def _read_crumbs(path: str) -> list[str]:
 
 
 def _start(ray: Any, recipe: Recipe, workers: int) -> None:
-    """Connect, or start a cluster of this machine's size; CPU slots may be shared by more workers than cores."""
+    """Connect, or start a cluster of this machine's size; CPU slots may be shared by more workers than cores.
+
+    Workers take Ray's own processes: a runtime environment of theirs would cost a second at the start. Ray sets
+    OMP_NUM_THREADS to a worker's CPUs.
+    """
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
         return
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
     cores = os.cpu_count() or 1
     slots = max(cores, math.ceil(workers * recipe.resources.cpus)) if recipe.resources.cpus <= cores else cores
     ray.init(
