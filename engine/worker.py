@@ -42,8 +42,7 @@ class Report:
     quarantined: int
     bytes: int
     seconds: dict[str, float] = field(default_factory=dict)  # busy seconds per stage, and "wall"
-    batch_halvings: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+    batch_halvings: int = 0  # times that memory ran out and a batch was made in two halves
 
 
 class Worker:
@@ -69,7 +68,7 @@ class Worker:
         seconds = dict.fromkeys(("read", "generate", "encode", "commit"), 0.0)
         start = time.perf_counter()
         if self.store.exists(layout.index(shard.name)):
-            return self._report(k, committed(self.store, shard.name, self.job.identity), seconds, [])
+            return self._report(k, committed(self.store, shard.name, self.job.identity), seconds)
         body, rows = Tar(), list[Row]()
         self.breadcrumb.clear()
         for row, result in self._generated(shard, skip or {}, careful, seconds):
@@ -79,7 +78,7 @@ class Worker:
         with _Timed(seconds, "commit"):
             record = commit(self.store, shard.name, self.job.identity, self.version, rows, body)
         seconds["wall"] = time.perf_counter() - start
-        return self._report(k, record, seconds, rows)
+        return self._report(k, record, seconds)
 
     def _cases(self, shard: Shard, skip: Mapping[str, str], seconds: dict[str, float]) -> Iterator[Item]:
         for spec in self.job.plan.specs(shard):
@@ -124,13 +123,9 @@ class Worker:
         row.status, row.reason = "quarantined", result
         return row
 
-    def _report(self, k: int, record: Record, seconds: dict[str, float], rows: list[Row]) -> Report:
-        reasons: dict[str, int] = {}
-        for row in rows:
-            if row.reason:
-                reasons[row.reason] = reasons.get(row.reason, 0) + 1
+    def _report(self, k: int, record: Record, seconds: dict[str, float]) -> Report:
         halvings, self.maker.batch_halvings = self.maker.batch_halvings, 0
-        return Report(k, record.samples, record.quarantined, record.tar_bytes, seconds, halvings, reasons)
+        return Report(k, record.samples, record.quarantined, record.tar_bytes, seconds, halvings)
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

@@ -32,6 +32,7 @@ class Result:
     found: int  # shards that were there already
     failed: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
+    halvings: int = 0
 
     def body(self) -> dict[str, Any]:
         """For machines."""
@@ -51,6 +52,7 @@ class Result:
             "failed": self.failed,
             "shards_found": self.found,
             "worker_deaths": self.deaths,
+            "batch_halvings": self.halvings,
             "seconds": round(self.seconds, 3),
             "samples_per_second": round(self.made / max(self.seconds, 1e-9), 3),
         }
@@ -111,7 +113,17 @@ def generate(
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     short = finalise.shortfall(doc, after)
     seconds = time.monotonic() - began
-    return Result(store.url(), manifest, short, seconds, outcome.samples, before.shards, outcome.failed, outcome.deaths)
+    return Result(
+        place=store.url(),
+        manifest=manifest,
+        short=short,
+        seconds=seconds,
+        made=outcome.samples,
+        found=before.shards,
+        failed=outcome.failed,
+        deaths=outcome.deaths,
+        halvings=outcome.batch_halvings,
+    )
 
 
 def _run(job: Job, store: Store, workers: int | None, in_process: bool, before: Totals) -> driver.Outcome:
