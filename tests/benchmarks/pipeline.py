@@ -1,17 +1,16 @@
-"""The whole engine against Ray Data and against the bare generator: ``python -m tests.benchmarks.pipeline``.
+"""The whole engine against Ray Data: ``python -m tests.benchmarks --only pipeline``.
 
-Every run is a process of its own that starts Ray with the same arguments, makes N samples of ``work.make`` with two
-worker processes into a fresh folder on the local disk, in shards of the same number of samples, and calls os.sync().
-Ours is ``jobs.generate`` with all it does (SHA-256, indexes, manifest, card, pictures); theirs is
-``ray.data.range(N).map_batches(Actor).write_webdataset(folder)``, the members encoded by the same code. Seconds run
-from the start of the process to the end of the sync; CPU seconds are those of the whole tree of processes. The
-engines take turns. A fit through a small and a large N gives start-up and the cost of a further sample.
+Every run is a process of its own that starts Ray with the same arguments, makes N samples with two worker processes
+into a fresh folder on the local disk, in shards of the same number of samples, and calls os.sync(). Ours is
+``jobs.generate`` with all it does (SHA-256, indexes, manifest, card, pictures). Theirs is
+``ray.data.range(N).map_batches(Actor).write_webdataset(folder)`` around the same source, generator and checks: once as
+its guide has it (arrays out of the actors, encoded while writing), once tuned (bytes out of the actors, a batch a
+shard). Seconds run from the start of the process to the end of the sync; CPU seconds are those of the whole tree of
+processes. The engines take turns. A fit through a small and a large N gives start-up and the cost of a further sample.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -28,14 +27,14 @@ import numpy as np
 import psutil
 
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
-from tests.benchmarks.work import FAST, SLOW, make
+from tests.benchmarks.work import FAST, SLOW
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS, LOGICAL_CPUS = 2, 4  # Ray Data's actors take two of four, so that its read and write tasks find a slot
 # glibc gives large arrays back to the system at once, in the main thread more eagerly than in others: a bare loop
 # would spend a fifth of its time on page faults. The same for all.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
-GOAL_RAY_DATA, GOAL_OVERHEAD = 1.6, 0.05
+GOAL_RAY_DATA = 1.6
 
 
 # In the child process
@@ -54,124 +53,104 @@ def start_ray() -> None:
     )
 
 
-def recipe(samples: int, shard: int, turns: int) -> dict[str, Any]:
+def recipe(work: str, samples: int, shard: int) -> dict[str, Any]:
+    """The recipe of a kind of work: the small pictures of ``work.make``, or the demo's bi-plane samples (4.2 MB)."""
+    common = {"name": "bench", "seed": 1, "splits": ["train"], "shard": {"samples": shard}, "resources": {"cpus": 1}}
+    everything = {"train": 1.0}
+    if work == "bi-plane":
+        source = {"uri": "phantom:coronary", "options": {"count": samples // 2}, "split": everything}
+        return {**common, "sources": [source], "generator": {"name": "biplane"}}
+    source = {"uri": "tests.benchmarks.work.Cases:", "options": {"count": samples}, "split": everything}
+    turns = FAST if work == "5 ms" else SLOW
     return {
-        "name": "bench",
-        "seed": 1,
-        "sources": [{"uri": "tests.benchmarks.work.Cases:", "options": {"count": samples}, "split": {"train": 1.0}}],
+        **common,
+        "sources": [source],
         "generator": {"name": "tests.benchmarks.work.Pictures", "params": {"turns": turns}},
-        "splits": ["train"],
-        "shard": {"samples": shard},
-        "resources": {"cpus": 1},
     }
 
 
-def run_ours(samples: int, shard: int, turns: int, folder: Path) -> int:
+def run_ours(asked: dict[str, Any], folder: Path) -> int:
     from jobs.generate import generate
 
     start_ray()
     path = folder / "recipe.yaml"
-    path.write_text(json.dumps(recipe(samples, shard, turns)))
+    path.write_text(json.dumps(asked))
     generate(path, str(folder / "out"), WORKERS, in_process=False)
     return len(list((folder / "out" / "shards").iterdir()))
 
 
-class Actor:
-    """The same generator and the same encoding behind ``map_batches``."""
+class Plain:
+    """Our source and generator behind ``map_batches``, as Ray Data's guide has it: arrays out."""
 
-    def __init__(self, turns: int) -> None:
-        self.turns = turns
+    def __init__(self, asked: dict[str, Any]) -> None:
+        from engine.job import Job
+        from engine.make import Maker
+        from engine.recipe import Recipe
+
+        self.maker = Maker(Job(Recipe.model_validate(asked)))
+
+    def members(self, i: int) -> dict[str, Any]:
+        spec = self.maker.job.plan[int(i)]
+        case = self.maker.read(spec)
+        (sample,) = self.maker.make([case], [spec])
+        return {"__key__": spec.sample_id, **self.maker.members(sample, self.maker.row(spec, case))}
+
+    def __call__(self, batch: dict[str, Any]) -> Any:
+        rows = [self.members(i) for i in batch["id"]]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        columns["json"] = [json.dumps(meta) for meta in columns["json"]]  # a column of one type: the metas differ
+        return {n: np.stack(c) if isinstance(c[0], np.ndarray) else np.array(c) for n, c in columns.items()}
+
+
+class Tuned(Plain):
+    """Bytes out: nothing is left for the writing task but the tar."""
 
     def __call__(self, batch: dict[str, Any]) -> Any:
         import pyarrow as pa
 
-        from generators.types import stream
         from sinks.encode import encode
 
-        rows = []
-        for i in batch["id"]:
-            key = f"train-0000-{i:08d}"
-            fields, labels = make(stream(hashlib.blake2b(key.encode(), digest_size=32).digest(), "noise"), self.turns)
-            meta = {"sample_id": key, "labels": labels, "drawn": {"turns": self.turns}}
-            rows.append({"__key__": key, **{n: encode(n, v) for n, v in {**fields, "json": meta}.items()}})
+        made = [self.members(i) for i in batch["id"]]
+        rows = [{n: v if n == "__key__" else encode(n, v) for n, v in row.items()} for row in made]
         return pa.Table.from_pylist(rows)
 
 
-class Plain(Actor):
-    """The same generator as Ray Data's guide has it: arrays out of ``map_batches``, encoded by ``write_webdataset``."""
-
-    def __call__(self, batch: dict[str, Any]) -> Any:
-        from generators.types import stream
-
-        keys = [f"train-0000-{i:08d}" for i in batch["id"]]
-        made = [make(stream(hashlib.blake2b(k.encode(), digest_size=32).digest(), "noise"), self.turns) for k in keys]
-        columns = {name: np.stack([fields[name] for fields, _ in made]) for name in made[0][0]}
-        metas = [{"sample_id": k, "labels": labels} for k, (_, labels) in zip(keys, made, strict=True)]
-        return {"__key__": np.array(keys), **columns, "json": metas}
-
-
-def run_ray_data(samples: int, shard: int, turns: int, folder: Path, plain: bool = False) -> int:
+def run_ray_data(asked: dict[str, Any], folder: Path, tuned: bool) -> int:
     import ray
 
     start_ray()
     ray.data.DataContext.get_current().enable_progress_bars = False
+    shard, samples = asked["shard"]["samples"], _samples(asked)
     (
         ray.data.range(samples, override_num_blocks=samples // shard)
         .map_batches(
-            Plain if plain else Actor,
-            fn_constructor_args=(turns,),
+            Tuned if tuned else Plain,
+            fn_constructor_args=(asked,),
             batch_size=shard,
             concurrency=WORKERS,
             num_cpus=1,
         )
-        .write_webdataset(str(folder / "out"), encoder=True if plain else None, min_rows_per_file=shard)
+        .write_webdataset(str(folder / "out"), encoder=None if tuned else True, min_rows_per_file=shard)
     )
     return len(list((folder / "out").iterdir()))
 
 
-def run_worker(samples: int, shard: int, turns: int, folder: Path) -> tuple[float, float]:
-    """Seconds a sample of our engine with one worker, from the end of its first shard to that of its last.
-
-    And the share of the worker's own time in which the generator stood still, over that in which it ran.
-    """
-    from engine import driver
+def _samples(asked: dict[str, Any]) -> int:
     from engine.job import Job
-    from engine.pools import RayPool
     from engine.recipe import Recipe
-    from sinks.store import Store
 
-    start_ray()
-    asked = Recipe.model_validate(recipe(samples, shard, turns))
-    store, ends = Store(str(folder / "out")), list[float]()
-    pool = RayPool(asked, store, 1)
-    try:
-        busy = driver.run(Job(asked), store, pool, lambda report: ends.append(time.monotonic())).seconds
-    finally:
-        pool.close()
-    return (ends[-1] - ends[0]) / (samples - shard), busy["wall"] / busy["generate"] - 1
-
-
-def run_bare(samples: int, shard: int, turns: int, folder: Path) -> tuple[float, float]:
-    """Seconds a sample of the generator in a plain loop; the results are thrown away."""
-    for seed in range(3):
-        make(np.random.Generator(np.random.Philox(seed)), turns)
-    start = time.monotonic()
-    for seed in range(samples - shard):
-        make(np.random.Generator(np.random.Philox(seed)), turns)
-    return (time.monotonic() - start) / (samples - shard), 0.0
+    return len(Job(Recipe.model_validate(asked)).plan)
 
 
 ENGINES = {
     "ours": run_ours,
-    "ray data": partial(run_ray_data, plain=True),
-    "ray data, tuned": run_ray_data,
-    "worker": run_worker,
-    "bare": run_bare,
+    "ray data": partial(run_ray_data, tuned=False),
+    "ray data, tuned": partial(run_ray_data, tuned=True),
 }
 
 
-def child(engine: str, samples: int, shard: int, turns: int, folder: Path) -> None:
-    found = ENGINES[engine](samples, shard, turns, folder)
+def child(engine: str, work: str, samples: int, shard: int, folder: Path) -> None:
+    found = ENGINES[engine](recipe(work, samples, shard), folder)
     os.sync()
     sys.stdout.write(f"\nRESULT {json.dumps({'found': found, 'end': time.monotonic()})}\n")
     sys.stdout.flush()
@@ -180,11 +159,10 @@ def child(engine: str, samples: int, shard: int, turns: int, folder: Path) -> No
 # In the parent
 
 
-def run(engine: str, samples: int, shard: int, turns: int) -> Row:
+def run(engine: str, work: str, samples: int, shard: int) -> Row:
     """One process: wall and CPU seconds of its whole tree, and what it says it found."""
     folder = Path(tempfile.mkdtemp(prefix="lesionforge-bench-"))
-    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--child", engine]
-    command += [str(samples), str(shard), str(turns), str(folder)]
+    command = [sys.executable, "-m", "tests.benchmarks.pipeline", engine, work, str(samples), str(shard), str(folder)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
     env.pop("RAY_ADDRESS", None)
     env |= KEEP_MEMORY
@@ -227,15 +205,13 @@ def _cpu_seconds(process: subprocess.Popen[str]) -> float:
     return sum(seen.values())
 
 
-def against_ray_data(
-    name: str, turns: int, sizes: tuple[int, int], shard: int, rounds: int
-) -> tuple[list[Row], float | None]:
+def against_ray_data(work: str, sizes: tuple[int, int], shard: int, rounds: int) -> tuple[list[Row], float | None]:
     """Rows of both engines and the headline ratio: samples/s at the large size, start-up included."""
     # ray.data cannot be imported without pandas
     engines = ("ours", "ray data", "ray data, tuned") if find_spec("pandas") else ("ours",)
     runs: dict[tuple[str, int], list[Row]] = {}
     for n in sizes:
-        calls = {engine: partial(run, engine, n, shard, turns) for engine in engines}
+        calls = {engine: partial(run, engine, work, n, shard) for engine in engines}
         for engine, results in alternate(calls, rounds).items():
             runs[engine, n] = results
     rows = []
@@ -247,7 +223,7 @@ def against_ray_data(
         cpu_each = (cpu[large] - cpu[small]) / (large - small)
         rows.append(
             {
-                "work": name,
+                "work": work,
                 "engine": engine,
                 "samples": large,
                 "shards": runs[engine, large][0]["found"],
@@ -268,42 +244,16 @@ def against_ray_data(
     return rows, rows[1]["ratio"]
 
 
-def overhead(samples: int, shard: int, rounds: int) -> tuple[list[Row], float]:
-    """What one worker of ours costs over the bare generator at 50 ms a sample."""
-    calls = {engine: partial(run, engine, samples, shard, SLOW) for engine in ("bare", "worker")}
-    results = alternate(calls, rounds)
-    found = {engine: [row["found"][0] for row in rows] for engine, rows in results.items()}
-    pairs = [worker / bare - 1 for worker, bare in zip(found["worker"], found["bare"], strict=True)]
-    rows: list[Row] = [
-        {"engine": name, "median_ms": 1e3 * median(found[key]), "best_ms": 1e3 * min(found[key]), "runs": rounds}
-        for key, name in (("bare", "bare generator in a loop"), ("worker", "our engine, one worker"))
-    ]
-    idle = median([row["found"][1] for row in results["worker"]])
-    rows[1]["idle"] = f"{100 * idle:.1f} %"
-    rows[1]["overhead"] = f"{100 * median(pairs):.1f} %"
-    rows[1]["best_overhead"] = f"{100 * (min(found['worker']) / min(found['bare']) - 1):.1f} %"
-    return rows, median(pairs)
-
-
 def measure(quick: bool = False) -> dict[str, Any]:
-    """Everything; ``quick`` has one round of small sizes."""
-    if quick:
-        fast, fast_ratio = against_ray_data("5 ms", FAST, (200, 800), 100, 1)
-        alone, extra = overhead(60, 20, 1)
-    else:
-        fast, fast_ratio = against_ray_data("5 ms", FAST, (200, 6000), 100, 2)
-        alone, extra = overhead(300, 100, 3)
-    return {
-        "rows": fast,
-        "overhead": alone,
-        "goals": [
-            _against("5 ms", fast_ratio),
-            goal(
-                f"overhead over the bare generator, 50 ms: {100 * extra:.1f} % (at most {100 * GOAL_OVERHEAD:.0f} %)",
-                extra <= GOAL_OVERHEAD,
-            ),
-        ],
-    }
+    """Both kinds of work; ``quick`` has one round of small sizes."""
+    sizes = {"5 ms": (200, 800), "bi-plane": (40, 80)} if quick else {"5 ms": (200, 2400), "bi-plane": (40, 400)}
+    shards = {"5 ms": 100, "bi-plane": 20}
+    rows, told = [], []
+    for work, both in sizes.items():
+        some, ratio = against_ray_data(work, both, shards[work], 1 if quick else 2)
+        rows += some
+        told.append(_against(work, ratio))
+    return {"rows": rows, "goals": told}
 
 
 def _against(work: str, ratio: float | None) -> Row:
@@ -316,7 +266,7 @@ def text(result: dict[str, Any]) -> str:
     """The tables, for people."""
     columns = {
         "engine": "engine",
-        "work": "a sample",
+        "work": "work",
         "samples": "N",
         "shards": "shards",
         "rate": "samples/s",
@@ -329,34 +279,10 @@ def text(result: dict[str, Any]) -> str:
         "marginal_cpu_ms": "CPU ms",
         "runs": "runs",
     }
-    alone = {
-        "engine": "50 ms a sample",
-        "median_ms": "median ms",
-        "best_ms": "best ms",
-        "overhead": "overhead",
-        "best_overhead": "of the best",
-        "idle": "generator idle",
-        "runs": "runs",
-    }
-    return (
-        table(f"Generate and write, {WORKERS} workers, start-up included", columns, result["rows"])
-        + "\n"
-        + table("Overhead, one worker, start-up excluded", alone, result["overhead"])
-        + goals(result["goals"])
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The engine against Ray Data and the bare generator.")
-    parser.add_argument("--quick", action="store_true", help="one round, small sizes")
-    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        engine, samples, shard, turns, folder = asked.child
-        child(engine, int(samples), int(shard), int(turns), Path(folder))
-    else:
-        sys.stdout.write(text(measure(asked.quick)))
+    title = f"Generate and write, {WORKERS} workers, start-up included"
+    return table(title, columns, result["rows"]) + goals(result["goals"])
 
 
 if __name__ == "__main__":
-    main()
+    engine, work, samples, shard, folder = sys.argv[1:]
+    child(engine, work, int(samples), int(shard), Path(folder))
