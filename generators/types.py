@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 
 Side = Literal["left", "right"]
 Split = Literal["train", "val", "test"]
+SeverityClass = Literal["mild", "moderate", "severe"]
+
+
+def severity_class(percent_ds: float) -> SeverityClass:
+    """Class of a percent diameter stenosis, half-open: mild below 50, moderate [50, 70), severe [70, 100]."""
+    return "severe" if percent_ds >= 70 else "moderate" if percent_ds >= 50 else "mild"
 
 
 class BadCase(Exception):
@@ -75,7 +81,47 @@ class CoronaryTree:
     notes: Mapping[str, Any] = field(default_factory=dict)  # e.g. stray voxels dropped
 
 
-Case = CoronaryTree
+@dataclass(frozen=True)
+class Lesion:
+    """A narrowing marked on a source frame, whoever marked it.
+
+    ``box`` (x0, y0, x1, y1) in image coordinates as COCO's: the left edge of the first column is x = 0, so the
+    centre of the first pixel is (0.5, 0.5). Every position in a label follows this. ``severity_class`` and
+    ``percent_ds`` are None where nobody graded it.
+    """
+
+    box: tuple[float, float, float, float]
+    severity_class: SeverityClass | None = None
+    percent_ds: float | None = None
+    polygon: NDArray[np.float64] | None = None  # (n, 2) x, y
+
+
+@dataclass(frozen=True)
+class Angiogram:
+    """One frame of a coronary angiogram, vessels darker than their surroundings.
+
+    ``image`` uint8 (rows, cols): display grey levels as the source stores them, so that pixels nobody edits can stay
+    bit-identical. ``mask`` bool (rows, cols): the lumen, of every vessel or only of the vessels the source scored
+    (``mask_is_complete``); None where the source has none. ``segments``: SYNTAX segment names and polygons (n, 2).
+    ``pixel_mm``: at the isocentre, that is detector pixel / magnification; None where unknown. ``view_deg``:
+    positioner primary (LAO +) and secondary (cranial +) angle.
+    """
+
+    subject: str
+    source_id: str  # hash of the pixels, never a file name
+    licence: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_] | None = None
+    mask_is_complete: bool = False
+    lesions: tuple[Lesion, ...] = ()
+    segments: tuple[tuple[str, NDArray[np.float64]], ...] = ()
+    side: Side | None = None
+    view_deg: tuple[float, float] | None = None
+    pixel_mm: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)  # e.g. degenerate boxes dropped
+
+
+Case = CoronaryTree | Angiogram
 
 
 @dataclass(frozen=True)
