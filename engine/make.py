@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.job import Job
 from generators.types import BadCase, Case, Rejected, Sample, SampleSpec
-from sinks.index import Row
+from sinks.index import ROW_KEYS, Row
 
 QUALITY = "quality:"  # begins the reason of a sample that was drawn again until the recipe's limit
 
@@ -94,13 +94,12 @@ class Maker:
 
     def members(self, sample: Sample, row: Row) -> dict[str, Any]:
         """Everything that goes into the tar for a sample: its fields and the ``json`` that tells all of it."""
-        meta: dict[str, Any] = {
-            k: getattr(row, k) for k in ("sample_id", "split", "variant", "source", "case", "target")
-        }
-        meta |= {"subject": row.subject, "source_id": row.source_id, "redraws": sample.spec.attempt}
+        meta: dict[str, Any] = {key: getattr(row, key) for key in ROW_KEYS} | {"redraws": sample.spec.attempt}
         meta |= {"generator": self.job.recipe.generator.name, "recipe": self.job.identity}
-        meta |= {"labels": sample.labels, "drawn": sample.drawn, "measured": sample.measured}
-        return {**sample.fields, "json": meta}
+        meta |= {"drawn": sample.drawn, "measured": sample.measured}
+        if taken := sorted(meta.keys() & sample.labels.keys()):
+            raise ValueError(f"labels {', '.join(taken)}: these names are the engine's; rename them in the generator")
+        return {**sample.fields, "json": {**sample.labels, **meta}}
 
 
 def subject_hash(seed: int, subject: str) -> str:

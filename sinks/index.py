@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from sinks import tar
 
 _NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what bytes of another kind raise
+ROW_KEYS = ("sample_id", "split", "variant", "source", "case", "target", "redraws", "subject", "source_id")
+RESERVED = (*ROW_KEYS, "generator", "recipe", "drawn", "measured")  # of a ``json`` member; every other key is a label
 _MEMBER = pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
 SCHEMA = pa.schema(
     [
@@ -144,7 +146,7 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
         try:
             meta = json.loads(data[spot.offset : spot.offset + spot.size])
             row, made_by = row_of(meta), str(meta["recipe"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"the json member of sample {entry.key} does not describe a sample: {error!r}") from None
         if row.sample_id != entry.key:
             raise ValueError(f"the json member of sample {entry.key} describes {row.sample_id}")
@@ -156,9 +158,9 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
 
 def row_of(meta: dict[str, Any]) -> Row:
     """The row that a sample's ``json`` member describes."""
-    names = ("sample_id", "split", "variant", "source", "case", "target", "redraws", "subject", "source_id")
-    labels = json.dumps(meta["labels"], sort_keys=True, separators=(",", ":"))
-    return Row(**{name: meta[name] for name in names}, labels=labels, measured=meta["measured"])
+    labels = {name: value for name, value in meta.items() if name not in RESERVED}
+    text = json.dumps(labels, sort_keys=True, separators=(",", ":"))
+    return Row(**{name: meta[name] for name in ROW_KEYS}, labels=text, measured=meta["measured"])
 
 
 def sha256(data: bytes) -> str:

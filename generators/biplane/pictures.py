@@ -13,17 +13,16 @@ from generators.types import Panel
 
 def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
     """One panel per view, one coronal projection of the volumes; see ``Generator.panels``."""
-    labels = meta["labels"]
     out = []
-    for n, view in enumerate(labels["views"]):
+    for n, view in enumerate(meta["views"]):
         image = fields.get(f"view{n}.png")
         if image is None:
             image = _grey(fields[f"view{n}.npy"])
         out.append(Panel(f"view {n}: {view['name']}", {"vessel": np.asarray(image, np.uint8)}))
-    size = labels["grid"][0]
+    size = meta["grid"][0]
     end = ".npy.gz" if f"volume{size}.npy.gz" in fields else ".npy"
     truth, carved = (_coronal(fields[f"{name}{size}{end}"]) for name in ("volume", "hull"))
-    out.append(Panel(f"{labels['side']} tree from the front", {"truth": truth, "hull": carved}))
+    out.append(Panel(f"{meta['side']} tree from the front", {"truth": truth, "hull": carved}))
     return out
 
 

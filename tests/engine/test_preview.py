@@ -71,7 +71,7 @@ def fields(number: int, entry: Row) -> dict[str, bytes]:
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[:, SIZE // 2 : SIZE // 2 + 1] = 255
     image = np.clip(rng.normal(150, 12, (SIZE, SIZE)) - mask * 0.3, 0, 255).astype(np.uint8)
-    meta = {"labels": json.loads(entry.labels or "{}"), "drawn": {"seed_words": [1, 2]}, "measured": entry.measured}
+    meta = {**json.loads(entry.labels or "{}"), "drawn": {"seed_words": [1, 2]}, "measured": entry.measured}
     return {"image.png": encode("image.png", image), "mask.png": encode("mask.png", mask), "json": encode("json", meta)}
 
 

@@ -95,7 +95,7 @@ def test_webdataset_reads_the_shards_without_our_code(demo):
             assert set(np.unique(sample["view0.png"])) == {0, 255}
             assert sample["volume64.npy"].dtype == np.uint8
             assert sample["volume64.npy"].sum() == sample["json"]["measured"]["occupied_cells"]
-            assert sample["json"]["labels"]["side"] in ("left", "right")
+            assert sample["json"]["side"] in ("left", "right")
     assert len(seen) == len(set(seen)) == body["samples"]
 
 

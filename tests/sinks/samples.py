@@ -44,7 +44,8 @@ def meta(i: int) -> dict[str, Any]:
         "redraws": i % 3,
         "generator": "toy",
         "recipe": RECIPE,
-        "labels": {"value": i / 3, "name": "LAD"},
+        "value": i / 3,
+        "name": "LAD",
         "drawn": {"angle_deg": 30.0 + i},
         "measured": {"zeta": float(i), "alpha": 0.1},
     }

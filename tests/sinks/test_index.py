@@ -38,7 +38,7 @@ def test_everybody_can_read_the_index(tmp_path):
     assert table["reason"] == [None, "source: unreadable", None]
     assert table["offset"] == [rows[0].offset, None, rows[2].offset]
     assert dict(table["measured"][2]) == {"alpha": 0.1, "zeta": 2.0}
-    assert json.loads(table["labels"][0]) == meta(0)["labels"]
+    assert json.loads(table["labels"][0]) == {"value": 0.0, "name": "LAD"}
     assert [m["name"] for m in table["members"][0]] == [m["name"] for m in rows[0].members]
 
 
@@ -55,7 +55,7 @@ def test_rows_rebuilt_from_the_tar_equal_those_of_the_index():
         b"no json",
         b'{"sample_id": "a"}',
         encode("json", meta(7)),  # another sample's
-        encode("json", {**meta(0), "labels": None, "sample_id": None}),
+        encode("json", {**meta(0), "sample_id": None}),
     ],
 )
 def test_a_tar_whose_json_does_not_tell_of_its_sample_is_refused(member):
