@@ -1,0 +1,1 @@
+"""Stenoses of chosen severity drawn into real angiograms (DiGDA's task), and re-measured."""
