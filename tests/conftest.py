@@ -1,11 +1,17 @@
 """Fixtures every room's tests can use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.fixtures_s3"]
+
+
+def heed_sigint() -> None:
+    """For ``Popen(preexec_fn=)``: a background job of a script ignores SIGINT, and so would all its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from engine.pools import PlacementError, _check_placement
+from tests.conftest import heed_sigint
 from tests.engine.conftest import ROOT, shas, toy
 from tests.engine.test_worker import run
 
@@ -20,7 +21,8 @@ def generate(path, out, *more, **popen):
     """The command line in a process of its own, as a user runs it."""
     return subprocess.Popen(
         [sys.executable, "-c", "from jobs.cli import main; main()", "generate", str(path), "--out", str(out), *more],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_sigint, **popen,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 from infra import ceph
 from infra.ceph import Ceph, CephError, CephMissing
 from sinks.store import Store
+from tests.conftest import heed_sigint
 
 
 def options(server: Ceph) -> dict[str, str]:
@@ -75,7 +76,8 @@ def test_missing_packages_name_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.usefixtures("ceph_env")
 def test_the_command_prints_what_a_shell_needs_and_ends_on_interrupt() -> None:
     command = [sys.executable, "-m", "infra.ceph", "--bucket", "mine"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(ceph.__file__).parents[1]) as run:
+    folder = Path(ceph.__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, preexec_fn=heed_sigint) as run:
         assert run.stdout is not None
         lines: list[str] = []
         while not lines or lines[-1].startswith("export"):
