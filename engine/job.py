@@ -30,11 +30,15 @@ class Job:
         params = TypeAdapter(kind.Params).validate_python(recipe.generator.params)
         self.generator: Generator = kind(params)
         classes = tuple(getattr(kind, "classes", ()))
-        unknown = sorted(set(recipe.balance or ()) - set(classes))
+        asked = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
+        unknown = sorted(asked - set(classes))
         if unknown:
             makes = f"its classes are {', '.join(classes)}" if classes else "it has no classes; leave balance out"
             raise PlanError(f"balance: generator {recipe.generator.name} does not make {unknown[0]!r}; {makes}")
-        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes())
+        if isinstance(recipe.balance, str) and not classes:
+            raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
+        balanced = getattr(kind, "balanced", classes)  # the classes worth having equally many of
+        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), balanced)
 
     @cached_property
     def identity(self) -> str:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import accumulate
-from math import lcm
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from engine import balance
 from engine.permutation import Permutation
 from engine.recipe import Recipe
 from generators.types import SampleSpec, Split
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-MAX_QUOTA_BLOCK = 1000  # class shares are met exactly in every block of at most this many samples
 
 
 class PlanError(Exception):
@@ -35,6 +33,14 @@ class Sized(Protocol):
     def subjects(self) -> int: ...
     @property
     def cases_per_subject(self) -> int: ...
+
+
+@runtime_checkable
+class Graded(Sized, Protocol):
+    """A source that knows from its label files alone how its lesions are graded."""
+
+    def grades(self, case: int) -> Sequence[str]:
+        """The severity class of each graded lesion of a case."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,19 @@ class Shard:
 class Plan:
     """``len(plan)`` samples; ``plan[i]`` and ``plan.shard(k)`` cost O(1) time and memory."""
 
-    def __init__(self, recipe: Recipe, sources: Sequence[Sized], sample_bytes: int) -> None:
-        """``sample_bytes``: expected size of one encoded sample; with the recipe's byte bound it sizes shards."""
+    def __init__(
+        self, recipe: Recipe, sources: Sequence[Sized], sample_bytes: int, classes: Sequence[str] = ()
+    ) -> None:
+        """Solve nothing yet.
+
+        Args:
+            recipe: what to make.
+            sources: what there is to make it of.
+            sample_bytes: expected size of one encoded sample; with the recipe's byte bound it sizes shards.
+            classes: the generator's classes that the balances ``balanced``, ``fill`` and ``natural`` speak of.
+        """
         self.recipe = recipe
+        self.classes = tuple(classes)
         self.sources = list(sources)
         self.sample_bytes = sample_bytes
         self.shard_samples = max(1, min(recipe.shard.samples, recipe.shard.bytes // max(1, sample_bytes)))
@@ -144,42 +160,48 @@ class Plan:
 
     # Classes
 
-    @cached_property
-    def _quota(self) -> tuple[list[str], list[int]]:
-        """Class names and cumulative slots in one block; the shares are exact in every whole block."""
-        balance = dict(sorted((self.recipe.balance or {}).items()))  # the order in the file shall not matter
-        total = sum(Fraction(w).limit_denominator(10**6) for w in balance.values())
-        shares = [Fraction(w).limit_denominator(10**6) / total for w in balance.values()]
-        block = lcm(*(s.denominator for s in shares)) if shares else 1
-        if block > MAX_QUOTA_BLOCK:
-            raise PlanError(
-                f"balance {balance}: these shares come out even only in blocks of {block} samples; "
-                f"round them so that {MAX_QUOTA_BLOCK} or fewer do (e.g. whole percents)"
-            )
-        return list(balance), [int(x) for x in accumulate(s * block for s in shares)]
+    @lru_cache(maxsize=8)  # noqa: B019 - one per split
+    def _quota(self, split: Split) -> balance.Quota | None:
+        mode = self.recipe.balance
+        if mode is None:
+            return None
+        try:
+            if not isinstance(mode, str):
+                phases = balance.shares(mode)
+            elif mode == "balanced":
+                phases = balance.shares(dict.fromkeys(self.classes, 1))
+            else:
+                phases = (balance.fill if mode == "fill" else balance.natural)(self._graded(split, mode))
+        except balance.BalanceError as error:
+            raise PlanError(str(error)) from None
+        return balance.Quota(phases, lambda name, n: self._permutation(f"class/{split}/{name}", n))
+
+    def _graded(self, split: Split, mode: str) -> dict[str, int]:
+        """Lesions of each class that the sources' own labels grade in a split."""
+        counts = dict.fromkeys(self.classes, 0)
+        for s, source in enumerate(self.sources):
+            if not isinstance(source, Graded):
+                raise PlanError(f"balance {mode}: sources.{s} has no graded lesions to count; give shares by class")
+            subjects, width = self._permutation(f"split/{s}", source.subjects), source.cases_per_subject
+            for rank in self._subjects[s][split]:
+                for case in range(subjects(rank) * width, (subjects(rank) + 1) * width):
+                    for name in source.grades(case):
+                        if name in counts:
+                            counts[name] += 1
+        if not any(counts.values()):
+            raise PlanError(f"balance {mode}: no lesion of the sources is graded {' or '.join(counts)} in {split}")
+        return counts
 
     def _target(self, split: Split, index: int) -> str | None:
-        names, ends = self._quota
-        if not names:
-            return None
-        block, slot = divmod(index, ends[-1])
-        slot = self._permutation(f"class/{split}/{block}", ends[-1])(slot)
-        return next(name for name, end in zip(names, ends, strict=True) if slot < end)
+        quota = self._quota(split)
+        return quota.target(index) if quota else None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Samples per split and class (class ``all`` where the recipe has no balance)."""
         out: dict[str, dict[str, int]] = {}
-        names, ends = self._quota
         for split in self.splits:
-            n = self._sizes[split] * self.recipe.multiply
-            if not names:
-                out[split] = {"all": n}
-                continue
-            blocks, rest = divmod(n, ends[-1])
-            starts = [0, *ends[:-1]]
-            out[split] = {name: (end - start) * blocks for name, start, end in zip(names, starts, ends, strict=True)}
-            for i in range(n - rest, n):
-                out[split][self._target(split, i) or ""] += 1
+            n, quota = self._sizes[split] * self.recipe.multiply, self._quota(split)
+            out[split] = quota.counts(n) if quota else {"all": n}
         return out
 
     # Shards

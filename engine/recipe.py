@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -105,8 +105,10 @@ class Recipe(_Strict):
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = Field(
         default=("train", "val"), description="splits to generate into; test only where it is named here"
     )
-    balance: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        default=None, description="class: share; the plan meets the shares exactly"
+    balance: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced", "fill", "natural"] | None = Field(
+        default=None,
+        description="class: share; or balanced (equal), fill (real and synthetic together equal), natural (as the "
+        "sources' graded lesions); the plan meets the shares exactly",
     )
     shard: ShardRecipe = ShardRecipe()
     out: str | None = Field(default=None, description="output URI; --out goes before it")
