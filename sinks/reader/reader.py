@@ -1,0 +1,203 @@
+"""The stream of samples that a training job reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinks.reader.order import Indices, Split, epoch_order, quotas
+from sinks.reader.prefetch import ahead
+from sinks.reader.samples import Sample, Samples
+from sinks.reader.strata import strata
+
+Transform = Callable[[Sample, np.random.Generator], Any]
+
+PIECE = 16  # samples that a thread reads at a time, at most
+PIECE_BYTES = 1 << 20
+REMOTE_THREADS = 16  # waiting for answers, not working
+
+
+class Reader:
+    """Samples of one or several datasets, shuffled anew in every epoch, split over ranks, resumable at any batch.
+
+    Iterating goes through what is left of the current epoch and then turns to the next one. The order is a pure
+    function of the datasets, these arguments and the epoch; not of threads, workers or interruptions. A sample has
+    ``__dataset__``, the number of the dataset it comes from, beside what `Samples` tells.
+
+    Args:
+        datasets: what to read; several are mixed.
+        batch: samples of a batch, which is a list; None yields single samples.
+        shares: weights of the datasets: every stretch of the order holds them in this proportion. An epoch then has
+            every sample of each weighted dataset at least once, those of the others again and again, unless `length`
+            says otherwise. None keeps the proportion of their sizes.
+        stratify: `Samples.column` by whose values every stretch is stratified as well, e.g. ``target``.
+        balance: weights of those values; None keeps the proportion they have in each dataset.
+        length: samples of an epoch, over all ranks.
+        shuffle: False reads in the order of the shards.
+        seed: of the order.
+        rank, ranks: this process and how many share the epoch. All ranks together read every sample of it once.
+        drop_last: every rank gets equally many batches, all full; the rest of the epoch is left out.
+        transform: called with every sample in a reading thread, and with a random generator that belongs to this
+            place in the epoch: the same whatever the number of threads, workers or ranks.
+        threads: that read and decode ahead; 0 reads when asked. Default: one a core for local files, 16 for a network.
+        ahead: encoded bytes that may be under way at once.
+    """
+
+    def __init__(
+        self,
+        datasets: Samples | Sequence[Samples],
+        *,
+        batch: int | None = None,
+        shares: Sequence[float] | None = None,
+        stratify: str | None = None,
+        balance: Mapping[Any, float] | None = None,
+        length: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        drop_last: bool = False,
+        transform: Transform | None = None,
+        threads: int | None = None,
+        ahead: int = 64 << 20,
+    ) -> None:
+        self.datasets = [datasets] if isinstance(datasets, Samples) else list(datasets)
+        if not 0 <= rank < ranks or (batch is not None and batch < 1) or not 0 <= seed < 2**64:
+            raise ValueError(
+                f"rank {rank} of {ranks}, batch {batch}, seed {seed}: 0 <= rank < ranks, batch and seed > 0"
+            )
+        if not shuffle and (shares or stratify or length):
+            raise ValueError("shares, stratify and length need shuffle=True: reading in order takes all samples once")
+        self.batch, self.seed, self.rank, self.ranks, self.drop_last = batch, seed, rank, ranks, drop_last
+        self._shuffle, self._transform, self._ahead = shuffle, transform, ahead
+        cores = len(os.sched_getaffinity(0))
+        self._threads = (
+            threads
+            if threads is not None
+            else max(REMOTE_THREADS if samples.remote else cores for samples in self.datasets)
+        )
+        self._starts = np.cumsum([0, *map(len, self.datasets)])
+        self._bytes = np.concatenate([samples.sizes(np.arange(len(samples))) for samples in self.datasets])
+        self._groups, weights = strata(self.datasets, shares, stratify, balance)
+        self._counts = quotas([len(group) for group in self._groups], weights, length)
+        if drop_last and not len(self):
+            raise ValueError(
+                f"drop_last leaves nothing of {self.length} samples for {ranks} ranks of batch {batch or 1}"
+            )
+        self.epoch = 0
+        self.position = 0  # samples of the epoch consumed, over all ranks
+
+    @property
+    def length(self) -> int:
+        """Samples of an epoch, over all ranks."""
+        return sum(self._counts)
+
+    def __len__(self) -> int:
+        """Batches, or single samples, of this rank in a whole epoch."""
+        return len(self.split(0))
+
+    def __iter__(self) -> Iterator[Any]:
+        split = self.split()
+        worker, workers = _torch_worker()
+        with closing(self._stream(split.positions(worker, workers))) as flow:
+            for done in range(worker, len(split), workers):
+                samples = list(islice(flow, self.batch or 1))
+                self.position = split.position(done + 1)
+                yield samples if self.batch else samples[0]
+        self.turn()
+
+    def state(self) -> dict[str, int]:
+        """Where the stream stands: after the batch that was yielded last, on every rank alike."""
+        at_end = self.split().position(0) >= self.length
+        epoch, position = (self.epoch + 1, 0) if at_end else (self.epoch, self.position)
+        return {"seed": self.seed, "epoch": epoch, "position": position, "data": self._fingerprint}
+
+    def resume(self, state: Mapping[str, int]) -> None:
+        """Go on where a state was taken; the numbers of ranks, batch, threads and workers may have changed.
+
+        Raises:
+            ValueError: where datasets or options are others, so that the order would be another.
+        """
+        if state["data"] != self._fingerprint:
+            raise ValueError(
+                "the state belongs to other samples, shares or strata: open the datasets as they were, or start anew"
+            )
+        self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
+
+    def turn(self) -> None:
+        """Go to the beginning of the next epoch."""
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def split(self, position: int | None = None) -> Split:
+        """This rank's part of the epoch from a position on, where the stream stands by default."""
+        start = self.position if position is None else position
+        return Split(self.length, start, self.batch or 1, self.rank, self.ranks, self.drop_last)
+
+    def order(self) -> Indices:
+        """Sample numbers of the current epoch, of all ranks; datasets are numbered through."""
+        if not self._shuffle:
+            return np.arange(self._starts[-1])
+        return epoch_order(self._groups, self._counts, self.seed, self.epoch)
+
+    def _stream(self, places: Indices) -> Generator[Any, None, None]:
+        numbers = self.order()[places]
+        pieces = _pieces(self._bytes[numbers])
+        tasks = (((places[piece], numbers[piece]), cost) for piece, cost in pieces)
+        with closing(ahead(self._read, tasks, self._threads, self._ahead)) as done:
+            for samples in done:
+                yield from samples
+
+    def _read(self, piece: tuple[Indices, Indices]) -> list[Any]:
+        places, numbers = piece
+        which = np.searchsorted(self._starts, numbers, side="right") - 1
+        out: list[Any] = [None] * len(numbers)
+        for d in np.unique(which).tolist():
+            spots = np.flatnonzero(which == d)
+            samples = self.datasets[d].read(numbers[spots] - self._starts[d])
+            for spot, sample in zip(spots.tolist(), samples, strict=True):
+                sample["__dataset__"] = d
+                out[spot] = sample
+        if self._transform is None:
+            return out
+        return [self._transform(sample, self._rng(place)) for place, sample in zip(places.tolist(), out, strict=True)]
+
+    def _rng(self, place: int) -> np.random.Generator:
+        key, counter = np.array([self.seed, self.epoch], np.uint64), np.array([0, 2, 0, place], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+    @cached_property
+    def _fingerprint(self) -> int:
+        digest = hashlib.blake2b(digest_size=6)
+        for samples in self.datasets:
+            digest.update(samples.fingerprint)
+        for group, count in zip(self._groups, self._counts, strict=True):
+            digest.update(np.asarray(group, "<i8").tobytes() + count.to_bytes(8, "little"))
+        digest.update(bytes([self._shuffle]))
+        return int.from_bytes(digest.digest(), "big")
+
+
+def _pieces(sizes: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
+    """Runs of samples that one thread reads, and their bytes."""
+    ends = np.cumsum(sizes)
+    at = 0
+    while at < len(sizes):
+        before = ends[at] - sizes[at]
+        end = min(at + PIECE, max(at + 1, int(np.searchsorted(ends, before + PIECE_BYTES, side="right"))), len(sizes))
+        yield slice(at, end), int(ends[end - 1] - before)
+        at = end
+
+
+def _torch_worker() -> tuple[int, int]:
+    """This process among the workers of a torch `DataLoader`, without importing torch: elsewhere there are none."""
+    torch_data = sys.modules.get("torch.utils.data")
+    info = torch_data.get_worker_info() if torch_data else None
+    return (info.id, info.num_workers) if info else (0, 1)

@@ -1,0 +1,178 @@
+"""A dataset as a map: number -> sample, from the index and ranged reads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sinks import dataset, index, layout
+from sinks.encode import decode
+from sinks.index import Row
+from sinks.reader.ranges import Range, Ranges
+from sinks.store import Store
+
+Sample = dict[str, Any]
+
+_COLUMNS = ["sample_id", "split", "target", "status", "source", "subject", "labels", "members"]
+
+
+class Samples:
+    """The committed samples of a dataset that were chosen, in the order of its shards. Quarantined ones never appear.
+
+    A sample is a dict of its members by name (``image.png``: array, ``json``: dict), and ``__key__``, its id. Only
+    the members asked for are read. Safe to share between threads and to send to other processes.
+
+    Args:
+        place: where the dataset lies, or a store.
+        split: only of this one; None takes all.
+        members: names of the members to read; None reads all.
+        where: keeps a sample if it says so of its index row (labels are JSON text there).
+        decoded: False gives the members' bytes.
+        cache: a local folder that keeps what was read from a remote store, for the next epoch and the next job.
+
+    Raises:
+        ValueError: where nothing is left, or a sample lacks a member asked for.
+        StoreError: where the place cannot be read.
+    """
+
+    def __init__(
+        self,
+        place: str | Path | Store,
+        split: str | None = None,
+        members: Sequence[str] | None = None,
+        where: Callable[[Row], bool] | None = None,
+        decoded: bool = True,
+        cache: str | Path | None = None,
+    ) -> None:
+        self.store = place if isinstance(place, Store) else Store(str(place))
+        self.decoded = decoded
+        shards = [name for name in dataset.committed(self.store) if split in (None, name.rsplit("-", 1)[0])]
+        tables, hashes = list[pa.Table](), list[str]()
+        for table, sha in dataset.parallel(lambda name: _index(self.store, name, where), shards):
+            tables.append(table)
+            hashes.append(sha)
+        rows = pa.concat_tables(tables) if tables else index.SCHEMA.empty_table().select(_COLUMNS)
+        if not len(rows):
+            chosen = f" of split {split!r}" if split else ""
+            raise ValueError(
+                f"{self.store.url()} has no committed samples{chosen}{' that `where` keeps' * bool(where)}"
+            )
+        self.members, self._offsets, self._sizes = _members(rows, members, self.store.url())
+        self._shard = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        self._keys = np.array(rows["sample_id"].to_pylist(), dtype=np.bytes_)
+        self._columns = {name: rows[name] for name in ("target", "split", "subject", "source", "labels")}
+        self.fingerprint = hashlib.blake2b(b"".join([*self._keys, *map(str.encode, hashes)])).digest()
+        self._ranges = Ranges(self.store, [layout.tar(name) for name in shards], hashes, cache)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, i: int) -> Sample:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} is outside the {len(self)} of {self.store.url()}")
+        return self.read([i % len(self)])[0]
+
+    @property
+    def remote(self) -> bool:
+        """Whether reads go over a network, where many at once are faster."""
+        return not self.store.is_local
+
+    @property
+    def keys(self) -> list[str]:
+        """Sample ids by number."""
+        return [key.decode() for key in self._keys]
+
+    def column(self, name: str) -> list[Any]:
+        """A value of every sample: ``target``, ``split``, ``subject``, ``source``, or ``labels.PATH``, a label.
+
+        Raises:
+            ValueError: for a name that is none of these.
+        """
+        if name in self._columns and name != "labels":
+            values: list[Any] = self._columns[name].to_pylist()
+            return values
+        if not name.startswith("labels."):
+            raise ValueError(f"no column {name!r}: use target, split, subject, source or labels.PATH")
+        return [_at(json.loads(text), name.split(".")[1:]) for text in self._columns["labels"].to_pylist()]
+
+    def sizes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Bytes that are read for samples."""
+        total: NDArray[np.int64] = self._sizes[numbers].sum(axis=1)
+        return total
+
+    def read(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Sample]:
+        """Samples by number; ranges that lie close together in a remote shard are asked for as one."""
+        shards = self._shard[numbers].tolist()
+        offsets, sizes = self._offsets[numbers].tolist(), self._sizes[numbers].tolist()
+        wanted = [
+            Range(shard, offset, size)
+            for shard, row, lengths in zip(shards, offsets, sizes, strict=True)
+            for offset, size in zip(row, lengths, strict=True)
+            if offset >= 0
+        ]
+        found = iter(self._ranges.read(wanted))
+        out = []
+        for key, row in zip(self._keys[numbers].tolist(), offsets, strict=True):
+            sample: Sample = {"__key__": key.decode()}
+            for name, offset in zip(self.members, row, strict=True):
+                if offset >= 0:
+                    data = next(found)
+                    sample[name] = decode(name, data) if self.decoded else data
+            out.append(sample)
+        return out
+
+
+def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tuple[pa.Table, str]:
+    """The chosen rows of a shard's index, and the checksum of its tar."""
+    data = store.get(layout.index(shard))
+    try:
+        record = index.read_record(data)
+        if where is None:
+            table = pq.read_table(io.BytesIO(data), columns=_COLUMNS)
+            table = table.filter(pc.equal(table["status"], "ok"))
+        else:
+            kept = [row for row in index.read(data)[1] if row.status == "ok" and where(row)]
+            table = pa.Table.from_pylist([vars(row) | {"measured": None} for row in kept], schema=index.SCHEMA)
+            table = table.select(_COLUMNS)
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{store.url(layout.index(shard))}: {error}; see lesionforge verify --rebuild") from None
+    return table.replace_schema_metadata(None), record.tar_sha256
+
+
+def _members(
+    rows: pa.Table, asked: Iterable[str] | None, url: str
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Names, and by sample and name where the data begin in the tar (-1: no such member) and how long they are."""
+    lists = rows["members"].combine_chunks()
+    owner, flat = pc.list_parent_indices(lists), pc.list_flatten(lists)
+    there = flat.field("name")
+    names = sorted(pc.unique(there).to_pylist()) if asked is None else list(asked)
+    offsets, sizes = np.full((len(rows), len(names)), -1, np.int64), np.zeros((len(rows), len(names)), np.int64)
+    for column, name in enumerate(names):
+        hit = pc.equal(there, name)
+        having = owner.filter(hit).to_numpy()
+        offsets[having, column] = flat.field("offset").filter(hit).to_numpy()
+        sizes[having, column] = flat.field("size").filter(hit).to_numpy()
+        if asked is not None and (offsets[:, column] < 0).any():
+            key = rows["sample_id"][int(np.argmin(offsets[:, column]))].as_py()
+            present = ", ".join(sorted(pc.unique(there).to_pylist()))
+            raise ValueError(f"sample {key} of {url} has no member {name!r}; the dataset's members are {present}")
+    return names, offsets, sizes
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        value = value[int(part)] if isinstance(value, list) else value.get(part)
+        if value is None:
+            return None
+    return value
