@@ -13,10 +13,14 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.sources.trees import Label
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def folder() -> Path | None:
@@ -34,19 +38,30 @@ def cached(mark: str, read: Callable[[], Label]) -> Label:
         mark: place, size and change mark of the file.
         read: reads it; what it raises is not remembered.
     """
+
+    def arrays() -> Arrays:
+        label = read()
+        return {"voxels": label.voxels.astype(np.uint16), "affine": label.affine}
+
+    found = remembered(mark, ("voxels", "affine"), arrays)
+    return Label(found["voxels"].astype(np.int32), found["affine"])
+
+
+def remembered(mark: str, names: tuple[str, ...], make: Callable[[], Arrays]) -> Arrays:
+    """The arrays of these names that ``mark`` stands for, from the cache or made anew."""
     place = folder()
     if place is None:
-        return read()
+        return make()
     path = place / f"{hashlib.sha256(mark.encode()).hexdigest()}.npz"
     try:
         with np.load(path, allow_pickle=False) as entry:
-            return Label(entry["voxels"].astype(np.int32), entry["affine"])
+            return {name: entry[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
-    label = read()
+    arrays = make()
     with contextlib.suppress(OSError):  # a full or read-only disk costs the copy, not the job
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = place / f"{path.stem}.{os.getpid()}.tmp.npz"
-        np.savez_compressed(temporary, voxels=label.voxels.astype(np.uint16), affine=label.affine)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
         temporary.replace(path)
-    return label
+    return arrays

@@ -1,0 +1,110 @@
+"""What an ARCADE folder holds: pictures of two tasks with their COCO annotations, before any picture is opened.
+
+Annotations are grouped by picture, never looked up by their ids: 560 ids of stenosis/train stand for two lesions on
+two pictures each (a dictionary by id loses 34 % of the lesions).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.sources.base import SourceError
+from engine.sources.files import File, Folder
+from generators.types import BadCase
+
+Task = Literal["stenosis", "syntax"]
+Part = Literal["train", "val", "test"]
+TASKS: tuple[Task, ...] = ("stenosis", "syntax")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What one task says about one picture. ``annotations`` are COCO's, ``names`` the category names by id."""
+
+    task: Task
+    part: Part
+    name: str  # the picture as ARCADE counts it, e.g. stenosis/train/650
+    annotations: tuple[Mapping[str, Any], ...]
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture file and the labels of one task or, where both name the same file, of both."""
+
+    file: File
+    labels: Mapping[Task, Labels]
+
+
+def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[Picture], list[bytes]]:
+    """The pictures of these parts, and the annotation files as read.
+
+    Layouts: the published one (``{stenosis,syntax}/{train,val,test}/{images/N.png, annotations/PART.json}``) and a
+    flat one (``stenosis_coco.json``, ``syntax_coco.json``, ``images/TASK_PART_N.png``).
+
+    Raises:
+        SourceError: for neither, or an annotation file that is no COCO.
+    """
+    flat = {task: folder.files().get(f"{task}_coco.json") for task in TASKS}
+    found: dict[str, Picture] = {}
+    texts: list[bytes] = []
+    for task in TASKS:
+        for part in parts:
+            file = flat[task] or folder.files(f"{task}/{part}/annotations").get(f"{part}.json")
+            if file is None:
+                continue
+            sub = "images" if flat[task] else f"{task}/{part}/images"
+            images = folder.files(sub)
+            text = _read(file, folder)
+            texts.append(text)
+            for name, labels in _coco(text, f"{folder.place}/{file.name}", task, part, bool(flat[task])).items():
+                picture = images.get(name) or _missing(folder, f"{sub}/{name}")
+                known = found[picture.path].labels if picture.path in found else {}
+                found[picture.path] = Picture(picture, {**known, task: labels})
+    if not found:
+        raise SourceError(
+            f"{folder.place}: holds no picture of ARCADE's part {' or '.join(parts)}; give the folder with stenosis/ "
+            "and syntax/ (each with train/images and train/annotations/train.json), or with stenosis_coco.json and "
+            "syntax_coco.json beside images/"
+        )
+    return list(found.values()), texts
+
+
+def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[str, Labels]:
+    """Labels by the picture's file name."""
+    try:
+        raw = json.loads(text)
+        names = {int(c["id"]): str(c["name"]) for c in raw["categories"]}
+        images = {image["id"]: str(image["file_name"]).rsplit("/", 1)[-1] for image in raw["images"]}
+        grouped: dict[Any, list[Mapping[str, Any]]] = {i: [] for i in images}
+        for annotation in raw["annotations"]:
+            grouped[annotation["image_id"]].append(annotation)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SourceError(f"{where}: is no COCO annotation file ({type(error).__name__}: {error})") from None
+    if len(images) < len(raw["images"]):
+        raise SourceError(f"{where}: gives two pictures the same id, so their labels cannot be told apart")
+    out = {}
+    for i, name in images.items():
+        match = re.fullmatch(r"(?:(stenosis|syntax)_(train|val|test)_)?(\d+)\.png", name)
+        if match is None:
+            raise SourceError(f"{where}: lists picture {name!r}; ARCADE's are N.png or TASK_PART_N.png")
+        if flat and match[2] and match[2] != part:
+            continue
+        out[name] = Labels(task, part, f"{match[1] or task}/{part}/{match[3]}", tuple(grouped[i]), names)
+    return out
+
+
+def _read(file: File, folder: Folder) -> bytes:
+    try:
+        return file.read()
+    except BadCase as error:
+        raise SourceError(f"{folder.place}/{file.name}: {error}") from None
+
+
+def _missing(folder: Folder, name: str) -> File:
+    """Stands for a picture that is listed but not there: its case says so when it is read."""
+    return File(name, f"{folder.path}/{name} (missing)", 0, "missing", folder.fs)

@@ -1,0 +1,96 @@
+"""Files of a source: listed once, read when their case is wanted, from a disk or any fsspec place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+
+from engine.sources.base import SourceError
+from generators.types import BadCase
+
+
+@dataclass(frozen=True)
+class File:
+    """One file: its name inside the source, and what tells whether it changed."""
+
+    name: str
+    path: str
+    size: int
+    mark: str  # size and what the file system knows of the last change
+    fs: Any = field(repr=False, compare=False)
+
+    def read(self) -> bytes:
+        """All of it.
+
+        Raises:
+            BadCase: where it cannot be read.
+        """
+        try:
+            return bytes(self.fs.cat_file(self.path))
+        except FileNotFoundError:
+            raise BadCase("the file is missing") from None
+        except OSError as error:
+            raise BadCase(f"cannot be read: {error.strerror or type(error).__name__}") from None
+
+
+class Folder:
+    """A folder, and the files under it by name."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.fs, self.path = fsspec.core.url_to_fs(place)
+        try:
+            known = self.fs.isdir(self.path)
+        except OSError as error:
+            raise SourceError(f"{place}: {error}") from None
+        if not known:
+            raise SourceError(f"{place}: no such folder")
+
+    def files(self, sub: str = "") -> dict[str, File]:
+        """The files of a subfolder by their names, sorted with numbers in order; none where it is not there."""
+        path = f"{self.path.rstrip('/')}/{sub}" if sub else self.path
+        try:
+            found = self.fs.ls(path, detail=True)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise SourceError(f"{self.place}: {error}") from None
+        files = [self._file(sub, f) for f in found if f["type"] == "file"]
+        return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
+
+    def _file(self, sub: str, info: Mapping[str, Any]) -> File:
+        base = str(info["name"]).rsplit("/", 1)[-1]
+        known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
+        mark = " ".join(str(value) for value in known if value is not None)
+        return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, self.fs)
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Sorting key that puts 2.png before 10.png."""
+    out, digits = [], ""
+    for c in name + "\0":
+        if c.isdigit() and c.isascii():
+            digits += c
+            continue
+        if digits:
+            out.append((int(digits), ""))
+            digits = ""
+        out.append((-1, c))
+    return tuple(out)
+
+
+def stem(name: str) -> str:
+    """A file's name without folder and ending."""
+    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def fingerprint(files: Iterable[File], *texts: bytes) -> str:
+    """Hash of the files' names and sizes, and of texts read whole."""
+    listing = hashlib.sha256("\n".join(f"{f.name} {f.size}" for f in files).encode())
+    for text in texts:
+        listing.update(hashlib.sha256(text).digest())
+    return listing.hexdigest()
