@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class UsageError(Exception):
+    """Something asked of a job that cannot be done; the message says what, and what to change."""
+
+
 def known() -> list[type[Exception]]:
     """Exceptions whose message is the whole answer; imported late, as they pull in their modules."""
     from engine.document import DatasetError
@@ -15,5 +19,5 @@ def known() -> list[type[Exception]]:
     from sinks.commit import ForeignShard
     from sinks.store import StoreError
 
-    mine = [RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
+    mine: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
     return [*mine, StoreError, ForeignShard, PlacementError, JobError]

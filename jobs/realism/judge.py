@@ -7,6 +7,7 @@ from where lesions are put, not from how they are drawn; on filtered crops, whic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,22 +28,33 @@ VIEWS: dict[str, Filter] = {
 }
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the judges found.
+
+    ``rows``: one per question, with ``told`` (generated, or before: the undrawn places), ``seen``, ``auc`` against
+    real lesions and healthy vessel in equal numbers, ``auc_lesion`` and ``auc_healthy`` apart. ``telling``: generated
+    crops by number, the most betrayed first.
+    """
+
+    rows: list[dict[str, Any]]
+    telling: NDArray[np.int64]
+
+
 def judge(
     crops: Mapping[str, Crops], seed: int = 0, steps: int = STEPS, views: Sequence[str] = tuple(VIEWS)
-) -> list[dict[str, Any]]:
-    """One row per question: what is told from real crops, seen how, and the AUCs.
-
-    Each row has ``told`` (generated, or before: the undrawn places), ``seen``, ``auc`` against real lesions and
-    healthy vessel in equal numbers, ``auc_lesion`` and ``auc_healthy`` apart.
-    """
-    rows = []
+) -> Verdict:
+    """Put each question to a judge of its own."""
+    rows, telling = [], np.zeros(0, np.int64)
     for told in ("generated", "before"):
         for seen in views:
             scores = _held_out(crops, told, VIEWS[seen], seed, steps)
             fake = scores[told]
             row = {f"auc_{kind}": auc(fake, scores[kind]) for kind in ("lesion", "healthy")}
             rows.append({"told": told, "seen": seen, "auc": sum(row.values()) / 2, **row})
-    return rows
+            if len(rows) == 1:
+                telling = np.argsort(-fake, kind="stable")
+    return Verdict(rows, telling)
 
 
 def auc(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:

@@ -31,6 +31,6 @@ def test_auc_is_the_usual_one():
 
 
 def test_a_difference_is_found_and_sameness_is_not():
-    rows = {(row["told"], row["seen"]): row["auc"] for row in judge(crops(1.6), steps=40, views=["as they are"])}
+    rows = {(row["told"], row["seen"]): row["auc"] for row in judge(crops(1.6), steps=40, views=["as they are"]).rows}
     assert rows["generated", "as they are"] > 0.9
     assert 0.35 < rows["before", "as they are"] < 0.65
