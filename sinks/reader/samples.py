@@ -96,14 +96,17 @@ class Samples:
         """A value of every sample: ``target``, ``split``, ``subject``, ``source``, or ``labels.PATH``, a label.
 
         Raises:
-            ValueError: for a name that is none of these.
+            ValueError: for a name that is none of these, or a label that no sample has.
         """
         if name in self._columns and name != "labels":
             values: list[Any] = self._columns[name].to_pylist()
             return values
         if not name.startswith("labels."):
             raise ValueError(f"no column {name!r}: use target, split, subject, source or labels.PATH")
-        return [_at(json.loads(text), name.split(".")[1:]) for text in self._columns["labels"].to_pylist()]
+        found = [_at(json.loads(text), name.split(".")[1:]) for text in self._columns["labels"].to_pylist()]
+        if all(value is None for value in found):
+            raise ValueError(f"no sample of {self.store.url()} has a label {name.removeprefix('labels.')!r}")
+        return found
 
     def sizes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bytes that are read for samples."""
@@ -171,8 +174,10 @@ def _members(
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
+    """The value at a path, None where a sample has none."""
     for part in path:
-        value = value[int(part)] if isinstance(value, list) else value.get(part)
-        if value is None:
-            return None
+        if isinstance(value, list):
+            value = value[int(part)] if part.isdigit() and int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
     return value

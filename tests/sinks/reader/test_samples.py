@@ -1,0 +1,176 @@
+"""A dataset as a map: what comes out is what was committed, in every kind of place."""
+
+import json
+import pickle
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import webdataset
+
+from sinks import dataset, layout
+from sinks.reader import Samples
+from sinks.reader.ranges import GAP, Range, merged
+from sinks.store import Store, StoreError
+from tests.sinks import stenoses
+
+LOST = {2, 9}
+
+
+@pytest.fixture(params=["memory", "local", "moto"])
+def store(request, tmp_path, monkeypatch) -> Store:
+    if request.param == "moto":
+        for name, value in request.getfixturevalue("moto_env").items():
+            monkeypatch.setenv(name, value)
+        return Store(f"s3://lesionforge/{uuid.uuid4().hex}")
+    return Store({"memory": f"memory://{uuid.uuid4().hex}", "local": str(tmp_path / "out")}[request.param])
+
+
+@pytest.fixture
+def local(tmp_path) -> Store:
+    out = Store(str(tmp_path / "out"))
+    stenoses.write(out, 20, lost=LOST)
+    return out
+
+
+def test_every_sample_comes_back_as_it_was_committed(store):
+    kept = stenoses.write(store, 20, lost=LOST) + stenoses.write(store, 3, "val", first=100)
+    samples = Samples(store)
+    assert samples.keys == kept
+    assert len(samples) == 21
+    for i, sample in zip([*(i for i in range(20) if i not in LOST), 100, 101, 102], samples, strict=True):
+        told = stenoses.meta(i, "val" if i >= 100 else "train")
+        assert sample["__key__"] == told["sample_id"]
+        assert sample["json"] == told
+        assert sample.keys() == {"__key__", "json", *stenoses.fields(i)}
+        for name, array in stenoses.fields(i).items():
+            assert np.array_equal(sample[name], array)
+    assert samples[-1]["__key__"] == kept[-1]
+    with pytest.raises(IndexError, match="sample 21 is outside the 21"):
+        samples[21]
+
+
+def test_only_the_members_asked_for_are_read(local, monkeypatch):
+    read = list[int]()
+    samples = Samples(local, members=["mask.png"], decoded=False)
+    pread = dataset.Store.get_range
+    monkeypatch.setattr("os.pread", _counting(read))
+    sample = samples[3]
+    assert sample.keys() == {"__key__", "mask.png"}
+    assert read == [len(sample["mask.png"])] == samples.sizes(np.array([3])).tolist()
+    assert pread is dataset.Store.get_range
+
+
+def _counting(read):
+    import os
+
+    real = os.pread
+
+    def pread(handle, size, offset):
+        read.append(size)
+        return real(handle, size, offset)
+
+    return pread
+
+
+def test_split_where_and_columns(local):
+    stenoses.write(local, 4, "val", first=50)
+    assert len(Samples(local, split="val")) == 4
+    severe = Samples(local, split="train", where=lambda row: json.loads(row.labels)["side"] == "left")
+    assert severe.column("labels.side") == ["left"] * len(severe)
+    assert len(severe) == sum(i % 2 == 0 and i not in LOST for i in range(20))
+    everything = Samples(local)
+    assert everything.column("labels.requested.percent_ds") == [55.0] * 22
+    assert everything.column("labels.lesions.0.severity_class")[:3] == [None, "moderate", None]
+    assert everything.column("split") == ["train"] * 18 + ["val"] * 4
+    with pytest.raises(ValueError, match="no column 'class'"):
+        everything.column("class")
+    with pytest.raises(ValueError, match="has a label 'grade'"):
+        everything.column("labels.grade")
+
+
+def test_errors_name_what_is_missing(local, tmp_path):
+    with pytest.raises(ValueError, match=r"no committed samples of split 'test'"):
+        Samples(local, split="test")
+    with pytest.raises(ValueError, match=r"that `where` keeps"):
+        Samples(local, where=lambda row: False)
+    with pytest.raises(ValueError, match=r"has no member 'view0.png'; the dataset's members are image.png, json"):
+        Samples(local, members=["view0.png"])
+    with pytest.raises(ValueError, match="no committed samples"):
+        Samples(tmp_path / "nowhere")
+    samples = Samples(local)
+    where = local.local_path(layout.tar("train-000000"))
+    where.write_bytes(where.read_bytes()[:2000])
+    with pytest.raises(StoreError, match="ends before byte"):
+        samples[1]
+    local.put(layout.index("train-000001"), b"damaged")
+    with pytest.raises(ValueError, match=r"train-000001.parquet: .*verify --rebuild"):
+        Samples(local)
+
+
+def test_webdataset_reads_the_same_samples(local):
+    shards = sorted(map(str, local.local_path(layout.SHARDS).glob("*.tar")))
+    theirs = {s["__key__"]: s for s in webdataset.WebDataset(shards, shardshuffle=False).decode("l8")}
+    ours = Samples(local)
+    assert list(theirs) == ours.keys
+    for sample in ours:
+        other = theirs[sample["__key__"]]
+        assert other["json"] == sample["json"]
+        for name in ("image.png", "source.png", "mask.png"):
+            assert np.array_equal(other[name], sample[name])
+
+
+def test_ranges_close_together_are_asked_for_as_one():
+    wanted = [Range(1, 5000, 10), Range(0, 100, 50), Range(0, 150 + GAP, 7), Range(0, 120, 10), Range(1, 5011 + GAP, 1)]
+    spans = merged(wanted, GAP)
+    assert [span for span, _ in spans] == [Range(0, 100, 57 + GAP), Range(1, 5000, 10), Range(1, 5011 + GAP, 1)]
+    assert sorted(part for _, parts in spans for part in parts) == sorted(wanted)
+
+
+class Counted(Store):
+    """Counts requests and their bytes."""
+
+    def __init__(self, url, options=None):
+        super().__init__(url, options)
+        self.asked = list[tuple[str, int]]()
+
+    def get_range(self, path, offset, size):
+        self.asked.append((path, size))
+        return super().get_range(path, offset, size)
+
+
+def test_remote_neighbours_come_in_one_request_and_a_cache_asks_once(tmp_path):
+    store = Counted(f"memory://{uuid.uuid4().hex}")
+    stenoses.write(store, 20, shard=10)
+    samples = Samples(store, cache=tmp_path / "cache")
+    first = samples.read(range(20))
+    assert [path for path, _ in store.asked] == [layout.tar("train-000000"), layout.tar("train-000001")]
+    again = Samples(store, members=["json", "image.png"], cache=tmp_path / "cache").read(range(20))
+    assert len(store.asked) == 2
+    assert all(np.array_equal(a["image.png"], b["image.png"]) for a, b in zip(first, again, strict=True))
+    tar = next((tmp_path / "cache").glob("*.part"))
+    assert tar.stat().st_size <= max(store.size(path) for path, _ in store.asked)
+
+
+def test_a_cache_keeps_what_was_read_only_and_never_another_shard(tmp_path):
+    store = Counted(f"memory://{uuid.uuid4().hex}")
+    stenoses.write(store, 12, shard=12)
+    Samples(store, members=["mask.png"], cache=tmp_path)[0]
+    samples = Samples(store, cache=tmp_path)
+    assert np.array_equal(samples[0]["image.png"], stenoses.fields(0)["image.png"])
+    assert len(store.asked) > 1
+    other = Counted(f"memory://{uuid.uuid4().hex}")
+    stenoses.write(other, 12, shard=12, first=30)
+    assert Samples(other, cache=tmp_path)[0]["json"]["case"] == 30
+
+
+def test_threads_and_other_processes_may_share_it(local):
+    samples = Samples(local, members=["image.png"])
+    expected = [sample["image.png"] for sample in samples]
+    with ThreadPoolExecutor(8) as pool:
+        for i, sample in zip([*range(18)] * 20, pool.map(samples.__getitem__, [*range(18)] * 20), strict=True):
+            assert np.array_equal(sample["image.png"], expected[i])
+    copy = pickle.loads(pickle.dumps(samples))
+    assert copy.keys == samples.keys
+    assert np.array_equal(copy[5]["image.png"], expected[5])
