@@ -5,8 +5,8 @@ of its twin in the SYNTAX task. ARCADE's parts cut through such twins (70 pictur
 syntax/val, 17 of stenosis/val in syntax/train), so a frame belongs to the part that its picture in the stenosis task
 is in; only a frame without one goes by the SYNTAX task. The test part is opened where it is asked for, never else.
 
-ARCADE names no patients. Each frame is a subject of its own, and a frame that nearly repeats another (``twins.NEAR``)
-is left out, one of ``val`` staying before one of ``train``: what remains can be split without leaking a cine run.
+ARCADE names no patients. A frame is a subject of its own, frames that nearly repeat each other (``twins.NEAR``) are
+one subject, and a frame of ``train`` that nearly repeats one of ``val`` is left out: no cine run leaks by these.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from engine.sources.arcade_index import Labels, Part, Picture, pictures
 from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_yolo
 from engine.sources.files import File, Folder, fingerprint
+from engine.sources.groups import grouped, pack
 from engine.sources.pictures import decode, pixel_hash
 from engine.sources.polygons import lumen, outline
 from generators.types import Angiogram, BadCase, SeverityClass, Side
@@ -43,15 +44,12 @@ class ArcadeOptions:
         labels: folder of DiGDA's labels (``PART/labels/N.txt``, N the picture's number in the stenosis task), taken
             in place of ARCADE's lesions: squares around the lesions from 50 %DS up, graded. Relative to the ARCADE
             folder where it is no absolute path or URL.
-        near_duplicates: keep frames that nearly repeat another. They carry the other's subject, but lie in any split:
-            for a source that goes into one split whole, such as all 200 frames of ``val``.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     part: Part = "train"
     require: Literal["any", "lesions", "segments", "both"] = "segments"
     labels: str | None = None
-    near_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ class Arcade:
     """Frames of one part of ARCADE by number: those of the stenosis task first."""
 
     Options: ClassVar[type[ArcadeOptions]] = ArcadeOptions
-    cases_per_subject = 1
 
     def __init__(self, place: str, options: ArcadeOptions) -> None:
         self.options = options
@@ -97,10 +94,11 @@ class Arcade:
         kept = [
             (frame, frames[first[i]].name)
             for i, frame in enumerate(frames)
-            if frame.part == options.part and (options.near_duplicates or first[i] == i) and self._wanted(frame)
+            if frame.part == options.part == frames[first[i]].part and self._wanted(frame)
         ]
-        self._frames = kept
-        self.subjects = len(kept)
+        self.cases_per_subject, order = pack(grouped([subject for _, subject in kept]))
+        self._frames = [kept[case] for case in order]
+        self.subjects = len(order) // self.cases_per_subject
         self.licence = "CC BY 4.0 (ARCADE, Zenodo 10390295)"
         if self._graded is not None:
             self.licence += "; labels CC BY-NC-SA 4.0 (medipixel/DiGDA)"
