@@ -37,13 +37,18 @@ class Ranges:
     def __init__(self, store: Store, paths: Sequence[str], hashes: Sequence[str], cache: str | Path | None) -> None:
         self._store, self._paths = store, list(paths)
         self._cache = Cache(Path(cache), hashes) if cache is not None and not store.is_local else None
-        self._file = _opener()
+        self._remember()
+
+    def _remember(self) -> None:
+        # A file that falls out is closed once no thread reads it any more.
+        self._open = lru_cache(OPEN_FILES)(lambda shard: FileIO(self._store.local_path(self._paths[shard])))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_file": None}
+        return {name: value for name, value in vars(self).items() if name != "_open"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _file=_opener())
+        vars(self).update(state)
+        self._remember()
 
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
         """The bytes of every range, in order.
@@ -65,13 +70,13 @@ class Ranges:
         return [fetched[item] if data is None else data for item, data in zip(wanted, kept, strict=True)]
 
     def _local(self, item: Range) -> bytes:
-        path = self._paths[item.shard]
         try:
-            data = os.pread(self._file(self._store.local_path(path)).fileno(), item.size, item.offset)
+            file = self._open(item.shard)  # held while it is read: another thread may push it out of the memory
+            data = os.pread(file.fileno(), item.size, item.offset)
         except OSError as error:
-            raise StoreError(f"cannot read {self._store.url(path)}: {error.strerror}") from error
+            raise StoreError(f"cannot read {self._store.url(self._paths[item.shard])}: {error.strerror}") from error
         if len(data) != item.size:
-            return self._store.get_range(path, item.offset, item.size)  # cut, or interrupted: it knows
+            return self._store.get_range(self._paths[item.shard], item.offset, item.size)  # cut: it says so
         return data
 
 
@@ -88,8 +93,3 @@ def merged(wanted: Sequence[Range], gap: int) -> list[tuple[Range, list[Range]]]
                 continue
         out.append((item, [item]))
     return out
-
-
-def _opener() -> Any:
-    # A file that falls out of the cache is closed once no thread reads it any more.
-    return lru_cache(OPEN_FILES)(lambda path: FileIO(path, "r"))
