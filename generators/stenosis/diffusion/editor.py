@@ -1,0 +1,118 @@
+"""The ``diffusion`` backend: only a crop around the edit box is synthesised, and only the box is handed back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.stenosis.diffusion.crop import Window, paste, views
+from generators.stenosis.diffusion.prompt import prompt
+from generators.stenosis.diffusion.sample import Sampler, stacked, uint8
+from generators.stenosis.editor import Narrowing
+
+if TYPE_CHECKING:
+    from generators.stenosis.diffusion.model import Model
+
+
+class DiffusionEditor:
+    """Draws lesions with a fitted diffusion model; see ``generators.stenosis.editor.Editor``.
+
+    Args:
+        weights: folder that ``lesionforge fit stenosis`` wrote.
+        steps, guidance: of the sampler; None takes the fitted model's own.
+        batch: crops the networks are given at a time. The last batch is filled up with copies: the number of crops
+            changes the last bits of a convolution, and a sample must not depend on who shares its batch.
+            None: 16 on a GPU, 1 on a CPU, which gains nothing from more.
+        compile: compile the networks (CUDA only); worth it from some hundred samples on.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path,
+        steps: int | None = None,
+        guidance: float | None = None,
+        batch: int | None = None,
+        compile: bool = False,
+    ) -> None:
+        self.weights = Path(weights)
+        self._steps, self._guidance, self._batch, self._compile = steps, guidance, batch, compile
+        self._model: Model | None = None
+
+    def prepare(self, device: str) -> None:
+        """Load the weights; bfloat16 and a fixed choice of kernels on a GPU."""
+        import torch
+
+        from generators.stenosis.diffusion.model import Model
+
+        self._device = device
+        cuda = device.startswith("cuda")
+        if cuda:
+            torch.backends.cudnn.benchmark = False  # the fastest kernel changes from run to run (promise P1, level L2)
+            torch.backends.cudnn.deterministic = True
+        self._model = Model.load(self.weights).to(device, torch.bfloat16 if cuda else None)
+        if cuda and self._compile:
+            self._model.unet = torch.compile(self._model.unet)
+            self._model.controls = torch.compile(self._model.controls)
+        own = self._model.settings
+        self.batch = self._batch or (16 if cuda else 1)
+        guidance = own.guidance if self._guidance is None else self._guidance
+        self.sampler = Sampler(self._steps or own.steps, guidance)
+
+    def edit(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        lesions: Sequence[Narrowing],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[NDArray[np.uint8]]:
+        """New grey values of each lesion's edit box: the old ones where no pixel of the mask changes."""
+        model = self._model
+        if model is None:
+            raise RuntimeError("DiffusionEditor.prepare(device) must be called before edit")
+        boxes: list[NDArray[np.uint8]] = [_box(image, one) for image, one in zip(images, lesions, strict=True)]
+        windows = [
+            Window.around(one.edit_box, image.shape, model.settings.crop, model.multiple)
+            for image, one in zip(images, lesions, strict=True)
+        ]
+        todo = [n for n, one in enumerate(lesions) if one.percent_ds > 0 and (one.mask != one.narrowed).any()]
+        for side in sorted({windows[n].side for n in todo}):  # crops of one size at a time
+            same = [n for n in todo if windows[n].side == side]
+            for start in range(0, len(same), self.batch):
+                part = same[start : start + self.batch]
+                crops = [windows[n].cut(images[n]) for n in part]
+                made = self._make(
+                    model, crops, [lesions[n] for n in part], [windows[n] for n in part], [rngs[n] for n in part]
+                )
+                for n, crop, new in zip(part, crops, made, strict=True):
+                    boxes[n] = paste(crop, new, windows[n].box)
+        return boxes
+
+    def _make(
+        self,
+        model: Model,
+        crops: Sequence[NDArray[np.uint8]],
+        lesions: Sequence[Narrowing],
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[NDArray[np.uint8]]:
+        """Whole crops, synthesised, of equal size."""
+        shape = model.shape(windows[0].side)
+        rows = [
+            {
+                **views(crop, window.cut(one.narrowed), window.inside()),
+                "noise": rng.standard_normal(shape, np.float32),  # on the CPU, from the sample's own stream
+                "prompt": prompt(one.severity, one.side, one.segment, one.view_deg),
+            }
+            for crop, one, window, rng in zip(crops, lesions, windows, rngs, strict=True)
+        ]
+        rows += [rows[-1]] * (self.batch - len(rows))
+        made = self.sampler(model, stacked(rows, self._device))
+        return list(uint8(made)[: len(crops)])
+
+
+def _box(image: NDArray[np.uint8], lesion: Narrowing) -> NDArray[np.uint8]:
+    x0, y0, x1, y1 = lesion.edit_box
+    return image[y0:y1, x0:x1].copy()

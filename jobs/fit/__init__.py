@@ -1,0 +1,1 @@
+"""Fitting the generators' own models."""
