@@ -62,6 +62,16 @@ class Folder:
         files = [self._file(sub, f) for f in found if f["type"] == "file"]
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
 
+    def walk(self) -> list[File]:
+        """All files below, in subfolders too, in natural order of their names."""
+        try:
+            found = self.fs.find(self.path, detail=True)
+        except OSError as error:
+            raise SourceError(f"{self.place}: {error}") from None
+        root = self.path.rstrip("/") + "/"
+        files = [self._file(p.removeprefix(root).rpartition("/")[0], info) for p, info in found.items()]
+        return sorted(files, key=lambda f: natural(f.name))
+
     def _file(self, sub: str, info: Mapping[str, Any]) -> File:
         base = str(info["name"]).rsplit("/", 1)[-1]
         known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))

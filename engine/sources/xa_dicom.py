@@ -1,0 +1,152 @@
+"""``dicom:FOLDER``: X-ray angiography runs (XA); one frame of each file is a case.
+
+Of a data set only the pixels and the geometry are kept (promise P8): the subject is a hash of the patient's id, no
+name, date or UID is read, and no message names a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import pydicom
+from pydantic import ConfigDict, Field
+from pydicom.errors import InvalidDicomError
+
+from engine.sources.base import SourceError
+from engine.sources.cache import remembered
+from engine.sources.files import File, Folder, fingerprint
+from engine.sources.groups import grouped, pack
+from engine.sources.pictures import pixel_hash
+from engine.sources.xa_geometry import pixel_mm, view_deg
+from engine.sources.xa_pixels import Run
+from generators.types import Angiogram, BadCase, Side
+
+DICOM_NAME = re.compile(r".*\.(dcm|dicom|ima)", re.IGNORECASE)
+MAYBE_DICOM = re.compile(r"[^.]+|[0-9.]+")  # without an ending, or a UID
+
+
+@dataclass(frozen=True)
+class DicomOptions:
+    """Which frame of a run, and who is a subject.
+
+    Attributes:
+        frame: ``best``, the one that shows most contrast agent (``Run.best``), or its number from 1.
+        subject: ``patient`` (by PatientID), or ``file`` where the ids were blanked to one value for everybody.
+        side: the tree that every run shows.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    frame: Literal["best"] | Annotated[int, Field(ge=1)] = "best"
+    subject: Literal["patient", "file"] = "patient"
+    side: Side | None = None
+
+
+class XaDicom:
+    """The runs below a folder. Files are told by their endings or, without one, by DICOM's preamble."""
+
+    Options: ClassVar[type[DicomOptions]] = DicomOptions
+    licence: str = "unknown: that of the files given"
+
+    def __init__(self, place: str, options: DicomOptions) -> None:
+        self.options = options
+        files = _dicom_files(Folder(place))
+        if not files:
+            raise SourceError(f"{place}: holds no DICOM file; give a folder with .dcm files, in subfolders or not")
+        names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
+        self.cases_per_subject, order = pack(grouped(names))
+        self._files = [files[i] for i in order]
+        self.subjects = len(order) // self.cases_per_subject
+
+    def fingerprint(self) -> str:
+        """Hash of the files' sizes in order; their names may be a patient's."""
+        return fingerprint(File(str(n), "", f.size, "", None) for n, f in enumerate(self._files))
+
+    def read(self, case: int) -> Angiogram:
+        """One frame of one run."""
+        try:
+            return self._read(self._files[case])
+        except BadCase as error:
+            raise BadCase(f"run {case + 1}: {error}") from None
+
+    def _read(self, file: File) -> Angiogram:
+        run = Run(_parse(file.read()))
+        number = run.best() if self.options.frame == "best" else self.options.frame
+        image, notes = run.grey(number)
+        patient = _patient(run.header) if self.options.subject == "patient" else ""
+        source_id = pixel_hash(image)
+        view, why_no_view = view_deg(run.header)
+        spacing, why_no_spacing = pixel_mm(run.header)
+        notes |= {"frames": run.frames, "frame": number}
+        notes |= {key: why for key, why in (("view_deg", why_no_view), ("pixel_mm", why_no_spacing)) if why}
+        return Angiogram(
+            subject=f"dicom/{_hash(patient) if patient else source_id}",
+            source_id=source_id,
+            licence=self.licence,
+            image=image,
+            side=self.options.side,
+            view_deg=view,
+            pixel_mm=spacing,
+            notes=notes,
+        )
+
+
+def _parse(data: bytes) -> pydicom.Dataset:
+    try:
+        return pydicom.dcmread(io.BytesIO(data))
+    except InvalidDicomError:
+        raise BadCase("is no DICOM file") from None
+    except Exception as error:  # pydicom raises what a broken file makes it stumble over
+        raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
+
+
+def _patient(header: pydicom.Dataset) -> str:
+    return " ".join(str(header.get(key, "") or "").strip() for key in ("PatientID", "IssuerOfPatientID")).strip()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _dicom_files(folder: Folder) -> list[File]:
+    found = []
+    for file in folder.walk():
+        base = file.name.rsplit("/", 1)[-1]
+        if DICOM_NAME.fullmatch(base) or (MAYBE_DICOM.fullmatch(base) and base != "DICOMDIR" and _has_preamble(file)):
+            found.append(file)
+    return found
+
+
+def _has_preamble(file: File) -> bool:
+    try:
+        return bool(file.fs.cat_file(file.path, start=128, end=132) == b"DICM")
+    except OSError:
+        return False
+
+
+def _patients(files: Sequence[File]) -> list[int]:
+    """A number for each file's patient: equal for equal ids. Only the numbers are remembered on this machine."""
+
+    def make() -> dict[str, Any]:
+        numbers: dict[str, int] = {}
+        out = []
+        for n, file in enumerate(files):
+            try:
+                with file.fs.open(file.path, "rb") as stream:
+                    patient = _patient(
+                        pydicom.dcmread(
+                            stream, stop_before_pixels=True, specific_tags=["PatientID", "IssuerOfPatientID"]
+                        )
+                    )
+            except Exception:  # said again, with its reason, when the case is read
+                patient = ""
+            out.append(numbers.setdefault(patient or f"file {n}\0", len(numbers)))
+        return {"patients": np.array(out)}
+
+    marks = "\n".join(f"{f.path} {f.mark}" for f in files)
+    return [int(n) for n in remembered(f"patients\n{marks}", ("patients",), make)["patients"]]

@@ -1,0 +1,152 @@
+"""The frames of an XA run as display grey levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
+from pydicom.pixels.utils import iter_pixels
+from scipy import ndimage
+
+from generators.types import BadCase
+
+MIN_EDGE, MAX_EDGE = 64, 4096
+MAX_FRAMES = 2000
+COARSE = 128  # edge of the pictures that frames are compared in
+TOPHAT = 9  # their pixels: wider than any vessel, 36 of 512
+NOISE = 3  # times the median top-hat: what noise alone makes, and what does not count
+T = TypeVar("T")
+
+
+class Run:
+    """One file's frames, decoded one at a time."""
+
+    def __init__(self, header: pydicom.Dataset) -> None:
+        """Checks what the header claims before anything is decoded.
+
+        Raises:
+            BadCase: for what is no grey XA run of a believable size.
+        """
+        self.header = header
+        modality = str(header.get("Modality", ""))
+        if modality not in ("XA", "RF", ""):
+            raise BadCase(f"has modality {modality}; angiograms are XA")
+        if "PixelData" not in header:
+            raise BadCase("has no pixels")
+        self.rows, self.cols = self._number("Rows"), self._number("Columns")
+        self.frames = self._number("NumberOfFrames", 1)
+        bits = self._number("BitsAllocated"), self._number("BitsStored")
+        if not (MIN_EDGE <= self.rows <= MAX_EDGE and MIN_EDGE <= self.cols <= MAX_EDGE):
+            raise BadCase(f"claims {self.cols} x {self.rows} pixels; {MIN_EDGE} to {MAX_EDGE} an edge are read")
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise BadCase(f"claims {self.frames} frames; 1 to {MAX_FRAMES} are read")
+        if self._number("SamplesPerPixel", 1) != 1:
+            raise BadCase("is in colour; an angiogram has one sample a pixel")
+        if bits[0] not in (8, 16) or not 1 <= bits[1] <= bits[0]:
+            raise BadCase(f"has {bits[1]} bits stored in {bits[0]}; 8 or 16 are read")
+        self.bits = bits[1]
+        syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+        if syntax is None:
+            raise BadCase("does not say its transfer syntax, so its pixels cannot be decoded")
+        self._syntax = str(syntax.name)
+        length, need = len(header.PixelData), self.rows * self.cols * self.frames * bits[0] // 8
+        if not syntax.is_compressed and length < need:
+            raise BadCase(f"has {length} bytes of pixels; {self.frames} frames need {need}")
+
+    def best(self) -> int:
+        """Number from 1 of the frame that shows most contrast agent.
+
+        The measure: dark structures narrower than 36 of 512 pixels (black top-hat of the frame averaged down to about
+        128 x 128 pixels and smoothed), as far as they stand out from noise, summed. Bones and catheter are in every
+        frame alike; filled vessels are not.
+        """
+        if self.frames == 1:
+            return 1
+        darkness = [_filling(self._display(stored)[0]) for stored in self._decode()]
+        return int(np.argmax(darkness)) + 1
+
+    def grey(self, number: int) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """A frame (rows, cols) by its number from 1, as it is displayed, and notes on how it came about."""
+        if not 1 <= number <= self.frames:
+            raise BadCase(f"has {self.frames} frames, so there is no frame {number}")
+        (stored,) = self._decode(number - 1)
+        shown, how = self._display(stored)
+        image = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+        if image.min() == image.max():
+            raise BadCase(f"shows nothing: every pixel of frame {number} is {image.min()}")
+        return image, {"transfer_syntax": self._syntax, "display": how}
+
+    def _decode(self, index: int | None = None) -> Iterator[NDArray[Any]]:
+        """Stored values of one frame, or of all in turn."""
+        indices = None if index is None else [index]
+        frames = self._attempt("pixels", lambda: iter(iter_pixels(self.header, indices=indices, raw=True)))
+        done = object()
+        while (frame := self._attempt("pixels", lambda: next(frames, done))) is not done:
+            yield np.asarray(frame)
+
+    def _display(self, stored: NDArray[Any]) -> tuple[NDArray[np.float64], str]:
+        """Grey 0 ... 255 after the modality and the VOI transformation, dark vessels whatever the photometry."""
+        values = self._attempt("rescale", lambda: apply_modality_lut(stored, self.header))
+        lut = self.header.get("VOILUTSequence")
+        if lut:
+            shown = self._attempt("VOI LUT", lambda: apply_voi_lut(values, self.header, prefer_lut=True))
+            low, high, how = 0.0, 2.0 ** float(lut[0].LUTDescriptor[2]) - 1, "VOI LUT"
+        elif self._window() is not None:
+            shown = self._attempt("window", lambda: apply_windowing(values, self.header))
+            low, high = self._range()
+            how = "window {:g}/{:g}".format(*self._window() or ())
+        elif self.bits == 8:
+            shown, how = values, "as stored"
+            low, high = self._range()
+        else:
+            shown, how = values, "no window: stretched over the frame's own range"
+            low, high = float(values.min()), max(float(values.max()), float(values.min()) + 1)
+        grey = (np.asarray(shown, np.float64) - low) * (255 / (high - low))
+        shape = str(self.header.get("PresentationLUTShape", ""))
+        if self.header.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE":
+            return 255 - grey, f"{how}, inverted"
+        return grey, how
+
+    def _window(self) -> tuple[float, float] | None:
+        """Centre and width of the first window; None where there is none that could be applied."""
+        pair = [self.header.get(key) for key in ("WindowCenter", "WindowWidth")]
+        try:
+            centre, width = (float(v[0] if isinstance(v, pydicom.multival.MultiValue) else v) for v in pair)
+        except (TypeError, ValueError, IndexError):
+            return None
+        return (centre, width) if width > 1 else None
+
+    def _range(self) -> tuple[float, float]:
+        """What the smallest and the largest stored value become: the range that pydicom's windowing fills."""
+        signed = self._number("PixelRepresentation", 0)
+        low, high = (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if signed else (0, 2**self.bits - 1)
+        slope = float(self.header.get("RescaleSlope", 1) or 1)
+        intercept = float(self.header.get("RescaleIntercept", 0) or 0)
+        ends = low * slope + intercept, high * slope + intercept
+        return min(ends), max(ends)
+
+    def _number(self, key: str, default: int | None = None) -> int:
+        value = self.header.get(key)
+        try:
+            return int(default if value is None and default is not None else value)
+        except (TypeError, ValueError):
+            raise BadCase(f"its {key} is {str(value)[:20]!r}") from None
+
+    def _attempt(self, what: str, call: Callable[[], T]) -> T:
+        """``call()``; what pydicom and its plugins raise becomes a reason, without their text: it may hold values."""
+        try:
+            return call()
+        except Exception as error:
+            raise BadCase(f"its {what} ({self._syntax}) cannot be read: {type(error).__name__}") from None
+
+
+def _filling(grey: NDArray[np.float64]) -> float:
+    step = max(1, min(grey.shape) // COARSE)
+    rows, cols = (n // step for n in grey.shape)
+    coarse = grey[: rows * step, : cols * step].reshape(rows, step, cols, step).mean((1, 3))
+    dark = ndimage.black_tophat(ndimage.gaussian_filter(coarse, 1), size=TOPHAT)
+    return float(np.maximum(dark - NOISE * np.median(dark), 0).sum())
