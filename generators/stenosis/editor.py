@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.stenosis.masks import narrow_mask
+from generators.stenosis.pixels import PixelBox
+from generators.stenosis.texture import Texture
 from generators.types import SeverityClass, Side
-
-PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open: columns x0 ... x1 - 1, rows y0 ... y1 - 1
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,17 @@ class Narrowing:
     percent_ds: float  # asked of the editor; 0 leaves the frame as it is
     severity: SeverityClass  # class the sample was asked for
     psf_sigma: float  # px, blur of the frame
+    texture: Texture  # grain of the frame
     edit_box: PixelBox  # all that may change
     mask: NDArray[np.bool_]  # (rows, cols) of the frame: vessel before
-    narrowed: NDArray[np.bool_]  # (rows, cols) of the frame: vessel after
     segment: str | None = None  # SYNTAX name
     side: Side | None = None
     view_deg: tuple[float, float] | None = None
+
+    @cached_property
+    def narrowed(self) -> NDArray[np.bool_]:
+        """(rows, cols) of the frame: vessel after."""
+        return narrow_mask(self.mask, self.points, self.normals, self.diameter, self.keep, self.shift, self.edit_box)
 
 
 class Editor(Protocol):

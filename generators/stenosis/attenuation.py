@@ -1,0 +1,162 @@
+"""Physics on the real pixels: the vessel's own attenuation profile, narrowed. No weights, CPU.
+
+Attenuation A = -log(grey / 255) adds along a ray: background B plus vessel V. A circular section that shrinks to the
+share k of its diameter has the profile k V(t / k); the blur of the imaging chain does not shrink with it. What is
+added to the frame is the smooth difference of the two profiles, so the frame's own noise stays where it is; the
+little of it that the difference carries off is replaced by noise of the frame's spectrum, up to the level beside the
+vessel. The display's bright edge halo belongs to V and moves with the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from generators.carm.jit import jit
+from generators.stenosis.editor import Narrowing
+from generators.stenosis.pixels import locate, spread
+from generators.stenosis.texture import requantise
+from generators.vessel.profile import attenuation, straighten
+
+Rows = NDArray[np.float64]
+Patch = NDArray[np.float64]  # (n, k): one row per point of the centreline, one column per step across
+
+STEP = 0.5  # px across
+HALO = 2.5  # px beyond the wall that belong to the vessel: its blur and the display's halo
+FADE = 3.0  # px over which V is faded out beyond the halo
+FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through
+REACH = HALO + FADE  # px beyond the wall that may change
+ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
+CLOSED = 0.02  # share of the diameter below which nothing is left to see
+FINE = 0.25  # px between samples of the blur
+NOISE_HOLE = 1.5  # px from the new wall where noise can be measured again
+
+
+class AttenuationEditor:
+    """The ``attenuation`` backend."""
+
+    def prepare(self, device: str) -> None:
+        """Nothing to load; kernels are compiled once per machine and cached."""
+
+    def edit(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        lesions: Sequence[Narrowing],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[NDArray[np.uint8]]:
+        """See ``Editor``."""
+        return [_edit(image, lesion, rng) for image, lesion, rng in zip(images, lesions, rngs, strict=True)]
+
+
+def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator) -> NDArray[np.uint8]:
+    x0, y0, x1, y1 = lesion.edit_box
+    before = image[y0:y1, x0:x1]
+    if lesion.percent_ds <= 0:
+        return before.copy()
+    change, gone, first = _difference(image, lesion)
+    row, across = locate(lesion.points, lesion.normals, x0, y0, x1, y1)
+    delta = spread(change, row, across, first, STEP)
+    emptied = spread(gone, row, across, first, STEP)
+    after = before + delta
+    after += emptied * _lost_noise(after, lesion, row, across) * lesion.texture.noise(rng, y1 - y0, x1 - x0)
+    out = np.where(delta != 0, np.clip(np.rint(after), 0, 255), before).astype(np.uint8)
+    if lesion.texture.jpeg is not None:
+        out = requantise(out, out != before, (y0, x0), lesion.texture.jpeg)
+    return out
+
+
+def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Patch, float]:
+    """Grey levels to add, straightened; the share of the vessel's depth they take away; t of the first column, px."""
+    radius = gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
+    half = float(np.ceil(radius.max() + REACH + FLANK))
+    field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
+    line = _background(field, t, radius)
+    vessel = gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
+    window = np.clip((radius[:, None] + REACH - np.abs(t)) / FADE, 0, 1)
+    vessel *= window * window * (3 - 2 * window)
+    narrowed = _narrow(vessel, lesion.keep, lesion.shift, float(t[0]), STEP, lesion.psf_sigma, lesion.depth)
+    grey = 255 * np.exp(-(line + vessel))
+    change = grey * np.expm1(vessel - narrowed)
+    change[lesion.keep >= 1] = 0
+    core = np.where(np.abs(t) <= radius[:, None] / 2, vessel, np.nan)
+    depth = np.maximum(np.nanmedian(core, axis=1), 1e-3)[:, None]
+    gone = np.sqrt(np.clip((vessel - narrowed) / depth, 0, 1))
+    return change, gone, float(t[0])
+
+
+def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
+    """The straight line under the vessel: through the medians of both flanks, smooth along the vessel."""
+    distance = (radius + REACH + FLANK / 2)[:, None]
+    levels = []
+    for side in (-1, 1):
+        flank = np.abs(side * t - distance) <= FLANK / 2 + 1e-9
+        level = np.nanmedian(np.where(flank, field, np.nan), axis=1)
+        levels.append(gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
+    part = np.clip((t / distance + 1) / 2, 0, 1)
+    return np.asarray(levels[0] * (1 - part) + levels[1] * part)
+
+
+@jit
+def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, sigma: float, depth: float) -> Patch:
+    """keep^(1 - depth) V((t - shift) / keep), with the blur that the narrowing took off it put back."""
+    n, k = vessel.shape
+    out = np.zeros((n, k))
+    for i in range(n):
+        share = keep[i]
+        if share >= 1:
+            out[i] = vessel[i]
+            continue
+        if share <= CLOSED:
+            continue
+        blur = sigma * np.sqrt(1 - share * share)
+        taps = int(np.ceil(3 * blur / FINE))
+        gain = share ** (1 - depth)
+        for j in range(k):
+            t = first + j * step - shift[i]
+            total = 0.0
+            norm = 0.0
+            for a in range(-taps, taps + 1):
+                weight = np.exp(-0.5 * (a * FINE / blur) ** 2)
+                norm += weight
+                s = ((t + a * FINE) / share - first) / step
+                if 0 <= s < k - 1:
+                    b = int(s)
+                    total += weight * (vessel[i, b] * (1 - (s - b)) + vessel[i, b + 1] * (s - b))
+            out[i, j] = gain * total / norm
+    return out
+
+
+def _lost_noise(patch: Patch, lesion: Narrowing, row: Patch, across: Patch) -> float:
+    """Standard deviation of the noise, grey levels, that the emptied zone lacks against the ring beside the vessel."""
+    place = np.arange(len(lesion.keep))
+    keep, shift, radius = (np.interp(row, place, v) for v in (lesion.keep, lesion.shift, lesion.diameter / 2))
+    rough = np.zeros(patch.shape)
+    rough[1:-1, 1:-1] = patch[1:-1, 1:-1] - 0.25 * (
+        patch[:-2, 1:-1] + patch[2:, 1:-1] + patch[1:-1, :-2] + patch[1:-1, 2:]
+    )
+    rough[[0, -1]] = rough[:, [0, -1]] = np.nan
+    here = (row >= 0) & (keep < 0.9)
+    zone = here & (np.abs(across) < radius) & (np.abs(across - shift) > keep * radius + NOISE_HOLE)
+    ring = here & (np.abs(across) > radius + HALO)
+    inside, outside = rough[zone], rough[ring]
+    inside, outside = inside[np.isfinite(inside)], outside[np.isfinite(outside)]
+    if len(inside) < 20 or len(outside) < 20:
+        return 0.0
+    lost = _spread(outside) ** 2 - _spread(inside) ** 2
+    # The Laplacian passes this share of unit noise with the frame's spectrum.
+    return float(np.sqrt(max(0.0, lost) / max(_passed(lesion.texture.kernel), 1e-6)))
+
+
+def _spread(values: Rows) -> float:
+    """Standard deviation without the outermost twentieth: edges are no noise."""
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(values[(values >= low) & (values <= high)].std()) if high > low else 0.0
+
+
+def _passed(kernel: Patch) -> float:
+    """Variance of the noise with this kernel after the Laplacian of ``_lost_noise``."""
+    rough = kernel - 0.25 * sum(np.roll(kernel, s, axis) for s in (-1, 1) for axis in (0, 1))
+    return float((rough**2).sum())

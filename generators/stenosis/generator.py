@@ -1,0 +1,149 @@
+"""Stenosis samples: a lesion of chosen severity drawn into an angiogram, and measured again on the pixels.
+
+Order of a sample: measure the frame's vessels (once per frame), draw severity, shape and site, draw the lesion,
+measure it, correct what is asked of the editor by the miss, draw again; label what was measured.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.stenosis import pictures
+from generators.stenosis.drawing import Drawing, close_loop
+from generators.stenosis.editor import Editor
+from generators.stenosis.params import StenosisParams
+from generators.stenosis.shape import Shape
+from generators.stenosis.sites import Anatomy, choose
+from generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
+
+FRAMES = 256  # frames whose measured vessels are remembered, some 300 kB each: variants come back to them
+
+
+class StenosisGenerator:
+    """The ``stenosis`` generator."""
+
+    Params: ClassVar[type[StenosisParams]] = StenosisParams
+    classes: ClassVar[tuple[str, ...]] = ("mild", "moderate", "severe")
+    limits: ClassVar[tuple[str, ...]] = (
+        "Lesions lie on vessels that the source's mask shows, at least min_width wide, away from forks and bends.",
+        "%DS is read by densitometry, right for the round sections that are drawn; real lesions are often not round.",
+        "Readings wander by about 10 points on healthy vessels; places that read under 12 are taken.",
+        "Above 90 %DS and for vessels under 6 px no reading is to be believed.",
+        "Behind a total occlusion the vessel stays filled, as by collaterals.",
+        "The source's own lesions keep their boxes and are not graded.",
+    )
+
+    def __init__(self, params: StenosisParams) -> None:
+        self.params = params
+        self._editor: Editor | None = None
+        self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
+
+    def prepare(self, device: str) -> None:
+        """Open the backend."""
+        self._editor = _open(self.params)
+        self._editor.prepare(device)
+
+    def sample_bytes(self) -> int:
+        """Expected size: two frames of 512 x 512 as PNG at about 120 kB, two masks, JSON and headers."""
+        return 120_000 * (2 if self.params.keep_source else 1) + 10_000
+
+    def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+        """The frame, and every drawn lesion before and after."""
+        return pictures.panels(fields, meta)
+
+    def generate(self, cases: Sequence[Angiogram], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
+        """One sample per spec, in order."""
+        if self._editor is None:
+            self.prepare("cpu")
+        assert self._editor is not None
+        drawings = [self._draw(frame, spec) for frame, spec in zip(cases, specs, strict=True)]
+        for n in range(max(map(len, drawings), default=0)):
+            batch = [d[n] for d in drawings if n < len(d)]
+            for d in drawings:
+                if 0 < n < len(d):
+                    d[n].start_from(d[n - 1])
+            close_loop(self._editor, batch, self.params.tolerance)
+        for frame, spec, drawing in zip(cases, specs, drawings, strict=True):
+            yield self._sample(frame, spec, drawing)
+
+    def _anatomy(self, frame: Angiogram) -> Anatomy:
+        """The frame's measured vessels: a pure function of it, remembered."""
+        found = self._anatomies.pop(frame.source_id, None) or Anatomy.of(frame, self.params.min_width)
+        self._anatomies[frame.source_id] = found
+        if len(self._anatomies) > FRAMES:
+            self._anatomies.popitem(last=False)
+        return found
+
+    def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[Drawing]:
+        """Severity, shape and site of every lesion of a sample."""
+        p = self.params
+        anatomy = self._anatomy(frame)
+        if not len(anatomy.places) and p.site == "new":
+            raise BadCase(f"no stretch of vessel of {p.min_width:g} px or more is clear enough for a lesion")
+        rng = spec.rng("lesions")
+        count = int(rng.integers(p.lesions[0], p.lesions[1] + 1))
+        out: list[Drawing] = []
+        for n in range(count):
+            rng = spec.rng(f"lesion{n}")
+            severity, requested = p.draw_ds(rng, spec.target if n == 0 else None)
+            shape = Shape.draw(rng, p, severity, requested >= 100)
+            site = choose(rng, frame, anatomy, p, shape, requested, [d.site for d in out])
+            if site is None and n == 0:
+                raise Rejected(f"none of the places tried is healthy over a lesion {shape.length:.1f} diameters long")
+            if site is not None:
+                out.append(Drawing(frame, anatomy, site, shape, severity, requested, spec.rng(f"noise{n}")))
+        return out
+
+    def _sample(self, frame: Angiogram, spec: SampleSpec, drawings: list[Drawing]) -> Sample:
+        for drawing in drawings:
+            drawing.check(self.params.tolerance)
+        target = drawings[0]
+        if severity_class(target.measured.percent_ds) != target.severity:
+            raise Rejected(f"asked for {target.severity}, {target.measured.percent_ds:.1f} %DS measured")
+        last = drawings[-1]
+        assert frame.mask is not None
+        fields: dict[str, NDArray[Any]] = {"image.png": last.after}
+        if self.params.keep_source:
+            fields["source.png"] = frame.image
+        fields["mask.png"] = last.mask_after * np.uint8(255)
+        fields["source_mask.png"] = frame.mask * np.uint8(255)
+        regraded = {d.site.known for d in drawings}
+        known = [
+            {
+                "box": list(lesion.box),
+                "edit_box": None,
+                "severity_class": lesion.severity_class,
+                "requested_ds": None,
+                "measured_ds": None,
+                "source_ds": lesion.percent_ds,
+                "synthetic": False,
+            }
+            for i, lesion in enumerate(frame.lesions)
+            if i not in regraded
+        ]
+        labels = {
+            "lesions": [d.label() for d in drawings] + known,
+            "requested": {"percent_ds": target.requested},
+            "side": frame.side,
+            "view_deg": list(frame.view_deg) if frame.view_deg else None,
+            "pixel_mm": frame.pixel_mm,
+            "mask_is_complete": frame.mask_is_complete,
+        }
+        drawn = {"backend": self.params.backend, "lesions": [d.drawn() for d in drawings]}
+        return Sample(spec, fields, labels, drawn, target.figures())
+
+
+def _open(params: StenosisParams) -> Editor:
+    if params.backend == "attenuation":
+        from generators.stenosis.attenuation import AttenuationEditor
+
+        return AttenuationEditor()
+    from generators.stenosis.diffusion import DiffusionEditor
+
+    editor: Editor = DiffusionEditor(params.weights)
+    return editor

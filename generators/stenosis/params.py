@@ -1,0 +1,111 @@
+"""What can be chosen about a drawn stenosis, and the distributions its shape is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from generators.types import SeverityClass
+
+Range = tuple[float, float]
+EDGES = (50.0, 70.0)  # %DS where the class changes
+
+
+@dataclass(frozen=True)
+class StenosisParams:
+    """Parameters of the ``stenosis`` generator.
+
+    Attributes:
+        backend: ``attenuation`` (physics on the real pixels, CPU, no weights) or ``diffusion`` (inpainting network).
+        weights: folder of the ``diffusion`` backend's fitted weights.
+        site: ``new`` (healthy vessel), ``regrade`` (the source's own lesions made tighter) or ``both``.
+        mild_ds, moderate_ds, severe_ds: range of the percent diameter stenosis asked for in each class.
+        margin: how many points a request keeps off the class edges 50 and 70.
+        occlusion: share of severe lesions that are total (100 %).
+        natural: shares of the classes mild, moderate, severe where the recipe asks for none. DiGDA's own patients
+            have 1 severe lesion to 7.9 moderate ones.
+        length: length of the lesion in healthy diameters; drawn log-uniformly.
+        severe_length: the same for severe lesions, which are drawn shorter: a long tight lesion fades to a gap.
+        eccentric: share of lesions narrowed from one side more than the other.
+        depth: share of the lost width that is kept as depth, for elliptic sections (0: circular). ``measured_ds``
+            is then converted by that section from what densitometry reads.
+        lesions: range of the number of lesions drawn; the first is the sample's target, the rest are natural.
+        min_width: least healthy diameter in px of a vessel that gets a lesion.
+        tolerance: most points of %DS between request and measurement.
+        keep_source: store the untouched frame beside the edited one.
+    """
+
+    # Read by pydantic in the engine; a plain dict, so that generators need no pydantic.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    backend: Literal["attenuation", "diffusion"] = "attenuation"
+    weights: str | None = None
+    site: Literal["new", "regrade", "both"] = "new"
+    mild_ds: Range = (30, 50)
+    moderate_ds: Range = (50, 70)
+    severe_ds: Range = (70, 95)
+    margin: float = 5
+    occlusion: float = 0.05
+    natural: tuple[float, float, float] = (0, 0.89, 0.11)
+    length: Range = (1.5, 4)
+    severe_length: Range = (1.2, 2.5)
+    eccentric: float = 0.5
+    depth: Range = (0, 0)
+    lesions: tuple[int, int] = (1, 1)
+    min_width: float = 7
+    tolerance: float = 5
+    keep_source: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("mild_ds", 10, 50),
+            ("moderate_ds", 50, 70),
+            ("severe_ds", 70, 95),
+            ("length", 0.5, 10),
+            ("severe_length", 0.5, 10),
+            ("depth", 0, 1),
+            ("lesions", 1, 5),
+        ):
+            a, b = getattr(self, name)
+            if not low <= a <= b <= high:
+                raise ValueError(f"{name} is {a:g} ... {b:g}: give a range, low first, within {low:g} ... {high:g}")
+        for name, low, high in (
+            ("margin", 0, 9),
+            ("occlusion", 0, 1),
+            ("eccentric", 0, 1),
+            ("min_width", 5, 40),
+            ("tolerance", 1, 20),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value:g}: give {low:g} to {high:g}")
+        if min(self.natural) < 0 or not np.isclose(sum(self.natural), 1):
+            raise ValueError(f"natural is {self.natural}: give the shares of mild, moderate and severe, summing to 1")
+        if self.backend == "diffusion" and not self.weights:
+            raise ValueError("backend diffusion needs weights: the folder that `lesionforge fit stenosis` wrote")
+        for name in ("mild_ds", "moderate_ds", "severe_ds"):
+            low, high = self._asked(name)
+            if low > high:
+                raise ValueError(f"{name} is {getattr(self, name)}: margin {self.margin:g} leaves nothing of it")
+
+    def _asked(self, name: str) -> Range:
+        """A class's range less the margin at the class edges."""
+        low, high = getattr(self, name)
+        below = max([e + self.margin for e in EDGES if e <= low], default=low)
+        above = min([e - self.margin for e in EDGES if e >= high], default=high)
+        return max(low, below), min(high, above)
+
+    def draw_ds(self, rng: np.random.Generator, target: str | None) -> tuple[SeverityClass, float]:
+        """Class and percent diameter stenosis to ask for."""
+        classes: tuple[SeverityClass, ...] = ("mild", "moderate", "severe")
+        if target is None:
+            severity = classes[int(rng.choice(3, p=np.asarray(self.natural) / sum(self.natural)))]
+        elif target in classes:
+            severity = classes[classes.index(target)]  # type: ignore[arg-type]
+        else:
+            raise ValueError(f"target {target!r} is no severity class: mild, moderate or severe")
+        total = rng.random() < self.occlusion
+        ds = float(rng.uniform(*self._asked(f"{severity}_ds")))
+        return severity, 100.0 if severity == "severe" and total else ds

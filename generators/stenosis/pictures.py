@@ -1,0 +1,67 @@
+"""Pictures of a stenosis sample for people: the frame, and every drawn lesion before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.types import Panel
+
+ZOOM = 3
+HALF = 40  # px of the frame to either side of a lesion
+
+
+def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+    """See ``Generator.panels``."""
+    after = np.asarray(fields["image.png"], np.uint8)
+    before = fields.get("source.png")
+    mask, source_mask = fields["mask.png"], fields["source_mask.png"]
+    drawn = [lesion for lesion in meta["lesions"] if lesion["synthetic"]]
+    marks = np.zeros_like(after)
+    for lesion in meta["lesions"]:
+        _frame(marks, lesion["box"])
+    out = [Panel("frame, all lesions", {"after": after, "boxes": marks, "vessel": _outline(mask)})]
+    for n, lesion in enumerate(drawn):
+        window = _window(lesion["mld_xy"], after.shape)
+        name = f"lesion {n + 1}" if len(drawn) > 1 else "lesion"
+        if before is not None:
+            layers = {"before": _zoom(np.asarray(before, np.uint8)[window]), "walls": _walls(source_mask, window)}
+            out.append(Panel(f"{name}: before", layers))
+        walls = _walls(mask, window)
+        out.append(Panel(f"{name}: mask", {"mask": _zoom(np.asarray(mask, np.uint8)[window]), "walls": walls}))
+        title = f"{name}: {lesion['requested_ds']:.0f} % asked, {lesion['measured_ds']:.0f} % measured"
+        out.append(Panel(title, {"after": _zoom(after[window]), "walls": walls}))
+    return out
+
+
+def _window(centre: list[float], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    x, y = (int(v) for v in centre)
+    return slice(max(0, y - HALF), min(shape[0], y + HALF)), slice(max(0, x - HALF), min(shape[1], x + HALF))
+
+
+def _zoom(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+
+
+def _walls(mask: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.uint8]:
+    return _outline(_zoom(np.asarray(mask, np.uint8)[window]))
+
+
+def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pixels of a mask that touch its outside."""
+    inside = np.pad(np.asarray(mask) > 0, 1)
+    core = inside[1:-1, 1:-1]
+    inner = core & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    return (core & ~inner).astype(np.uint8) * np.uint8(255)
+
+
+def _frame(marks: NDArray[np.uint8], box: list[float]) -> None:
+    """Draw a box's border, as far as it lies in the picture."""
+    rows, cols = marks.shape
+    x0, x1 = (int(np.clip(v, 0, cols - 1)) for v in (box[0], box[2] - 1))
+    y0, y1 = (int(np.clip(v, 0, rows - 1)) for v in (box[1], box[3] - 1))
+    marks[[y0, y1], x0 : x1 + 1] = 255
+    marks[y0 : y1 + 1, [x0, x1]] = 255

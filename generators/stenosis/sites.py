@@ -1,0 +1,236 @@
+"""Where a lesion can be drawn: a frame's vessels, measured once, and the places on them that are healthy and clear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, median_filter
+from skimage.measure import points_in_poly
+
+from generators.stenosis.params import StenosisParams
+from generators.stenosis.shape import Shape
+from generators.stenosis.texture import Texture
+from generators.types import Angiogram, BadCase
+from generators.vessel.densitometry import Lumen, fit_lumen
+from generators.vessel.graph import trace
+from generators.vessel.profile import attenuation, straighten
+from generators.vessel.qca import Reading, read
+
+Rows = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SHORTEST = 40  # rows; less holds no lesion and its references
+FORK = 1.5  # healthy diameters between a minimum and the next fork, crossing or end
+BEND = 2.0  # least radius of curvature in diameters
+CLEAN_AT, CLEAN_MIN = 12.0, 20.0  # most %DS read before the edit at the place itself and near it
+CLUTTER = 0.5  # most contrast beside the vessel, in shares of the vessel's own
+BLACK = 25  # grey levels: below, the collimator's shadow
+BESIDE = 9.0  # px beside the wall that must be clear
+APART = 60  # rows between two drawn lesions on one vessel
+TRIES = 60  # places looked at for one lesion
+TIGHTER = 5.0  # points of %DS by which a known lesion is made tighter, at least
+
+
+@dataclass(frozen=True)
+class Vessel:
+    """One segment of the graph, measured, and the rows of it where a lesion may lie.
+
+    ``radii`` (n,) the mask's, px. ``width`` (n,) running median of the diameter. ``open`` (n,): nothing about this row
+    hinders a lesion. ``passable`` (n,): nor does a lesion of the source lie there. ``central`` (n,): a new lesion's
+    minimum may lie there.
+    """
+
+    lumen: Lumen
+    radii: Rows
+    width: Rows
+    open: Flags
+    passable: Flags
+    central: Flags
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place for a lesion: row ``at`` of vessel number ``vessel``, and what was read there before.
+
+    ``half``: rows to either side that are no reference. ``known``: number of the source's lesion that is regraded.
+    """
+
+    vessel: int
+    at: int
+    half: int
+    before: Reading
+    known: int | None = None
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The measured vessels of one frame and its grain."""
+
+    vessels: tuple[Vessel, ...]
+    texture: Texture
+
+    @classmethod
+    def of(cls, frame: Angiogram, min_width: float) -> Anatomy:
+        """Trace and measure a frame.
+
+        Raises:
+            BadCase: without a vessel mask.
+        """
+        if frame.mask is None:
+            raise BadCase("no vessel mask: a stenosis needs to know where the vessels are")
+        graph = trace(frame.mask)
+        grey = attenuation(frame.image)
+        vessels = []
+        for segment in graph.segments:
+            if len(segment.points) < SHORTEST or 2 * np.percentile(segment.radii, 90) < 0.5 * min_width:
+                continue
+            try:
+                lumen = fit_lumen(frame.image, segment.points, segment.radii)
+            except ValueError:  # wider than the meter can see
+                continue
+            vessels.append(_judge(frame, grey, lumen, segment.radii, graph.forks, min_width))
+        return cls(tuple(vessels), Texture.of(frame.image))
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """All (vessel, row) where a minimum may lie, (m, 2)."""
+        found = [np.stack([np.full(v.central.sum(), i), np.flatnonzero(v.central)], 1) for i, v in enumerate(self.vessels)]
+        return np.concatenate(found).astype(np.int64) if found else np.zeros((0, 2), np.int64)
+
+    def healthy(self, vessel: int, at: int, half: int) -> Reading | None:
+        """The reading at a place where a lesion of ``half`` rows to either side fits, None where none does."""
+        v = self.vessels[vessel]
+        first, last = at - half, at + half + 1
+        if first < 0 or last > len(v.passable) or not v.passable[first:last].all():
+            return None
+        reading = read(v.lumen, at=at, lesion=half, reference="interpolated")
+        if not reading.valid or abs(reading.percent_ds) >= CLEAN_AT:
+            return None
+        near = v.lumen.diameter[at - int(0.7 * half) : at + int(0.7 * half) + 1]
+        if (1 - near.min() / reading.d_ref_px) * 100 >= CLEAN_MIN:
+            return None
+        return reading
+
+
+def _judge(
+    frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, radii: Rows, forks: Rows, min_width: float
+) -> Vessel:
+    n = len(lumen.diameter)
+    width = median_filter(lumen.diameter, 31, mode="nearest")
+    fork = np.full(n, np.inf)
+    if len(forks):
+        fork = np.linalg.norm(lumen.points[:, None] - forks[None], axis=2).min(axis=1)
+    clear = lumen.valid & (width >= min_width) & _straight(lumen.points, width) & _alone(frame, grey, lumen, width)
+    clear &= fork >= 0.5 * FORK * width
+    passable = clear.copy()
+    for lesion in frame.lesions:
+        x0, y0, x1, y1 = np.asarray(lesion.box) - 0.5
+        x, y = lumen.points.T
+        far = np.maximum.reduce([x0 - x, x - x1, y0 - y, y - y1])
+        passable &= far > 0.5 * width
+    end = np.minimum(np.arange(n), n - 1 - np.arange(n))
+    return Vessel(lumen, radii, width, clear, passable, passable & (np.minimum(fork, end) >= FORK * width))
+
+
+def _straight(points: Rows, width: Rows) -> Flags:
+    """Where the centreline bends less than a circle of BEND diameters."""
+    smooth = gaussian_filter1d(points, 4.0, axis=0, mode="nearest")
+    velocity = np.gradient(smooth, axis=0)
+    bend = np.gradient(velocity, axis=0)
+    cross = np.abs(velocity[:, 0] * bend[:, 1] - velocity[:, 1] * bend[:, 0])
+    curvature = cross / np.maximum(np.linalg.norm(velocity, axis=1) ** 3, 1e-9)
+    return np.asarray(curvature * BEND * width <= 1)
+
+
+def _alone(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Rows) -> Flags:
+    """Where nothing lies beside the vessel: no border, no collimator, no other vessel, drawn in the mask or not."""
+    half = float(np.ceil(width.max() / 2 + BESIDE + 1))
+    field, t = straighten(grey, lumen.points, lumen.normals, half, 1.0)
+    reach = width[:, None] / 2 + BESIDE
+    beside = (np.abs(t) > width[:, None] / 2 + 1.5) & (np.abs(t) <= reach)
+    ends = np.stack([lumen.points - reach * lumen.normals, lumen.points + reach * lumen.normals])
+    size = np.array(frame.image.shape[::-1])
+    inside = ((ends >= 0) & (ends <= size - 1)).all(axis=(0, 2))
+    smooth = gaussian_filter1d(gaussian_filter1d(field, 1.5, axis=0), 1.0, axis=1)
+    lit = np.where(beside, smooth, -np.inf).max(axis=1) < -np.log(BLACK / 255)
+    # Against the row's own background line a branch or a crossing vessel stands out as a dark patch.
+    line = lumen.offset[:, None] + lumen.slope[:, None] * t
+    excess = np.where(beside, smooth - line, 0.0).max(axis=1)
+    depth = lumen.mu * width
+    return inside & lit & (excess < CLUTTER * depth)
+
+
+def choose(
+    rng: np.random.Generator,
+    frame: Angiogram,
+    anatomy: Anatomy,
+    params: StenosisParams,
+    shape: Shape,
+    requested: float,
+    taken: Sequence[Site],
+) -> Site | None:
+    """A random place for a lesion of this shape, or None where none of those tried will do.
+
+    ``requested``: percent diameter stenosis. ``taken``: sites of the sample's other lesions.
+    """
+    regrade = params.site == "regrade" or (params.site == "both" and rng.random() < 0.5)
+    site = _known(rng, frame, anatomy, params, shape, requested, taken) if regrade else None
+    if site is None and params.site != "regrade":
+        site = _new(rng, anatomy, shape, taken)
+    return site
+
+
+def _new(rng: np.random.Generator, anatomy: Anatomy, shape: Shape, taken: Sequence[Site]) -> Site | None:
+    places = anatomy.places
+    for n in rng.permutation(len(places))[:TRIES]:
+        vessel, at = (int(v) for v in places[n])
+        if any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
+            continue
+        half = shape.on(float(anatomy.vessels[vessel].width[at])).half
+        reading = anatomy.healthy(vessel, at, half)
+        if reading is not None:
+            return Site(vessel, at, half, reading)
+    return None
+
+
+def _known(
+    rng: np.random.Generator,
+    frame: Angiogram,
+    anatomy: Anatomy,
+    params: StenosisParams,
+    shape: Shape,
+    requested: float,
+    taken: Sequence[Site],
+) -> Site | None:
+    """The narrowest place inside one of the source's lesion boxes, if it can be made tighter."""
+    for number in (int(n) for n in rng.permutation(len(frame.lesions))):
+        x0, y0, x1, y1 = np.asarray(frame.lesions[number].box) - 0.5
+        inside = []
+        for v in anatomy.vessels:
+            x, y = v.lumen.points.T
+            inside.append(np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1) & v.open))
+        if not inside or max(map(len, inside)) < 8 or any(s.known == number for s in taken):
+            continue
+        vessel = int(np.argmax([len(rows) for rows in inside]))
+        v, rows = anatomy.vessels[vessel], inside[vessel]
+        at = int(rows[np.argmin(v.lumen.diameter[rows])])
+        half = max(shape.on(float(v.width[at])).half, at - int(rows[0]), int(rows[-1]) - at)
+        near = slice(max(0, at - shape.on(float(v.width[at])).half), at + shape.on(float(v.width[at])).half + 1)
+        if not v.open[near].all() or any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
+            continue
+        reading = read(v.lumen, at=at, lesion=half)
+        if reading.valid and reading.d_ref_px >= params.min_width and reading.percent_ds < requested - TIGHTER:
+            return Site(vessel, at, half, reading, number)
+    return None
+
+
+def segment_at(frame: Angiogram, x: float, y: float) -> str | None:
+    """SYNTAX name of the segment polygon that holds a place (index coordinates)."""
+    for name, polygon in frame.segments:
+        if points_in_poly([[x + 0.5, y + 0.5]], polygon)[0]:
+            return name
+    return None

@@ -1,0 +1,147 @@
+"""The grain of a frame: its noise and the 8 x 8 blocks that JPEG left in it.
+
+Many public angiograms are JPEG decoded to PNG. Their DCT coefficients still lie on multiples of the quantisation table,
+so an edited block is told from the others at once unless it is quantised alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dctn, idctn, irfft2, rfft2
+
+BLOCK = 8
+PATCH = 16
+# ITU-T T.81, table K.1: luminance quantisation at quality 50.
+LUMINANCE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+PROBES = tuple((u, v) for u in range(5) for v in range(5) if 0 < u + v < 6)  # carry energy in any picture
+QUALITIES = range(30, 93)  # above, steps are too near the rounding to grey levels to be seen
+COHERENT = 0.6  # mean cosine of the coefficients' phase in the table: 1 on its multiples, 0 at random
+
+
+@dataclass(frozen=True)
+class Texture:
+    """Grain of one frame.
+
+    ``kernel`` float64 (16, 16): white noise of unit variance convolved with it has the frame's noise spectrum above
+    1/8 cycles per px and unit variance. ``jpeg``: quality (IJG scale) of the JPEG the frame was, None if it shows none.
+    """
+
+    kernel: NDArray[np.float64]
+    jpeg: int | None
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> Texture:
+        """Texture of a frame, uint8 (rows, cols)."""
+        return cls(_noise_kernel(image), jpeg_quality(image))
+
+    def noise(self, rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+        """A fresh field (height, width) of unit variance with the frame's noise spectrum, periodic at its borders."""
+        shape = (max(height, PATCH), max(width, PATCH))
+        kernel = np.zeros(shape)
+        kernel[:PATCH, :PATCH] = self.kernel
+        field = irfft2(rfft2(rng.standard_normal(shape)) * rfft2(kernel), s=shape)
+        return np.asarray(field[:height, :width])
+
+
+def quantisation(quality: int) -> NDArray[np.float64]:
+    """Luminance table (8, 8) at a quality of 1 ... 100, scaled as the Independent JPEG Group's codec does."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((LUMINANCE * scale + 50) // 100, 1, 255).astype(np.float64)
+
+
+def jpeg_quality(image: NDArray[np.uint8]) -> int | None:
+    """The quality of the baseline JPEG whose grid starts at the frame's corner, or None where there is no trace of one."""
+    rows, cols = (n // BLOCK for n in image.shape)
+    blocks = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK).transpose(0, 2, 1, 3)
+    blocks = blocks.reshape(-1, BLOCK, BLOCK)
+    step = max(1, len(blocks) // 512)
+    spectra = dctn(blocks[::step].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
+    best, quality = COHERENT, None
+    scored: dict[tuple[int, int, float], float] = {}
+    for q in QUALITIES:
+        table = quantisation(q)
+        scores = []
+        for u, v in PROBES:
+            key = (u, v, table[u, v])
+            if key not in scored:
+                values = spectra[:, u, v] / table[u, v]
+                values = values[np.abs(values) > 0.5]  # zeros lie on every comb
+                scored[key] = float(np.cos(2 * np.pi * values).mean()) if len(values) > 20 else np.nan
+            scores.append(scored[key])
+        scores = [s for s in scores if np.isfinite(s)]
+        if len(scores) >= 3 and np.mean(scores) > best:
+            best, quality = float(np.mean(scores)), q
+    if quality is None:
+        return None
+
+    def misfit(q: int) -> float:
+        scaled = spectra / quantisation(q)
+        return float(((scaled - np.rint(scaled)) ** 2 * quantisation(q) ** 2).sum())
+
+    return min(range(quality - 2, quality + 3), key=misfit)  # neighbours share most steps of their tables
+
+
+def requantise(
+    patch: NDArray[np.uint8], changed: NDArray[np.bool_], corner: tuple[int, int], quality: int
+) -> NDArray[np.uint8]:
+    """Quantise the changed blocks of a patch as the frame's JPEG did.
+
+    Args:
+        patch: (h, w) grey levels.
+        changed: (h, w) where the patch differs from the frame. Blocks cut by the patch's border stay as they are.
+        corner: row and column of the patch in the frame.
+        quality: of the frame's JPEG.
+    """
+    out = patch.copy()
+    table = quantisation(quality)
+    top, left = (-c % BLOCK for c in corner)
+    rows, cols = ((n - o) // BLOCK for n, o in zip(patch.shape, (top, left), strict=True))
+    if rows < 1 or cols < 1:
+        return out
+    inner = (slice(top, top + rows * BLOCK), slice(left, left + cols * BLOCK))
+
+    def blocked(a: NDArray[np.generic]) -> NDArray[np.generic]:
+        return a[inner].reshape(rows, BLOCK, cols, BLOCK).transpose(0, 2, 1, 3)
+
+    touched = blocked(changed).any(axis=(2, 3))
+    blocks = blocked(out)
+    spectra = dctn(blocks[touched].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
+    back = idctn(np.rint(spectra / table) * table, axes=(1, 2), norm="ortho") + 128
+    quantised = blocks.copy()
+    quantised[touched] = np.clip(np.rint(back), 0, 255).astype(np.uint8)
+    out[inner] = quantised.transpose(0, 2, 1, 3).reshape(rows * BLOCK, cols * BLOCK)
+    return out
+
+
+def _noise_kernel(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """From the mean power spectrum of the flattest third of 16 x 16 patches, quadratic surface removed."""
+    rows, cols = (n // PATCH for n in image.shape)
+    patches = image[: rows * PATCH, : cols * PATCH].reshape(rows, PATCH, cols, PATCH).transpose(0, 2, 1, 3)
+    patches = patches.reshape(-1, PATCH * PATCH).astype(np.float64)
+    y, x = np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].reshape(2, -1)
+    surface, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=1))
+    flat = patches - (patches @ surface) @ surface.T
+    level = flat.std(axis=1)
+    lit = level > 0.3  # not the black border
+    if lit.sum() < 10:
+        return np.zeros((PATCH, PATCH))
+    calm = flat[lit][level[lit] <= np.quantile(level[lit], 0.33)].reshape(-1, PATCH, PATCH)
+    power = (np.abs(np.fft.fft2(calm)) ** 2).mean(axis=0)
+    f = np.fft.fftfreq(PATCH)
+    power[np.hypot(f[:, None], f[None]) < 1 / 8] = 0  # structure, not noise
+    power *= PATCH**2 / max(power.sum(), 1e-12)
+    return np.asarray(np.fft.ifft2(np.sqrt(power)).real)
