@@ -1,0 +1,1 @@
+"""The downstream task of the stenosis generator: detectors, their scores, and the study that compares training sets."""

@@ -1,0 +1,224 @@
+"""The study: one detector per arm, size and seed, on the same real frames, scored on the same test frames.
+
+Every run leaves one JSON file in the output folder; what is there is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.detection import detector, frames
+from jobs.detection.arms import Arm, training_set
+from jobs.detection.frames import Frame
+from jobs.detection.metrics import Scores
+
+DRAWS = 400  # bootstrap draws kept per run: the same subjects in every run, so that arms can be paired
+
+
+class StudyError(Exception):
+    """A study that cannot run or go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A source of real frames."""
+
+    uri: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared.
+
+    ``train``: the pool of real frames; those with a vessel mask are used. ``test``: frames to score on. ``synthetic``:
+    dataset made from ``train``'s frames. ``real_share``: of the pictures drawn, in every arm with both kinds.
+    """
+
+    train: Place
+    test: Place
+    synthetic: str | None
+    detector: str = "centre"
+    options: Mapping[str, Any] = field(default_factory=dict)  # the detector's settings
+    device: str = "cpu"
+    real_share: float = 0.5
+
+    def identity(self) -> str:
+        """Hash of all that the results depend on, but for arms, sizes and seeds."""
+        told = asdict(self) | {"device": self.device.split(":")[0]}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training."""
+
+    seed: int
+    size: int
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"n{self.size:04d}-{self.arm}-s{self.seed:02d}"
+
+
+def runs(sizes: Sequence[int], arms: Sequence[str], seeds: int) -> list[Run]:
+    """All runs, seed by seed, so that a study cut off has all arms of some seeds.
+
+    Raises:
+        ValueError: for an unknown arm.
+    """
+    for arm in arms:
+        Arm.parse(arm)
+    return [Run(seed, size, arm) for seed in range(seeds) for size in sizes for arm in arms]
+
+
+def results(out: Path) -> list[dict[str, Any]]:
+    """What the finished runs found.
+
+    Raises:
+        StudyError: where there is none.
+    """
+    found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
+    if not found:
+        raise StudyError(f"{out} holds no finished run: run lesionforge study detection --out {out} ... first")
+    return found
+
+
+def conduct(
+    study: Study,
+    todo: Sequence[Run],
+    out: Path,
+    processes: int = 2,
+    tell: Callable[[dict[str, Any]], None] = lambda result: None,
+) -> int:
+    """Run what is not there yet, several at a time, each on one core.
+
+    Args:
+        study: what is compared.
+        todo: runs, e.g. from ``runs``.
+        out: folder of the results, made if it is not there.
+        processes: runs at a time.
+        tell: called with each result as it comes.
+
+    Returns:
+        Runs made now.
+
+    Raises:
+        StudyError: where the folder holds another study's results.
+    """
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    _claim(study, out)
+    left = [run for run in todo if not (out / "runs" / f"{run.name}.json").exists()]
+    if left and study.synthetic is None and any(run.arm != "real" for run in left):
+        raise StudyError("arms with synthetic samples need a dataset of them: give --synthetic OUT")
+    for result in _in_parallel(study, left, out, min(processes, len(left))):
+        path = out / "runs" / f"{Run(**result['run']).name}.json"
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(result))
+        part.replace(path)
+        tell(result)
+    return len(left)
+
+
+def _claim(study: Study, out: Path) -> None:
+    path = out / "study.json"
+    if not path.exists():
+        path.write_text(json.dumps(asdict(study) | {"identity": study.identity()}, indent=2, sort_keys=True))
+    elif (its := json.loads(path.read_text()))["identity"] != study.identity():
+        mine = json.loads(json.dumps(asdict(study)))
+        other = ", ".join(name for name in mine if mine[name] != its.get(name))
+        raise StudyError(f"{out} holds a study with another {other}: give a new --out, or the same settings")
+
+
+def _in_parallel(study: Study, left: Sequence[Run], out: Path, processes: int) -> Iterator[dict[str, Any]]:
+    if processes <= 1:
+        yield from (_run(study, out, run) for run in left)
+        return
+    # One thread each: independent runs share two cores better than threads of one run do. Set before torch starts.
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn) as pool:
+            waiting: list[Future[dict[str, Any]]] = [pool.submit(_run, study, out, run) for run in left]
+            try:
+                for done in as_completed(waiting):
+                    yield done.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All frames of a study."""
+
+    train: list[Frame]
+    test: list[Frame]
+    synthetic: list[Frame]
+
+
+_read: dict[str, Frames] = {}  # by the study's identity: a worker process reads them once, not once a run
+
+
+def read(study: Study) -> Frames:
+    """Read a study's frames.
+
+    Raises:
+        StudyError: where a subject is both trained on and tested on.
+    """
+    train = list(frames.from_source(study.train.uri, study.train.options, masked=True))
+    test = list(frames.from_source(study.test.uri, study.test.options))
+    shared = {frame.source_id for frame in train} & {frame.source_id for frame in test}
+    shared |= {frame.subject for frame in train} & {frame.subject for frame in test}
+    if shared:
+        raise StudyError(f"{len(shared)} frames or subjects are in the training pool and among the test frames")
+    return Frames(train, test, list(frames.from_dataset(study.synthetic)) if study.synthetic else [])
+
+
+def _run(study: Study, out: Path, run: Run) -> dict[str, Any]:
+    if study.identity() not in _read:
+        _read[study.identity()] = read(study)
+    every, wall, cpu = _read[study.identity()], time.monotonic(), time.process_time()
+    chosen = training_set(Arm.parse(run.arm), run.size, run.seed, every.train, every.synthetic)
+    options = dict(study.options)
+    if study.detector == "centre":
+        options["cache"] = str(out / "inputs")
+    model = detector.make(study.detector, study.device, **options)
+    losses: list[float] = []
+    model.fit(chosen.real, chosen.synthetic, study.real_share, run.seed, lambda step, of, loss: losses.append(loss))
+    fitted = time.process_time()
+    scores = Scores(every.test, model.predict([frame.image for frame in every.test]))
+    used = [*chosen.real, *chosen.synthetic]
+    return {
+        "run": asdict(run),
+        "scores": scores.values(),
+        "draws": {name: [round(v, 5) for v in values] for name, values in scores.bootstrap(DRAWS).items()},
+        "real": len(chosen.real),
+        "synthetic": len(chosen.synthetic),
+        "asked": chosen.asked,
+        "boxes": {
+            "real": sum(int((~frame.drawn).sum()) for frame in used),
+            "drawn": sum(int(frame.drawn.sum()) for frame in used),
+        },
+        "test": {"frames": len(every.test), "lesions": sum(len(frame.boxes) for frame in every.test)},
+        "loss": losses[-1] if losses else None,
+        "fit_cpu_s": round(fitted - cpu, 1),
+        "wall_s": round(time.monotonic() - wall, 1),
+    }
