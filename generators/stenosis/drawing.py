@@ -16,8 +16,9 @@ from generators.stenosis.sites import Anatomy, Site, segment_at
 from generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
-CLOSE = 1.0  # points of %DS between request and reading that are left alone: the meter's own noise is about 2
-MOST = 97.0  # %DS: more is asked of the editor for an occlusion only
+CLOSE = 1.5  # points of %DS between request and reading that are left alone: the meter's own noise is about 2
+STRETCH = 10.0  # points that the editor may be asked for beside the request: more would fool the meter
+MOST = 96.0  # %DS: more is asked of the editor for an occlusion only
 
 
 class Drawing:
@@ -42,7 +43,7 @@ class Drawing:
         self._noise = rng.bit_generator.random_raw(2)  # the same noise in every round
         # A vessel that reads p % narrow already needs less to read as the request says: keep = keep_new / keep_now.
         already = 1 - site.before.percent_ds / 100
-        self.asked = requested if requested >= 100 else float(np.clip(100 - (100 - requested) / already, 1, MOST))
+        self.asked = requested if requested >= 100 else self._bounded(100 - (100 - requested) / already)
         self.drawn_ds = self.asked
         self.after = frame.image
         self.measured: Measured
@@ -55,6 +56,12 @@ class Drawing:
     def start_from(self, other: Drawing) -> None:
         """Draw into another drawing's result."""
         self.before, self.mask_before = other.after, other.mask_after
+
+    def _bounded(self, percent_ds: float) -> float:
+        low, high = self.requested - STRETCH, min(self.requested + STRETCH, MOST)
+        if self.site.known is not None:  # already narrowed: less remains to be drawn
+            low = 1.0
+        return float(np.clip(percent_ds, low, high))
 
     @property
     def miss(self) -> float:
@@ -89,7 +96,7 @@ class Drawing:
             depth=self.shape.depth,
             percent_ds=percent_ds,
             severity=self.severity,
-            psf_sigma=lumen.psf_sigma,
+            psf_sigma=0.7,
             texture=self.anatomy.texture,
             edit_box=box,
             mask=self.mask_before,
@@ -109,7 +116,7 @@ class Drawing:
         if not hasattr(self, "measured") or not abs(miss) >= abs(self.miss):
             self.after, self.measured, self.drawn_ds = image, found, lesion.percent_ds
         if np.isfinite(miss) and self.requested < 100:
-            self.asked = float(np.clip(lesion.percent_ds + miss, 1, MOST))
+            self.asked = self._bounded(lesion.percent_ds + miss)
 
     def check(self, tolerance: float) -> None:
         """Raise ``Rejected`` for a lesion that does not measure as requested."""
@@ -130,7 +137,7 @@ class Drawing:
         seen = self.profile.seen(place)
         reading = self.measured.densitometric
         vessel = self.anatomy.vessels[self.site.vessel]
-        edges = measure(self.after, vessel, self.site.at, self.half, self.shape.depth, edges=True).geometric
+        edges = measure(self.after, vessel, self.site.at, self.half, self.shape.depth, edges=False).geometric
         return {
             "box": list(boxes.square(x, y, float(seen.sum()))),
             "tight_box": list(

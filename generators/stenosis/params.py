@@ -26,7 +26,7 @@ class StenosisParams:
         occlusion: share of severe lesions that are total (100 %).
         natural: shares of the classes mild, moderate, severe where the recipe asks for none. DiGDA's own patients
             have 1 severe lesion to 7.9 moderate ones.
-        length: length of the lesion in healthy diameters; drawn log-uniformly.
+        length: length of the lesion in healthy diameters, end to end, at least 20 px; drawn log-uniformly.
         severe_length: the same for severe lesions, which are drawn shorter: a long tight lesion fades to a gap.
         eccentric: share of lesions narrowed from one side more than the other.
         depth: share of the lost width that is kept as depth, for elliptic sections (0: circular). ``measured_ds``
@@ -45,14 +45,14 @@ class StenosisParams:
     site: Literal["new", "regrade", "both"] = "new"
     mild_ds: Range = (30, 50)
     moderate_ds: Range = (50, 70)
-    severe_ds: Range = (70, 95)
+    severe_ds: Range = (70, 90)
     margin: float = 5
     occlusion: float = 0.05
     natural: tuple[float, float, float] = (0, 0.89, 0.11)
-    length: Range = (1.5, 4)
-    severe_length: Range = (1.2, 2.5)
+    length: Range = (2, 4.5)
+    severe_length: Range = (1.8, 3)
     eccentric: float = 0.5
-    depth: Range = (0, 0)
+    depth: Range = (0.3, 0.6)
     lesions: tuple[int, int] = (1, 1)
     min_width: float = 7
     tolerance: float = 5

@@ -15,6 +15,7 @@ from generators.types import SeverityClass, stream
 Rows = NDArray[np.float64]
 ROUGH = 0.06  # sd of the walls' irregularity half-way down a shoulder, as a share of the narrowing
 ROUGH_PX = 2.5  # its extent along the vessel
+LEAST_PX = 20.0  # length of the shortest lesion: the meter rounds the tip of a shorter one
 VISIBLE = 0.3  # a lesion is seen where it takes at least this share of its greatest narrowing
 
 
@@ -53,7 +54,7 @@ class Shape:
 
     def on(self, diameter: float) -> Profile:
         """The lesion on a vessel of this healthy diameter in px."""
-        length = self.length * diameter
+        length = max(self.length * diameter, LEAST_PX)
         ends = length * (0.5 + self.lean), length * (0.5 - self.lean)
         half = int(np.ceil(max(ends)))
         s = np.arange(-half, half + 1)
