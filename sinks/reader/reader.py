@@ -48,7 +48,8 @@ class Reader:
         drop_last: every rank gets equally many batches, all full; the rest of the epoch is left out.
         transform: called with every sample in a reading thread, and with a random generator that belongs to this
             place in the epoch: the same whatever the number of threads, workers or ranks.
-        threads: that read and decode ahead; 0 reads when asked. Default: one a core for local files, 16 for a network.
+        threads: that read and decode ahead; 0 reads when asked. Default: 16 for a network; for
+            local files one a core, or a single one where nothing is decoded.
         ahead: encoded bytes that may be under way at once.
     """
 
@@ -79,12 +80,7 @@ class Reader:
             raise ValueError("shares, stratify and length need shuffle=True: reading in order takes all samples once")
         self.batch, self.seed, self.rank, self.ranks, self.drop_last = batch, seed, rank, ranks, drop_last
         self._shuffle, self._transform, self._ahead = shuffle, transform, ahead
-        cores = len(os.sched_getaffinity(0))
-        self._threads = (
-            threads
-            if threads is not None
-            else max(REMOTE_THREADS if samples.remote else cores for samples in self.datasets)
-        )
+        self._threads = max(map(_threads, self.datasets)) if threads is None else threads
         self._starts = np.cumsum([0, *map(len, self.datasets)])
         self._bytes = np.concatenate([samples.sizes(np.arange(len(samples))) for samples in self.datasets])
         self._groups, weights = strata(self.datasets, shares, stratify, balance)
@@ -158,9 +154,9 @@ class Reader:
 
     def _read(self, piece: tuple[Indices, Indices]) -> list[Any]:
         places, numbers = piece
-        which = np.searchsorted(self._starts, numbers, side="right") - 1
         out: list[Any] = [None] * len(numbers)
-        for d in np.unique(which).tolist():
+        which = np.searchsorted(self._starts, numbers, side="right") - 1
+        for d in sorted(set(which.tolist())):
             spots = np.flatnonzero(which == d)
             samples = self.datasets[d].read(numbers[spots] - self._starts[d])
             for spot, sample in zip(spots.tolist(), samples, strict=True):
@@ -194,6 +190,13 @@ def _pieces(sizes: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
         end = min(at + PIECE, max(at + 1, int(np.searchsorted(ends, before + PIECE_BYTES, side="right"))), len(sizes))
         yield slice(at, end), int(ends[end - 1] - before)
         at = end
+
+
+def _threads(samples: Samples) -> int:
+    """How many threads pay: of a network they wait, decoding keeps a core busy, local bytes come at memory's pace."""
+    if samples.remote:
+        return REMOTE_THREADS
+    return len(os.sched_getaffinity(0)) if samples.decoded else 1
 
 
 def _torch_worker() -> tuple[int, int]:

@@ -1,0 +1,40 @@
+"""COCO detection files as ARCADE lays them out: ``SPLIT/images``, ``SPLIT/annotations/SPLIT.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sinks.exports.frames import Box, Frames
+
+KEPT = ("synthetic", "severity_class", "requested_ds", "measured_ds")  # of a lesion, beside COCO's own fields
+
+
+def write(frames: Frames, folder: Path) -> None:
+    """Write the pictures as they are stored, and one annotation file a split, with ids from 1.
+
+    ``bbox`` is [x, y, width, height] with the left edge of the first column at 0. ``segmentation`` is the box, so that
+    tools that draw polygons have one. What a lesion is beyond its class stands in its annotation, see ``KEPT``.
+    """
+    categories = [{"id": n, "name": name, "supercategory": "stenosis"} for n, name in enumerate(frames.classes, 1)]
+    for split in frames.splits:
+        pictures, texts = folder / split / "images", folder / split / "annotations"
+        pictures.mkdir(parents=True)
+        texts.mkdir(parents=True)
+        images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
+        for number, frame in enumerate(frames.read(split), 1):
+            name = f"{frame.key}.png"
+            (pictures / name).write_bytes(frame.png)
+            images.append({"id": number, "width": frame.width, "height": frame.height, "file_name": name})
+            annotations += [_annotation(box, len(annotations) + n, number) for n, box in enumerate(frame.boxes, 1)]
+        body = {"images": images, "categories": categories, "annotations": annotations}
+        (texts / f"{split}.json").write_text(json.dumps(body, allow_nan=False), encoding="utf-8")
+
+
+def _annotation(box: Box, number: int, image: int) -> dict[str, Any]:
+    x0, y0, x1, y1 = box.corners
+    told: dict[str, Any] = {"id": number, "image_id": image, "category_id": box.label + 1, "iscrowd": 0}
+    told |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+    told |= {"segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
+    return told | {name: box.told[name] for name in KEPT if name in box.told}

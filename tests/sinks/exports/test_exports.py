@@ -1,0 +1,201 @@
+"""Exports: what other people's own readers find in them is what was in the shards."""
+
+import io
+import json
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from sinks.exports import export
+from sinks.exports.frames import SEVERITIES
+from sinks.store import Store
+from tests.sinks import stenoses
+
+LOST = {3, 7}
+KEPT = [i for i in range(15) if i not in LOST]
+
+
+@pytest.fixture
+def store(tmp_path):
+    out = Store(str(tmp_path / "made"))
+    stenoses.write(out, 15, lost=LOST)
+    stenoses.write(out, 4, "val", first=50)
+    return out
+
+
+def cases(split):
+    return {stenoses.meta(i, split)["sample_id"]: i for i in (KEPT if split == "train" else range(50, 54))}
+
+
+def expected(split, classes=SEVERITIES):
+    """Key -> class number and corners of its boxes."""
+    return {
+        key: [(classes.index(item["severity_class"]), *item["box"]) for item in stenoses.lesions(i)]
+        for key, i in cases(split).items()
+    }
+
+
+def test_yolo_comes_back(store, tmp_path):
+    told = export(store, tmp_path / "yolo", "yolo")
+    body = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
+    assert body == {"train": "images/train", "val": "images/val", "names": {0: "mild", 1: "moderate", 2: "severe"}}
+    for split in ("train", "val"):
+        files = sorted((tmp_path / "yolo" / "labels" / split).iterdir())
+        assert [file.stem for file in files] == sorted(cases(split))
+        for file in files:
+            picture = np.asarray(Image.open(tmp_path / "yolo" / "images" / split / f"{file.stem}.png"))
+            assert np.array_equal(picture, stenoses.fields(cases(split)[file.stem])["image.png"])
+            found = np.loadtxt(file, ndmin=2) if file.read_text() else np.empty((0, 5))
+            centre, size = found[:, 1:3] * picture.shape[::-1], found[:, 3:] * picture.shape[::-1]
+            corners = np.hstack([found[:, :1], centre - size / 2, centre + size / 2])
+            assert np.allclose(corners, np.array(expected(split)[file.stem]).reshape(-1, 5), rtol=0, atol=1e-6)
+    counts = Counter(SEVERITIES[box[0]] for boxes in expected("train").values() for box in boxes)
+    assert told["boxes"]["train"] == {name: counts[name] for name in SEVERITIES}
+    assert told["images"] == {"train": 13, "val": 4}
+    assert (told["left_out"], told["clipped"]) == ({}, 0)
+
+
+def test_ultralytics_own_dataset_reads_the_folder(store, tmp_path, monkeypatch):
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path))
+    pytest.importorskip("ultralytics")
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    export(store, tmp_path / "yolo", "yolo")
+    monkeypatch.chdir(tmp_path)
+    data = check_det_dataset(str(tmp_path / "yolo" / "data.yaml"), autodownload=False)
+    assert data["nc"] == 3
+    for split in ("train", "val"):
+        labels = YOLODataset(img_path=data[split], data=data, augment=False, imgsz=64).labels
+        assert {os.path.basename(item["im_file"])[:-4] for item in labels} == set(cases(split))  # none called corrupt
+        for item in labels:
+            boxes = np.array(expected(split)[os.path.basename(item["im_file"])[:-4]]).reshape(-1, 5)
+            centre, size = (boxes[:, 1:3] + boxes[:, 3:]) / 2, boxes[:, 3:] - boxes[:, 1:3]
+            assert np.array_equal(item["cls"].ravel(), boxes[:, 0])
+            found = item["bboxes"] * np.tile(item["shape"][::-1], 2)
+            assert np.allclose(found, np.hstack([centre, size]), rtol=0, atol=64 * 2**-24)  # they keep float32
+
+
+def test_coco_comes_back_through_pycocotools(store, tmp_path, capsys):
+    coco = pytest.importorskip("pycocotools.coco")
+    export(store, tmp_path / "coco", "coco")
+    for split in ("train", "val"):
+        read = coco.COCO(str(tmp_path / "coco" / split / "annotations" / f"{split}.json"))
+        assert {item["id"]: item["name"] for item in read.loadCats(read.getCatIds())} == dict(enumerate(SEVERITIES, 1))
+        found = {}
+        for picture in read.loadImgs(read.getImgIds()):
+            file = tmp_path / "coco" / split / "images" / picture["file_name"]
+            assert Image.open(file).size == (picture["width"], picture["height"])
+            notes = read.loadAnns(read.getAnnIds(imgIds=picture["id"]))
+            found[file.stem] = [
+                (a["category_id"] - 1, x, y, x + width, y + height)
+                for a in notes
+                for x, y, width, height in [a["bbox"]]
+            ]
+            for note, lesion in zip(notes, stenoses.lesions(cases(split)[file.stem]), strict=True):
+                assert {name: note[name] for name in ("synthetic", "requested_ds")} == {
+                    name: lesion[name] for name in ("synthetic", "requested_ds")
+                }
+                assert read.annToMask(note).sum() == pytest.approx(note["area"], rel=0.1)
+        assert found.keys() == expected(split).keys()
+        for key, boxes in expected(split).items():
+            assert np.allclose(found[key], np.array(boxes).reshape(np.shape(found[key])), rtol=0, atol=1e-6)
+
+
+def test_perfect_predictions_score_one_with_cocoeval(store, tmp_path, capsys):
+    coco = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+
+    export(store, tmp_path / "coco", "coco", splits=["train"])
+    truth = coco.COCO(str(tmp_path / "coco" / "train" / "annotations" / "train.json"))
+    guesses = [
+        {"image_id": a["image_id"], "category_id": a["category_id"], "bbox": a["bbox"], "score": 0.9}
+        for a in truth.loadAnns(truth.getAnnIds())
+    ]
+    score = COCOeval(truth, truth.loadRes(guesses), "bbox")
+    score.evaluate()
+    score.accumulate()
+    score.summarize()
+    assert score.stats[0] == pytest.approx(1.0)
+    assert not (tmp_path / "coco" / "val").exists()
+
+
+def test_the_frames_before_under_the_same_boxes(store, tmp_path):
+    told = export(store, tmp_path / "before", "coco", image="source.png", splits=["val"])
+    assert told["boxes"] == {"val": export(store, tmp_path / "after", "coco")["boxes"]["val"]}
+    for folder, member in (("before", "source.png"), ("after", "image.png")):
+        picture = Image.open(tmp_path / folder / "val" / "images" / f"{stenoses.meta(50, 'val')['sample_id']}.png")
+        assert np.array_equal(np.asarray(picture), stenoses.fields(50)[member])
+
+
+def test_classes_left_out_are_counted(store, tmp_path, monkeypatch):
+    paper = export(store, tmp_path / "a", "yolo", classes=["moderate", "severe"])
+    mild = sum(item["severity_class"] == "mild" for i in [*KEPT, *range(50, 54)] for item in stenoses.lesions(i))
+    assert paper["left_out"] == {"mild": mild}
+    one = export(store, tmp_path / "b", "yolo", classes=["stenosis"])
+    assert one["boxes"]["train"] == {"stenosis": sum(len(stenoses.lesions(i)) for i in KEPT)}
+    lesions = stenoses.lesions
+    changed = {"severity_class": None, "box": [-5.0, 40.0, 10.0, 60.0]}
+    beyond = {"severity_class": "mild", "box": [64.0, 1.0, 70.0, 5.0]}
+    monkeypatch.setattr(stenoses, "lesions", lambda i: [*lesions(i), changed, beyond])
+    other = Store(str(tmp_path / "other"))
+    stenoses.write(other, 3)
+    told = export(other, tmp_path / "c", "yolo")
+    assert told["left_out"] == {"ungraded": 3, "outside the frame": 3}
+    told = export(other, tmp_path / "d", "coco", classes=["stenosis"])
+    assert (told["clipped"], told["left_out"]) == (3, {"outside the frame": 3})
+    body = json.loads((tmp_path / "d" / "train" / "annotations" / "train.json").read_text())
+    assert [0.0, 40.0, 10.0, 8.0] in [a["bbox"] for a in body["annotations"]]
+
+
+def test_mistakes_are_named(store, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"no export format 'voc'; there are coco, yolo"):
+        export(store, tmp_path / "x", "voc")
+    with pytest.raises(ValueError, match="has no split test; it has train, val"):
+        export(store, tmp_path / "x", "yolo", splits=["test"])
+    with pytest.raises(ValueError, match=r"must be of mild, moderate, severe, or one name"):
+        export(store, tmp_path / "x", "yolo", classes=["severe", "stenosis"])
+    with pytest.raises(ValueError, match=r"has no member 'frame.png'"):
+        export(store, tmp_path / "x", "yolo", image="frame.png")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(ValueError, match="is not empty"):
+        export(store, tmp_path / "full", "yolo")
+    with pytest.raises(ValueError, match="no committed samples"):
+        export(tmp_path / "nothing", tmp_path / "z", "yolo")
+    monkeypatch.setattr(stenoses, "lesions", lambda i: [{"severity_class": "mild", "box": [5, 5, 5, 9]}])
+    stenoses.write(Store(str(tmp_path / "bad")), 1)
+    with pytest.raises(ValueError, match=r"sample train-0000-00000000: lesion box \[5, 5, 5, 9\]"):
+        export(tmp_path / "bad", tmp_path / "y", "yolo")
+
+
+def test_hugging_face_loads_the_shards_as_they_are(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    shards = str(store.local_path("shards"))
+    files = {split: f"{shards}/{split}-*.tar" for split in ("train", "val")}
+    read = datasets.load_dataset("webdataset", data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in read.items()} == {"train": 13, "val": 4}
+    for split in ("train", "val"):
+        for row in read[split]:
+            i = cases(split)[row["__key__"]]
+            assert row["json"]["lesions"] == stenoses.lesions(i)
+            for name in ("image.png", "mask.png"):
+                assert np.array_equal(np.asarray(row[name]), stenoses.fields(i)[name])
+    stream = datasets.load_dataset("webdataset", data_files=files, split="val", streaming=True)
+    assert [row["__key__"] for row in stream] == list(cases("val"))
+
+
+def test_pictures_are_the_stored_bytes(store, tmp_path):
+    """Not encoded anew: what a detector sees is bit by bit what was measured."""
+    from sinks.reader import Samples
+
+    export(store, tmp_path / "yolo", "yolo", splits=["val"])
+    for sample in Samples(store, "val", ["image.png"], decoded=False):
+        data = (tmp_path / "yolo" / "images" / "val" / f"{sample['__key__']}.png").read_bytes()
+        assert data == sample["image.png"]
+        assert Image.open(io.BytesIO(data)).mode == "L"
