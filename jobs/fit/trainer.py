@@ -98,7 +98,10 @@ def new_model(config: FitConfig) -> Model:
         raise UsageError(f"preset {config.preset} starts from nothing: leave --base away")
     if config.base is None:
         return Model.new(preset, config.seed)
-    return Model.on_stable_diffusion(preset, Path(config.base), config.seed)
+    try:
+        return Model.on_stable_diffusion(preset, Path(config.base), config.seed)
+    except (OSError, ValueError) as error:  # diffusers' and transformers' own, for files that lack or do not fit
+        raise UsageError(f"--base {config.base}: {error}") from None
 
 
 def crops(config: FitConfig, model: Model) -> tuple[Crops, Crops]:

@@ -32,12 +32,14 @@ class DiffusionEditor:
 
     def __init__(
         self,
-        weights: str | Path,
+        weights: str | Path | None,
         steps: int | None = None,
         guidance: float | None = None,
         batch: int | None = None,
         compile: bool = False,
     ) -> None:
+        if weights is None:
+            raise ValueError("weights is missing: give the folder that `lesionforge fit stenosis` wrote")
         self.weights = Path(weights)
         self._steps, self._guidance, self._batch, self._compile = steps, guidance, batch, compile
         self._model: Model | None = None

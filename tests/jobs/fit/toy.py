@@ -49,7 +49,7 @@ class Toy:
 
     def __getitem__(self, number):
         rng = stream(self.seed, f"tube/{number}")
-        image, mask, ds = tube(rng)
+        image, mask, _ = tube(rng)
         return {
             **views(image, mask, hole()),
             "prompt": "coronary angiogram",
