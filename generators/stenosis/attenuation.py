@@ -10,6 +10,7 @@ vessel. The display's bright edge halo belongs to V and moves with the wall.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ FADE = 3.0  # px over which V is faded out beyond the halo
 FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through
 REACH = HALO + FADE  # px beyond the wall that may change
 ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
+SPARE = 14  # rows beyond the lesion's ends that the means along the vessel need
 CLOSED = 0.02  # share of the diameter below which nothing is left to see
 FINE = 0.25  # px between samples of the blur
 NOISE_HOLE = 1.5  # px from the new wall where noise can be measured again
@@ -56,6 +58,7 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     before = image[y0:y1, x0:x1]
     if lesion.percent_ds <= 0:
         return before.copy()
+    lesion = _trimmed(lesion)
     change, gone, first = _difference(image, lesion)
     row, across = locate(lesion.points, lesion.normals, x0, y0, x1, y1)
     delta = spread(change, row, across, first, STEP)
@@ -68,10 +71,18 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     return out
 
 
+def _trimmed(lesion: Narrowing) -> Narrowing:
+    """Without the rows that are too far from the lesion to matter."""
+    touched = np.flatnonzero(lesion.keep < 1)
+    rows = slice(max(0, int(touched[0]) - SPARE), int(touched[-1]) + SPARE + 1)
+    cut = {name: getattr(lesion, name)[rows] for name in ("points", "normals", "diameter", "keep", "shift")}
+    return replace(lesion, at=lesion.at - rows.start, **cut)
+
+
 def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Patch, float]:
     """Grey levels to add, straightened; the share of the vessel's depth they take away; t of the first column, px."""
     radius = gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
-    half = float(np.ceil(radius.max() + REACH + FLANK))
+    half = float(np.ceil(radius.max() + REACH + FLANK + STEP))
     field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
     line = _background(field, t, radius)
     vessel = gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
@@ -81,21 +92,23 @@ def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Pat
     grey = 255 * np.exp(-(line + vessel))
     change = grey * np.expm1(vessel - narrowed)
     change[lesion.keep >= 1] = 0
-    core = np.where(np.abs(t) <= radius[:, None] / 2, vessel, np.nan)
-    depth = np.maximum(np.nanmedian(core, axis=1), 1e-3)[:, None]
+    core = np.abs(t) <= radius[:, None] / 2
+    depth = np.maximum((vessel * core).sum(axis=1) / np.maximum(core.sum(axis=1), 1), 1e-3)[:, None]
     gone = np.sqrt(np.clip((vessel - narrowed) / depth, 0, 1))
     return change, gone, float(t[0])
 
 
 def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
     """The straight line under the vessel: through the medians of both flanks, smooth along the vessel."""
-    distance = (radius + REACH + FLANK / 2)[:, None]
+    distance = radius + REACH
+    offsets = np.arange(0, FLANK + 1e-9, STEP)
+    rows = np.arange(len(radius))[:, None]
     levels = []
     for side in (-1, 1):
-        flank = np.abs(side * t - distance) <= FLANK / 2 + 1e-9
-        level = np.nanmedian(np.where(flank, field, np.nan), axis=1)
+        columns = np.rint((side * (distance[:, None] + offsets) - t[0]) / STEP).astype(int)
+        level = np.median(field[rows, columns], axis=1)
         levels.append(gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
-    part = np.clip((t / distance + 1) / 2, 0, 1)
+    part = np.clip((t / (distance + FLANK / 2)[:, None] + 1) / 2, 0, 1)
     return np.asarray(levels[0] * (1 - part) + levels[1] * part)
 
 

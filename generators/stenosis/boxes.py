@@ -27,23 +27,21 @@ def square(x: float, y: float, visible: float) -> tuple[float, float, float, flo
     return x + 0.5 - half, y + 0.5 - half, x + 0.5 + half, y + 0.5 + half
 
 
-def tight(points: Rows, normals: Rows, diameter: Rows, seen: NDArray[np.bool_], shape: tuple[int, int]) -> PixelBox:
-    """Bounds the walls before the edit over the rows that the eye sees; ``shape`` of the frame."""
-    return _bounds(points[seen], normals[seen], diameter[seen] / 2, shape)
+def tight(points: Rows, normals: Rows, diameter: Rows, shape: tuple[int, ...]) -> PixelBox:
+    """Bounds the walls before the edit over the rows given, those that the eye sees; ``shape`` of the frame."""
+    return _bounds(points, normals, diameter / 2, shape)
 
 
-def edit(
-    points: Rows, normals: Rows, diameter: Rows, touched: NDArray[np.bool_], shape: tuple[int, int], blocks: bool
-) -> PixelBox:
-    """Bounds every pixel that may change; grown to whole JPEG blocks where the frame has them."""
-    x0, y0, x1, y1 = _bounds(points[touched], normals[touched], diameter[touched] / 2 + REACH + 1, shape)
+def edit(points: Rows, normals: Rows, diameter: Rows, shape: tuple[int, ...], blocks: bool) -> PixelBox:
+    """Bounds every pixel that may change, given the lesion's rows; grown to whole JPEG ``blocks`` where there are such."""
+    x0, y0, x1, y1 = _bounds(points, normals, diameter / 2 + REACH + 1, shape)
     if blocks:
         x0, y0 = x0 // BLOCK * BLOCK, y0 // BLOCK * BLOCK
         x1, y1 = min(-(-x1 // BLOCK) * BLOCK, shape[1]), min(-(-y1 // BLOCK) * BLOCK, shape[0])
     return x0, y0, x1, y1
 
 
-def _bounds(points: Rows, normals: Rows, reach: Rows, shape: tuple[int, int]) -> PixelBox:
+def _bounds(points: Rows, normals: Rows, reach: Rows, shape: tuple[int, ...]) -> PixelBox:
     corners = np.concatenate([points - reach[:, None] * normals, points + reach[:, None] * normals])
     low = np.floor(corners.min(axis=0)).astype(int)
     high = np.ceil(corners.max(axis=0)).astype(int) + 1

@@ -18,17 +18,14 @@ MARGIN = 24  # px of frame about these rows
 
 @dataclass(frozen=True)
 class Measured:
-    """``percent_ds``: of the diameter in view; ``densitometric`` reads the circle of the same area, ``geometric`` edges."""
+    """``percent_ds`` of the diameter in view, worked out from ``densitometric``: that of the circle of the same area."""
 
     percent_ds: float
     densitometric: Reading
-    geometric: Reading | None
 
 
-def measure(
-    image: NDArray[np.uint8], vessel: Vessel, at: int, half: int, depth: float = 0.0, edges: bool = False
-) -> Measured:
-    """Measure the lesion of ``half`` rows to either side of row ``at``.
+def measure(image: NDArray[np.uint8], vessel: Vessel, at: int, half: int, depth: float = 0.0) -> Measured:
+    """Measure the lesion of ``half`` rows to either side of row ``at`` by densitometry.
 
     Args:
         image: the frame with the lesion.
@@ -37,18 +34,26 @@ def measure(
         half: rows to either side that are no reference.
         depth: of the drawn section (see ``Narrowing``): an ellipse of keep x keep^(1 - depth) has the area of a circle
             of keep^(1 - depth / 2), and is read as that.
-        edges: measure by edges as well, a meter that shares nothing with the densitometric one.
     """
-    n = len(vessel.radii)
-    rows = slice(max(0, at - half - CONTEXT), min(n, at + half + CONTEXT + 1))
+    crop, points, radii, row = _about(image, vessel, at, half)
+    reading = read(fit_lumen(crop, points, radii, vessel.lumen.psf_sigma), at=row, lesion=half)
+    left = max(0.0, 1 - reading.percent_ds / 100) ** (2 / (2 - depth))
+    return Measured(reading.percent_ds if depth == 0 else 100 * (1 - left), reading)
+
+
+def by_edges(image: NDArray[np.uint8], vessel: Vessel, at: int, half: int) -> Reading:
+    """The same by the edges alone, a meter that shares nothing with the densitometric one; arguments as ``measure``'s."""
+    crop, points, radii, row = _about(image, vessel, at, half)
+    return read(grey_walls(crop, points, radii, vessel.lumen.psf_sigma), at=row, lesion=half)
+
+
+def _about(
+    image: NDArray[np.uint8], vessel: Vessel, at: int, half: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], int]:
+    """The frame about a lesion, the centreline in it, the mask's radii and the lesion's row."""
+    rows = slice(max(0, at - half - CONTEXT), at + half + CONTEXT + 1)
     points, radii = vessel.lumen.points[rows], vessel.radii[rows]
-    low = np.maximum(np.floor(points.min(axis=0)).astype(int) - MARGIN - int(radii.max()), 0)
-    high = np.ceil(points.max(axis=0)).astype(int) + MARGIN + int(radii.max())
-    crop = image[low[1] : high[1], low[0] : high[0]]
-    row = at - rows.start
-    sigma = vessel.lumen.psf_sigma
-    dense = read(fit_lumen(crop, points - low, radii, sigma), at=row, lesion=half)
-    left = np.clip(1 - dense.percent_ds / 100, 0, None) ** (2 / (2 - depth))
-    percent_ds = dense.percent_ds if depth == 0 else float(100 * (1 - left))
-    walls = read(grey_walls(crop, points - low, radii, sigma), at=row, lesion=half) if edges else None
-    return Measured(percent_ds, dense, walls)
+    margin = MARGIN + int(radii.max())
+    low = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0)
+    high = np.ceil(points.max(axis=0)).astype(int) + margin
+    return image[low[1] : high[1], low[0] : high[0]], points - low, radii, at - rows.start

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.stenosis import boxes
-from generators.stenosis.closure import CONTEXT, Measured, measure
+from generators.stenosis.closure import CONTEXT, Measured, by_edges, measure
 from generators.stenosis.editor import Editor, Narrowing
 from generators.stenosis.shape import Profile, Shape
 from generators.stenosis.sites import Anatomy, Site, segment_at
@@ -17,6 +17,7 @@ from generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
 CLOSE = 1.5  # points of %DS between request and reading that are left alone: the meter's own noise is about 2
+BLUNT_FROM, BLUNT = 55.0, 4.0  # the meter rounds a tip: points it reads too low, per point of %DS and 1 / half-length
 STRETCH = 10.0  # points that the editor may be asked for beside the request: more would fool the meter
 MOST = 96.0  # %DS: more is asked of the editor for an occlusion only
 
@@ -43,10 +44,21 @@ class Drawing:
         self._noise = rng.bit_generator.random_raw(2)  # the same noise in every round
         # A vessel that reads p % narrow already needs less to read as the request says: keep = keep_new / keep_now.
         already = 1 - site.before.percent_ds / 100
-        self.asked = requested if requested >= 100 else self._bounded(100 - (100 - requested) / already)
+        blunt = max(0.0, requested - BLUNT_FROM) * BLUNT / self.half
+        self.asked = requested if requested >= 100 else self._bounded(100 - (100 - requested) / already + blunt)
         self.drawn_ds = self.asked
         self.after = frame.image
         self.measured: Measured
+        lumen = anatomy.vessels[site.vessel].lumen
+        rows = slice(max(0, site.at - self.profile.half), site.at + self.profile.half + 1)
+        self.edit_box = boxes.edit(
+            lumen.points[rows],
+            lumen.normals[rows],
+            lumen.diameter[rows],
+            frame.image.shape,
+            anatomy.texture.jpeg is not None,
+        )
+        self.segment = segment_at(frame, *lumen.points[site.at])
 
     @property
     def rng(self) -> np.random.Generator:
@@ -82,10 +94,6 @@ class Drawing:
         at = site.at - start
         points, normals, diameter = lumen.points[rows], lumen.normals[rows], lumen.diameter[rows]
         keep, shift = self.profile.rows(len(points), at, percent_ds, diameter)
-        grid = self.anatomy.texture.jpeg is not None
-        touched = self.profile.rows(len(points), at, 100, diameter)[0] < 1
-        box = boxes.edit(points, normals, diameter, touched, frame.image.shape, grid)
-        x, y = points[at]
         return Narrowing(
             points=points,
             normals=normals,
@@ -98,9 +106,9 @@ class Drawing:
             severity=self.severity,
             psf_sigma=0.7,
             texture=self.anatomy.texture,
-            edit_box=box,
+            edit_box=self.edit_box,
             mask=self.mask_before,
-            segment=segment_at(frame, x, y),
+            segment=self.segment,
             side=frame.side,
             view_deg=frame.view_deg,
         )
@@ -133,22 +141,19 @@ class Drawing:
         """The lesion's entry in the labels."""
         lesion = self.narrowing(self.drawn_ds)
         x, y = (float(v) for v in lesion.points[lesion.at] + lesion.shift[lesion.at] * lesion.normals[lesion.at])
-        place = np.arange(len(lesion.keep)) - lesion.at
-        seen = self.profile.seen(place)
+        seen = self.profile.seen(np.arange(len(lesion.keep)) - lesion.at)
+        walls = (a[seen] for a in (lesion.points, lesion.normals, lesion.diameter))
         reading = self.measured.densitometric
-        vessel = self.anatomy.vessels[self.site.vessel]
-        edges = measure(self.after, vessel, self.site.at, self.half, self.shape.depth, edges=False).geometric
+        edges = by_edges(self.after, self.anatomy.vessels[self.site.vessel], self.site.at, self.half)
         return {
             "box": list(boxes.square(x, y, float(seen.sum()))),
-            "tight_box": list(
-                boxes.tight(lesion.points, lesion.normals, lesion.diameter, seen, self.frame.image.shape)
-            ),
+            "tight_box": list(boxes.tight(*walls, self.frame.image.shape)),
             "edit_box": list(lesion.edit_box),
             "severity_class": severity_class(self.measured.percent_ds),
             "requested_ds": self.requested,
             "measured_ds": self.measured.percent_ds,
             "densitometric_ds": reading.percent_ds,
-            "geometric_ds": edges.percent_ds if edges is not None and edges.valid else None,
+            "geometric_ds": edges.percent_ds if edges.valid else None,
             "synthetic": True,
             "regraded": self.site.known is not None,
             "width_px": self.site.before.d_ref_px,

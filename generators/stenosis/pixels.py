@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from generators.carm.jit import jit
 
+SPACING = 1.5  # px, more than two neighbouring points of a centreline lie apart
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open: columns x0 ... x1 - 1, rows y0 ... y1 - 1
 
 
@@ -28,16 +29,17 @@ def locate(
     n = len(points)
     row = np.full((y1 - y0, x1 - x0), -1.0)
     across = np.zeros((y1 - y0, x1 - x0))
+    near = 0
     for y in range(y0, y1):
-        near = 0
         for x in range(x0, x1):
-            best = 1e18
-            # A pixel's nearest point is 1 px or so from its neighbour's unless the line winds: look everywhere then.
-            for i in range(n):
+            best = (points[near, 0] - x) ** 2 + (points[near, 1] - y) ** 2  # the last pixel's: a good first guess
+            i = 0
+            while i < n:
                 d = (points[i, 0] - x) ** 2 + (points[i, 1] - y) ** 2
                 if d < best:
-                    best = d
-                    near = i
+                    best, near = d, i
+                # Points lie about 1 px apart: none of those skipped can be nearer than the best.
+                i += max(1, int((np.sqrt(d) - np.sqrt(best)) / SPACING))
             if near == 0 or near == n - 1:
                 continue
             # Along the chord between the neighbours, so that rows vary smoothly from pixel to pixel.
