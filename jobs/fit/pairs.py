@@ -26,7 +26,7 @@ from sinks.reader import Samples
 MEMBERS = ("image.png", "mask.png", "json")
 HEALTHY = 0.3  # share of boxes on vessel where nothing was drawn
 GROW_PX = 8  # a lesion's edit box is grown by up to this on each side
-HEALTHY_PX = (24, 65)  # sides of the other boxes
+HEALTHY_PX = (24, 64)  # sides of the other boxes, smaller where the crop is
 MARGIN = 8  # px of surroundings that a crop shows at least
 PLACES = 20  # healthy places tried in a frame
 
@@ -93,8 +93,9 @@ class Pairs:
             low, high = rng.integers(0, room + 1, (2, 2))
             return _clipped((x0 - low[0], y0 - low[1], x1 + high[0], y1 + high[1]), mask.shape), one
         rows, cols = np.nonzero(mask)
+        least, most = (min(side, self._crop - 2 * MARGIN) for side in HEALTHY_PX)
         for _ in range(PLACES):
-            half = int(rng.integers(*HEALTHY_PX)) // 2
+            half = int(rng.integers(least, most + 1)) // 2
             at = rng.integers(len(rows)) if len(rows) else None
             x, y = (int(cols[at]), int(rows[at])) if at is not None else (mask.shape[1] // 2, mask.shape[0] // 2)
             box = _clipped((x - half, y - half, x + half, y + half), mask.shape)

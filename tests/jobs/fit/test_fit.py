@@ -1,0 +1,211 @@
+"""Fitting learns, resumes exactly, touches what it should, and writes what the editor reads."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from generators.stenosis.diffusion.model import Model
+from generators.stenosis.diffusion.preset import PRESETS
+from generators.stenosis.diffusion.sample import Sampler, stacked
+from jobs.errors import UsageError
+from jobs.fit import sheet
+from jobs.fit.network import Loss
+from jobs.fit.trainer import FitConfig, fit
+from tests.jobs.fit.toy import Toy, percent_ds
+
+
+def config(out, **options):
+    given = {"preset": "tiny", "batch": 4, "rate": 3e-3, "warmup": 10, "ema": 0.9, "precision": "no", "loaders": 0}
+    return FitConfig(data=(), out=str(out), cpu=True, **{**given, **options})
+
+
+def toys(model):
+    shape = model.shape(32)
+    return Toy(shape), Toy(shape, b"held out")
+
+
+def losses(out):
+    return [json.loads(line)["loss"] for line in (out / "losses.jsonl").read_text().splitlines()]
+
+
+# -- what it learns (the slow one: about half a minute)
+
+
+def fitted(out, strength, steps=200):
+    """A toy model with, or without, a look at the vessel mask."""
+    model = Model.new(PRESETS["tiny"], seed=0)
+    asked = config(out, steps=steps, batch=8, rate=4e-3, warmup=30, ema=0.98, every=steps)
+    fit(asked, model, toys(model), strength=strength)
+    batch = stacked([toys(model)[1][n] for n in range(100, 132)], "cpu")  # crops that no sheet has shown
+    made = sheet.fill(model, Sampler(8, strength=strength), batch)
+    real = [percent_ds(image) for image in sheet.uint8(batch["image"])]
+    return abs(np.subtract([percent_ds(image) for image in made], real)), np.array(real)
+
+
+def test_the_condition_is_learned(tmp_path):
+    """Must be shown 4: with the mask, %DS on the made pixels comes out as asked; without, no better than guessing."""
+    with_mask, real = fitted(tmp_path / "with", (1.0, 1.0))
+    without, _ = fitted(tmp_path / "without", (1.0, 0.0))
+    guess = abs(real - np.median(real)).mean()  # the best that knows nothing of its sample: about 21 points
+    assert with_mask.mean() < 12
+    assert with_mask.mean() < 0.6 * guess
+    assert with_mask.mean() < 0.5 * without.mean()
+    early, late = np.mean(losses(tmp_path / "with")[:20]), np.mean(losses(tmp_path / "with")[-50:])
+    assert late < 0.4 * early
+
+
+# -- gradients
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_every_trainable_parameter_receives_a_gradient_and_changes(checkpointing):
+    """After three steps: two zero convolutions lie one behind the other before the condition encoder."""
+    model = Model.new(PRESETS["tiny"], seed=0)
+    network = Loss(model, checkpointing=checkpointing)
+    before = {name: p.detach().clone() for name, p in network.trainable()}
+    assert len(before) == sum(1 for _, net in model.networks() for _ in net.parameters())
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    batch = stacked([toys(model)[0][n] for n in range(4)], "cpu")
+    batch["tokens"] = model.tokens(batch["prompt"])
+    silent = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(batch).mean().backward()
+        silent = [name for name, p in network.trainable() if p.grad is None or not p.grad.any()]
+        optimizer.step()
+    assert silent == []
+    assert [name for name, p in network.trainable() if torch.equal(p, before[name])] == []
+
+
+def test_a_frozen_base_stays_bit_identical_while_its_controls_learn():
+    from dataclasses import replace
+
+    tiny = PRESETS["tiny"]
+    model = Model.new(replace(tiny, settings=replace(tiny.settings, train_base=False)), seed=0)
+    network = Loss(model)
+    assert {name.split(".")[0] for name, _ in network.trainable()} == {"controls"}
+    base = {name: p.detach().clone() for name, p in network.named_parameters() if not name.startswith("controls")}
+    first = {name: p.detach().clone() for name, p in network.trainable()}
+    optimizer = torch.optim.AdamW([p for _, p in network.trainable()], lr=1e-3)
+    batch = stacked([toys(model)[0][n] for n in range(4)], "cpu")
+    batch["tokens"] = model.tokens(batch["prompt"])
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(batch).mean().backward()
+        optimizer.step()
+    assert all(torch.equal(p, base[name]) for name, p in network.named_parameters() if name in base)
+    assert [name for name, p in network.trainable() if torch.equal(p, first[name])] == []
+
+
+# -- resume
+
+
+def weights(folder):
+    return {f.relative_to(folder): f.read_bytes() for f in sorted(folder.rglob("*.safetensors"))}
+
+
+def test_resume_continues_the_same_loss_curve_to_the_bit(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for out, steps in ((whole, 8), (parts, 5), (parts, 8)):
+        model = Model.new(PRESETS["tiny"], seed=0)
+        fit(config(out, steps=steps, every=3), model, toys(model))
+    assert losses(parts) == losses(whole)
+    assert len(losses(whole)) == 8
+    assert weights(parts / "model") == weights(whole / "model")
+    assert len(weights(whole / "model")) == 4
+
+
+def test_a_killed_fit_resumes_at_its_last_checkpoint(tmp_path):
+    def die(record):
+        if record["step"] == 5:
+            raise KeyboardInterrupt
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    model = Model.new(PRESETS["tiny"], seed=0)
+    fit(config(whole, steps=7, every=3), model, toys(model))
+    model = Model.new(PRESETS["tiny"], seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config(parts, steps=7, every=3), model, toys(model), die)
+    assert len(losses(parts)) == 5  # two of them after the checkpoint
+    model = Model.new(PRESETS["tiny"], seed=0)
+    fit(config(parts, steps=7, every=3), model, toys(model))
+    assert losses(parts) == losses(whole)
+    assert weights(parts / "model") == weights(whole / "model")
+
+
+def test_a_folder_holds_one_fit(tmp_path):
+    model = Model.new(PRESETS["tiny"], seed=0)
+    fit(config(tmp_path, steps=1), model, toys(model))
+    with pytest.raises(UsageError, match=r"rate 0\.003, not 0\.1"):
+        fit(config(tmp_path, steps=2, rate=0.1), model, toys(model))
+
+
+def test_no_pickle_is_written_and_the_sheet_shows_what_was_made(tmp_path):
+    model = Model.new(PRESETS["tiny"], seed=0)
+    folder = fit(config(tmp_path, steps=2, every=2), model, toys(model))
+    kinds = {f.suffix for f in tmp_path.rglob("*") if f.is_file()}
+    assert kinds == {".safetensors", ".json", ".jsonl", ".png"}
+    with Image.open(tmp_path / "sheets" / "0000002.png") as picture:
+        assert picture.size == (8 * (32 + sheet.GAP), 4 * (32 + sheet.GAP))
+    loaded = Model.load(folder)
+    assert torch.equal(loaded.unet.conv_in.weight, model.unet.conv_in.weight)
+
+
+def test_the_saved_model_is_the_moving_average(tmp_path):
+    model = Model.new(PRESETS["tiny"], seed=0)
+    fit(config(tmp_path, steps=4, ema=0.9), model, toys(model))
+    from safetensors.torch import load_file
+
+    state = load_file(tmp_path / "checkpoint.safetensors")
+    names = [name for name, _ in Loss(model).trainable()]
+    for n, name in enumerate(names):
+        assert torch.equal(state[f"ema/{n}"], model_parameter(model, name))
+    assert any(not torch.equal(state[f"ema/{n}"], state[f"parameter/{name}"]) for n, name in enumerate(names))
+
+
+def model_parameter(model, name):
+    return dict(Loss(model).named_parameters())[name].detach()
+
+
+# -- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "huge"}, "give one of sd15, small, tiny"),
+        ({"precision": "fp16"}, "give no or bf16"),
+        ({"batch": 0}, "batch is 0"),
+        ({"empty": 1.0}, "empty is 1.0"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        config(tmp_path, **options)
+
+
+def test_base_belongs_to_sd15(tmp_path):
+    with pytest.raises(UsageError, match="give --base"):
+        fit(config(tmp_path / "a", preset="sd15"))
+    with pytest.raises(UsageError, match="leave --base away"):
+        fit(config(tmp_path / "b", base="somewhere"))
+    with pytest.raises(UsageError, match="has no unet, text_encoder"):
+        fit(config(tmp_path / "c", preset="sd15", base=str(tmp_path)))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    model = Model.new(PRESETS["tiny"], seed=0)
+    fit(config(tmp_path / "a", steps=1), model, toys(model))
+    other = tmp_path / "b"
+    other.mkdir()
+    shutil.copy(tmp_path / "a" / "checkpoint.safetensors", other)
+    from dataclasses import replace
+
+    frozen = replace(PRESETS["tiny"], settings=replace(PRESETS["tiny"].settings, train_base=False))
+    model = Model.new(frozen, seed=0)
+    with pytest.raises(UsageError, match="of another model"):
+        fit(config(other, steps=2), model, toys(model))
