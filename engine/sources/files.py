@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,18 +80,9 @@ class Folder:
         return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, self.fs)
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """Sorting key that puts 2.png before 10.png."""
-    out, digits = [], ""
-    for c in name + "\0":
-        if c.isdigit() and c.isascii():
-            digits += c
-            continue
-        if digits:
-            out.append((int(digits), ""))
-            digits = ""
-        out.append((-1, c))
-    return tuple(out)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]", name)]
 
 
 def stem(name: str) -> str:
