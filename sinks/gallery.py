@@ -14,8 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from generators.types import Panel
-from sinks.pictures import TINTS, fit, layer_png, readable
+from sinks.pictures import BEFORE, fit, layer_png, overlays, patch_png, picture_before, readable
 
 MARK = "@DATA@"  # where the template takes the data
 BINS = 24  # bars of a histogram, about
@@ -34,13 +37,27 @@ def gallery(data: Mapping[str, Any]) -> bytes:
 
 
 def panel_data(panel: Panel, edge: int) -> dict[str, Any]:
-    """A panel with each layer as a PNG of its own, at most ``edge`` pixels; overlays carry their tint."""
-    layers = []
-    for n, (name, layer) in enumerate(panel.layers.items()):
-        small = fit(layer, edge) if max(layer.shape) > edge else layer
-        tint = TINTS[(n - 1) % len(TINTS)] if n else None
-        png = b64encode(layer_png(small, tint)).decode()
-        layers.append({"name": name, "png": png, "tint": tint, "height": small.shape[0], "width": small.shape[1]})
+    """A panel with each layer as a PNG of its own, at most ``edge`` pixels; overlays carry their tint.
+
+    The first is the picture. Where the panel has a picture before an edit as well, that is the second, as a patch over
+    the first, and overlays may belong to one of the two (``side``).
+    """
+
+    def told(name: str, layer: NDArray[np.uint8], png: bytes, **more: Any) -> dict[str, Any]:
+        size = {"height": layer.shape[0], "width": layer.shape[1]}
+        return {"name": name, "png": b64encode(png).decode(), "tint": None, "side": None, **size, **more}
+
+    def small(layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return fit(layer, edge) if max(layer.shape) > edge else layer
+
+    first, picture = next(iter(panel.layers.items()))
+    now, was = small(picture), picture_before(panel)
+    layers = [told(first, now, layer_png(now))]
+    if was is not None:
+        layers.append(told(BEFORE, now, patch_png(small(was), now), side="before"))
+    for over in overlays(panel):
+        layer = small(over.layer)
+        layers.append(told(over.name, layer, layer_png(layer, over.tint), tint=over.tint, side=over.side))
     return {"title": panel.title, "layers": layers}
 
 
@@ -112,6 +129,9 @@ def _flat(value: Any, ragged: frozenset[str], path: str = "", seen: str = "") ->
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _flat(item, ragged, f"{path}.{key}".lstrip("."), f"{seen}.{key}")
+    elif isinstance(value, list) and len(value) == 4 and path.endswith("box"):  # corners; of interest is its size
+        yield f"{path}.width_px", float(value[2] - value[0])
+        yield f"{path}.height_px", float(value[3] - value[1])
     elif isinstance(value, list):
         pooled = seen in ragged
         if pooled:

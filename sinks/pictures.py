@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ TINTS = ((255, 149, 0), (0, 190, 255), (150, 215, 60), (255, 110, 170), (250, 22
 TILE = 200  # pixels an edge of one picture on a sheet
 GAP = 8
 LINE = 15
+SHEET_PANELS = 15  # of a row of a sheet, at most
 CAPTION_LINES = 3  # of measured values under a sample, at most
 PAPER, INK, FAINT, RULE = (17, 19, 23), (232, 234, 237), (157, 163, 173), (44, 48, 56)
 UNITS = {"mm": "mm", "mm2": "mm²", "mm3": "mm³", "deg": "°", "px": "px", "hu": "HU", "ml": "ml", "s": "s", "ms": "ms"}
-TERMS = {term.lower(): term for term in ("DS", "HU", "ID", "MLD", "QCA", "SID", "SOD")}
+TERMS = {term.lower(): term for term in ("CNR", "DS", "HU", "ID", "MLD", "QCA", "SID", "SOD")}
+BEFORE = "before"  # the layer of this name is the picture before an edit, and "before X" its overlay X
 PLAIN = str.maketrans("²³", "23")  # signs that the sheets' font lacks
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -36,6 +38,51 @@ class Shown:
     panels: Sequence[Panel]
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """A layer over a panel's picture; ``side`` tells which of the two pictures it is drawn on, None for both."""
+
+    name: str
+    layer: NDArray[np.uint8]
+    tint: tuple[int, int, int]
+    side: Literal["before", "after"] | None
+
+
+def picture_before(panel: Panel) -> NDArray[np.uint8] | None:
+    """The picture before the edit, where a panel shows both, of one size."""
+    now, *rest = panel.layers.items()
+    was = dict(rest).get(BEFORE)
+    return was if was is not None and was.shape == now[1].shape else None
+
+
+def overlays(panel: Panel) -> list[Overlay]:
+    """A panel's overlays; the two versions of one that belong to either picture share name and tint."""
+    two, out = picture_before(panel) is not None, list[Overlay]()
+    tints: dict[str, tuple[int, int, int]] = {}
+    for name, layer in list(panel.layers.items())[1:]:
+        if two and name == BEFORE:
+            continue
+        own = name.removeprefix(f"{BEFORE} ") if two else name
+        side: Literal["before", "after"] | None = None
+        if two and f"{BEFORE} {own}" in panel.layers:
+            side = "after" if own == name else "before"
+        out.append(Overlay(own, layer, tints.setdefault(own, TINTS[len(tints) % len(TINTS)]), side))
+    return out
+
+
+def sides(panel: Panel) -> list[Panel]:
+    """A panel with a picture before and after as two, for paper; any other as it is."""
+    was = picture_before(panel)
+    if was is None:
+        return [panel]
+    first, now = next(iter(panel.layers.items()))
+    over = {side: {o.name: o.layer for o in overlays(panel) if o.side in (None, side)} for side in ("before", "after")}
+    return [
+        Panel(f"{panel.title}: before", {BEFORE: was, **over["before"]}),
+        Panel(panel.title, {first: now, **over["after"]}),
+    ]
+
+
 def readable(key: str) -> tuple[str, str]:
     """A key as people read it, and its unit: ``spacing_mm`` is ("spacing", "mm"), ``percent_ds`` ("DS", "%")."""
     words = key.split("_")
@@ -45,6 +92,8 @@ def readable(key: str) -> tuple[str, str]:
     elif len(words) > 1 and words[0] == "percent":
         unit = "%"
         words = words[1:]
+    elif len(words) > 1 and words[-1] == "ds":
+        unit = "%"
     return " ".join(TERMS.get(word, word) for word in words), unit
 
 
@@ -88,12 +137,11 @@ def fit(layer: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def blend(panel: Panel, size: int) -> Image.Image:
     """The first layer in grey, at ``size``; overlays tint it, strongly where it is dark, a breath where bright."""
-    layers = [fit(layer, size) for layer in panel.layers.values()]
-    grey = layers[0].astype(np.float32)[:, :, None]
+    grey = fit(next(iter(panel.layers.values())), size).astype(np.float32)[:, :, None]
     rgb: NDArray[np.floating[Any]] = np.repeat(grey, 3, axis=2)
-    for n, layer in enumerate(layers[1:]):
-        share = layer.astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
-        rgb = rgb * (1 - share) + np.array(TINTS[n % len(TINTS)], np.float32) * share
+    for over in overlays(panel):
+        share = fit(over.layer, size).astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
+        rgb = rgb * (1 - share) + np.array(over.tint, np.float32) * share
     return Image.fromarray(rgb.astype(np.uint8))
 
 
@@ -115,14 +163,24 @@ def layer_png(layer: NDArray[np.uint8], tint: tuple[int, int, int] | None = None
     return out.getvalue()
 
 
+def patch_png(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bytes:
+    """The picture before an edit where it differs from the one after, transparent elsewhere."""
+    differs = before != after
+    out = io.BytesIO()
+    both = np.dstack([before * differs, differs * np.uint8(255)])
+    Image.fromarray(both).save(out, format="PNG", optimize=True)
+    return out.getvalue()
+
+
 def contact_sheet(title: str, shown: Sequence[Shown], columns: int = 3) -> bytes:
     """A PNG with every sample's panels side by side: its name above, the panels' names and its values below."""
     large, small = ImageFont.load_default(20), ImageFont.load_default(12)
+    shown = [replace(s, panels=[side for panel in s.panels for side in sides(panel)]) for s in shown]
     wide = max(len(s.panels) for s in shown)
     cell_w = wide * TILE + (wide - 1) * GAP
     captions = [_wrap(s.caption.translate(PLAIN).split("  "), small, cell_w) for s in shown]
     cell_h = LINE + 4 + TILE + 4 + LINE * (1 + max(len(lines) for lines in captions))
-    columns = max(1, min(columns, len(shown)))
+    columns = max(1, min(columns, SHEET_PANELS // wide, len(shown)))
     rows = -(-len(shown) // columns)
     top = 3 * GAP + 24
     pitch_x, pitch_y = cell_w + 3 * GAP, cell_h + 3 * GAP
@@ -150,8 +208,8 @@ def contact_sheet(title: str, shown: Sequence[Shown], columns: int = 3) -> bytes
 def _legend(draw: ImageDraw.ImageDraw, shown: Sequence[Shown], right: int, y: int, font: _Font) -> None:
     names: dict[str, tuple[int, int, int]] = {}
     for panel in (panel for sample in shown for panel in sample.panels):
-        for n, name in enumerate(list(panel.layers)[1:]):
-            names.setdefault(name, TINTS[n % len(TINTS)])
+        for over in overlays(panel):
+            names.setdefault(over.name, over.tint)
     for name, tint in reversed(names.items()):
         right -= round(font.getlength(name))
         draw.text((right, y), name, INK, font)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from generators.types import Panel
 from sinks.gallery import distributions, gallery, histogram, panel_data, title
-from sinks.pictures import TINTS, Shown, blend, caption, contact_sheet, fit, layer_png, number, readable
+from sinks.pictures import TINTS, Shown, blend, caption, contact_sheet, fit, layer_png, number, readable, sides
 
 
 def picture(layer: dict) -> Image.Image:
@@ -154,3 +154,71 @@ def test_contact_sheet_has_room_for_everything():
     assert four.width > 2 * one.width
     assert four.height > 1.5 * one.height
     assert contact_sheet("tiny", shown) == contact_sheet("tiny", shown)
+
+
+def edited(rng: np.random.Generator) -> Panel:
+    """A picture before and after an edit of its middle, with an overlay for both, one of each, and one for either."""
+    after = rng.integers(0, 256, (60, 80), dtype=np.uint8)
+    before = after.copy()
+    before[20:30, 30:50] = rng.integers(0, 256, (10, 20), dtype=np.uint8)
+    mask, was = (np.uint8(255) * rng.integers(0, 2, after.shape, dtype=np.uint8) for _ in range(2))
+    return Panel("frame", {"after": after, "before": before, "mask": mask, "box": mask, "before mask": was})
+
+
+@pytest.mark.parametrize("edge", [512, 40])
+def test_the_picture_before_comes_as_a_patch_that_gives_it_exactly(edge):
+    panel = edited(np.random.default_rng(2))
+    layers = panel_data(panel, edge)["layers"]
+    told = [(layer["name"], layer["side"], layer["tint"]) for layer in layers]
+    assert told == [
+        ("after", None, None),
+        ("before", "before", None),
+        ("mask", "after", TINTS[0]),
+        ("box", None, TINTS[1]),
+        ("mask", "before", TINTS[0]),
+    ]
+    patch = np.asarray(picture(layers[1]))
+    small = panel.layers["before"] if edge == 512 else fit(panel.layers["before"], edge)
+    assert np.array_equal(np.where(patch[..., 1] > 0, patch[..., 0], np.asarray(picture(layers[0]))), small)
+    assert set(np.unique(patch[..., 1])) == {0, 255}
+    assert len(layers[1]["png"]) < len(layers[0]["png"]) / 4
+
+
+def test_paper_shows_before_and_after_side_by_side():
+    panel = edited(np.random.default_rng(3))
+    before, after = sides(panel)
+    assert (before.title, list(before.layers)) == ("frame: before", ["before", "box", "mask"])
+    assert before.layers["mask"] is panel.layers["before mask"]
+    assert (after.title, list(after.layers)) == ("frame", ["after", "mask", "box"])
+    assert sides(before) == [before]  # its first layer only has that name
+    single, double = (contact_sheet("t", [Shown("s", "", [p])]) for p in (after, panel))
+    assert Image.open(io.BytesIO(double)).width > 1.8 * Image.open(io.BytesIO(single)).width
+
+
+def test_pictures_of_two_sizes_are_no_before_and_after():
+    small, large = np.zeros((8, 8), np.uint8), np.full((16, 16), 9, np.uint8)
+    names = [layer["name"] for layer in panel_data(Panel("p", {"after": small, "before": large}), 64)["layers"]]
+    assert names == ["after", "before"]
+    assert panel_data(Panel("p", {"after": small, "before": large}), 64)["layers"][1]["tint"] == TINTS[0]
+
+
+def test_boxes_are_counted_by_size_and_severities_are_percent():
+    rows = [
+        {
+            "labels": {"lesions": [{"box": [1.0, 2.0, 11.0 + n, 6.0], "edit_box": None, "requested_ds": 50.0 + n}] * k},
+            "measured": {},
+            "redraws": 0,
+        }
+        for n, k in ((0, 1), (1, 3), (2, 0))
+    ]
+    drawn = {d["path"]: d for d in distributions(rows)["histograms"]}
+    assert drawn.keys() == {
+        "lesions.*.box.width_px",
+        "lesions.*.box.height_px",
+        "lesions.*.requested_ds",
+        "lesions.count",
+    }
+    width = drawn["lesions.*.box.width_px"]
+    assert (width["n"], width["min"], width["max"], width["unit"]) == (4, 10, 11, "px")
+    assert drawn["lesions.*.requested_ds"]["unit"] == "%"
+    assert readable("measured_ds") == ("measured DS", "%")
