@@ -28,7 +28,7 @@ Patch = NDArray[np.float64]  # (n, k): one row per point of the centreline, one 
 STEP = 0.5  # px across
 HALO = 2.5  # px beyond the wall that belong to the vessel: its blur and the display's halo
 FADE = 3.0  # px over which V is faded out beyond the halo
-FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through
+FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through, FADE among them
 REACH = HALO + FADE  # px beyond the wall that may change
 ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
 SPARE = 14  # rows beyond the lesion's ends that the means along the vessel need
@@ -64,7 +64,7 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     delta = spread(change, row, across, first, STEP)
     emptied = spread(gone, row, across, first, STEP)
     after = before + delta
-    after += emptied * _lost_noise(after, lesion, row, across) * lesion.texture.noise(rng, y1 - y0, x1 - x0)
+    after += emptied * _lost_noise(after, emptied, lesion, row, across) * lesion.texture.noise(rng, y1 - y0, x1 - x0)
     out = np.where(delta != 0, np.clip(np.rint(after), 0, 255), before).astype(np.uint8)
     if lesion.texture.jpeg is not None:
         out = requantise(out, out != before, (y0, x0), lesion.texture.jpeg)
@@ -82,7 +82,7 @@ def _trimmed(lesion: Narrowing) -> Narrowing:
 def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Patch, float]:
     """Grey levels to add, straightened; the share of the vessel's depth they take away; t of the first column, px."""
     radius = gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
-    half = float(np.ceil(radius.max() + REACH + FLANK + STEP))
+    half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
     field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
     line = _background(field, t, radius)
     vessel = gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
@@ -100,7 +100,7 @@ def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Pat
 
 def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
     """The straight line under the vessel: through the medians of both flanks, smooth along the vessel."""
-    distance = radius + REACH
+    distance = radius + HALO
     offsets = np.arange(0, FLANK + 1e-9, STEP)
     rows = np.arange(len(radius))[:, None]
     levels = []
@@ -142,7 +142,7 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
     return out
 
 
-def _lost_noise(patch: Patch, lesion: Narrowing, row: Patch, across: Patch) -> float:
+def _lost_noise(patch: Patch, emptied: Patch, lesion: Narrowing, row: Patch, across: Patch) -> float:
     """Standard deviation of the noise, grey levels, that the emptied zone lacks against the ring beside the vessel."""
     place = np.arange(len(lesion.keep))
     keep, shift, radius = (np.interp(row, place, v) for v in (lesion.keep, lesion.shift, lesion.diameter / 2))
@@ -154,13 +154,13 @@ def _lost_noise(patch: Patch, lesion: Narrowing, row: Patch, across: Patch) -> f
     here = (row >= 0) & (keep < 0.9)
     zone = here & (np.abs(across) < radius) & (np.abs(across - shift) > keep * radius + NOISE_HOLE)
     ring = here & (np.abs(across) > radius + HALO)
-    inside, outside = rough[zone], rough[ring]
-    inside, outside = inside[np.isfinite(inside)], outside[np.isfinite(outside)]
-    if len(inside) < 20 or len(outside) < 20:
+    zone, ring = (part & np.isfinite(rough) for part in (zone, ring))
+    if zone.sum() < 20 or ring.sum() < 20:
         return 0.0
-    lost = _spread(outside) ** 2 - _spread(inside) ** 2
-    # The Laplacian passes this share of unit noise with the frame's spectrum.
-    return float(np.sqrt(max(0.0, lost) / max(_passed(lesion.texture.kernel), 1e-6)))
+    lost = _spread(rough[ring]) ** 2 - _spread(rough[zone]) ** 2
+    # Unit noise of the frame's spectrum, faded as it will be, has this variance behind the Laplacian.
+    passed = _passed(lesion.texture.kernel) * float((emptied[zone] ** 2).mean())
+    return float(np.sqrt(max(0.0, lost) / max(passed, 1e-6)))
 
 
 def _spread(values: Rows) -> float:

@@ -140,7 +140,8 @@ def _figures(d: Drawn, again: float) -> Row:
 def _residue(d: Drawn) -> tuple[float, float, float]:
     """What is left in the emptied zone, of the vessel's contrast: level and lines along the old walls; noise ratio.
 
-    Level: mean |attenuation above the line through both flanks| between the new wall and 1 px outside the old one.
+    Level: attenuation above the line through both flanks, between the new wall and 1 px outside the old one: |mean along
+    the wall|, mean of both walls.
     Line: the old wall's stripe of 1.6 px against the stripes beside it. Noise: sd of a Laplacian in the emptied zone
     over that of the ring beside the vessel, by pixels, 2.5 % of each tail left out.
     """
@@ -152,19 +153,23 @@ def _residue(d: Drawn) -> tuple[float, float, float]:
     before, _ = straighten(attenuation(d.frame.image), lesion.points, lesion.normals, radius + 12, 0.5)
     over, under = (gaussian_filter1d(_above(f.astype(np.float64), t, radius), 2, axis=0) for f in (field, before))
     contrast = float(np.median(under[:, np.abs(t) < radius / 2]))
-    levels, lines = [], []
-    for i in rows:
-        for side in (-1, 1):
-            x = side * t
+    found: list[list[float]] = []
+    lines = []
+    for side in (-1, 1):
+        x = side * t
+        levels = []
+        for i in rows:
             wall = side * lesion.shift[i] + lesion.keep[i] * radius
             if radius - wall >= 2.5:
-                levels.append(abs(float(over[i, (x > wall + 1.8) & (x < radius + 1)].mean())))
+                levels.append(float(over[i, (x > wall + 1.8) & (x < radius + 1)].mean()))
             if radius - wall >= 4.5:
                 beside = over[i, (x > radius + 1.5) & (x < radius + 3)], over[i, (x > radius - 3) & (x < radius - 1.5)]
                 stripe = over[i, np.abs(x - radius) < 0.8]
                 lines.append(abs(float(stripe.mean() - (beside[0].mean() + beside[1].mean()) / 2)))
+        if levels:
+            found.append(levels)
     return (
-        float(np.mean(levels)) / contrast if levels else np.nan,
+        float(np.mean([abs(np.mean(v)) for v in found])) / contrast if found else np.nan,
         float(np.mean(lines)) / contrast if lines else np.nan,
         _noise_ratio(after, d),
     )
