@@ -95,6 +95,11 @@ def results(out: Path) -> list[dict[str, Any]]:
     return found
 
 
+def finished(todo: Sequence[Run], out: Path) -> list[Run]:
+    """Those whose result is there."""
+    return [run for run in todo if (out / "runs" / f"{run.name}.json").exists()]
+
+
 def conduct(
     study: Study,
     todo: Sequence[Run],
@@ -119,7 +124,8 @@ def conduct(
     """
     (out / "runs").mkdir(parents=True, exist_ok=True)
     _claim(study, out)
-    left = [run for run in todo if not (out / "runs" / f"{run.name}.json").exists()]
+    there = set(finished(todo, out))
+    left = [run for run in todo if run not in there]
     if left and study.synthetic is None and any(run.arm != "real" for run in left):
         raise StudyError("arms with synthetic samples need a dataset of them: give --synthetic OUT")
     for result in _in_parallel(study, left, out, min(processes, len(left))):
