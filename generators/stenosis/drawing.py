@@ -18,8 +18,8 @@ from generators.types import Angiogram, Rejected, SeverityClass, severity_class
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
 CLOSE = 1.5  # points of %DS between request and reading that are left alone: the meter's own noise is about 2
 BLUNT_FROM, BLUNT = 55.0, 4.0  # the meter rounds a tip: points it reads too low, per point of %DS and 1 / half-length
-STRETCH = 10.0  # points that the editor may be asked for beside the request: more would fool the meter
-MOST = 96.0  # %DS: more is asked of the editor for an occlusion only
+STRETCH = 10.0  # points that the editor may be asked for beside the request: more would be drawing for the meter
+THREAD = 0.6  # least share of the requested lumen that is drawn: severe lesions must not look like occlusions
 
 
 class Drawing:
@@ -70,7 +70,8 @@ class Drawing:
         self.before, self.mask_before = other.after, other.mask_after
 
     def _bounded(self, percent_ds: float) -> float:
-        low, high = self.requested - STRETCH, min(self.requested + STRETCH, MOST)
+        low = self.requested - STRETCH
+        high = min(self.requested + STRETCH, 100 - THREAD * (100 - self.requested))
         if self.site.known is not None:  # already narrowed: less remains to be drawn
             low = 1.0
         return float(np.clip(percent_ds, low, high))

@@ -50,9 +50,9 @@ class StenosisParams:
     occlusion: float = 0.05
     natural: tuple[float, float, float] = (0, 0.89, 0.11)
     length: Range = (2, 4.5)
-    severe_length: Range = (1.8, 3)
+    severe_length: Range = (2, 3.2)
     eccentric: float = 0.5
-    depth: Range = (0.3, 0.6)
+    depth: Range = (0.4, 0.7)
     lesions: tuple[int, int] = (1, 1)
     min_width: float = 7
     tolerance: float = 5
