@@ -33,7 +33,7 @@ def tight(points: Rows, normals: Rows, diameter: Rows, shape: tuple[int, ...]) -
 
 
 def edit(points: Rows, normals: Rows, diameter: Rows, shape: tuple[int, ...], blocks: bool) -> PixelBox:
-    """Bounds every pixel that may change, given the lesion's rows; grown to whole JPEG ``blocks`` where there are such."""
+    """Bounds every pixel that may change, given the lesion's rows; grown to whole JPEG ``blocks``."""
     x0, y0, x1, y1 = _bounds(points, normals, diameter / 2 + REACH + 1, shape)
     if blocks:
         x0, y0 = x0 // BLOCK * BLOCK, y0 // BLOCK * BLOCK

@@ -1,4 +1,4 @@
-"""The closed loop (promise P5): what the drawn lesion measures on the pixels, by a meter that is not told the target."""
+"""What a drawn lesion measures on the pixels, by a meter that is not told the target (promise P5)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGIN = 24  # px of frame about these rows
 
 @dataclass(frozen=True)
 class Measured:
-    """``percent_ds`` of the diameter in view, worked out from ``densitometric``: that of the circle of the same area."""
+    """``percent_ds`` of the diameter in view, worked out from ``densitometric``, the circle of the same area."""
 
     percent_ds: float
     densitometric: Reading
@@ -42,7 +42,7 @@ def measure(image: NDArray[np.uint8], vessel: Vessel, at: int, half: int, depth:
 
 
 def by_edges(image: NDArray[np.uint8], vessel: Vessel, at: int, half: int) -> Reading:
-    """The same by the edges alone, a meter that shares nothing with the densitometric one; arguments as ``measure``'s."""
+    """The same by the edges alone, a meter that shares nothing with densitometry; arguments as ``measure``'s."""
     crop, points, radii, row = _about(image, vessel, at, half)
     return read(grey_walls(crop, points, radii, vessel.lumen.psf_sigma), at=row, lesion=half)
 

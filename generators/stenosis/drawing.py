@@ -141,14 +141,14 @@ class Drawing:
     def label(self) -> dict[str, Any]:
         """The lesion's entry in the labels."""
         lesion = self.narrowing(self.drawn_ds)
-        x, y = (float(v) for v in lesion.points[lesion.at] + lesion.shift[lesion.at] * lesion.normals[lesion.at])
+        points, normals, diameter = lesion.points, lesion.normals, lesion.diameter
+        x, y = (float(v) for v in points[lesion.at] + lesion.shift[lesion.at] * normals[lesion.at])
         seen = self.profile.seen(np.arange(len(lesion.keep)) - lesion.at)
-        walls = (a[seen] for a in (lesion.points, lesion.normals, lesion.diameter))
         reading = self.measured.densitometric
         edges = by_edges(self.after, self.anatomy.vessels[self.site.vessel], self.site.at, self.half)
         return {
             "box": list(boxes.square(x, y, float(seen.sum()))),
-            "tight_box": list(boxes.tight(*walls, self.frame.image.shape)),
+            "tight_box": list(boxes.tight(points[seen], normals[seen], diameter[seen], self.frame.image.shape)),
             "edit_box": list(lesion.edit_box),
             "severity_class": severity_class(self.measured.percent_ds),
             "requested_ds": self.requested,

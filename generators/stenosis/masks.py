@@ -38,9 +38,7 @@ def narrow_mask(
     middle, half = (left + right) / 2, (right - left) / 2
     row, across = locate(points, normals, x0, y0, x1, y1)
     place = np.arange(len(points))
-    k, m, h, e = (
-        np.interp(row, place, v) for v in (keep, middle, half, shift / np.maximum(diameter / 2, 1e-9))
-    )
+    k, m, h, e = (np.interp(row, place, v) for v in (keep, middle, half, shift / np.maximum(diameter / 2, 1e-9)))
     inside = (row >= 0) & (k < 1) & (np.abs(across - m) <= h + 2)
     gone = inside & (np.abs(across - m - e * h) > k * h)
     if keep.min() > 0:  # else closed

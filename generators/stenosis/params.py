@@ -60,7 +60,7 @@ class StenosisParams:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("mild_ds", 10, 50),
+            ("mild_ds", 10.0, 50.0),
             ("moderate_ds", 50, 70),
             ("severe_ds", 70, 95),
             ("length", 0.5, 10),
@@ -103,7 +103,7 @@ class StenosisParams:
         if target is None:
             severity = classes[int(rng.choice(3, p=np.asarray(self.natural) / sum(self.natural)))]
         elif target in classes:
-            severity = classes[classes.index(target)]  # type: ignore[arg-type]
+            severity = classes[classes.index(target)]
         else:
             raise ValueError(f"target {target!r} is no severity class: mild, moderate or severe")
         total = rng.random() < self.occlusion

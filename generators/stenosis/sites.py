@@ -98,8 +98,8 @@ class Anatomy:
     @cached_property
     def places(self) -> NDArray[np.int64]:
         """All (vessel, row) where a minimum may lie, (m, 2)."""
-        found = [np.stack([np.full(v.central.sum(), i), np.flatnonzero(v.central)], 1) for i, v in enumerate(self.vessels)]
-        return np.concatenate(found).astype(np.int64) if found else np.zeros((0, 2), np.int64)
+        found = [(i, row) for i, vessel in enumerate(self.vessels) for row in np.flatnonzero(vessel.central)]
+        return np.array(found, np.int64).reshape(-1, 2)
 
     def healthy(self, vessel: int, at: int, half: int) -> Reading | None:
         """The reading at a place where a lesion of ``half`` rows to either side fits, None where none does."""
@@ -161,7 +161,7 @@ def _alone(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Row
     line = lumen.offset[:, None] + lumen.slope[:, None] * t
     excess = np.where(beside, smooth - line, 0.0).max(axis=1)
     depth = lumen.mu * width
-    return inside & lit & (excess < CLUTTER * depth)
+    return np.asarray(inside & lit & (excess < CLUTTER * depth))
 
 
 def choose(

@@ -60,14 +60,14 @@ class Texture:
 def quantisation(quality: int) -> NDArray[np.float64]:
     """Luminance table (8, 8) at a quality of 1 ... 100, scaled as the Independent JPEG Group's codec does."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((LUMINANCE * scale + 50) // 100, 1, 255).astype(np.float64)
+    return np.asarray(np.clip((LUMINANCE * scale + 50) // 100, 1, 255), np.float64)
 
 
 def jpeg_quality(image: NDArray[np.uint8]) -> int | None:
-    """The quality of the baseline JPEG whose grid starts at the frame's corner, or None where there is no trace of one."""
+    """Quality of the baseline JPEG whose grid starts at the frame's corner, or None where there is no trace of one."""
     rows, cols = (n // BLOCK for n in image.shape)
-    blocks = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK).transpose(0, 2, 1, 3)
-    blocks = blocks.reshape(-1, BLOCK, BLOCK)
+    whole = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK)
+    blocks = whole.transpose(0, 2, 1, 3).reshape(-1, BLOCK, BLOCK)
     step = max(1, len(blocks) // 512)
     spectra = dctn(blocks[::step].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
     best, quality = COHERENT, None
@@ -130,8 +130,8 @@ def requantise(
 def _noise_kernel(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """From the mean power spectrum of the flattest third of 16 x 16 patches, quadratic surface removed."""
     rows, cols = (n // PATCH for n in image.shape)
-    patches = image[: rows * PATCH, : cols * PATCH].reshape(rows, PATCH, cols, PATCH).transpose(0, 2, 1, 3)
-    patches = patches.reshape(-1, PATCH * PATCH).astype(np.float64)
+    whole = image[: rows * PATCH, : cols * PATCH].reshape(rows, PATCH, cols, PATCH)
+    patches = whole.transpose(0, 2, 1, 3).reshape(-1, PATCH * PATCH).astype(np.float64)
     y, x = np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].reshape(2, -1)
     surface, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=1))
     flat = patches - (patches @ surface) @ surface.T

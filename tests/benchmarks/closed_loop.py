@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,8 @@ def _figures(d: Drawn, again: float) -> Row:
 def _residue(d: Drawn) -> tuple[float, float, float]:
     """What is left in the emptied zone, of the vessel's contrast: level and lines along the old walls; noise ratio.
 
-    Level: attenuation above the line through both flanks, between the new wall and 1 px outside the old one: |mean along
-    the wall|, mean of both walls.
+    Level: attenuation above the line through both flanks, between the new wall and 1 px outside the old one: |mean
+    along the wall|, mean of both walls.
     Line: the old wall's stripe of 1.6 px against the stripes beside it. Noise: sd of a Laplacian in the emptied zone
     over that of the ring beside the vessel, by pixels, 2.5 % of each tail left out.
     """
@@ -218,7 +219,7 @@ def _checks(drawn: list[Drawn]) -> dict[str, bool]:
         editor.prepare("cpu")
         steps = list(_ladder(editor, d))
         zero &= steps[0][2]
-        monotone &= all(b[0] >= a[0] and b[1] <= a[1] for a, b in zip(steps, steps[1:], strict=False))
+        monotone &= all(b[0] >= a[0] and b[1] <= a[1] for a, b in pairwise(steps))
     return {"outside identical": outside, "mask only loses": removes, "0 % identical": zero, "monotone": monotone}
 
 
