@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from jobs import console
+from jobs.detection import cli as detection
+from jobs.fit.cli import app as fit
 
 app = typer.Typer(
     name="lesionforge",
@@ -25,8 +27,15 @@ app = typer.Typer(
     "short of its quota or has problems; 130 interrupted (run the same command again to continue).",
 )
 
-score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on one.")
-app.add_typer(score, name="score")
+train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real frames, generated ones, or both.")
+score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real frames.")
+study = typer.Typer(no_args_is_help=True, help="Train and score a downstream model over arms, sizes and seeds.")
+report = typer.Typer(no_args_is_help=True, help="Tables and pictures of a study, the paper's numbers beside ours.")
+for group, commands in (("train", train), ("score", score), ("study", study), ("report", report)):
+    commands.callback()(lambda: None)  # keeps a group of one command a group
+    commands.command("detection")(getattr(detection, group))
+    app.add_typer(commands, name=group)
+app.add_typer(fit, name="fit")
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML recipe, e.g. jobs/recipes/demo.yaml")]
 Place = Annotated[
@@ -134,6 +143,24 @@ def preview(
 
     where = write(Store(place), samples)
     console.emit({"preview": where}, as_json, lambda: console.out.print(f"open {where}"))
+
+
+@app.command()
+def export(
+    place: Place,
+    to: Annotated[Path, typer.Option(help="folder to write; it must be empty or new")],
+    layout: Annotated[str, typer.Option("--format", help="yolo (Ultralytics folder) or coco (ARCADE's layout)")],
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="severity class to write; again for more (default: all)")
+    ] = None,
+    image: Annotated[str, typer.Option(help="image.png, or source.png for the frames before drawing")] = "image.png",
+    as_json: Json = False,
+) -> None:
+    """Write a stenosis dataset as a folder that other tools train from."""
+    from jobs import exporting
+
+    body = exporting.export(place, layout, to, classes or (), image)
+    console.emit(body, as_json, lambda: exporting.show(body))
 
 
 @score.command()

@@ -16,8 +16,10 @@ def known() -> list[type[Exception]]:
     from engine.recipe_file import RecipeError
     from engine.registry import UnknownPlugin
     from engine.sources.base import SourceError
+    from jobs.detection.frames import FrameError
+    from jobs.detection.study import StudyError
     from sinks.commit import ForeignShard
     from sinks.store import StoreError
 
-    mine: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
-    return [*mine, StoreError, ForeignShard, PlacementError, JobError]
+    ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
+    return [*ours, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]
