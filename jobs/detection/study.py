@@ -16,10 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine import document
 from jobs.detection import detector, frames
 from jobs.detection.arms import Arm, training_set
 from jobs.detection.frames import Frame
 from jobs.detection.metrics import Scores
+from sinks.store import Store
 
 DRAWS = 400  # bootstrap draws kept per run: the same subjects in every run, so that arms can be paired
 
@@ -92,6 +94,8 @@ def results(out: Path) -> list[dict[str, Any]]:
     found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
     if not found:
         raise StudyError(f"{out} holds no finished run: run lesionforge study detection --out {out} ... first")
+    if len(sets := {result["dataset"] for result in found} - {None}) > 1:
+        raise StudyError(f"{out} mixes runs on {len(sets)} synthetic datasets: move those of the older one away")
     return found
 
 
@@ -178,13 +182,14 @@ class Frames:
     train: list[Frame]
     test: list[Frame]
     synthetic: list[Frame]
+    dataset: str | None  # identity of the dataset that the synthetic frames are from
 
 
-_read: dict[str, Frames] = {}  # by the study's identity: a worker process reads them once, not once a run
+_read: dict[tuple[str, bool], Frames] = {}  # by study: a worker process reads the frames once, not once a run
 
 
-def read(study: Study) -> Frames:
-    """Read a study's frames.
+def read(study: Study, synthetic: bool = True) -> Frames:
+    """Read a study's frames; without its synthetic ones, the dataset need not be there yet.
 
     Raises:
         StudyError: where a subject is both trained on and tested on.
@@ -195,14 +200,19 @@ def read(study: Study) -> Frames:
     shared |= {frame.subject for frame in train} & {frame.subject for frame in test}
     if shared:
         raise StudyError(f"{len(shared)} frames or subjects are in the training pool and among the test frames")
-    return Frames(train, test, list(frames.from_dataset(study.synthetic)) if study.synthetic else [])
+    if not synthetic or study.synthetic is None:
+        return Frames(train, test, [], None)
+    made = list(frames.from_dataset(study.synthetic))
+    return Frames(train, test, made, document.read(Store(study.synthetic)).identity)
 
 
 def _run(study: Study, out: Path, run: Run) -> dict[str, Any]:
-    if study.identity() not in _read:
-        _read[study.identity()] = read(study)
-    every, wall, cpu = _read[study.identity()], time.monotonic(), time.process_time()
-    chosen = training_set(Arm.parse(run.arm), run.size, run.seed, every.train, every.synthetic)
+    arm = Arm.parse(run.arm)
+    which = study.identity(), arm.times > 0
+    if which not in _read:
+        _read[which] = read(study, arm.times > 0)
+    every, wall, cpu = _read[which], time.monotonic(), time.process_time()
+    chosen = training_set(arm, run.size, run.seed, every.train, every.synthetic)
     options = dict(study.options)
     if study.detector == "centre":
         options["cache"] = str(out / "inputs")
@@ -214,6 +224,7 @@ def _run(study: Study, out: Path, run: Run) -> dict[str, Any]:
     used = [*chosen.real, *chosen.synthetic]
     return {
         "run": asdict(run),
+        "dataset": every.dataset,
         "scores": scores.values(),
         "draws": {name: [round(v, 5) for v in values] for name, values in scores.bootstrap(DRAWS).items()},
         "real": len(chosen.real),

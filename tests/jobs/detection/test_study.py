@@ -68,6 +68,7 @@ def result(arm, seed, score, draws, size=50):
         "draws": dict.fromkeys(names, draws),
         "test": {"frames": 200, "lesions": 376},
         "fit_cpu_s": 60.0,
+        "dataset": "d" if arm != "real" else None,
     }
 
 
