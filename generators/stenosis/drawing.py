@@ -159,7 +159,7 @@ class Drawing:
             "regraded": self.site.known is not None,
             "width_px": self.site.before.d_ref_px,
             "d_ref_px": reading.d_ref_px,
-            "mld_px": reading.mld_px,
+            "mld_px": reading.d_ref_px * (1 - self.measured.percent_ds / 100),
             "mld_xy": [x + 0.5, y + 0.5],
             "length_px": reading.length_px,
             "w_over_sigma": reading.w_over_sigma,
@@ -185,7 +185,6 @@ class Drawing:
             "percent_ds": self.measured.percent_ds,
             "miss": abs(self.miss),
             "d_ref_px": r.d_ref_px,
-            "mld_px": r.mld_px,
             "w_over_sigma": r.w_over_sigma,
             "cnr": r.cnr,
         }
