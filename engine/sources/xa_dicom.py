@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,6 +28,11 @@ from engine.sources.pictures import pixel_hash
 from engine.sources.xa_geometry import pixel_mm, view_deg
 from engine.sources.xa_pixels import Run
 from generators.types import Angiogram, BadCase, Side
+
+# pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 DICOM_NAME = re.compile(r".*\.(dcm|dicom|ima)", re.IGNORECASE)
 MAYBE_DICOM = re.compile(r"[^.]+|[0-9.]+")  # without an ending, or a UID

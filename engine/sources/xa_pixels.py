@@ -50,8 +50,8 @@ class Run:
             raise BadCase(f"has {bits[1]} bits stored in {bits[0]}; 8 or 16 are read")
         self.bits = bits[1]
         syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-        if syntax is None:
-            raise BadCase("does not say its transfer syntax, so its pixels cannot be decoded")
+        if syntax is None or syntax.is_private or not syntax.is_transfer_syntax:
+            raise BadCase("does not say a transfer syntax that DICOM knows, so its pixels cannot be decoded")
         self._syntax = str(syntax.name)
         length, need = len(header.PixelData), self.rows * self.cols * self.frames * bits[0] // 8
         if not syntax.is_compressed and length < need:
@@ -134,14 +134,15 @@ class Run:
         try:
             return int(default if value is None and default is not None else value)
         except (TypeError, ValueError):
-            raise BadCase(f"its {key} is {str(value)[:20]!r}") from None
+            raise BadCase(f"its {key} is missing or no number") from None
 
     def _attempt(self, what: str, call: Callable[[], T]) -> T:
         """``call()``; what pydicom and its plugins raise becomes a reason, without their text: it may hold values."""
         try:
             return call()
         except Exception as error:
-            raise BadCase(f"its {what} ({self._syntax}) cannot be read: {type(error).__name__}") from None
+            kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
+            raise BadCase(f"its {what} ({self._syntax}) cannot be read: {kind}") from None
 
 
 def _filling(grey: NDArray[np.float64]) -> float:
