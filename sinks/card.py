@@ -40,6 +40,7 @@ def card(
         generator=document["recipe"]["generator"]["name"],
         state=state,
         splits="\n".join(rows),
+        split=next(iter(splits), "train"),
         pattern=next(iter(splits.values()))["urls"] if splits else "",
         members=", ".join(f"`{name}`" for name in members),
         wids=layout.WIDS,

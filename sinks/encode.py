@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 # Run-length matches only: smaller and faster than a full search on angiograms (noise repeats nothing) and on masks.
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
-# What the decoders raise for damaged bytes, beside ValueError; a size out of all bounds ends in the last three.
+# What the decoders raise for damaged bytes, beside ValueError; a size out of all bounds ends in the last two.
 _DAMAGE = (
     OSError,
     EOFError,
@@ -26,8 +27,8 @@ _DAMAGE = (
     zlib.error,
     MemoryError,
     RecursionError,
-    Image.DecompressionBombError,
 )
+MAX_PIXELS = 2**28  # of a PNG that is read
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -62,7 +63,7 @@ def decode(name: str, data: bytes) -> Any:
     kind = name.rsplit(".", 1)[-1]
     try:
         if kind == "png":
-            return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
+            return np.asarray(open_png(data))
         if kind == "npy":
             return np.load(io.BytesIO(data), allow_pickle=False)
         if kind == "gz":
@@ -72,6 +73,22 @@ def decode(name: str, data: bytes) -> Any:
     except _DAMAGE as error:
         raise ValueError(f"{name}: {error}") from None
     raise ValueError(f"{name}: no decoding for .{kind}")
+
+
+def open_png(data: bytes) -> PngImageFile:
+    """A PNG whose header is read, its pixels not yet.
+
+    Not through `Image.open`: Ultralytics, once imported, has put one of its own in that place, which installs packages
+    when it meets bytes that it cannot read.
+
+    Raises:
+        SyntaxError: where it is none.
+        ValueError: where it says to be larger than anything that is written here.
+    """
+    image = PngImageFile(io.BytesIO(data))
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"a PNG of {image.width} x {image.height} pixels is damaged, or none of ours")
+    return image
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

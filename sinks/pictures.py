@@ -78,7 +78,7 @@ def sides(panel: Panel) -> list[Panel]:
     first, now = next(iter(panel.layers.items()))
     over = {side: {o.name: o.layer for o in overlays(panel) if o.side in (None, side)} for side in ("before", "after")}
     return [
-        Panel(f"{panel.title}: before", {BEFORE: was, **over["before"]}),
+        Panel(f"before: {panel.title}", {BEFORE: was, **over["before"]}),
         Panel(panel.title, {first: now, **over["after"]}),
     ]
 

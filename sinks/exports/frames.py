@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections import Counter
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from sinks import dataset
+from sinks.encode import open_png
 from sinks.reader import Reader, Samples
 from sinks.store import Store
 
@@ -88,7 +86,7 @@ class Frames:
 
     def _frame(self, sample: dict[str, Any], split: str) -> Frame:
         key, png = sample["__key__"], sample[self._image]
-        width, height = Image.open(io.BytesIO(png), formats=["PNG"]).size
+        width, height = open_png(png).size
         lesions = json.loads(sample["json"]).get("lesions")
         if not isinstance(lesions, list):
             raise ValueError(

@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+import zlib
 
 import numpy as np
 import pytest
@@ -151,3 +152,16 @@ def test_damage_ends_in_value_error_and_never_in_another():
 def test_rubbish_is_told_with_value_error(name, data):
     with pytest.raises(ValueError, match=r"\w"):
         decode(name, data)
+
+
+def test_png_is_read_whatever_others_put_in_the_place_of_pillow_s_open(monkeypatch):
+    """Ultralytics does, with one that installs packages."""
+    monkeypatch.setattr("PIL.Image.open", None)
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    data = encode("a.png", picture)
+    assert np.array_equal(decode("a.png", data), picture)
+    huge = bytearray(data)
+    huge[16:24] = (70_000).to_bytes(4, "big") * 2
+    huge[29:33] = zlib.crc32(bytes(huge[12:29])).to_bytes(4, "big")
+    with pytest.raises(ValueError, match="70000 x 70000"):
+        decode("a.png", bytes(huge))

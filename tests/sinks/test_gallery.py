@@ -187,7 +187,7 @@ def test_the_picture_before_comes_as_a_patch_that_gives_it_exactly(edge):
 def test_paper_shows_before_and_after_side_by_side():
     panel = edited(np.random.default_rng(3))
     before, after = sides(panel)
-    assert (before.title, list(before.layers)) == ("frame: before", ["before", "box", "mask"])
+    assert (before.title, list(before.layers)) == ("before: frame", ["before", "box", "mask"])
     assert before.layers["mask"] is panel.layers["before mask"]
     assert (after.title, list(after.layers)) == ("frame", ["after", "mask", "box"])
     assert sides(before) == [before]  # its first layer only has that name

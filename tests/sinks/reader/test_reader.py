@@ -182,6 +182,31 @@ def test_an_error_comes_out_at_its_place_and_threads_end(train):
     assert bad not in seen
 
 
+def test_a_slow_store_is_asked_many_things_at_once():
+    class Slow(Store):
+        under_way, most = 0, 0
+        lock = threading.Lock()
+
+        def get_range(self, path, offset, size):
+            with self.lock:
+                Slow.under_way += 1
+                Slow.most = max(Slow.most, Slow.under_way)
+            time.sleep(0.01)
+            with self.lock:
+                Slow.under_way -= 1
+            return super().get_range(path, offset, size)
+
+    store = Slow(f"memory://{uuid.uuid4().hex}")
+    stenoses.write(store, 200, shard=40)
+    samples = Samples(store, members=["image.png", "mask.png"])
+    Slow.most = 0
+    assert len(keys(Reader(samples, batch=50))) == 200
+    assert 8 <= Slow.most <= 16
+    Slow.most = 0
+    keys(Reader(samples, ahead=int(samples.sizes(np.arange(200)).mean() * 32)))  # budget of two pieces
+    assert 1 <= Slow.most <= 3
+
+
 def _wait(true):
     deadline = time.monotonic() + 5
     while not true():
