@@ -60,6 +60,7 @@ class DiffusionEditor:
             self._model.unet = torch.compile(self._model.unet)
             self._model.controls = torch.compile(self._model.controls)
         own = self._model.settings
+        self.crop = own.crop
         self.batch = self._batch or (16 if cuda else 1)
         guidance = own.guidance if self._guidance is None else self._guidance
         self.sampler = Sampler(self._steps or own.steps, guidance)
@@ -76,7 +77,7 @@ class DiffusionEditor:
             raise RuntimeError("DiffusionEditor.prepare(device) must be called before edit")
         boxes: list[NDArray[np.uint8]] = [_box(image, one) for image, one in zip(images, lesions, strict=True)]
         windows = [
-            Window.around(one.edit_box, image.shape, model.settings.crop, model.multiple)
+            Window.around(one.edit_box, image.shape, self.crop, model.multiple)
             for image, one in zip(images, lesions, strict=True)
         ]
         todo = [n for n, one in enumerate(lesions) if one.percent_ds > 0 and (one.mask != one.narrowed).any()]

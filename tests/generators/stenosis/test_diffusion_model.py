@@ -1,6 +1,5 @@
 """The networks: what starts as nothing, what reaches them, which noise levels they see; a Stable Diffusion folder."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
 from generators.stenosis.diffusion.prompt import prompt
 from generators.stenosis.diffusion.sample import Sampler, stacked, uint8
+from tests.jobs.fit.stable_diffusion import write
 from tests.jobs.fit.toy import Toy, hole
 
 
@@ -180,38 +180,7 @@ def test_sd15_has_the_published_sizes():
 
 @pytest.fixture(scope="module")
 def stable_diffusion(tmp_path_factory):
-    """A folder as Stable Diffusion 1.5 comes, its networks shrunk to nothing: CLIP's own tokenizer, PNDM's schedule."""
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    folder = tmp_path_factory.mktemp("stable-diffusion")
-    torch.manual_seed(0)
-    down, up = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
-    UNet2DConditionModel(
-        block_out_channels=(8, 16), layers_per_block=1, down_block_types=down, up_block_types=up,
-        cross_attention_dim=16, attention_head_dim=2, norm_num_groups=4,
-    ).save_pretrained(folder / "unet")  # fmt: skip
-    AutoencoderKL(
-        block_out_channels=(4, 4, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4,
-    ).save_pretrained(folder / "vae")  # fmt: skip
-    letters = [chr(c) for c in range(33, 127)]
-    vocabulary = [*letters, *(c + "</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
-    text = CLIPTextConfig(
-        vocab_size=len(vocabulary), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
-    )
-    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
-    PNDMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
-    ).save_pretrained(folder / "scheduler")
-    tokens = folder / "tokenizer"
-    tokens.mkdir()
-    (tokens / "vocab.json").write_text(json.dumps({word: n for n, word in enumerate(vocabulary)}))
-    (tokens / "merges.txt").write_text("#version: 0.2\n")
-    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-    told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "pad_token": "<|endoftext|>", **special}
-    (tokens / "tokenizer_config.json").write_text(json.dumps(told))
-    return folder
+    return write(tmp_path_factory.mktemp("stable-diffusion"))
 
 
 def test_a_local_stable_diffusion_folder_makes_an_image(stable_diffusion, tmp_path):

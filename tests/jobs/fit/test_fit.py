@@ -209,3 +209,79 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     model = Model.new(frozen, seed=0)
     with pytest.raises(UsageError, match="of another model"):
         fit(config(other, steps=2), model, toys(model))
+
+
+# -- processes and the command line
+
+ALONE = """
+import sys
+from jobs.fit.trainer import FitConfig, fit
+from tests.jobs.fit.toy import Toy
+from generators.stenosis.diffusion.model import Model
+from generators.stenosis.diffusion.preset import PRESETS
+model = Model.new(PRESETS["tiny"], 0)
+toys = Toy(model.shape(32)), Toy(model.shape(32), b"held out")
+fit(FitConfig(data=(), out=sys.argv[1], preset="tiny", steps=3, batch=4, rate=3e-3, warmup=1, every=3, precision="no",
+              loaders=0, cpu=True), model, toys)
+"""
+
+
+def start(code, *arguments, **environment):
+    import os
+    import subprocess
+    import sys
+
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_share_the_batches_of_one(tmp_path):
+    """The same crops, the same curve; gradients are summed in another order, so not to the bit."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    runs = [start(ALONE, tmp_path / "two", RANK=rank, LOCAL_RANK=rank, **world) for rank in "01"]
+    model = Model.new(PRESETS["tiny"], seed=0)
+    fit(config(tmp_path / "one", steps=3, warmup=1, every=3, ema=0.9995), model, toys(model))
+    for run in runs:
+        _, said = run.communicate(timeout=200)
+        assert run.returncode == 0, said
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
+
+
+def test_the_command_fits_from_shards(tmp_path):
+    from sinks.store import Store
+    from tests.sinks import stenoses
+
+    stenoses.write(Store(str(tmp_path / "made")), 6)
+    options = [
+        "--preset",
+        "tiny",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--every",
+        "2",
+        "--precision",
+        "no",
+        "--cpu",
+        "--json",
+    ]
+    run = start(
+        "from jobs.fit.cli import app; app()", "stenosis", tmp_path / "made", "--out", tmp_path / "fit", *options
+    )
+    printed, said = run.communicate(timeout=200)
+    assert run.returncode == 0, said
+    told = json.loads(printed)
+    assert told["model"] == str(tmp_path / "fit" / "model")
+    assert len(losses(tmp_path / "fit")) == 2
+    assert Model.load(tmp_path / "fit" / "model").settings.preset == "tiny"
