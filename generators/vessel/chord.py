@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+Rows = NDArray[np.float64]
+Table = NDArray[np.float64]
+
 NODES = 64  # of the quadrature: exact to 1e-6 as long as they lie closer than the blur, radius < 20 sigma
-RADIUS_STEP = 0.125  # px
+RADIUS_STEP = 0.125  # px between tabulated radii
+STEP = 0.5  # px between samples across the vessel: the pixels hold no more
 
 
-def blurred_chord(radius: NDArray[np.float64], t: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+def blurred_chord(radius: Rows, t: Rows, sigma: float) -> Table:
     """Path length 2 sqrt(r^2 - t^2) through a cylinder, blurred across it: shape (radii, t), in px.
 
     ``radius`` (m,), ``t`` (k,) distance from the axis and ``sigma`` > 0 in px. Gauss-Chebyshev quadrature of the second
@@ -23,15 +28,62 @@ def blurred_chord(radius: NDArray[np.float64], t: NDArray[np.float64], sigma: fl
     for node, weight in zip(nodes, weights, strict=True):
         distance = (t - radius[:, None] * node) / sigma
         out += weight * np.exp(-0.5 * distance**2)
-    return out * (2 * radius[:, None] ** 2 / (sigma * np.sqrt(2 * np.pi)))
+    out *= 2 * radius[:, None] ** 2 / (sigma * np.sqrt(2 * np.pi))
+    return out
 
 
-@lru_cache(maxsize=16)
-def chord_table(sigma: float, half_width: float, step: float) -> NDArray[np.float64]:
-    """Blurred chords of all radii up to ``half_width`` at steps of RADIUS_STEP: (radii, k), t as ``straighten``'s."""
-    side = round(half_width / step)
-    radii = np.arange(1, int(half_width / RADIUS_STEP) + 1) * RADIUS_STEP
-    half = blurred_chord(radii, np.arange(side + 1) * step, sigma)
-    table = np.concatenate([half[:, :0:-1], half], axis=1)
-    table.setflags(write=False)
-    return table
+@dataclass(frozen=True)
+class Chords:
+    """Blurred chords of every radius over one window, and what a least-squares fit needs of them.
+
+    ``radius`` (m,) px at steps of RADIUS_STEP, ``t`` (k,) px; ``full`` (m, k) the chords, ``by_radius`` (m, k) their
+    derivative; ``energy`` sum of squares of a chord, ``push`` chord times derivative, ``firm`` derivative squared.
+    """
+
+    radius: Rows
+    t: Rows
+    full: Table
+    by_radius: Table
+    energy: Rows
+    push: Rows
+    firm: Rows
+
+    @classmethod
+    def of(cls, full: Table, radius: Rows, t: Rows) -> Chords:
+        by_radius = np.gradient(full, RADIUS_STEP, axis=0)
+        squares = (np.einsum("rk,rk->r", a, b) for a, b in ((full, full), (full, by_radius), (by_radius, by_radius)))
+        return cls(radius, t, full, by_radius, *squares)
+
+    def at(self, radius: Rows) -> Table:
+        """Chords of any radii (n,), between the tabulated ones: (n, k)."""
+        place = np.clip(radius / RADIUS_STEP - 1, 0, len(self.radius) - 1.001)
+        low = place.astype(np.int64)
+        part = (place - low)[:, None]
+        chords: Table = (1 - part) * self.full[low] + part * self.full[low + 1]
+        return chords
+
+
+@lru_cache(maxsize=64)
+def chord_tables(sigma: float, half_width: int) -> tuple[Chords, Chords]:
+    """Chords over -half_width ... half_width at steps of STEP, as they are and with their best line in t taken out.
+
+    Radii up to half_width - 4 px, so that background remains on both sides.
+    """
+    side = round(half_width / STEP)
+    t = np.arange(-side, side + 1) * STEP
+    radius = np.arange(1, int((half_width - 4) / RADIUS_STEP) + 1) * RADIUS_STEP
+    half = blurred_chord(radius, t[side:], sigma)
+    full = np.concatenate([half[:, :0:-1], half], axis=1)
+    return Chords.of(full, radius, t), Chords.of(without_line(full, t), radius, t)
+
+
+def without_line(rows: Table, t: Rows) -> Table:
+    """Rows (n, k) less each one's best line in t (k,), which is symmetric about 0."""
+    level, slope = line_of(rows, t)
+    flat: Table = rows - level[:, None] - slope[:, None] * t
+    return flat
+
+
+def line_of(rows: Table, t: Rows) -> tuple[Rows, Rows]:
+    """Level at t = 0 and slope (n,) of each row's best line in t (k,), which is symmetric about 0."""
+    return rows.mean(axis=1), rows @ t / (t @ t)

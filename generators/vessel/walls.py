@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from generators.carm.jit import jit
-from generators.vessel.densitometry import PSF_SIGMA, STEP
+from generators.vessel.chord import STEP, blurred_chord
+from generators.vessel.densitometry import PSF_SIGMA, window
 from generators.vessel.graph import arc_length
 from generators.vessel.profile import Points, Spline, attenuation, normals
 
 Rows = NDArray[np.float64]
 
 MASK_BLUR = 0.6  # px; turns the stairs of a mask into a slope whose half is the wall
-ALONG = 1.0  # px, sd of the mean along the vessel before the half depth is looked for
+ALONG = 1.5  # px, sd of the mean along the vessel before the half depth is looked for
+SMOOTH = 11  # rows of the quadratic that smooths the width: it leaves a tip its depth
+CORE = 0.6  # of the radius, over which the depth is averaged
+CORE_MEAN = (np.sqrt(1 - CORE**2) + np.arcsin(CORE) / CORE) / 2  # of the chord over that, for a depth of 1
 CHORD_HALF = np.sqrt(3) / 2  # a chord 2 sqrt(r^2 - t^2) has half its depth at t = .866 r
 
 
@@ -59,7 +64,7 @@ def mask_walls(mask: NDArray[Any], points: Points, radii: Rows) -> Walls:
     half_width = np.ceil(2 * float(np.max(radii)) + 4)
     blurred = ndimage.gaussian_filter((np.asarray(mask) > 0).astype(np.float32), MASK_BLUR, truncate=5)
     rows, t = Spline(blurred, points, half_width).along(points, across, half_width, STEP)
-    left, right, valid = _crossings(rows, t, np.full(len(points), 0.5))
+    left, right, valid = _crossings(rows.astype(np.float64), t, np.full(len(points), 0.5))
     return Walls(points, across, arc_length(points), left, right, 1.0, np.full(len(points), np.inf), valid, "mask")
 
 
@@ -71,8 +76,7 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     less than 10 to 12 px it cannot show a lesion of 70 % (a narrower lumen still looks as wide as the point spread).
     """
     across = normals(points)
-    wide = float(np.percentile(radii, 95))
-    half_width = np.ceil(1.5 * wide + 6)
+    half_width = window(radii)
     rows, t = Spline(attenuation(image), points, half_width).along(points, across, half_width, STEP)
     rows = ndimage.gaussian_filter1d(rows.astype(np.float64), ALONG, axis=0, mode="nearest")
     ring = np.abs(t) > np.minimum(1.2 * radii, half_width - 5)[:, None] + 2
@@ -81,12 +85,19 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     where = np.abs(t[None, :]) / half_width
     base = (left_level + right_level)[:, None] / 2 + (right_level - left_level)[:, None] / 2 * np.sign(t) * where
     rest = rows - base
-    core = np.abs(t) <= np.maximum(radii, 2)[:, None]
-    depth = np.where(core, rest, -np.inf).max(axis=1)
     noise = float(1.4826 * np.nanmedian(np.abs(np.where(ring, rest, np.nan)))) + 1e-6
-    left, right, valid = _crossings(rest.astype(np.float32), t, depth / 2)
-    middle, half = (left + right) / 2, (right - left) / 2 / CHORD_HALF
+    depth = np.where(np.abs(t) <= np.maximum(radii, 2)[:, None], rest, -np.inf).max(axis=1)
+    left, right, valid = _crossings(rest, t, depth / 2)
+    for _ in range(2):  # the largest sample is the noise's, so take the mean of the middle
+        middle, half = (left + right) / 2, np.maximum((right - left) / 2, 1.0)
+        core = np.abs(t - middle[:, None]) <= CORE * half[:, None] / CHORD_HALF
+        depth = np.where(core, rest, 0).sum(axis=1) / np.maximum(core.sum(axis=1), 1) / CORE_MEAN
+        left, right, valid = _crossings(rest, t, depth / 2)
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
+    half = (right - left) / 2
+    middle = (left + right) / 2
+    half = signal.savgol_filter(half, min(SMOOTH, len(half) - 1 + len(half) % 2), 2, mode="nearest")
+    half = _radius_of(half_depth=half, sigma=sigma)
     cnr = depth / noise
     valid = valid & (ndimage.median_filter(cnr, 41, mode="nearest") >= 2)
     return Walls(points, across, arc_length(points), middle - half, middle + half, sigma, cnr, valid, "geometric")
@@ -97,8 +108,28 @@ def _ring_level(rows: NDArray[np.float64], ring: NDArray[np.bool_]) -> Rows:
     return np.asarray(np.nanmedian(np.where(ring, rows, np.nan), axis=1))
 
 
+def _radius_of(half_depth: Rows, sigma: float) -> Rows:
+    """Radius of the round vessel whose blurred chord falls to half its depth at these distances from the axis."""
+    radii, places = _half_depths(sigma)
+    return np.interp(half_depth, places, radii)
+
+
+@lru_cache(maxsize=16)
+def _half_depths(sigma: float) -> tuple[Rows, Rows]:
+    """Radii up to 48 px and where their chords, blurred by sigma, fall to half their depth."""
+    step = 0.25
+    radii = np.concatenate([np.arange(0.125, 2, 0.125), np.arange(2, 48.5, 0.5)])
+    t = np.arange(0, 56, step)
+    chord = blurred_chord(radii, t, sigma)
+    chord /= chord[:, :1]
+    below = (chord < 0.5).argmax(axis=1)
+    rows = np.arange(len(radii))
+    inner, outer = chord[rows, below - 1], chord[rows, below]
+    return radii, t[below - 1] + step * (inner - 0.5) / (inner - outer)
+
+
 @jit
-def _crossings(rows: NDArray[np.float32], t: Rows, level: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
+def _crossings(rows: NDArray[np.float64], t: Rows, level: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
     """First place on either side of the row's peak near t = 0 where it falls below its level, between samples."""
     n, k = rows.shape
     left, right = np.zeros(n), np.zeros(n)

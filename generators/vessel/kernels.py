@@ -1,0 +1,131 @@
+"""The loops of the densitometric fit, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.carm.jit import inline, jit
+
+Rows = NDArray[np.float64]
+Table = NDArray[np.float64]
+
+
+@jit
+def least_cost(match: Table, energy: Rows, mus: Rows) -> Table:
+    """The least of mu^2 E(r) - 2 mu P(i, r) over r, for each row i and each mu: shape (n, mus).
+
+    That is the squared residual under the best radius, less the row's own square. ``match`` (n, radii): row times
+    template; ``energy`` (radii,): template times itself.
+    """
+    n, radii = match.shape
+    out = np.zeros((n, mus.shape[0]))
+    for i in range(n):
+        for j in range(mus.shape[0]):
+            mu = mus[j]
+            least = 0.0
+            for r in range(radii):
+                least = min(least, mu * (mu * energy[r] - 2 * match[i, r]))
+            out[i, j] = least
+    return out
+
+
+@jit
+def best_radius(match: Table, energy: Rows, mu: Rows) -> NDArray[np.int64]:
+    """Index of the radius of least cost of each row, its mu (n,) held."""
+    n, radii = match.shape
+    out = np.zeros(n, np.int64)
+    for i in range(n):
+        least = 0.0
+        for r in range(radii):
+            value = mu[i] * energy[r] - 2 * match[i, r]
+            if value < least:
+                least = value
+                out[i] = r
+    return out
+
+
+@jit
+def smooth_path(
+    pull: Table, push: Rows, firm: Rows, mu: Rows, variance: Rows, start: Rows, bend: float, step: float
+) -> Rows:
+    """Radii (n,) that fit the rows and bend little along the vessel, by Gauss-Newton on a pentadiagonal system.
+
+    Minimises sum (mu^2 E(r_i) - 2 mu P(i, r_i)) / (2 variance_i) + sum (r_i-1 - 2 r_i + r_i+1)^2 / (2 bend^2). What is
+    held down is the second derivative: neither a taper nor, to second order, a tip is rounded.
+
+    ``pull`` (n, radii): the derivative of P by the radius; ``push``, ``firm`` (radii,): half the derivative of E and the
+    square of the template's derivative; all on radii step, 2 step, ...; ``start`` (n,) the radii to begin with.
+    """
+    n, count = pull.shape
+    radius = start.copy()
+    pin = 1 / bend**2
+    middle, first, second, right = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    for _ in range(10):
+        for i in range(n):
+            place = min(max(radius[i] / step - 1, 0.0), count - 1.001)
+            low = int(place)
+            part = place - low
+            slope = (1 - part) * pull[i, low] + part * pull[i, low + 1]
+            own = (1 - part) * push[low] + part * push[low + 1]
+            stiff = (1 - part) * firm[low] + part * firm[low + 1]
+            right[i] = mu[i] * (slope - mu[i] * own) / variance[i]
+            middle[i] = mu[i] ** 2 * stiff / variance[i] + 1e-9
+            first[i], second[i] = 0.0, 0.0
+        for i in range(n - 2):
+            bent = pin * (radius[i] - 2 * radius[i + 1] + radius[i + 2])
+            right[i] -= bent
+            right[i + 1] += 2 * bent
+            right[i + 2] -= bent
+            middle[i] += pin
+            middle[i + 1] += 4 * pin
+            middle[i + 2] += pin
+            first[i] -= 2 * pin
+            first[i + 1] -= 2 * pin
+            second[i] += pin
+        _solve(middle, first, second, right)
+        moved = 0.0
+        for i in range(n):
+            change = min(max(right[i], -1.0), 1.0)
+            radius[i] = min(max(radius[i] + change, step), count * step)
+            moved = max(moved, abs(change))
+        if moved < 0.005:
+            break
+    return radius
+
+
+@inline
+def _solve(middle: Rows, first: Rows, second: Rows, right: Rows) -> None:
+    """Symmetric pentadiagonal system by L D L^T, in place; ``first[i]`` couples i and i + 1, ``second[i]`` i and i + 2."""
+    n = middle.shape[0]
+    for i in range(n):
+        if i >= 1:
+            middle[i] -= first[i - 1] ** 2 * middle[i - 1]
+            first[i] -= second[i - 1] * first[i - 1] * middle[i - 1]
+            right[i] -= first[i - 1] * right[i - 1]
+        if i >= 2:
+            middle[i] -= second[i - 2] ** 2 * middle[i - 2]
+            right[i] -= second[i - 2] * right[i - 2]
+        first[i] /= middle[i]
+        second[i] /= middle[i]
+    for i in range(n):
+        right[i] /= middle[i]
+    for i in range(n - 2, -1, -1):
+        right[i] -= first[i] * right[i + 1]
+        if i + 2 < n:
+            right[i] -= second[i] * right[i + 2]
+
+
+@jit
+def correlate(rows: Table, templates: Table, reach: int) -> Table:
+    """Each row times its template shifted by -reach ... reach samples: shape (n, 2 reach + 1)."""
+    n, k = rows.shape
+    out = np.zeros((n, 2 * reach + 1))
+    for i in range(n):
+        for j in range(2 * reach + 1):
+            shift = j - reach
+            total = 0.0
+            for c in range(max(0, shift), min(k, k + shift)):
+                total += rows[i, c] * templates[i, c - shift]
+            out[i, j] = total
+    return out
