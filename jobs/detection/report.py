@@ -18,18 +18,20 @@ TITLES = {
     "ap50": "AP50",
     "ap30": "AP30",
     "ap20": "AP20",
-    "ap_centre": "AP centre",
+    "ap_centre": "APc",
     "map50": "mAP50",
-    "ap50_moderate": "moderate",
-    "ap50_severe": "severe",
+    "ap50_moderate": "M",
+    "ap50_severe": "S",
     "f1": "F1",
-    "recall_1fp": "R@1FP",
-    "recall_1fp_moderate": "R@1FP moderate",
-    "recall_1fp_severe": "R@1FP severe",
+    "recall_1fp": "found",
+    "recall_1fp_moderate": "found M",
+    "recall_1fp_severe": "found S",
 }
 NOTE = (
     "Ours: mean over seeds ± their standard deviation; every seed draws other real frames and other samples. "
-    "DiGDA's detectors learn from 5,156 private frames and give no spread: compare gains, not levels."
+    "M, S: moderate, severe lesions. found: recall at one false positive a frame, IoU .2; APc: centres within 24 px; "
+    "FP−: false positives there on a frame without lesions. DiGDA's detectors learn from 5,156 private frames and give "
+    "no spread: compare gains, not levels."
 )
 
 
@@ -74,7 +76,10 @@ def show(out: Path) -> None:
     """The same tables on the terminal."""
     found = results(out)
     for table in tables(summarise(found)):
-        console.table(table.title, table.columns, table.rows)
+        if console.out.is_terminal:
+            console.table(table.title, table.columns, table.rows)
+        else:  # a log has no width to fit into
+            console.out.print(table.markdown(), markup=False)
         console.out.print()
     console.out.print(f"{NOTE}\nwritten: {out}/report.md, report.json, report.png", markup=False)
 
@@ -89,13 +94,13 @@ def tables(summary: Summary) -> list[Table]:
 def _table_2(summary: Summary) -> Table:
     """DiGDA's Table 2."""
     titles = [TITLES[c] for c in paper.COLUMNS]
-    columns = ["real frames", "× N", *titles, *(f"paper {t}" for t in titles)]
+    columns = ["real", "× N", *titles, *(f"paper {t}" for t in titles)]
     rows = []
     for size in summary.sizes:
         for times, theirs in paper.ARCADE.items():
             cells = [summary.cell(size, f"x{times}" if times else REAL, score) for score in paper.COLUMNS]
             if any(cells):
-                rows.append([str(size), f"× {times}", *map(_mean, cells), *(f"{v:.3f}" for v in theirs)])
+                rows.append([str(size), f"× {times}", *map(_mean, cells), *map(_short, theirs)])
     return Table("Real to synthetic ratio, ARCADE validation (the paper's Table 2)", columns, rows)
 
 
@@ -106,14 +111,14 @@ def _balance(summary: Summary) -> Table:
             cells = [summary.cell(size, arm, score) for score in (*paper.COLUMNS, "ap50")]
             if all(summary.cell(size, a, "map50") for a in ("x4", "x4-natural")):
                 name = "balanced" if arm == "x4" else "imbalanced"
-                rows.append([str(size), name, *map(_mean, cells), f"{theirs:.3f}"])
-    columns = ["real frames", "× 4", *(TITLES[c] for c in (*paper.COLUMNS, "ap50")), "paper mAP50 (internal)"]
+                rows.append([str(size), name, *map(_mean, cells), _short(theirs)])
+    columns = ["real", "× 4", *(TITLES[c] for c in (*paper.COLUMNS, "ap50")), "paper mAP50"]
     return Table("Balanced against imbalanced classes (the paper's Figure 4a)", columns, rows)
 
 
 def _sizes(summary: Summary) -> Table:
     columns = [
-        "real frames",
+        "real",
         *(f"{arm} {TITLES[s]}" for arm in (REAL, "x4") for s in ("map50", "ap50", "ap20")),
         "gain",
     ]
@@ -126,7 +131,7 @@ def _sizes(summary: Summary) -> Table:
 
 
 def _gains(summary: Summary, size: int) -> Table:
-    columns = ["arm", "seeds", *(TITLES[score] for score in SHOWN), "FP on negatives"]
+    columns = ["arm", "seeds", *(TITLES[score] for score in SHOWN), "FP−"]
     rows = []
     for arm in summary.arms:
         cells = [summary.cell(size, arm, score) for score in (*SHOWN, "fp_negative")]
@@ -134,17 +139,23 @@ def _gains(summary: Summary, size: int) -> Table:
             rows.append([arm, str(cells[0].seeds), *map(_mean, cells)])
             if cells[0].gain is not None:
                 rows.append(["  − real", str(cells[0].gain_seeds), *map(_gain, cells[:-1]), ""])
-    title = f"{size} real frames: arms, and their gain over real frames alone (± standard error, seeds and test frames)"
+    title = f"{size} real frames: arms, and their gain over real frames alone (± standard error over seeds and frames)"
     return Table(title, columns, rows)
 
 
 def _mean(cell: Cell | None) -> str:
     if cell is None or cell.mean != cell.mean:
         return "–"
-    return f"{cell.mean:.3f}" + (f" ± {cell.sd:.3f}" if cell.sd is not None else "")
+    return _short(cell.mean) + (f"±{_short(cell.sd)}" if cell.sd is not None else "")
 
 
 def _gain(cell: Cell | None) -> str:
     if cell is None or cell.gain is None or cell.gain != cell.gain:
         return "–"
-    return f"{cell.gain:+.3f}" + (f" ± {cell.gain_total_se:.3f}" if cell.gain_total_se is not None else "")
+    sign = "+" if cell.gain >= 0 else "-"
+    return sign + _short(abs(cell.gain)) + (f"±{_short(cell.gain_total_se)}" if cell.gain_total_se is not None else "")
+
+
+def _short(value: float) -> str:
+    """``.068``: tables are wide."""
+    return f"{value:.3f}".removeprefix("0")
