@@ -14,6 +14,7 @@ from generators.stenosis.pixels import PixelBox, locate
 
 Rows = NDArray[np.float64]
 WALL_STEP = 0.25  # px
+LEAST = 0.5  # px, half-width below which single pixels would be left standing apart
 
 
 def narrow_mask(
@@ -40,7 +41,7 @@ def narrow_mask(
     place = np.arange(len(points))
     k, m, h, e = (np.interp(row, place, v) for v in (keep, middle, half, shift / np.maximum(diameter / 2, 1e-9)))
     inside = (row >= 0) & (k < 1) & (np.abs(across - m) <= h + 2)
-    gone = inside & (np.abs(across - m - e * h) > k * h)
+    gone = inside & ((np.abs(across - m - e * h) > k * h) | (k * h < LEAST))
     if keep.min() > 0:  # else closed
         gone &= ~_line(points + (middle + shift / np.maximum(diameter / 2, 1e-9) * half)[:, None] * normals, box)
     out[y0:y1, x0:x1] &= ~gone
@@ -55,7 +56,7 @@ def _wall(mask: NDArray[np.bool_], points: Rows, normals: Rows, diameter: Rows, 
     inside = map_coordinates(mask.astype(np.float32), [xy[..., 1], xy[..., 0]], order=1, mode="constant") >= 0.5
     inside[:, 0] = True
     out = np.where(inside.all(axis=1), len(t), np.argmin(inside, axis=1))
-    wall = gaussian_filter1d(median_filter(out * WALL_STEP, 5, mode="nearest"), 1.5, mode="nearest")
+    wall = gaussian_filter1d(median_filter((out - 0.5) * WALL_STEP, 5, mode="nearest"), 1.5, mode="nearest")
     return np.asarray(side * wall)
 
 

@@ -144,4 +144,4 @@ def _noise_kernel(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     f = np.fft.fftfreq(PATCH)
     power[np.hypot(f[:, None], f[None]) < 1 / 8] = 0  # structure, not noise
     power *= PATCH**2 / max(power.sum(), 1e-12)
-    return np.asarray(np.fft.ifft2(np.sqrt(power)).real)
+    return np.asarray(np.fft.fftshift(np.fft.ifft2(np.sqrt(power)).real))
