@@ -76,9 +76,8 @@ def phantom_angiogram(
         absorbance = absorbance + line(
             tube, 1.1 * strength * float(attenuation_per_px(np.array([width]))[0]), mask.shape
         )
-    image = display.show(stream(key, f"angiogram/{side}/noise"), absorbance)
-    if display.collimator:
-        mask &= display.collimator.depth(mask.shape) > 0
+    image, field = display.show(stream(key, f"angiogram/{side}/noise"), absorbance)
+    mask &= field
     return Angiogram(
         subject=subject,
         source_id=hashlib.sha256(image.tobytes()).hexdigest()[:32],

@@ -28,16 +28,16 @@ def chest(rng: np.random.Generator, view: View) -> Floats:
     row: Floats = np.arange(rows, dtype=np.float64)[:, None] * STEP
     col: Floats = np.arange(cols, dtype=np.float64)[None, :] * STEP
     rays = _Rays(view, row, col)
-    heart = rays.chord((3.0, -2.0, -2.0), (60.0, 58.0, 50.0), 2.5)
-    level = float(rng.uniform(-60, -22))  # of the diaphragm, mm
+    heart = rays.chord((3.0, -2.0, -2.0), (60.0, 58.0, 50.0), 3.0)
+    level = float(rng.uniform(-58, -8))  # of the diaphragm, mm
     liver = rays.chord((float(rng.uniform(-45, -20)), 5.0, level - 62), (78.0, 80.0, 62.0), 1.0)
     left = float(rng.uniform(45, 75)), 0.0, level - float(rng.uniform(54, 72))
-    weights = rng.uniform(0.4, 1.7, 3)
+    weights = rng.uniform((0.15, 0.6, 0.6), (0.9, 2.2, 2.0))
     out = weights[0] * 0.005 * heart + weights[1] * 0.0065 * liver
     out += weights[2] * 0.0055 * rays.chord(left, (62.0, 75.0, 58.0), 1.0)
     out -= float(rng.uniform(0, 0.012)) * rays.chord((left[0] - 5, -10.0, left[2] + 33), (24.0, 22.0, 16.0), 1.5)  # gas
     out += 0.0025 * rays.chord((-18.0, 5.0, 75.0), (30.0, 45.0, 60.0), 8.0)  # great vessels
-    out += 0.003 * rays.chord((-35.0, 25.0, -10.0), (50.0, 55.0, 150.0), 10.0)  # mediastinum and right heart
+    out += 0.0045 * rays.chord((-38.0, 20.0, -10.0), (58.0, 60.0, 150.0), 10.0)  # mediastinum and right heart
     out += float(rng.uniform(0.16, 0.45)) * _spine(rng, view, row, col)
     out += _ribs(rng, view, row, col)
     out += _texture(rng, (rows, cols))
@@ -96,9 +96,9 @@ def _ribs(rng: np.random.Generator, view: View, row: Floats, col: Floats) -> Flo
     mm = view.pixel_mm[0] / view.magnification
     spine = float(view.project([[SPINE_LPS[0], SPINE_LPS[1], 0.0]])[0, 1])
     x, y = (col - spine) * mm, (row - view.rows / 2) * mm
-    slope, bend = float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.001, 0.004))
+    slope, bend = float(rng.uniform(0.3, 1.1)), float(rng.uniform(0.001, 0.004))
     offset, spacing = float(rng.uniform(0, 30)), float(rng.uniform(26, 34))
-    strength = float(rng.uniform(0.015, 0.1))
+    strength = float(rng.uniform(0.01, 0.065))
     along = y - slope * np.abs(x) + bend * x * x + offset
     away = np.abs((along / spacing) % 1 - 0.5) * spacing  # mm from a rib's middle line
     half = float(rng.uniform(5, 7.5))
@@ -119,7 +119,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     fields = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * a, s=shape) for a in (cloud * cut, web, web)]
     where = fields[2] / fields[2].std()
     strand = np.exp(-((fields[1] / fields[1].std() / 0.16) ** 2)) / (1 + np.exp(-2 * where))
-    out: Floats = fields[0] + strands * 0.1 * strand
+    out: Floats = fields[0] + strands * 0.07 * strand
     return out
 
 

@@ -35,7 +35,7 @@ class Display:
     def draw(cls, rng: np.random.Generator, size: int) -> Display:
         """One frame's display; spreads as measured between frames."""
         median = float(np.clip(rng.normal(119, 14), 85, 155))
-        bright = median + float(np.clip(rng.normal(68, 17), 28, 100))
+        bright = median + float(np.clip(rng.normal(61, 17), 25, 95))
         veil = float(rng.uniform(0.25, 0.5)) * median
         noise = float(np.clip(rng.normal(3.6, 0.75), 2.2, 5.0))
         sharpen = float(rng.uniform(0.2, 0.8)) if rng.random() < 0.5 else 0.0
@@ -52,18 +52,19 @@ class Display:
         stretch = math.log((self.bright - self.veil) / (self.median - self.veil)) / max(middle - low, 1e-6)
         return (background - middle) * stretch, 1 - self.veil / self.median
 
-    def show(self, rng: np.random.Generator, absorbance: Floats) -> NDArray[np.uint8]:
-        """The picture of a scaled background with vessels in it."""
+    def show(self, rng: np.random.Generator, absorbance: Floats) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The picture of a scaled background with vessels in it, and what of it the collimator leaves open."""
         grey = self.veil + (self.median - self.veil) * np.exp(-absorbance)
         grey = ndimage.gaussian_filter(grey, PSF_PX, truncate=4)
         if self.sharpen:
             grey += self.sharpen * (grey - ndimage.gaussian_filter(grey, 2.5, truncate=3))
         noise = ndimage.gaussian_filter(rng.standard_normal(grey.shape), NOISE_BLUR_PX, mode="wrap", truncate=4)
         grey += noise * (self.noise / math.sqrt(_kept_variance(NOISE_BLUR_PX)))
+        field = np.ones(grey.shape, np.bool_)
         if self.collimator:
-            grey = self.collimator.cover(grey)
-        shown: NDArray[np.uint8] = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-        return shown
+            depth = self.collimator.depth((grey.shape[0], grey.shape[1]))
+            field, grey = depth > 0, self.collimator.cover(grey, depth)
+        return np.clip(np.rint(grey), 0, 255).astype(np.uint8), field
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ class Collimator:
         inside: Floats = self.corner - outside
         return inside
 
-    def cover(self, grey: Floats) -> Floats:
-        """The picture behind the collimator."""
-        open_share = 0.5 + 0.5 * np.tanh(self.depth((grey.shape[0], grey.shape[1])) / self.soft)
+    def cover(self, grey: Floats, depth: Floats) -> Floats:
+        """The picture behind the collimator, ``depth`` being its own."""
+        open_share = 0.5 + 0.5 * np.tanh(depth / self.soft)
         out: Floats = self.level + (grey - self.level) * (0.04 + 0.96 * open_share)
         return out
 

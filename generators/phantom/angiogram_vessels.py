@@ -20,6 +20,7 @@ from generators.types import Branch
 
 Floats = NDArray[np.float64]
 MIN_INCLINATION = 0.4  # cosine below which a vessel running along the ray is not drawn any darker
+FINE = 2  # samples along each edge of a pixel
 FORK_REACH = 3.0  # parent radii around a fork within which the lumens join instead of overlapping
 
 
@@ -64,7 +65,7 @@ def attenuation_per_px(diameter_px: Floats) -> Floats:
 def absorb(
     tracks: Sequence[Projected], mu: Sequence[Floats], branches: Sequence[Branch], shape: tuple[int, int]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Absorbance (rows, cols) of a projected tree and its lumen as a mask (pixels whose centre lies in a vessel).
+    """Absorbance (rows, cols) of a projected tree, and its lumen as a mask: the pixels that lie in a vessel by half.
 
     Args:
         tracks: the branches projected, a parent before its children.
@@ -75,11 +76,11 @@ def absorb(
     total = np.zeros(shape)
     mask = np.zeros(shape, np.bool_)
     for track, weight, branch in zip(tracks, mu, branches, strict=True):
-        part, (top, left) = _tube(track, weight * track.stretch, shape)
+        part, inside, (top, left) = _tube(track, weight * track.stretch, shape)
         if not part.size:
             continue
         at = np.s_[top : top + part.shape[0], left : left + part.shape[1]]
-        mask[at] |= part > 0
+        mask[at] |= inside
         if branch.parent >= 0:
             parent = tracks[branch.parent]
             nearest = int(np.argmin(((parent.points - track.points[0]) ** 2).sum(1)))
@@ -91,7 +92,7 @@ def absorb(
 def line(track: Projected, mu: float, shape: tuple[int, int]) -> Floats:
     """Absorbance (rows, cols) of one tube of constant mu (1/px), such as a catheter."""
     out = np.zeros(shape)
-    part, (top, left) = _tube(track, mu * track.stretch, shape)
+    part, _, (top, left) = _tube(track, mu * track.stretch, shape)
     out[top : top + part.shape[0], left : left + part.shape[1]] = part
     return out
 
@@ -105,14 +106,20 @@ def _joined(part: Floats, below: Floats, fork: Floats, radius: float) -> Floats:
     return out
 
 
-def _tube(track: Projected, weight: Floats, shape: tuple[int, int]) -> tuple[Floats, tuple[int, int]]:
+def _tube(
+    track: Projected, weight: Floats, shape: tuple[int, int]
+) -> tuple[Floats, NDArray[np.bool_], tuple[int, int]]:
+    """Absorbance averaged over each pixel and whether half of it is covered, in the tube's box; the box's corner."""
     reach = float(track.radii.max()) + 1
     low = np.clip(np.floor(track.points.min(0) - reach), 0, shape).astype(np.int64)
     high = np.clip(np.ceil(track.points.max(0) + reach) + 1, 0, shape).astype(np.int64)
-    out = np.zeros(tuple(int(n) for n in np.maximum(high - low, 0)))
-    if out.size:
-        _fill(out, track.points - low, track.radii, weight)
-    return out, (int(low[0]), int(low[1]))
+    rows, cols = (int(n) for n in np.maximum(high - low, 0))
+    fine = np.zeros((rows * FINE, cols * FINE))
+    if fine.size:
+        points = (track.points - low + 0.5) * FINE - 0.5  # pixel centres are whole numbers on both lattices
+        _fill(fine, points, track.radii * FINE, weight / FINE)
+    blocks = fine.reshape(rows, FINE, cols, FINE)
+    return blocks.mean((1, 3)), (blocks > 0).mean((1, 3)) >= 0.5, (int(low[0]), int(low[1]))
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
