@@ -70,8 +70,8 @@ def chord_tables(sigma: float, half_width: int) -> tuple[Chords, Chords]:
     Radii up to half_width - 4 px, so that background remains on both sides.
     """
     side = round(half_width / STEP)
-    t = np.arange(-side, side + 1) * STEP
-    radius = np.arange(1, int((half_width - 4) / RADIUS_STEP) + 1) * RADIUS_STEP
+    t: Rows = np.arange(-side, side + 1) * np.float64(STEP)
+    radius: Rows = np.arange(1, int((half_width - 4) / RADIUS_STEP) + 1) * np.float64(RADIUS_STEP)
     half = blurred_chord(radius, t[side:], sigma)
     full = np.concatenate([half[:, :0:-1], half], axis=1)
     return Chords.of(full, radius, t), Chords.of(without_line(full, t), radius, t)

@@ -29,10 +29,11 @@ Table = NDArray[np.float64]
 
 WIDEST = 40  # px, half-width of the largest window
 PSF_SIGMA = 1.0  # px, where nobody knows better; half a pixel off costs about half a point of %DS
-MU = np.geomspace(0.004, 0.25, 32)  # per px, the contrast coefficients tried
+MU = np.geomspace(0.004, 0.25, 24)  # per px, the contrast coefficients tried
 MU_REACH = 25.0  # rows, sd of the neighbourhood that shares one mu
 LINE_REACH = 4.0  # rows, sd of the neighbourhood that shares one background line
 BEND = 1.25  # times 1 / diameter: sd of the radius' second derivative along the vessel, that of a cosine lesion
+SHIFT_REACH = 8  # samples, how far off the centreline may be
 GRAIN = 2.3  # px, integral of the noise's correlation along one axis (white noise blurred by .65 px)
 
 
@@ -42,8 +43,8 @@ class Lumen:
 
     ``points`` (n, 2) recentred, ``normals`` (n, 2), ``s`` (n,) arc length in px, ``diameter`` (n,) of the circle of the
     same area in px, ``mu`` (n,) per px, ``offset`` and ``slope`` (n,) of the background line in attenuation and per px,
-    ``psf_sigma`` px, ``noise_sd`` of the attenuation, ``cnr`` (n,) the row's depth over the noise, ``valid`` (n,): inside
-    the picture and where the neighbourhood has contrast.
+    ``psf_sigma`` px, ``noise_sd`` of the attenuation, ``cnr`` (n,) the row's depth over the noise, ``valid`` (n,):
+    inside the picture and where the neighbourhood has contrast.
     """
 
     points: Points
@@ -72,35 +73,35 @@ def fit_lumen(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: float
 
     Raises ValueError for fewer than 8 points, and for vessels wider than the largest window can hold.
     """
-    if len(points) < 8:
-        raise ValueError(f"a centreline of {len(points)} points is too short to measure: give 8 or more")
     sigma = PSF_SIGMA if psf_sigma is None else float(psf_sigma)
     half_width = window(radii)
     spline = Spline(attenuation(image), points, half_width + 4)
-    for _ in range(2):
-        across = normals(points)
-        fit = _fit(spline.along(points, across, half_width, STEP)[0], sigma, half_width)
-        points = points + fit.shift()[:, None] * across
-        points = ndimage.gaussian_filter1d(points, 1.5, axis=0, mode="nearest")
     across = normals(points)
+    fit = _fit(spline.along(points, across, half_width, STEP)[0], sigma, half_width)
+    for _ in range(2):
+        points = points + _shift(spline.along(points, across, half_width, STEP)[0], fit)[:, None] * across
+        across = normals(points)
     fit = _fit(spline.along(points, across, half_width, STEP)[0], sigma, half_width).with_shared_line()
     radius = fit.radius.copy()
     # The point spread also works along the vessel, which a row knows nothing of: it fills a tip. Undone to first order.
     radius[1:-1] = np.maximum(radius[1:-1] - 0.5 * sigma**2 * np.diff(radius, 2), RADIUS_STEP)
     size = np.array(image.shape[::-1])
     inside = ((points > radius[:, None]) & (points < size - 1 - radius[:, None])).all(axis=1)
-    cnr = fit.mu * fit.chords.at(radius).max(axis=1) / fit.noise
+    noise = fit.noise()
+    cnr = fit.mu * fit.chords.at(radius).max(axis=1) / noise
     seen = ndimage.median_filter(cnr, 41, mode="nearest") >= 2
     s = arc_length(points)
     line = fit.offset, fit.slope
-    return Lumen(points, across, s, 2 * radius, fit.mu, *line, sigma, fit.noise, cnr, inside & seen)
+    return Lumen(points, across, s, 2 * radius, fit.mu, *line, sigma, noise, cnr, inside & seen)
 
 
 def window(radii: Rows) -> int:
     """Half-width in px of the window across a vessel: the vessel and as much background beside it.
 
-    Raises ValueError for vessels that leave no background in the widest window.
+    Raises ValueError for fewer than 8 rows, and for vessels that leave no background in the widest window.
     """
+    if len(radii) < 8:
+        raise ValueError(f"a centreline of {len(radii)} points is too short to measure: give 8 or more")
     wide = float(np.percentile(radii, 95))
     half_width = int(np.ceil(1.5 * wide + 6))
     if half_width > WIDEST:
@@ -118,9 +119,12 @@ class _Fit:
     bend: float
 
     def __post_init__(self) -> None:
-        rest = self.rows - self.mu[:, None] * self.chords.at(self.radius)
-        self.offset, self.slope = line_of(rest, self.chords.t)
-        self.noise = max(float(1.4826 * np.median(np.abs(without_line(rest, self.chords.t)))), 1e-4)
+        self.rest = self.rows - self.mu[:, None] * self.chords.at(self.radius)
+        self.offset, self.slope = line_of(self.rest, self.chords.t)
+
+    def noise(self) -> float:
+        """Standard deviation of what is left, by its median: some rows have a side branch."""
+        return max(float(1.4826 * np.median(np.abs(without_line(self.rest, self.chords.t)))), 1e-4)
 
     def with_shared_line(self) -> _Fit:
         """The radii again, the background line now smooth along the vessel: fewer unknowns, less noise."""
@@ -131,15 +135,14 @@ class _Fit:
         radius = smooth_path(pull, c.push, c.firm, self.mu, self.variance, self.radius, self.bend, RADIUS_STEP)
         return _Fit(self.rows, c, radius, self.mu, self.variance, self.bend)
 
-    def shift(self) -> Rows:
-        """How far the vessel lies from the centreline along the normal, in px, smooth along the vessel."""
-        reach = 8
-        flat = without_line(self.rows, self.chords.t) * self.mu[:, None]
-        templates = without_line(self.chords.at(self.radius), self.chords.t)
-        score = ndimage.gaussian_filter1d(correlate(flat, templates, reach), 3.0, axis=0, mode="nearest")
-        best = _between(-score)
-        shifts: Rows = ndimage.gaussian_filter1d((best - reach) * STEP, 2.0, mode="nearest")
-        return shifts
+
+def _shift(rows: NDArray[np.float32], fit: _Fit) -> Rows:
+    """How far the vessel lies from the centreline along the normal, in px: where the fitted chords match the rows."""
+    flat, chords = (without_line(a, fit.chords.t) for a in (rows.astype(np.float64), fit.chords.at(fit.radius)))
+    score = correlate(flat, chords, SHIFT_REACH)
+    score = ndimage.gaussian_filter1d(fit.mu[:, None] * score, 3.0, axis=0, mode="nearest")
+    shifts: Rows = ndimage.gaussian_filter1d((_between(-score) - SHIFT_REACH) * STEP, 3.0, mode="nearest")
+    return shifts
 
 
 def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
@@ -150,7 +153,7 @@ def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
     cost = least_cost(match, bare.energy, MU)
     left = np.maximum(np.einsum("nk,nk->n", flat, flat) + cost.min(axis=1), 1e-9) / (len(bare.t) - 4)
     left = left + np.median(left)  # a row that fits badly counts less, one that fits by chance no more
-    shared = ndimage.gaussian_filter1d(cost / left[:, None], MU_REACH, axis=0, mode="nearest")
+    shared = ndimage.gaussian_filter1d(cost / left[:, None], MU_REACH, axis=0, mode="nearest", truncate=2.5)
     mu = MU[0] * (MU[1] / MU[0]) ** _between(shared)
     start = bare.radius[best_radius(match, bare.energy, mu)]
     start[2:-2] = ndimage.median_filter(start, 5)[2:-2]

@@ -54,8 +54,8 @@ def smooth_path(
     Minimises sum (mu^2 E(r_i) - 2 mu P(i, r_i)) / (2 variance_i) + sum (r_i-1 - 2 r_i + r_i+1)^2 / (2 bend^2). What is
     held down is the second derivative: neither a taper nor, to second order, a tip is rounded.
 
-    ``pull`` (n, radii): the derivative of P by the radius; ``push``, ``firm`` (radii,): half the derivative of E and the
-    square of the template's derivative; all on radii step, 2 step, ...; ``start`` (n,) the radii to begin with.
+    ``pull`` (n, radii): the derivative of P by the radius; ``push``, ``firm`` (radii,): half the derivative of E and
+    the square of the template's derivative; all on radii step, 2 step, ...; ``start`` (n,) the radii to begin with.
     """
     n, count = pull.shape
     radius = start.copy()
@@ -96,7 +96,7 @@ def smooth_path(
 
 @inline
 def _solve(middle: Rows, first: Rows, second: Rows, right: Rows) -> None:
-    """Symmetric pentadiagonal system by L D L^T, in place; ``first[i]`` couples i and i + 1, ``second[i]`` i and i + 2."""
+    """Symmetric pentadiagonal system by L D L^T, in place; ``first`` couples i and i + 1, ``second`` i and i + 2."""
     n = middle.shape[0]
     for i in range(n):
         if i >= 1:

@@ -1,4 +1,4 @@
-"""Profiles across a vessel: attenuation of the grey values, normals of a centreline, the field straightened along it."""
+"""Profiles across a vessel: attenuation, the normals of a centreline, a field straightened along it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def attenuation(image: NDArray[Any]) -> NDArray[np.float32]:
     result is proportional to iodine only within one small neighbourhood.
     """
     if image.dtype == np.uint8:
-        return _look_up(np.atleast_1d(image).ravel(), _ATTENUATION).reshape(image.shape)
-    return (-np.log(np.maximum(image, 1) / 255)).astype(np.float32)
+        looked_up: NDArray[np.float32] = _look_up(np.ravel(image), _ATTENUATION).reshape(image.shape)
+        return looked_up
+    values: NDArray[np.float32] = (-np.log(np.maximum(image, 1) / 255)).astype(np.float32)
+    return values
 
 
 @jit
@@ -58,17 +60,21 @@ def straighten(
     return Spline(field, points, half_width).along(points, normals, half_width, step)
 
 
+def around(points: Points, margin: float, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Points]:
+    """The part (rows, cols) of a picture within ``margin`` px of a centreline, and x, y of its first pixel."""
+    size = np.array(shape[::-1])
+    low = np.clip(np.floor(points.min(axis=0) - margin).astype(int), 0, size - 1)
+    high = np.clip(np.ceil(points.max(axis=0) + margin).astype(int) + 1, low + 1, size)
+    return (slice(low[1], high[1]), slice(low[0], high[0])), low.astype(np.float64)
+
+
 class Spline:
     """Cubic spline of a field (rows, cols) about a centreline, made once to be sampled several times."""
 
     def __init__(self, field: NDArray[Any], points: Points, half_width: float) -> None:
         """``half_width``: how far from ``points`` (n, 2) samples will be taken, in px."""
-        margin = half_width + 8  # the spline's memory is 8 px long
-        size = np.array(field.shape[::-1])
-        low = np.clip(np.floor(points.min(axis=0) - margin).astype(int), 0, size - 1)
-        high = np.clip(np.ceil(points.max(axis=0) + margin).astype(int) + 1, low + 1, size)
-        crop = field[low[1] : high[1], low[0] : high[0]].astype(np.float32)
-        self._corner = low.astype(float)
+        window, self._corner = around(points, half_width + 8, field.shape)  # the spline's memory is 8 px long
+        crop = field[window].astype(np.float32)
         self._coefficients = ndimage.spline_filter(crop, order=3, output=np.float32, mode="mirror")
 
     def along(
@@ -76,7 +82,7 @@ class Spline:
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """See ``straighten``."""
         side = round(half_width / step)
-        t = np.arange(-side, side + 1) * step
+        t: NDArray[np.float64] = np.arange(-side, side + 1) * np.float64(step)
         return _sample(self._coefficients, points - self._corner, normals, t), t
 
 

@@ -61,7 +61,7 @@ def read(
     Args:
         vessel: a fitted lumen or a pair of walls.
         at: row of a known place: the mean of three rows there is its minimal diameter. None searches for it: of the
-            detected lesions the worst, without any the narrowest place, and a search reads 10 to 20 % on healthy vessel.
+            detected lesions the worst, without any the narrowest place (which on healthy vessel reads 10 to 20 %).
         lesion: half-length in rows left out of the reference; None takes the lesion's own borders.
         reference: see ``generators.vessel.reference``.
         pixel_mm: pixel size at the isocentre.
@@ -112,7 +112,7 @@ def read(
 
 
 def lesions(vessel: Lumen | Walls, pixel_mm: float | None = None) -> list[Reading]:
-    """Every stretch narrowed by NOTICED %DS or more against the computer-defined reference, in order along the vessel."""
+    """Every stretch narrowed by NOTICED %DS or more against the computer-defined reference, along the vessel."""
     smoothed = _mean_of_three(vessel.diameter)
     healthy = computer_defined(vessel.diameter, vessel.valid)
     out = []

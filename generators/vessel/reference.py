@@ -33,12 +33,15 @@ def interpolated(diameter: Rows, healthy: NDArray[np.bool_], start: int, end: in
     at = np.concatenate(sides)
     if len(sides) == 1:
         return np.full(n, float(np.median(diameter[at])))
-    line = np.polyfit(at, diameter[at], 1)
-    for _ in range(8):
-        off = diameter[at] - np.polyval(line, at)
-        spread = 1.4826 * float(np.median(np.abs(off))) + 1e-6
-        line = np.polyfit(at, diameter[at], 1, w=np.sqrt(1 / np.maximum(np.abs(off) / (1.345 * spread), 1)))
-    reference: Rows = np.polyval(line, rows)
+    x, y = at - at.mean(), diameter[at]
+    weight = np.ones(len(x))
+    for _ in range(5):
+        middle = weight @ x / weight.sum()
+        slope = (weight * (x - middle)) @ y / ((weight * (x - middle)) @ x)
+        level = weight @ y / weight.sum() - slope * middle
+        off = np.abs(y - level - slope * x)
+        weight = 1 / np.maximum(off / (1.345 * 1.4826 * np.median(off) + 1e-9), 1)
+    reference: Rows = level + slope * (rows - at.mean())
     return reference
 
 

@@ -14,12 +14,12 @@ from generators.carm.jit import jit
 from generators.vessel.chord import STEP, blurred_chord
 from generators.vessel.densitometry import PSF_SIGMA, window
 from generators.vessel.graph import arc_length
-from generators.vessel.profile import Points, Spline, attenuation, normals
+from generators.vessel.profile import Points, around, attenuation, normals, straighten
 
 Rows = NDArray[np.float64]
 
 MASK_BLUR = 0.6  # px; turns the stairs of a mask into a slope whose half is the wall
-ALONG = 1.5  # px, sd of the mean along the vessel before the half depth is looked for
+ALONG = 1.5  # rows, sd of the mean along the vessel before the half depth is looked for
 SMOOTH = 11  # rows of the quadratic that smooths the width: it leaves a tip its depth
 CORE = 0.6  # of the radius, over which the depth is averaged
 CORE_MEAN = (np.sqrt(1 - CORE**2) + np.arcsin(CORE) / CORE) / 2  # of the chord over that, for a depth of 1
@@ -30,7 +30,7 @@ CHORD_HALF = np.sqrt(3) / 2  # a chord 2 sqrt(r^2 - t^2) has half its depth at t
 class Walls:
     """Walls along the normals of a centreline, row i at its point i.
 
-    ``left`` <= ``right`` (n,): signed distances along the normal in px, ``diameter`` (n,) their difference.
+    ``left`` <= ``right`` (n,), equal where there is no lumen: signed distances along the normal in px, ``diameter`` (n,) their difference.
     ``psf_sigma`` px (1 for a mask, which has no blur), ``cnr`` (n,) depth over noise (infinite for a mask).
     """
 
@@ -62,29 +62,28 @@ def mask_walls(mask: NDArray[Any], points: Points, radii: Rows) -> Walls:
     """
     across = normals(points)
     half_width = np.ceil(2 * float(np.max(radii)) + 4)
-    blurred = ndimage.gaussian_filter((np.asarray(mask) > 0).astype(np.float32), MASK_BLUR, truncate=5)
-    rows, t = Spline(blurred, points, half_width).along(points, across, half_width, STEP)
+    part, corner = around(points, half_width + 8, mask.shape)
+    blurred = ndimage.gaussian_filter((mask[part] > 0).astype(np.float32), MASK_BLUR, truncate=5)
+    rows, t = straighten(blurred, points - corner, across, half_width, STEP)
     left, right, valid = _crossings(rows.astype(np.float64), t, np.full(len(points), 0.5))
     return Walls(points, across, arc_length(points), left, right, 1.0, np.full(len(points), np.inf), valid, "mask")
 
 
 def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: float | None = None) -> Walls:
-    """Walls from the grey values alone: where the profile, averaged over 2 px along the vessel, falls to half its depth.
+    """Walls from the grey values alone: where the profile, averaged along the vessel, falls to half its depth.
 
-    Spread by 1 / .866 about their middle, so that a healthy round vessel reads its diameter. Knows neither a contrast
-    coefficient nor a fit, hence independent of ``fit_lumen``; but it cannot see below the blur: with a reference of
-    less than 10 to 12 px it cannot show a lesion of 70 % (a narrower lumen still looks as wide as the point spread).
+    That width is turned into the diameter of the round vessel which has it after the blur. Knows neither a contrast
+    coefficient nor a fit, hence independent of ``fit_lumen``; but as a narrow lumen looks hardly narrower than the
+    point spread, the noise decides below 12 px of reference or beyond 70 %DS.
     """
     across = normals(points)
     half_width = window(radii)
-    rows, t = Spline(attenuation(image), points, half_width).along(points, across, half_width, STEP)
-    rows = ndimage.gaussian_filter1d(rows.astype(np.float64), ALONG, axis=0, mode="nearest")
+    profiles, t = straighten(attenuation(image), points, across, half_width, STEP)
+    rows = ndimage.gaussian_filter1d(profiles.astype(np.float64), ALONG, axis=0, mode="nearest")
     ring = np.abs(t) > np.minimum(1.2 * radii, half_width - 5)[:, None] + 2
-    left_level = _ring_level(rows, ring & (t < 0))
-    right_level = _ring_level(rows, ring & (t > 0))
-    where = np.abs(t[None, :]) / half_width
-    base = (left_level + right_level)[:, None] / 2 + (right_level - left_level)[:, None] / 2 * np.sign(t) * where
-    rest = rows - base
+    low, high = (np.nanmedian(np.where(ring & side, rows, np.nan), axis=1) for side in (t < 0, t > 0))
+    away = np.where(ring, np.abs(t), 0).sum(axis=1) / ring.sum(axis=1)
+    rest = rows - (low + high)[:, None] / 2 - ((high - low) / 2 / away)[:, None] * t
     noise = float(1.4826 * np.nanmedian(np.abs(np.where(ring, rest, np.nan)))) + 1e-6
     depth = np.where(np.abs(t) <= np.maximum(radii, 2)[:, None], rest, -np.inf).max(axis=1)
     left, right, valid = _crossings(rest, t, depth / 2)
@@ -94,24 +93,19 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
         depth = np.where(core, rest, 0).sum(axis=1) / np.maximum(core.sum(axis=1), 1) / CORE_MEAN
         left, right, valid = _crossings(rest, t, depth / 2)
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
-    half = (right - left) / 2
     middle = (left + right) / 2
-    half = signal.savgol_filter(half, min(SMOOTH, len(half) - 1 + len(half) % 2), 2, mode="nearest")
+    half = signal.savgol_filter((right - left) / 2, min(SMOOTH, len(half) - 1 + len(half) % 2), 2, mode="nearest")
     half = _radius_of(half_depth=half, sigma=sigma)
     cnr = depth / noise
     valid = valid & (ndimage.median_filter(cnr, 41, mode="nearest") >= 2)
     return Walls(points, across, arc_length(points), middle - half, middle + half, sigma, cnr, valid, "geometric")
 
 
-def _ring_level(rows: NDArray[np.float64], ring: NDArray[np.bool_]) -> Rows:
-    """Median of each row over the ring beside the vessel."""
-    return np.asarray(np.nanmedian(np.where(ring, rows, np.nan), axis=1))
-
-
 def _radius_of(half_depth: Rows, sigma: float) -> Rows:
     """Radius of the round vessel whose blurred chord falls to half its depth at these distances from the axis."""
     radii, places = _half_depths(sigma)
-    return np.interp(half_depth, places, radii)
+    radius: Rows = np.interp(half_depth, places, radii)
+    return radius
 
 
 @lru_cache(maxsize=16)
@@ -130,7 +124,10 @@ def _half_depths(sigma: float) -> tuple[Rows, Rows]:
 
 @jit
 def _crossings(rows: NDArray[np.float64], t: Rows, level: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
-    """First place on either side of the row's peak near t = 0 where it falls below its level, between samples."""
+    """First place on either side of the row's peak near t = 0 where it falls below its level, between samples.
+
+    Zero and zero where nothing rises above the level; not valid where the window ends first.
+    """
     n, k = rows.shape
     left, right = np.zeros(n), np.zeros(n)
     valid = np.zeros(n, np.bool_)
@@ -140,7 +137,8 @@ def _crossings(rows: NDArray[np.float64], t: Rows, level: Rows) -> tuple[Rows, R
         for j in range(max(middle - 6, 0), min(middle + 7, k)):
             if rows[i, j] > rows[i, peak]:
                 peak = j
-        if rows[i, peak] <= level[i]:
+        if rows[i, peak] <= level[i]:  # no lumen at all
+            valid[i] = True
             continue
         ok = 0
         for side in range(2):

@@ -47,7 +47,7 @@ def arc(bend_radius: float, angle_deg: float = 0, length: float = 120) -> NDArra
 
 
 def lesion(width: float, percent_ds: float, half_length: float, taper: float = 0.0) -> Diameter:
-    """Diameter against arc length from the middle: a cosine narrowing on a vessel that tapers by ``taper`` px per px."""
+    """Diameter against arc length from the middle: a cosine narrowing on a vessel that tapers (px per px)."""
 
     def diameter(s: NDArray[np.float64]) -> NDArray[np.float64]:
         bump = np.where(np.abs(s) < half_length, 0.5 + 0.5 * np.cos(np.pi * s / half_length), 0)
