@@ -138,7 +138,11 @@ def measure(quick: bool, device: str = "cpu", base: Path | None = None) -> dict[
         "steps": steps,
         "frame": frame,
         "rows": rows,
-        "goals": [goal(best, ratio >= GOAL), goal("ours changes no pixel outside the box", kept == 0)],
+        "ratio": ratio,
+        "goals": [
+            *([goal(best, ratio >= GOAL)] if cuda else []),
+            goal("ours changes no pixel outside the box", kept == 0),
+        ],
     }
 
 
@@ -171,7 +175,9 @@ def text(result: dict[str, Any]) -> str:
     """The table for people."""
     title = f"{result['device']}: frames of {result['frame']} px, {result['steps']} steps, guidance {GUIDANCE:g}"
     columns = {"name": "", "size": "px made", "batch": "batch", "rate": "images/s", "changed": "changed outside"}
-    return table(title, columns, result["rows"]) + goals(result["goals"])
+    return (
+        table(title, columns, result["rows"]) + f"ours over stock: {result['ratio']:.1f} x\n" + goals(result["goals"])
+    )
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ PRESETS: Mapping[str, Preset] = {
     "small": Preset(
         Settings("small", crop=96, patch=2, scale=2.5, train_base=True, steps=50, guidance=1.0),
         hint=(16, 32),
-        unet=_unet((96, 192, 288), layers=2, attend=1, width=128),
+        unet=_unet((64, 128, 256), layers=2, attend=1, width=128),
         text=_text(128, layers=2),
         schedule=_SCHEDULE,
     ),

@@ -11,7 +11,7 @@ from generators.stenosis.diffusion.preset import PRESETS
 from generators.stenosis.diffusion.prompt import prompt
 from generators.stenosis.diffusion.sample import Sampler, stacked, uint8
 from tests.jobs.fit.stable_diffusion import write
-from tests.jobs.fit.toy import Toy, hole
+from tests.jobs.fit.toy import SIDE, Toy, hole
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def awake():
 
 @pytest.fixture(scope="module")
 def batch(tiny):
-    toy = Toy(tiny.shape(32))
+    toy = Toy(tiny.shape(SIDE))
     return stacked([toy[n] for n in range(3)], "cpu")
 
 
@@ -74,7 +74,7 @@ def test_minus_one_reaches_the_network(tiny, batch):
 
 def test_folded_pixels_are_latents_without_loss(tiny, batch):
     latents = tiny.encode(batch["image"])
-    assert tuple(latents.shape[1:]) == tiny.shape(32)
+    assert tuple(latents.shape[1:]) == tiny.shape(SIDE)
     np.testing.assert_array_equal(uint8(tiny.decode(latents)), uint8(batch["image"]))
 
 
@@ -189,10 +189,10 @@ def test_a_local_stable_diffusion_folder_makes_an_image(stable_diffusion, tmp_pa
     ids = model.tokens([prompt("severe")])
     assert ids.shape == (1, 77)
     assert len(ids.unique()) > 10  # the real tokenizer has read it
-    toy = Toy(model.shape(32))
+    toy = Toy(model.shape(SIDE))
     batch = stacked([toy[n] for n in range(2)], "cpu")
     made = Sampler(4, guidance=3.0)(model, batch)
-    assert made.shape == (2, 1, 32, 32)
+    assert made.shape == (2, 1, SIDE, SIDE)
     assert torch.isfinite(made).all()
     model.save(tmp_path / "fitted")
     assert torch.equal(Sampler(4, guidance=3.0)(Model.load(tmp_path / "fitted"), batch), made)

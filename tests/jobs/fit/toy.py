@@ -6,14 +6,14 @@ from scipy.ndimage import gaussian_filter
 from generators.stenosis.diffusion.crop import views
 from generators.types import stream
 
-SIDE = 32
-BOX = (4, 6, 28, 26)  # x0, y0, x1, y1: hidden
-CENTRE, REACH, DEPTH = 16, 8, 80  # row of the lesion, its half-length, contrast of the tube
+SIDE = 24
+BOX = (2, 4, 22, 20)  # x0, y0, x1, y1: hidden
+CENTRE, REACH, DEPTH = 12, 6, 80  # row of the lesion, its half-length, contrast of the tube
 
 
 def tube(rng, percent_ds=None):
-    """Image uint8 (32, 32), vessel mask, %DS: a tube 8 to 12 px wide with a cosine lesion."""
-    drawn, width, centre, ground = rng.uniform(0, 90), rng.uniform(8, 12), rng.uniform(14, 18), rng.uniform(150, 200)
+    """Image uint8 (24, 24), vessel mask, %DS: a tube 7 to 10 px wide with a cosine lesion."""
+    drawn, width, centre, ground = rng.uniform(0, 90), rng.uniform(7, 10), rng.uniform(11, 13), rng.uniform(150, 200)
     percent_ds = drawn if percent_ds is None else percent_ds
     rows = np.arange(SIDE)
     shape = np.where(abs(rows - CENTRE) < REACH, 0.5 + 0.5 * np.cos(np.pi * (rows - CENTRE) / REACH), 0)
@@ -37,7 +37,7 @@ def percent_ds(image):
     rows = image[:, x0:x1].astype(float)
     ground = np.hstack([rows[:, :3], rows[:, -3:]]).mean(1)
     width = (ground[:, None] - rows).sum(1) / DEPTH
-    healthy = np.median(np.r_[width[:6], width[-6:]])
+    healthy = np.median(np.r_[width[:5], width[-5:]])
     return 100 * (1 - width[CENTRE - 1 : CENTRE + 2].mean() / healthy)
 
 
