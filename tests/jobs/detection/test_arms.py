@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from jobs.detection.arms import Arm, training_set
+from jobs.detection.arms import Arm, sized, training_set
 from jobs.detection.frames import CLASSES, FrameError
 from tests.jobs.detection.worlds import frame
 
@@ -74,6 +74,7 @@ def test_placebo_has_the_balanced_samples_labels_over_untouched_frames():
     assert ids(made) == ids(placebo)
     for a, b in zip(made, placebo, strict=True):
         assert np.array_equal(a.boxes, b.boxes)
+        assert len(a.boxes) == 2
         assert np.array_equal(b.image, BARE)
         assert not np.array_equal(a.image, b.image)
 
@@ -95,3 +96,22 @@ def test_a_pool_too_small_and_an_unknown_arm_are_named():
         drawn("real", size=50)
     with pytest.raises(ValueError, match="x4-blue"):
         Arm.parse("x4-blue")
+
+
+def test_drawn_boxes_get_the_real_boxes_sizes_rank_by_rank_about_their_own_centres():
+    rng = np.random.default_rng(0)
+    corner, real_side, side = rng.uniform(0, 99, (60, 2)), rng.normal(50, 8, 60), rng.permutation(60) + 20.0
+    real = [frame([[0, 0, s, s]], [0], image=BARE) for s in real_side]
+    known = [100, 100, 133, 144]
+    made = [
+        frame([[*c, *(c + s)], known], [1, 0], image=IMAGE, drawn=[True, False])
+        for c, s in zip(corner, side, strict=True)
+    ]
+    got = sized(made, real)
+    assert all(np.array_equal(g.boxes[1], known) for g in got)
+    boxes = np.array([g.boxes[0] for g in got])
+    assert np.allclose((boxes[:, :2] + boxes[:, 2:]) / 2, corner + side[:, None] / 2, atol=1e-3)
+    new = boxes[:, 2] - boxes[:, 0]
+    assert np.array_equal(np.argsort(new), np.argsort(side))
+    assert np.allclose(np.sort(new), np.sort(real_side), atol=1e-3)
+    assert sized(made, [])[0] is made[0]
