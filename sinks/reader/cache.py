@@ -25,18 +25,20 @@ class Cache:
 
     def read(self, item: Range) -> bytes | None:
         """A range's bytes, or None where it is not kept."""
+        shard, offset, size = item
         try:
-            if not item.size or self._pread(item.shard, "have", item.offset // 512, 1) != b"\1":
+            if not size or self._pread(shard, "have", offset // 512, 1) != b"\1":
                 return None
-            data = self._pread(item.shard, "part", item.offset, item.size)
+            data = self._pread(shard, "part", offset, size)
         except FileNotFoundError:
             return None
-        return data if len(data) == item.size else None
+        return data if len(data) == size else None
 
     def write(self, item: Range, data: bytes) -> None:
         """Keep a range."""
-        self._pwrite(item.shard, "part", item.offset, data)
-        self._pwrite(item.shard, "have", item.offset // 512, b"\1")
+        shard, offset, _ = item
+        self._pwrite(shard, "part", offset, data)
+        self._pwrite(shard, "have", offset // 512, b"\1")
 
     def _path(self, shard: int, kind: str) -> Path:
         return self._folder / f"{self._hashes[shard]}.{kind}"

@@ -19,16 +19,12 @@ def ahead(
     Args:
         function: called with each task.
         tasks: each with what it costs while it is under way or waits to be taken, e.g. bytes.
-        threads: how many; 0 calls in the consumer's own.
+        threads: how many.
         budget: costs under way at once; a task dearer than that runs alone.
 
     Raises:
         Exception: whatever a call raises, at its place in the order; later tasks are given up.
     """
-    if not threads:
-        for task, _ in tasks:
-            yield function(task)
-        return
     waiting: deque[tuple[Future[B], int]] = deque()
     held = 0
     with ThreadPoolExecutor(threads, thread_name_prefix="reader") as pool:

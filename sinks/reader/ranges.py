@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sinks.reader.cache import Cache
 from sinks.store import Store, StoreError
@@ -16,12 +17,8 @@ OPEN_FILES = 256  # local shards kept open
 GAP = 64 * 1024  # bytes of no interest that are cheaper to read along than to ask a server twice
 
 
-class Range(NamedTuple):
-    """Bytes of one shard."""
-
-    shard: int
-    offset: int
-    size: int
+PAGE = 4096  # bytes that a disk gives at least
+Range = tuple[int, int, int]  # number of a shard, offset, size in bytes
 
 
 class Ranges:
@@ -50,46 +47,68 @@ class Ranges:
         vars(self).update(state)
         self._remember()
 
-    def read(self, wanted: Sequence[Range]) -> list[bytes]:
-        """The bytes of every range, in order.
+    def read(self, wanted: Sequence[Range]) -> Iterator[bytes]:
+        """The bytes of every range, in order; local ones are read as they are asked for.
 
         Raises:
             StoreError: a shard cannot be read, or ends before a range does.
         """
-        if self._store.is_local:
-            return [self._local(item) for item in wanted]
+        return map(self._local, wanted) if self._store.is_local else iter(self._remote(wanted))
+
+    def expect(self, wanted: Sequence[Range]) -> None:
+        """Tell the system which ranges are read next: it fetches them from a local disk meanwhile.
+
+        Where the last of them is in memory already, the others are taken to be as well.
+        """
+        if not (self._store.is_local and wanted and hasattr(os, "posix_fadvise")) or self._in_memory(wanted[-1]):
+            return
+        for (shard, offset, size), _ in merged(wanted, PAGE):
+            with contextlib.suppress(OSError):  # reading will tell
+                file = self._open(shard)
+                os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_WILLNEED)
+
+    def _in_memory(self, item: Range) -> bool:
+        shard, offset, _ = item
+        try:
+            file = self._open(shard)
+            return bool(os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT))
+        except (OSError, AttributeError):  # it is not; or a system that cannot tell
+            return False
+
+    def _local(self, item: Range) -> bytes:
+        shard, offset, size = item
+        try:
+            file = self._open(shard)  # held while it is read: another thread may push it out of the memory
+            data = os.pread(file.fileno(), size, offset)
+        except OSError as error:
+            raise StoreError(f"cannot read {self._store.url(self._paths[shard])}: {error.strerror}") from error
+        if len(data) != size:
+            return self._store.get_range(self._paths[shard], offset, size)  # cut: it says so
+        return data
+
+    def _remote(self, wanted: Sequence[Range]) -> list[bytes]:
         kept = [self._cache.read(item) if self._cache else None for item in wanted]
         missing = [item for item, data in zip(wanted, kept, strict=True) if data is None]
         fetched = dict[Range, bytes]()
-        for span, parts in merged(missing, GAP):
-            data = self._store.get_range(self._paths[span.shard], span.offset, span.size)
+        for (shard, start, length), parts in merged(missing, GAP):
+            data = self._store.get_range(self._paths[shard], start, length)
             for part in parts:
-                fetched[part] = data[part.offset - span.offset :][: part.size]
+                _, offset, size = part
+                fetched[part] = data[offset - start :][:size]
                 if self._cache:
                     self._cache.write(part, fetched[part])
         return [fetched[item] if data is None else data for item, data in zip(wanted, kept, strict=True)]
-
-    def _local(self, item: Range) -> bytes:
-        try:
-            file = self._open(item.shard)  # held while it is read: another thread may push it out of the memory
-            data = os.pread(file.fileno(), item.size, item.offset)
-        except OSError as error:
-            raise StoreError(f"cannot read {self._store.url(self._paths[item.shard])}: {error.strerror}") from error
-        if len(data) != item.size:
-            return self._store.get_range(self._paths[item.shard], item.offset, item.size)  # cut: it says so
-        return data
 
 
 def merged(wanted: Sequence[Range], gap: int) -> list[tuple[Range, list[Range]]]:
     """Ranges put together where at most ``gap`` bytes lie between them: each span, and what it holds."""
     out: list[tuple[Range, list[Range]]] = []
     for item in sorted(set(wanted)):
-        if out and out[-1][0].shard == item.shard:
-            span, parts = out[-1]
-            end = span.offset + span.size
-            if item.offset <= end + gap:
-                size = max(end, item.offset + item.size) - span.offset
-                out[-1] = (Range(span.shard, span.offset, size), [*parts, item])
+        shard, offset, size = item
+        if out and out[-1][0][0] == shard:
+            (_, start, length), parts = out[-1]
+            if offset <= start + length + gap:
+                out[-1] = (shard, start, max(length, offset + size - start)), [*parts, item]
                 continue
         out.append((item, [item]))
     return out

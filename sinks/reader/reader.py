@@ -21,8 +21,8 @@ from sinks.reader.strata import strata
 
 Transform = Callable[[Sample, np.random.Generator], Any]
 
-PIECE = 16  # samples that a thread reads at a time, at most
-PIECE_BYTES = 1 << 20
+PIECE = 16, 1 << 20  # samples and bytes that a thread reads at a time, at most
+LOOKAHEAD = 64, 8 << 20  # the same of what the system is told to fetch where no thread reads
 REMOTE_THREADS = 16  # waiting for answers, not working
 
 
@@ -48,8 +48,8 @@ class Reader:
         drop_last: every rank gets equally many batches, all full; the rest of the epoch is left out.
         transform: called with every sample in a reading thread, and with a random generator that belongs to this
             place in the epoch: the same whatever the number of threads, workers or ranks.
-        threads: that read and decode ahead; 0 reads when asked. Default: 16 for a network; for
-            local files one a core, or a single one where nothing is decoded.
+        threads: that read and decode ahead. Default: 16 for a network, one a core for local files, and none where
+            nothing is decoded: the system then fetches ahead what is read when asked.
         ahead: encoded bytes that may be under way at once.
     """
 
@@ -146,25 +146,38 @@ class Reader:
 
     def _stream(self, places: Indices) -> Generator[Any, None, None]:
         numbers = self.order()[places]
-        pieces = _pieces(self._bytes[numbers])
+        pieces = _pieces(self._bytes[numbers], PIECE if self._threads else LOOKAHEAD)
         tasks = (((places[piece], numbers[piece]), cost) for piece, cost in pieces)
-        with closing(ahead(self._read, tasks, self._threads, self._ahead)) as done:
-            for samples in done:
-                yield from samples
+        if self._threads:
+            with closing(ahead(lambda task: list(self._read(*task)), tasks, self._threads, self._ahead)) as done:
+                for samples in done:
+                    yield from samples
+            return
+        task = next(tasks, None)
+        while task is not None:
+            after = next(tasks, None)
+            if after is not None:
+                self._expect(after[0][1])
+            yield from self._read(*task[0])
+            task = after
 
-    def _read(self, piece: tuple[Indices, Indices]) -> list[Any]:
-        places, numbers = piece
-        out: list[Any] = [None] * len(numbers)
+    def _read(self, places: Indices, numbers: Indices) -> Iterator[Any]:
+        which, flows = self._by_dataset(numbers)
+        reads = {d: self.datasets[d].read(found) for d, found in flows.items()}
+        for place, d in zip(places.tolist(), which, strict=True):
+            sample = next(reads[d])
+            sample["__dataset__"] = d
+            yield sample if self._transform is None else self._transform(sample, self._rng(place))
+
+    def _expect(self, numbers: Indices) -> None:
+        for d, found in self._by_dataset(numbers)[1].items():
+            self.datasets[d].expect(found)
+
+    def _by_dataset(self, numbers: Indices) -> tuple[list[int], dict[int, Indices]]:
+        """The dataset of every sample, and by dataset the samples' numbers in it."""
         which = np.searchsorted(self._starts, numbers, side="right") - 1
-        for d in sorted(set(which.tolist())):
-            spots = np.flatnonzero(which == d)
-            samples = self.datasets[d].read(numbers[spots] - self._starts[d])
-            for spot, sample in zip(spots.tolist(), samples, strict=True):
-                sample["__dataset__"] = d
-                out[spot] = sample
-        if self._transform is None:
-            return out
-        return [self._transform(sample, self._rng(place)) for place, sample in zip(places.tolist(), out, strict=True)]
+        each = which.tolist()
+        return each, {d: numbers[which == d] - self._starts[d] for d in set(each)}
 
     def _rng(self, place: int) -> np.random.Generator:
         key, counter = np.array([self.seed, self.epoch], np.uint64), np.array([0, 2, 0, place], np.uint64)
@@ -181,22 +194,22 @@ class Reader:
         return int.from_bytes(digest.digest(), "big")
 
 
-def _pieces(sizes: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
-    """Runs of samples that one thread reads, and their bytes."""
+def _pieces(sizes: NDArray[np.int64], most: tuple[int, int]) -> Iterator[tuple[slice, int]]:
+    """Runs of samples, of at most so many samples and bytes, and their bytes."""
     ends = np.cumsum(sizes)
-    at = 0
+    at, (count, room) = 0, most
     while at < len(sizes):
         before = ends[at] - sizes[at]
-        end = min(at + PIECE, max(at + 1, int(np.searchsorted(ends, before + PIECE_BYTES, side="right"))), len(sizes))
+        end = min(at + count, max(at + 1, int(np.searchsorted(ends, before + room, side="right"))), len(sizes))
         yield slice(at, end), int(ends[end - 1] - before)
         at = end
 
 
 def _threads(samples: Samples) -> int:
-    """How many threads pay: of a network they wait, decoding keeps a core busy, local bytes come at memory's pace."""
+    """How many threads pay: of a network they wait, decoding keeps a core busy, the system fetches local bytes."""
     if samples.remote:
         return REMOTE_THREADS
-    return len(os.sched_getaffinity(0)) if samples.decoded else 1
+    return len(os.sched_getaffinity(0)) if samples.decoded else 0
 
 
 def _torch_worker() -> tuple[int, int]:

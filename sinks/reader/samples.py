@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Samples:
     def __getitem__(self, i: int) -> Sample:
         if not -len(self) <= i < len(self):
             raise IndexError(f"sample {i} is outside the {len(self)} of {self.store.url()}")
-        return self.read([i % len(self)])[0]
+        return next(self.read([i % len(self)]))
 
     @property
     def remote(self) -> bool:
@@ -113,26 +113,30 @@ class Samples:
         total: NDArray[np.int64] = self._sizes[numbers].sum(axis=1)
         return total
 
-    def read(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Sample]:
+    def read(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Sample]:
         """Samples by number; ranges that lie close together in a remote shard are asked for as one."""
-        shards = self._shard[numbers].tolist()
-        offsets, sizes = self._offsets[numbers].tolist(), self._sizes[numbers].tolist()
-        wanted = [
-            Range(shard, offset, size)
-            for shard, row, lengths in zip(shards, offsets, sizes, strict=True)
-            for offset, size in zip(row, lengths, strict=True)
-            if offset >= 0
-        ]
-        found = iter(self._ranges.read(wanted))
-        out = []
+        offsets = self._offsets[numbers].tolist()
+        found = self._ranges.read(self._wanted(numbers))
         for key, row in zip(self._keys[numbers].tolist(), offsets, strict=True):
             sample: Sample = {"__key__": key.decode()}
             for name, offset in zip(self.members, row, strict=True):
                 if offset >= 0:
                     data = next(found)
                     sample[name] = decode(name, data) if self.decoded else data
-            out.append(sample)
-        return out
+            yield sample
+
+    def expect(self, numbers: Sequence[int] | NDArray[np.int64]) -> None:
+        """Tell the system that these samples are read next."""
+        self._ranges.expect(self._wanted(numbers))
+
+    def _wanted(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Range]:
+        columns = (column[numbers].tolist() for column in (self._shard, self._offsets, self._sizes))
+        return [
+            (shard, offset, size)
+            for shard, row, sizes in zip(*columns, strict=True)
+            for offset, size in zip(row, sizes, strict=True)
+            if offset >= 0
+        ]
 
 
 def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tuple[pa.Table, str]:

@@ -10,8 +10,8 @@ import pytest
 import webdataset
 
 from sinks import dataset, layout
-from sinks.reader import Samples
-from sinks.reader.ranges import GAP, Range, merged
+from sinks.reader import Reader, Samples
+from sinks.reader.ranges import GAP, merged
 from sinks.store import Store, StoreError
 from tests.sinks import stenoses
 
@@ -122,9 +122,9 @@ def test_webdataset_reads_the_same_samples(local):
 
 
 def test_ranges_close_together_are_asked_for_as_one():
-    wanted = [Range(1, 5000, 10), Range(0, 100, 50), Range(0, 150 + GAP, 7), Range(0, 120, 10), Range(1, 5011 + GAP, 1)]
+    wanted = [(1, 5000, 10), (0, 100, 50), (0, 150 + GAP, 7), (0, 120, 10), (1, 5011 + GAP, 1)]
     spans = merged(wanted, GAP)
-    assert [span for span, _ in spans] == [Range(0, 100, 57 + GAP), Range(1, 5000, 10), Range(1, 5011 + GAP, 1)]
+    assert [span for span, _ in spans] == [(0, 100, 57 + GAP), (1, 5000, 10), (1, 5011 + GAP, 1)]
     assert sorted(part for _, parts in spans for part in parts) == sorted(wanted)
 
 
@@ -144,7 +144,7 @@ def test_remote_neighbours_come_in_one_request_and_a_cache_asks_once(tmp_path):
     store = Counted(f"memory://{uuid.uuid4().hex}")
     stenoses.write(store, 20, shard=10)
     samples = Samples(store, cache=tmp_path / "cache")
-    first = samples.read(range(20))
+    first = list(samples.read(range(20)))
     assert [path for path, _ in store.asked] == [layout.tar("train-000000"), layout.tar("train-000001")]
     again = Samples(store, members=["json", "image.png"], cache=tmp_path / "cache").read(range(20))
     assert len(store.asked) == 2
@@ -175,3 +175,20 @@ def test_threads_and_other_processes_may_share_it(local, monkeypatch):
     copy = pickle.loads(pickle.dumps(samples))
     assert copy.keys == samples.keys
     assert np.array_equal(copy[5]["image.png"], expected[5])
+
+
+def test_what_no_thread_reads_is_announced_to_the_disk(local, monkeypatch):
+    told = list[tuple[int, int]]()
+    monkeypatch.setattr("os.posix_fadvise", lambda handle, offset, size, advice: told.append((offset, size)))
+    samples = Samples(local, members=["image.png", "json"], decoded=False)
+    samples.read(range(18))
+    samples.expect(range(18))
+    assert not told  # just written: all of it is in memory
+    monkeypatch.setattr("sinks.reader.ranges.Ranges._in_memory", lambda self, item: False)
+    assert len(list(Reader(samples, shuffle=False))) == 18
+    assert not told  # one stretch only, nothing to announce
+    monkeypatch.setattr("sinks.reader.reader.LOOKAHEAD", (5, 1 << 30))
+    assert len(list(Reader(samples, shuffle=False))) == 18
+    covered = sum(size for _, size in told)
+    assert covered >= samples.sizes(np.arange(5, 18)).sum()
+    assert covered < 1.5 * samples.sizes(np.arange(18)).sum() + 18 * 4096
