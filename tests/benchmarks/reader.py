@@ -2,11 +2,13 @@
 
 Everybody reads the same encoded samples of a dataset in a local folder, shuffled, one epoch, the page cache warm.
 ``raw``: the members' bytes. ``PNG``: two 512 x 512 pictures decoded, by the same function for all. Two workers means
-two processes of torch's `DataLoader`; ours has one thread a core for PNG and none for raw. mosaicml-streaming reads its own format, written from the same bytes. Methods take turns; ratios are medians over the rounds. The goals compare with the
-fastest way of using each alternative.
+two processes of torch's `DataLoader`; ours has one thread a core for PNG and none for raw. mosaicml-streaming reads
+its own format, written from the same bytes. Methods take turns; ratios are medians over the rounds. The goals compare
+with the fastest way of using each alternative.
 
 ``neighbours``: the share of samples that follow one of the same shard, a measure of the order; a uniform permutation
-has one over the number of shards, and workers that take turns have fewer whatever their order. A buffer of 1,000 samples is WebDataset's usual size.
+has one over the number of shards, and workers that take turns have fewer whatever their order. A buffer of 1,000
+samples is WebDataset's usual size.
 
 mosaicml-streaming 0.13 wants numpy < 2.2: put it into an environment of its own to have its lines.
 """
