@@ -30,6 +30,7 @@ from engine.sources.polygons import lumen, outline
 from generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
+EDGES = (512, 512)  # rows, columns of every ARCADE picture
 DIGDA_CLASSES: dict[str, SeverityClass | None] = {"0": "moderate", "1": "severe"}
 
 
@@ -120,6 +121,16 @@ class Arcade:
             return self._read(frame, f"arcade/{subject}")
         except BadCase as error:
             raise BadCase(f"{frame.name}: {error}") from None
+
+    def grades(self, case: int) -> list[str]:
+        """Severity class of each lesion that DiGDA's labels grade; none without them, or where they cannot be read."""
+        frame, _ = self._frames[case]
+        try:
+            marked = self._marked(frame, EDGES) if self._graded is not None else []
+            lesions = check(marked, EDGES, DIGDA_CLASSES).lesions
+        except BadCase:  # reading the case will say so
+            return []
+        return [lesion.severity_class for lesion in lesions if lesion.severity_class]
 
     def _read(self, frame: Frame, subject: str) -> Angiogram:
         image = decode(frame.file.read())

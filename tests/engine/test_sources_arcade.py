@@ -128,19 +128,22 @@ def test_near_duplicates_share_a_subject_and_never_leak_from_val(tmp_path):
 def test_digda_s_labels_take_the_place_of_arcade_s(official):
     labels = official / "digda" / "data" / "train" / "labels"
     labels.mkdir(parents=True)
-    (labels / "1.txt").write_text("1 0.5 0.25 0.25 0.125\n0 0.5 0.5 0.01 0.01\n")
+    (labels / "1.txt").write_text("1 0.5 0.25 0.25 0.125\n0 0.5 0.5 0.001 0.001\n")
     (labels / "2.txt").write_text("")
     source = Arcade(str(official), ArcadeOptions(labels="digda", require="any"))
     cases = {name: source.read(i) for i, name in enumerate(names(source))}
     (lesion,) = cases["stenosis/train/1"].lesions
     assert (lesion.box, lesion.severity_class) == ((36, 18, 60, 30), "severe")
+    graded = dict(zip(names(source), map(source.grades, range(len(names(source)))), strict=True))
+    assert graded["stenosis/train/1"] == ["severe"]
+    assert not graded["stenosis/train/2"]
     assert "a side below 4 px" in cases["stenosis/train/1"].notes["degenerate_boxes"][0]
     assert cases["stenosis/train/2"].notes["lesions_labelled"]
     assert not cases["stenosis/train/3"].notes["lesions_labelled"]  # nobody graded it: unknown, not healthy
     before = source.fingerprint()
     (labels / "2.txt").write_text("")
     assert Arcade(str(official), ArcadeOptions(labels="digda", require="any")).fingerprint() == before
-    (labels / "1.txt").write_text("0 0.5 0.25 0.25 0.125\n0 0.5 0.5 0.01 0.01\n")  # same size, other class
+    (labels / "1.txt").write_text("0 0.5 0.25 0.25 0.125\n0 0.5 0.5 0.001 0.001\n")  # same size, other class
     assert Arcade(str(official), ArcadeOptions(labels="digda", require="any")).fingerprint() != before
     with pytest.raises(SourceError, match="no such folder"):
         Arcade(str(official), ArcadeOptions(labels="nowhere"))
