@@ -13,6 +13,7 @@ from generators.stenosis.diffusion.crop import Window, paste, views
 from generators.stenosis.diffusion.prompt import prompt
 from generators.stenosis.diffusion.sample import Sampler, stacked, uint8
 from generators.stenosis.editor import Narrowing
+from generators.stenosis.texture import requantise
 
 if TYPE_CHECKING:
     from generators.stenosis.diffusion.model import Model
@@ -90,7 +91,7 @@ class DiffusionEditor:
                     model, crops, [lesions[n] for n in part], [windows[n] for n in part], [rngs[n] for n in part]
                 )
                 for n, crop, new in zip(part, crops, made, strict=True):
-                    boxes[n] = paste(crop, new, windows[n].box)
+                    boxes[n] = _finished(boxes[n], paste(crop, new, windows[n].box), lesions[n])
         return boxes
 
     def _make(
@@ -119,3 +120,11 @@ class DiffusionEditor:
 def _box(image: NDArray[np.uint8], lesion: Narrowing) -> NDArray[np.uint8]:
     x0, y0, x1, y1 = lesion.edit_box
     return image[y0:y1, x0:x1].copy()
+
+
+def _finished(before: NDArray[np.uint8], after: NDArray[np.uint8], lesion: Narrowing) -> NDArray[np.uint8]:
+    """The box with the frame's own JPEG blocks, where it has them."""
+    if lesion.texture.jpeg is None:
+        return after
+    x0, y0, _, _ = lesion.edit_box
+    return requantise(after, after != before, (y0, x0), lesion.texture.jpeg)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.fft import dctn
 
 from generators.stenosis.diffusion import DiffusionEditor
 from generators.stenosis.diffusion.crop import BLEND_PX
 from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
 from generators.stenosis.editor import Editor, Narrowing
-from generators.stenosis.texture import Texture
+from generators.stenosis.texture import Texture, quantisation
 from generators.types import stream
 
 SHAPE = (72, 90)
@@ -54,11 +55,10 @@ def narrowing(percent_ds, at=36, half=10, **options):
         percent_ds=percent_ds,
         severity="severe",
         psf_sigma=0.8,
-        texture=Texture(np.eye(16), None),
         edit_box=box,
         mask=mask,
         side="left",
-        **options,
+        **{"texture": Texture(np.eye(16), None), **options},
     )
 
 
@@ -147,3 +147,19 @@ def test_missing_weights_are_named(tmp_path):
         DiffusionEditor(None)
     with pytest.raises(FileNotFoundError, match=r"lesionforge fit stenosis"):
         DiffusionEditor(tmp_path).prepare("cpu")
+
+
+def test_a_frame_that_was_a_jpeg_gets_blocks_of_its_own_kind(weights):
+    """Whole blocks inside the box lie on the quantisation table of the frame's quality."""
+    (patch,) = editor(weights).edit([frame(0)], [narrowing(70, texture=Texture(np.eye(16), 60))], [rng()])
+    (plain,) = editor(weights).edit([frame(0)], [narrowing(70)], [rng()])
+    box = narrowing(70).edit_box
+    row, col = -box[1] % 8, -box[0] % 8
+
+    def off(block):
+        steps = dctn(block.astype(float) - 128, norm="ortho") / quantisation(60)
+        return abs(steps - np.rint(steps)).max()
+
+    here = np.s_[row : row + 8, col : col + 8]
+    assert off(patch[here]) < 0.3  # rounding to grey levels
+    assert off(plain[here]) > 0.4

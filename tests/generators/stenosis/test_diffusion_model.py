@@ -138,6 +138,15 @@ def test_guidance_one_is_the_conditional_model_alone(awake, batch, monkeypatch):
     assert sizes == [3, 3, 3, 6, 6, 6]
 
 
+def test_bfloat16_makes_nearly_the_same_picture(awake, batch, tmp_path):
+    awake.save(tmp_path)
+    half = Model.load(tmp_path).to("cpu", torch.bfloat16)
+    whole = Sampler(5)(awake, batch)
+    made = Sampler(5)(half, batch)
+    assert made.dtype == torch.float32
+    assert float((made - whole).abs().mean()) < 0.02 * float(whole.std())
+
+
 def test_what_the_hole_hides_is_never_looked_at(awake, batch):
     other = {**batch, "image": torch.where(batch["hole"] > 0, torch.rand(batch["image"].shape), batch["image"])}
     assert torch.equal(Sampler(3)(awake, other), Sampler(3)(awake, batch))

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from generators.stenosis.diffusion.model import Model
@@ -117,6 +118,17 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(tmp_path):
     assert len(losses(whole)) == 8
     assert weights(parts / "model") == weights(whole / "model")
     assert len(weights(whole / "model")) == 4
+
+
+def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(tmp_path):
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
+        model = Model.new(PRESETS["tiny"], seed=0)
+        fit(config(tmp_path / precision, steps=3, precision=precision, checkpointing=True), model, toys(model))
+        assert {p.dtype for p in model.unet.parameters()} == {torch.float32}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert losses(tmp_path / "bf16") != losses(tmp_path / "no")
+    np.testing.assert_allclose(losses(tmp_path / "bf16"), losses(tmp_path / "no"), rtol=0.02)
 
 
 def test_a_killed_fit_resumes_at_its_last_checkpoint(tmp_path):
