@@ -46,8 +46,8 @@ class Reader:
         seed: of the order.
         rank, ranks: this process and how many share the epoch. All ranks together read every sample of it once.
         drop_last: every rank gets equally many batches, all full; the rest of the epoch is left out.
-        transform: called with every sample in a reading thread, and with a random generator that belongs to this
-            place in the epoch: the same whatever the number of threads, workers or ranks.
+        transform: called with every sample where it is read, in a thread, and with a random generator that belongs to
+            its place in the epoch: the same whatever the number of threads, workers or ranks.
         threads: that read and decode ahead. Default: 16 for a network, one a core for local files, and none where
             nothing is decoded: the system then fetches ahead what is read when asked.
         ahead: encoded bytes that may be under way at once.

@@ -122,8 +122,14 @@ class Samples:
             for name, offset in zip(self.members, row, strict=True):
                 if offset >= 0:
                     data = next(found)
-                    sample[name] = decode(name, data) if self.decoded else data
+                    sample[name] = self._decode(key, name, data) if self.decoded else data
             yield sample
+
+    def _decode(self, key: bytes, name: str, data: bytes) -> Any:
+        try:
+            return decode(name, data)
+        except ValueError as error:
+            raise ValueError(f"sample {key.decode()} of {self.store.url()}: {error}; see lesionforge verify") from None
 
     def expect(self, numbers: Sequence[int] | NDArray[np.int64]) -> None:
         """Tell the system that these samples are read next."""

@@ -101,6 +101,10 @@ def test_errors_name_what_is_missing(local, tmp_path):
         Samples(tmp_path / "nowhere")
     samples = Samples(local)
     where = local.local_path(layout.tar("train-000000"))
+    sound = where.read_bytes()
+    where.write_bytes(sound.replace(b"IDAT", b"NONE"))
+    with pytest.raises(ValueError, match=r"sample train-0000-00000001 of .*image.png: .*see lesionforge verify"):
+        samples[1]
     where.write_bytes(where.read_bytes()[:2000])
     with pytest.raises(StoreError, match="ends before byte"):
         samples[1]
