@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from jobs.errors import UsageError
 from jobs.fit import sheet
 from jobs.fit.network import Loss
 from jobs.fit.trainer import FitConfig, fit
+from sinks.store import Store
+from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy, percent_ds
+from tests.sinks import stenoses
 
 
 def config(out, **options):
@@ -83,8 +87,6 @@ def test_every_trainable_parameter_receives_a_gradient_and_changes(checkpointing
 
 
 def test_a_frozen_base_stays_bit_identical_while_its_controls_learn():
-    from dataclasses import replace
-
     tiny = PRESETS["tiny"]
     model = Model.new(replace(tiny, settings=replace(tiny.settings, train_base=False)), seed=0)
     network = Loss(model)
@@ -100,6 +102,28 @@ def test_a_frozen_base_stays_bit_identical_while_its_controls_learn():
         optimizer.step()
     assert all(torch.equal(p, base[name]) for name, p in network.named_parameters() if name in base)
     assert [name for name, p in network.trainable() if torch.equal(p, first[name])] == []
+
+
+def test_sd15_fits_controls_on_a_frozen_local_folder(tmp_path):
+    """The paper's way, its networks shrunk: shards in, a self-contained folder out, the base bit-identical in it."""
+    from safetensors.torch import load_file
+
+    base = stable_diffusion.write(tmp_path / "base")
+    stenoses.write(Store(str(tmp_path / "made")), 4)
+    preset = replace(PRESETS["sd15"], settings=replace(PRESETS["sd15"].settings, crop=64, steps=2))
+    model = Model.on_stable_diffusion(preset, base, seed=0)
+    made = (str(tmp_path / "made"),)
+    asked = replace(config(tmp_path / "fit", steps=4, batch=2, preset="sd15", base=str(base)), data=made)
+    folder = fit(asked, model)
+    for part in ("unet", "vae"):
+        name = f"{part}/diffusion_pytorch_model.safetensors"
+        old, new = load_file(base / name), load_file(folder / name)
+        assert all(torch.equal(old[key], new[key]) for key in old)
+    first = load_file(folder / "controlnet" / "diffusion_pytorch_model.safetensors")
+    assert first["controlnet_mid_block.weight"].any()  # no longer zero
+    state = load_file(tmp_path / "fit" / "checkpoint.safetensors")
+    assert {name.split("/")[1].split(".")[0] for name in state if name.startswith("parameter/")} == {"controls"}
+    assert Model.load(folder).settings == preset.settings
 
 
 # -- resume
@@ -215,8 +239,6 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     other = tmp_path / "b"
     other.mkdir()
     shutil.copy(tmp_path / "a" / "checkpoint.safetensors", other)
-    from dataclasses import replace
-
     frozen = replace(PRESETS["tiny"], settings=replace(PRESETS["tiny"].settings, train_base=False))
     model = Model.new(frozen, seed=0)
     with pytest.raises(UsageError, match="of another model"):
@@ -228,6 +250,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 ALONE = """
 import sys
 from jobs.fit.trainer import FitConfig, fit
+from sinks.store import Store
+from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import Toy
 from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
@@ -270,9 +294,6 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
 
 
 def test_the_command_fits_from_shards(tmp_path):
-    from sinks.store import Store
-    from tests.sinks import stenoses
-
     stenoses.write(Store(str(tmp_path / "made")), 6)
     options = [
         "--preset",
