@@ -25,7 +25,7 @@ from jobs.fit.pairs import Item, Pairs
 
 HELD_OUT = 8  # crops of a sheet
 CLIP_NORM = 1.0
-_FREE = ("out", "steps", "every", "loaders", "cpu", "data", "base")  # may change from one run of a fit to the next
+_FREE = ("out", "steps", "rate", "every", "loaders", "cpu", "data", "base")  # may change from one run of a fit to the next
 
 Step = Mapping[str, float]
 
@@ -135,12 +135,12 @@ def fit(
     if config.batch % accelerator.num_processes:
         raise UsageError(f"batch is {config.batch}: give a multiple of the {accelerator.num_processes} processes")
     out = Path(config.out)
-    if accelerator.is_main_process:
-        _same_fit(out, config)
     model = model or new_model(config)
     device = str(accelerator.device)
     model.to(device)
     train, held = pairs or crops(config, model)
+    if accelerator.is_main_process:
+        _same_fit(out, config)
     network = Loss(model, strength, config.checkpointing)
     parameters = [p for _, p in network.trainable()]
     optimizer = torch.optim.AdamW(parameters, lr=config.rate)

@@ -176,8 +176,8 @@ def test_a_killed_fit_resumes_at_its_last_checkpoint(tmp_path):
 def test_a_folder_holds_one_fit(tmp_path):
     model = Model.new(PRESETS["tiny"], seed=0)
     fit(config(tmp_path, steps=1), model, toys(model))
-    with pytest.raises(UsageError, match=r"rate 0\.003, not 0\.1"):
-        fit(config(tmp_path, steps=2, rate=0.1), model, toys(model))
+    with pytest.raises(UsageError, match=r"begun with batch 4, not 8"):
+        fit(config(tmp_path, steps=2, batch=8), model, toys(model))
 
 
 def test_no_pickle_is_written_and_the_sheet_shows_what_was_made(tmp_path):
