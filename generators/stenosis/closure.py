@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis.sites import Vessel
 from generators.vessel.densitometry import fit_lumen
 from generators.vessel.qca import Reading, read
 from generators.vessel.walls import grey_walls
+
+if TYPE_CHECKING:
+    from generators.stenosis.sites import Vessel
 
 CONTEXT = 45  # rows beyond the lesion: the meter's references and its neighbourhood of contrast
 MARGIN = 24  # px of frame about these rows

@@ -16,7 +16,8 @@ from generators.stenosis.sites import Anatomy, Site, segment_at
 from generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
-CLOSE = 1.5  # points of %DS between request and reading that are left alone: the meter's own noise is about 2
+CLOSE = 3.0  # points of %DS between request and reading that are left alone: most of it is the meter's own error
+GAIN = 0.7  # share of a miss that the next round makes up for; more would be drawing the meter's noise
 BLUNT_FROM, BLUNT = 55.0, 4.0  # the meter rounds a tip: points it reads too low, per point of %DS and 1 / half-length
 STRETCH = 10.0  # points that the editor may be asked for beside the request: more would be drawing for the meter
 THREAD = 0.6  # least share of the requested lumen that is drawn: severe lesions must not look like occlusions
@@ -42,10 +43,10 @@ class Drawing:
         self.profile: Profile = shape.on(site.before.d_ref_px)
         self.half = max(self.profile.half, site.half)
         self._noise = rng.bit_generator.random_raw(2)  # the same noise in every round
-        # A vessel that reads p % narrow already needs less to read as the request says: keep = keep_new / keep_now.
-        already = 1 - site.before.percent_ds / 100
+        # A known lesion is narrow already: of the healthy diameter (1 - already) remains, and is narrowed further.
+        already = site.before.percent_ds / 100 if site.known is not None else 0.0
         blunt = max(0.0, requested - BLUNT_FROM) * BLUNT / self.half
-        self.asked = requested if requested >= 100 else self._bounded(100 - (100 - requested) / already + blunt)
+        self.asked = requested if requested >= 100 else self._bounded(100 - (100 - requested) / (1 - already) + blunt)
         self.drawn_ds = self.asked
         self.after = frame.image
         self.measured: Measured
@@ -105,7 +106,7 @@ class Drawing:
             depth=self.shape.depth,
             percent_ds=percent_ds,
             severity=self.severity,
-            psf_sigma=0.7,
+            psf_sigma=lumen.psf_sigma,
             texture=self.anatomy.texture,
             edit_box=self.edit_box,
             mask=self.mask_before,
@@ -125,7 +126,7 @@ class Drawing:
         if not hasattr(self, "measured") or not abs(miss) >= abs(self.miss):
             self.after, self.measured, self.drawn_ds = image, found, lesion.percent_ds
         if np.isfinite(miss) and self.requested < 100:
-            self.asked = self._bounded(lesion.percent_ds + miss)
+            self.asked = self._bounded(lesion.percent_ds + GAIN * miss)
 
     def check(self, tolerance: float) -> None:
         """Raise ``Rejected`` for a lesion that does not measure as requested."""

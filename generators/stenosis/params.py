@@ -52,7 +52,7 @@ class StenosisParams:
     length: Range = (2, 4.5)
     severe_length: Range = (2, 3.2)
     eccentric: float = 0.5
-    depth: Range = (0.4, 0.7)
+    depth: Range = (0.3, 0.6)
     lesions: tuple[int, int] = (1, 1)
     min_width: float = 7
     tolerance: float = 5

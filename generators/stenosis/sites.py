@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 from skimage.measure import points_in_poly
 
+from generators.stenosis.closure import by_edges
 from generators.stenosis.params import StenosisParams
 from generators.stenosis.shape import Shape
 from generators.stenosis.texture import Texture
@@ -23,10 +24,12 @@ from generators.vessel.qca import Reading, read
 Rows = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+PSF_SIGMA = 0.7  # px; a frame's own cannot be told well (.4 to 1.4 by fits, median .6: the study, section 6)
 SHORTEST = 40  # rows; less holds no lesion and its references
 FORK = 1.5  # healthy diameters between a minimum and the next fork, crossing or end
 BEND = 2.0  # least radius of curvature in diameters
 CLEAN_AT, CLEAN_MIN = 12.0, 20.0  # most %DS read before the edit at the place itself and near it
+WIDE = 12.0  # px from which edges can be believed
 CLUTTER = 0.35  # most contrast beside the vessel, in shares of the vessel's own
 BLACK = 25  # grey levels: below, the collimator's shadow
 BESIDE = 9.0  # px beside the wall that must be clear
@@ -89,7 +92,7 @@ class Anatomy:
             if len(segment.points) < SHORTEST or 2 * np.percentile(segment.radii, 90) < 0.5 * min_width:
                 continue
             try:
-                lumen = fit_lumen(frame.image, segment.points, segment.radii)
+                lumen = fit_lumen(frame.image, segment.points, segment.radii, PSF_SIGMA)
             except ValueError:  # wider than the meter can see
                 continue
             vessels.append(_judge(frame, grey, lumen, segment.radii, graph.forks, min_width))
@@ -180,11 +183,13 @@ def choose(
     regrade = params.site == "regrade" or (params.site == "both" and rng.random() < 0.5)
     site = _known(rng, frame, anatomy, params, shape, requested, taken) if regrade else None
     if site is None and params.site != "regrade":
-        site = _new(rng, anatomy, shape, taken)
+        site = _new(rng, frame, anatomy, shape, taken)
     return site
 
 
-def _new(rng: np.random.Generator, anatomy: Anatomy, shape: Shape, taken: Sequence[Site]) -> Site | None:
+def _new(
+    rng: np.random.Generator, frame: Angiogram, anatomy: Anatomy, shape: Shape, taken: Sequence[Site]
+) -> Site | None:
     places = anatomy.places
     for n in rng.permutation(len(places))[:TRIES]:
         vessel, at = (int(v) for v in places[n])
@@ -192,9 +197,17 @@ def _new(rng: np.random.Generator, anatomy: Anatomy, shape: Shape, taken: Sequen
             continue
         half = shape.on(float(anatomy.vessels[vessel].width[at])).half
         reading = anatomy.healthy(vessel, at, half)
-        if reading is not None:
+        if reading is not None and _agreed(frame, anatomy.vessels[vessel], at, half, reading):
             return Site(vessel, at, half, reading)
     return None
+
+
+def _agreed(frame: Angiogram, vessel: Vessel, at: int, half: int, reading: Reading) -> bool:
+    """Whether the edges find the place healthy as well, where the vessel is wide enough for them to say."""
+    if reading.d_ref_px < WIDE:
+        return True
+    edges = by_edges(frame.image, vessel, at, half)
+    return edges.valid and abs(edges.percent_ds) < CLEAN_AT
 
 
 def _known(

@@ -1,5 +1,7 @@
 """The mask edit: closed forms on tubes, and what holds for every mask."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -49,7 +51,7 @@ def test_it_only_removes_inside_the_box_and_more_for_more(path):
         assert parts == (1 if percent_ds < 100 else 2)
         left.append(after)
     assert np.array_equal(left[0], healthy.mask)
-    for wide, narrow in zip(left, left[1:], strict=False):
+    for wide, narrow in pairwise(left):
         assert not (narrow & ~wide).any()
         assert narrow.sum() < wide.sum()
 
