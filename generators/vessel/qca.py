@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.vessel.densitometry import Lumen
-from generators.vessel.reference import Reference, computer_defined, interpolated, mean_local
+from generators.vessel.reference import Reference, computer_defined, reference_curve
 from generators.vessel.walls import Walls, symmetry
 
 Kind = Literal["densitometric", "geometric", "mask"]
 
 BORDER = 0.10  # a lesion reaches as far as the diameter stays this share below the reference
-NOTICED = 25.0  # %DS below which nothing is called a lesion: healthy vessels wander by about 10
-NARROWEST = {"densitometric": 6.0, "geometric": 10.0, "mask": 4.0}  # reference over sigma (mask: in px) to be believed
+NOTICED = 30.0  # %DS below which nothing is called a lesion: healthy vessels wander by about 10
+NARROWEST = {"densitometric": 6.0, "geometric": 10.0, "mask": 4.0}  # reference over the blur (mask: px) to be believed
+LUMEN = 3.0  # blurs the lumen must be wide for its edges to be its own and not the point spread's
 FAINTEST = 3.0  # contrast of the reference over the noise
 
 
@@ -27,7 +28,8 @@ class Reading:
     Diameters and lengths in px, and in mm where the spacing is known. ``area_stenosis`` percent, for round sections.
     ``at``: row of the minimal lumen diameter, ``mld_xy`` its place. ``symmetry`` 1 for a concentric lesion, 0 for one
     that comes from one wall; None where the meter has no walls. ``w_over_sigma``: reference diameter over the blur.
-    ``valid`` False says that the figure is not to be believed, and ``why``.
+    ``gap``: first and last row left out of the reference. ``valid`` False says that the figure is not to be believed,
+    and ``why``.
     """
 
     kind: Kind
@@ -42,6 +44,7 @@ class Reading:
     reference: Reference
     w_over_sigma: float
     cnr: float
+    gap: tuple[int, int]
     valid: bool
     why: str
     mld_mm: float | None = None
@@ -80,7 +83,7 @@ def read(
         at = int(inside[np.argmin(share)])
     start, end = _borders(smoothed, healthy, at) if lesion is None else (at - lesion, at + lesion)
     start, end = max(start, 0), min(end, n - 1)
-    curve = _reference(vessel.diameter, vessel.valid, start, end, reference)
+    curve = reference_curve(vessel.diameter, vessel.valid, (start, end), reference)
     d_ref, mld = float(curve[at]), float(smoothed[at])
     borders = _borders(smoothed, curve, at) if np.isfinite(d_ref) else (start, end)
     length = float(vessel.s[borders[1]] - vessel.s[borders[0]])
@@ -88,7 +91,7 @@ def read(
     beside = np.r_[max(start - 10, 0) : start, end + 1 : min(end + 11, n)]
     cnr = float(np.median(vessel.cnr[beside])) if len(beside) else float(vessel.cnr[at])
     w_over_sigma = d_ref / vessel.psf_sigma
-    why = _doubts(vessel, at, ds, d_ref, w_over_sigma, cnr)
+    why = _doubts(vessel, at, mld, d_ref, cnr)
     mm = None if pixel_mm is None else float(pixel_mm)
     return Reading(
         kind=vessel.kind,
@@ -103,6 +106,7 @@ def read(
         reference=reference,
         w_over_sigma=w_over_sigma,
         cnr=cnr,
+        gap=(start, end),
         valid=not why,
         why=why,
         mld_mm=None if mm is None else mld * mm,
@@ -134,8 +138,13 @@ def _mean_of_three(diameter: NDArray[np.float64]) -> NDArray[np.float64]:
 def _stretches(
     smoothed: NDArray[np.float64], healthy: NDArray[np.float64], valid: NDArray[np.bool_]
 ) -> list[tuple[int, int]]:
-    """Lesions (first row, last row): narrowed by NOTICED somewhere, each as far as its borders, none twice."""
-    narrow = valid & (smoothed < (1 - NOTICED / 100) * healthy)
+    """Lesions (first row, last row): narrowed by NOTICED somewhere, each as far as its borders, none twice.
+
+    Not within a diameter of either end: there another vessel begins, or the one that was followed ends.
+    """
+    rows = np.arange(len(smoothed))
+    away = np.minimum(rows, rows[::-1]) >= healthy
+    narrow = valid & away & (smoothed < (1 - NOTICED / 100) * healthy)
     found: list[tuple[int, int]] = []
     for at in np.flatnonzero(narrow):
         if found and at <= found[-1][1]:
@@ -152,29 +161,19 @@ def _borders(smoothed: NDArray[np.float64], reference: NDArray[np.float64], at: 
     return start, max(at, min(at + int(after[0]) - 1, len(smoothed) - 1))
 
 
-def _reference(
-    diameter: NDArray[np.float64], valid: NDArray[np.bool_], start: int, end: int, reference: Reference
-) -> NDArray[np.float64]:
-    if reference == "interpolated":
-        return interpolated(diameter, valid, start, end)
-    if reference == "computer-defined":
-        outside = valid.copy()
-        outside[start : end + 1] = False
-        return computer_defined(diameter, outside)
-    beside = [i for i in (start - 3, start - 2, start - 1, end + 1, end + 2, end + 3) if 0 <= i < len(diameter)]
-    return np.full(len(diameter), mean_local(diameter, tuple(beside)) if beside else np.nan)
-
-
-def _doubts(vessel: Lumen | Walls, at: int, ds: float, d_ref: float, w_over_sigma: float, cnr: float) -> str:
+def _doubts(vessel: Lumen | Walls, at: int, mld: float, d_ref: float, cnr: float) -> str:
+    """Why a reading is not to be believed, empty where it is."""
     if not np.isfinite(d_ref):
         return "no healthy vessel beside the lesion"
     if not vessel.valid[at]:
         return "the vessel is not seen there"
-    narrowest = NARROWEST[vessel.kind]
-    if w_over_sigma < narrowest:
-        return f"the vessel is {w_over_sigma:.1f} blurs wide, {vessel.kind} needs {narrowest:.0f}"
+    width, lumen = d_ref / vessel.psf_sigma, mld / vessel.psf_sigma
+    if width < NARROWEST[vessel.kind]:
+        return f"the vessel is {width:.1f} blurs wide, {vessel.kind} needs {NARROWEST[vessel.kind]:.0f}"
     if vessel.kind != "mask" and cnr < FAINTEST:
         return f"contrast {cnr:.1f} times the noise, needs {FAINTEST:.0f}"
-    if vessel.kind == "densitometric" and ds > 90:
+    if vessel.kind == "geometric" and lumen < LUMEN:
+        return f"the lumen is {lumen:.1f} blurs wide, edges need {LUMEN:.0f}"
+    if vessel.kind == "densitometric" and mld < 0.1 * d_ref:
         return "beyond 90 %DS the lumen is lost in the noise"
     return ""

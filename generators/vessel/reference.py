@@ -68,3 +68,16 @@ def computer_defined(diameter: Rows, healthy: NDArray[np.bool_]) -> Rows:
 def mean_local(diameter: Rows, markers: tuple[int, ...]) -> float:
     """T.4.3: the mean diameter at markers put where the vessel is healthy; for lesions at a bifurcation, in px."""
     return float(np.mean(diameter[list(markers)]))
+
+
+def reference_curve(diameter: Rows, valid: NDArray[np.bool_], gap: tuple[int, int], kind: Reference) -> Rows:
+    """The healthy diameter at every row by the method ``kind``, the lesion filling the rows ``gap`` (first, last)."""
+    start, end = gap
+    if kind == "interpolated":
+        return interpolated(diameter, valid, start, end)
+    if kind == "computer-defined":
+        outside = valid.copy()
+        outside[start : end + 1] = False
+        return computer_defined(diameter, outside)
+    beside = [i for i in (start - 3, start - 2, start - 1, end + 1, end + 2, end + 3) if 0 <= i < len(diameter)]
+    return np.full(len(diameter), mean_local(diameter, tuple(beside)) if beside else np.nan)

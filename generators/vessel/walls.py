@@ -20,7 +20,7 @@ Rows = NDArray[np.float64]
 
 MASK_BLUR = 0.6  # px; turns the stairs of a mask into a slope whose half is the wall
 ALONG = 1.5  # rows, sd of the mean along the vessel before the half depth is looked for
-SMOOTH = 11  # rows of the quadratic that smooths the width: it leaves a tip its depth
+SMOOTH = 1.3  # radii, reach to either side of the quadratic that smooths the width: it leaves a tip its depth
 CORE = 0.6  # of the radius, over which the depth is averaged
 CORE_MEAN = (np.sqrt(1 - CORE**2) + np.arcsin(CORE) / CORE) / 2  # of the chord over that, for a depth of 1
 CHORD_HALF = np.sqrt(3) / 2  # a chord 2 sqrt(r^2 - t^2) has half its depth at t = .866 r
@@ -30,8 +30,8 @@ CHORD_HALF = np.sqrt(3) / 2  # a chord 2 sqrt(r^2 - t^2) has half its depth at t
 class Walls:
     """Walls along the normals of a centreline, row i at its point i.
 
-    ``left`` <= ``right`` (n,), equal where there is no lumen: signed distances along the normal in px, ``diameter`` (n,) their difference.
-    ``psf_sigma`` px (1 for a mask, which has no blur), ``cnr`` (n,) depth over noise (infinite for a mask).
+    ``left`` <= ``right`` (n,): signed distances along the normal in px, equal where there is no lumen;
+    ``diameter`` (n,) their difference. ``psf_sigma`` px (1 for a mask, which has no blur), ``cnr`` (n,) depth over noise (infinite for a mask).
     """
 
     points: Points
@@ -94,7 +94,8 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
         left, right, valid = _crossings(rest, t, depth / 2)
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
     middle = (left + right) / 2
-    half = signal.savgol_filter((right - left) / 2, min(SMOOTH, len(half) - 1 + len(half) % 2), 2, mode="nearest")
+    reach = min(max(round(SMOOTH * float(np.median(radii))), 3), (len(radii) - 1) // 2)
+    half = signal.savgol_filter((right - left) / 2, 2 * reach + 1, 2, mode="nearest")
     half = _radius_of(half_depth=half, sigma=sigma)
     cnr = depth / noise
     valid = valid & (ndimage.median_filter(cnr, 41, mode="nearest") >= 2)
