@@ -118,6 +118,15 @@ def test_a_perfect_network_gives_the_source_back(batch, kind, monkeypatch):
     torch.testing.assert_close(made, batch["image"], atol=2e-4, rtol=0)
 
 
+def test_the_small_tokenizer_knows_every_word_of_a_prompt(tiny):
+    ids = tiny.tokens([prompt("severe", "right", "16c", (28.0, -21.0)), ""])
+    tokenizer = tiny.tokenizer
+    assert ids.shape == (2, PRESETS["tiny"].text["max_position_embeddings"])
+    assert not (ids == tokenizer.unk_token_id).any()
+    assert (ids[0] == tokenizer.eos_token_id).sum() == 1  # not cut off
+    assert tokenizer.decode(ids[0], skip_special_tokens=True).split()[-2:] == ["severe", "stenosis"]
+
+
 def test_guidance_is_linear_between_the_empty_prompt_and_the_asked_one(awake, batch):
     asked = {**batch, "prompt": [prompt("severe", "left")] * 3}
     empty = {**batch, "prompt": [""] * 3}

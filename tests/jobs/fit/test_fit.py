@@ -10,16 +10,18 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
+from generators.stenosis.diffusion.crop import views
 from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
 from generators.stenosis.diffusion.sample import Sampler, stacked
+from generators.types import stream
 from jobs.errors import UsageError
 from jobs.fit import sheet
 from jobs.fit.network import Loss
 from jobs.fit.trainer import FitConfig, fit
 from sinks.store import Store
 from tests.jobs.fit import stable_diffusion
-from tests.jobs.fit.toy import SIDE, Toy, percent_ds
+from tests.jobs.fit.toy import SIDE, Toy, hole, percent_ds, tube
 from tests.sinks import stenoses
 
 
@@ -48,19 +50,32 @@ def fitted(out, strength, steps=200):
     batch = stacked([toys(model)[1][n] for n in range(100, 132)], "cpu")  # crops that no sheet has shown
     made = sheet.fill(model, Sampler(8, strength=strength), batch)
     real = [percent_ds(image) for image in sheet.uint8(batch["image"])]
-    return abs(np.subtract([percent_ds(image) for image in made], real)), np.array(real)
+    return abs(np.subtract([percent_ds(image) for image in made], real)), np.array(real), model
+
+
+def drawn(model, target):
+    """%DS of tubes made with the mask of that %DS into one and the same surroundings."""
+    rows = []
+    for n in range(8):
+        image, _, _ = tube(stream(b"same", str(n)), 0)
+        _, mask, _ = tube(stream(b"same", str(n)), target)
+        noise = stream(b"noise", str(n)).standard_normal(model.shape(SIDE), np.float32)
+        rows.append({**views(image, mask, hole()), "noise": noise, "prompt": "coronary angiogram"})
+    return [percent_ds(image) for image in sheet.fill(model, Sampler(8), stacked(rows, "cpu"))]
 
 
 def test_the_condition_is_learned(tmp_path):
     """Must be shown 4: with the mask, %DS on the made pixels comes out as asked; without, no better than guessing."""
-    with_mask, real = fitted(tmp_path / "with", (1.0, 1.0))
-    without, _ = fitted(tmp_path / "without", (1.0, 0.0))
+    with_mask, real, model = fitted(tmp_path / "with", (1.0, 1.0))
+    without, _, _ = fitted(tmp_path / "without", (1.0, 0.0))
     guess = abs(real - np.median(real)).mean()  # the best that knows nothing of its sample: about 21 points
     assert with_mask.mean() < 13
     assert with_mask.mean() < 0.6 * guess
     assert with_mask.mean() < 0.5 * without.mean()
     early, late = np.mean(losses(tmp_path / "with")[:20]), np.mean(losses(tmp_path / "with")[-50:])
     assert late < 0.4 * early
+    means = [np.mean(drawn(model, target)) for target in (20, 50, 80)]  # the same tubes and noise
+    assert means[0] + 15 < means[1] < means[2] - 15
 
 
 # -- gradients
