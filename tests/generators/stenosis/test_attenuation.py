@@ -21,7 +21,8 @@ def edited(healthy, lesion, key=b"k"):
     (patch,) = editor.edit([healthy.image], [lesion], [stream(key, "noise")])
     image = healthy.image.copy()
     x0, y0, x1, y1 = lesion.edit_box
-    assert patch.shape == (y1 - y0, x1 - x0) and patch.dtype == np.uint8
+    assert patch.shape == (y1 - y0, x1 - x0)
+    assert patch.dtype == np.uint8
     image[y0:y1, x0:x1] = patch
     return image
 
@@ -92,7 +93,8 @@ def test_an_eccentric_lesion_keeps_one_wall():
     healthy = tube(tubes.line(0), 16.0)
     image = edited(healthy, narrowing(healthy, 60, eccentric=1.0)).astype(float)
     x, y = np.rint(healthy.points[healthy.middle]).astype(int)
-    assert sorted(abs(a - b) for a, b in zip(walls(image[:, x]), walls(healthy.image[:, x]), strict=True)) == [
+    near = slice(y - 16, y + 17), x
+    assert sorted(abs(a - b) for a, b in zip(walls(image[near]), walls(healthy.image[near]), strict=True)) == [
         pytest.approx(0, abs=0.8),
         pytest.approx(0.6 * 16, abs=0.8),
     ]
@@ -100,7 +102,7 @@ def test_an_eccentric_lesion_keeps_one_wall():
 
 def walls(column):
     """First and last place at half depth, px."""
-    dark = np.median(column) - column.astype(float)
+    dark = np.linspace(column[0], column[-1], len(column)) - column
     fine = np.interp(np.arange(0, len(dark) - 1, 0.05), np.arange(len(dark)), dark)
     return np.flatnonzero(fine > fine.max() / 2)[[0, -1]] * 0.05
 
@@ -134,11 +136,12 @@ def test_a_jpeg_stays_one():
     texture = Texture.of(frame)
     assert texture.jpeg == 75
     image = edited(replace(healthy, image=frame), narrowing(healthy, 70, texture=texture))
+    n = frame.shape[0] // 8
     table = np.asarray(Image.open(io.BytesIO(buffer.getvalue())).quantization[0])
 
     def off_grid(picture):
-        blocks = picture.reshape(20, 8, 20, 8).transpose(0, 2, 1, 3)
-        changed = (image != frame).reshape(20, 8, 20, 8).any(axis=(1, 3))
+        blocks = picture.reshape(n, 8, n, 8).transpose(0, 2, 1, 3)
+        changed = (image != frame).reshape(n, 8, n, 8).any(axis=(1, 3))
         spectra = dctn(blocks[changed].astype(float) - 128, axes=(1, 2), norm="ortho") / table.max()
         return changed.sum(), np.abs(spectra * table.max() - np.rint(spectra * table.max() / 6) * 6)[:, 0, 1].mean()
 

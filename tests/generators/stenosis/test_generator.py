@@ -58,22 +58,29 @@ def test_a_sample_is_what_the_contract_says(generator, frames, target):
         assert np.array_equal(sample.fields["source.png"], frame.image)
         assert np.array_equal(sample.fields["source_mask.png"] > 0, frame.mask)
         drawn, known = sample.labels["lesions"]
-        assert known["box"] == [5.0, 6.0, 30.0, 40.0] and not known["synthetic"]
-        assert known["severity_class"] == "mild" and known["edit_box"] is None and known["requested_ds"] is None
-        assert drawn["synthetic"] and drawn["severity_class"] == target == severity_class(drawn["measured_ds"])
+        assert known["box"] == [5.0, 6.0, 30.0, 40.0]
+        assert not known["synthetic"]
+        assert known["severity_class"] == "mild"
+        assert known["edit_box"] is None
+        assert known["requested_ds"] is None
+        assert drawn["synthetic"]
+        assert drawn["severity_class"] == target == severity_class(drawn["measured_ds"])
         assert abs(drawn["requested_ds"] - drawn["measured_ds"]) <= 5
         assert sample.labels["requested"]["percent_ds"] == drawn["requested_ds"]
         assert sample.measured["percent_ds"] == drawn["measured_ds"]
         assert drawn["mld_px"] / drawn["d_ref_px"] == pytest.approx(1 - drawn["measured_ds"] / 100)
         assert drawn["width_px"] >= 7
         x0, y0, x1, y1 = drawn["box"]
-        assert x1 - x0 == pytest.approx(y1 - y0) and x1 - x0 >= 34
+        assert x1 - x0 == pytest.approx(y1 - y0)
+        assert x1 - x0 >= 34
         assert np.allclose([(x0 + x1) / 2, (y0 + y1) / 2], drawn["mld_xy"])
         a0, b0, a1, b1 = drawn["edit_box"]
         c0, d0, c1, d1 = drawn["tight_box"]
-        assert a0 <= c0 < c1 <= a1 and b0 <= d0 < d1 <= b1
+        assert a0 <= c0 < c1 <= a1
+        assert b0 <= d0 < d1 <= b1
         changed = sample.fields["image.png"] != frame.image
-        assert changed.any() and changed[b0:b1, a0:a1].sum() == changed.sum()
+        assert changed.any()
+        assert changed[b0:b1, a0:a1].sum() == changed.sum()
         assert not (sample.fields["mask.png"] > sample.fields["source_mask.png"]).any()
         meta = {**sample.labels, "drawn": sample.drawn, "measured": sample.measured}
         assert json.loads(json.dumps(meta, allow_nan=False)) == meta
@@ -93,7 +100,8 @@ def test_the_request_stays_inside_its_class_and_off_its_edges():
             seen[ds == 100] += 1
     assert 60 < seen[True] < 120
     natural = Counter(params.draw_ds(rng, None)[0] for _ in range(2000))
-    assert natural["mild"] == 0 and 0.08 < natural["severe"] / 2000 < 0.14
+    assert natural["mild"] == 0
+    assert 0.08 < natural["severe"] / 2000 < 0.14
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,8 @@ def test_the_same_sample_alone_together_again_and_with_a_warm_memory(generator, 
     together = list(fresh.generate(frames, specs))
     again = list(fresh.generate(frames[::-1], specs[::-1]))[::-1]
     for a, b, c in zip(alone, together, again, strict=True):
-        assert same(a, b) and same(b, c)
+        assert same(a, b)
+        assert same(b, c)
     assert not same(one(generator, frames[0], 7), one(generator, frames[0], 8))
 
 
@@ -146,9 +155,11 @@ def test_an_occlusion_closes_the_vessel(frames):
     generator = StenosisGenerator(StenosisParams(occlusion=1))
     sample = one(generator, frames[0], 1, "severe")
     lesion = sample.labels["lesions"][0]
-    assert lesion["requested_ds"] == 100 and lesion["measured_ds"] >= 80
+    assert lesion["requested_ds"] == 100
+    assert lesion["measured_ds"] >= 80
     x, y = (int(v) for v in lesion["mld_xy"])
-    assert sample.fields["source_mask.png"][y, x] and not sample.fields["mask.png"][y, x]
+    assert sample.fields["source_mask.png"][y, x]
+    assert not sample.fields["mask.png"][y, x]
 
 
 def test_a_known_lesion_is_made_tighter_and_relabelled():
@@ -166,7 +177,8 @@ def test_a_known_lesion_is_made_tighter_and_relabelled():
             (drawn,) = (x for x in lesions if x["synthetic"])
             x, y = drawn["mld_xy"]
             boxes = [le.box for le in frame.lesions]
-            assert drawn["regraded"] and any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in boxes)
+            assert drawn["regraded"]
+            assert any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in boxes)
             found += 1
             break
     assert found
@@ -182,7 +194,8 @@ def test_sites_are_clear_of_forks_lesions_and_borders(frames):
             lumen = anatomy.vessels[vessel].lumen
             x, y = lumen.points[row] + 0.5
             assert not (box[0] <= x <= box[2] and box[1] <= y <= box[3])
-            assert 5 < x < frame.image.shape[1] - 5 and 5 < y < frame.image.shape[0] - 5
+            assert 5 < x < frame.image.shape[1] - 5
+            assert 5 < y < frame.image.shape[0] - 5
             assert anatomy.vessels[vessel].width[row] >= 7
             assert min(row, len(lumen.points) - 1 - row) >= 10
 
@@ -210,7 +223,8 @@ def test_source_and_panels_may_be_left_out(generator, frames):
     assert panels[-1].title == f"lesion: {asked:.0f} % asked, {measured:.0f} % measured"
     for panel in panels:
         shapes = {layer.shape for layer in panel.layers.values()}
-        assert len(shapes) == 1 and all(layer.dtype == np.uint8 for layer in panel.layers.values())
+        assert len(shapes) == 1
+        assert all(layer.dtype == np.uint8 for layer in panel.layers.values())
 
 
 def test_the_loop_closes_on_real_frames(data_dir):
@@ -232,5 +246,6 @@ def test_the_loop_closes_on_real_frames(data_dir):
         if Anatomy.of(frame, 7).texture.jpeg:
             jpeg += 1
             assert x0 % 8 == y0 % 8 == 0
-    assert len(misses) >= 12 and jpeg >= 4
+    assert len(misses) >= 12
+    assert jpeg >= 4
     assert np.abs(misses).mean() <= 3

@@ -29,7 +29,8 @@ def test_the_quality_of_a_jpeg_is_found(quality):
     """Or a neighbour whose table differs only where the picture has nothing: quantised again it stays as it is."""
     frame = through_jpeg(scene(), quality)
     found = jpeg_quality(frame)
-    assert found is not None and abs(found - quality) <= 1
+    assert found is not None
+    assert abs(found - quality) <= 1
     again = requantise(frame, np.ones(frame.shape, bool), (0, 0), found).astype(int)
     assert np.abs(again - frame).mean() < 0.05
 
@@ -61,7 +62,8 @@ def test_requantised_blocks_are_the_codec_s():
     changed = np.zeros_like(source, bool)
     changed[edited != source] = True
     blocks = changed[box].reshape(6, 8, 7, 8).any(axis=(1, 3)).repeat(8, 0).repeat(8, 1)
-    assert blocks.any() and not blocks.all()
+    assert blocks.any()
+    assert not blocks.all()
     assert np.mean(np.abs(ours - theirs)[blocks]) < 0.1
     assert np.abs(ours - theirs)[blocks].max() <= 4  # a coefficient half-way between two steps
     assert np.array_equal(ours[~blocks], source[box][~blocks])
