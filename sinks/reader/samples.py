@@ -151,7 +151,7 @@ def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tup
     try:
         record = index.read_record(data)
         if where is None:
-            table = pq.read_table(io.BytesIO(data), columns=_COLUMNS)
+            table = pq.ParquetFile(io.BytesIO(data)).read(_COLUMNS, use_threads=False)
             table = table.filter(pc.equal(table["status"], "ok"))
         else:
             kept = [row for row in index.read(data)[1] if row.status == "ok" and where(row)]
