@@ -1,0 +1,38 @@
+"""Fitting on several GPUs: Ray Train starts the processes, accelerate finds itself in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import UsageError
+from jobs.fit.trainer import FitConfig, fit
+
+
+def fit_on_ray(config: FitConfig, workers: int) -> Path:
+    """Fit with ``workers`` processes, each with a GPU unless ``config.cpu``; the folder of the fitted model.
+
+    Ray must have been started or joined; ``out`` and ``data`` must be visible from every node. A process that dies
+    ends the fit; running the same command again resumes from the checkpoint.
+    """
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    out = Path(config.out).absolute()
+    told = asdict(config) | {"out": str(out)}
+    scaling = ScalingConfig(num_workers=workers, use_gpu=not config.cpu)
+    result = TorchTrainer(
+        _worker,
+        train_loop_config=told,
+        scaling_config=scaling,
+        run_config=RunConfig(name="ray", storage_path=str(out)),
+    ).fit()
+    if result.error is not None:
+        raise UsageError(f"a fitting process failed: {result.error}")
+    return out / "model"
+
+
+def _worker(told: Mapping[str, Any]) -> None:
+    fit(FitConfig(**{**told, "data": tuple(told["data"])}))
