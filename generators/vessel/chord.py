@@ -36,13 +36,15 @@ def blurred_chord(radius: Rows, t: Rows, sigma: float) -> Table:
 class Chords:
     """Blurred chords of every radius over one window, and what a least-squares fit needs of them.
 
-    ``radius`` (m,) px at steps of RADIUS_STEP, ``t`` (k,) px; ``full`` (m, k) the chords, ``by_radius`` (m, k) their
-    derivative; ``energy`` sum of squares of a chord, ``push`` chord times derivative, ``firm`` derivative squared.
+    ``radius`` (m,) px at steps of RADIUS_STEP, ``t`` (k,) px; ``full`` (m, k) the chords, ``columns`` (k, m) the same
+    by columns, ``by_radius`` (k, m) their derivative by columns; (m,) each: ``energy`` sum of squares of a chord,
+    ``push`` chord times derivative, ``firm`` derivative squared.
     """
 
     radius: Rows
     t: Rows
     full: Table
+    columns: Table
     by_radius: Table
     energy: Rows
     push: Rows
@@ -52,7 +54,7 @@ class Chords:
     def of(cls, full: Table, radius: Rows, t: Rows) -> Chords:
         by_radius = np.gradient(full, RADIUS_STEP, axis=0)
         squares = (np.einsum("rk,rk->r", a, b) for a, b in ((full, full), (full, by_radius), (by_radius, by_radius)))
-        return cls(radius, t, full, by_radius, *squares)
+        return cls(radius, t, full, *(np.ascontiguousarray(table.T) for table in (full, by_radius)), *squares)
 
     def at(self, radius: Rows) -> Table:
         """Chords of any radii (n,), between the tabulated ones: (n, k)."""
@@ -86,4 +88,4 @@ def without_line(rows: Table, t: Rows) -> Table:
 
 def line_of(rows: Table, t: Rows) -> tuple[Rows, Rows]:
     """Level at t = 0 and slope (n,) of each row's best line in t (k,), which is symmetric about 0."""
-    return rows.mean(axis=1), rows @ t / (t @ t)
+    return rows.mean(axis=1), (rows * t).sum(axis=1) / (t * t).sum()

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from generators.vessel.chord import RADIUS_STEP, STEP, Chords, chord_tables, line_of, without_line
 from generators.vessel.graph import arc_length
-from generators.vessel.kernels import best_radius, correlate, least_cost, smooth_path
+from generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
 from generators.vessel.profile import Points, Spline, attenuation, normals
 
 Rows = NDArray[np.float64]
@@ -131,7 +131,7 @@ class _Fit:
         level, slope = (ndimage.gaussian_filter1d(a, LINE_REACH, mode="nearest") for a in (self.offset, self.slope))
         rest = self.rows - level[:, None] - slope[:, None] * self.chords.t
         c = self.chords
-        pull = rest @ c.by_radius.T
+        pull = products(rest, c.by_radius)
         radius = smooth_path(pull, c.push, c.firm, self.mu, self.variance, self.radius, self.bend, RADIUS_STEP)
         return _Fit(self.rows, c, radius, self.mu, self.variance, self.bend)
 
@@ -149,7 +149,7 @@ def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
     """Radius and contrast coefficient of each row, a background line of its own under each."""
     chords, bare = chord_tables(sigma, half_width)
     flat = without_line(rows.astype(np.float64), bare.t)
-    match = flat @ bare.full.T
+    match = products(flat, bare.columns)
     cost = least_cost(match, bare.energy, MU)
     left = np.maximum(np.einsum("nk,nk->n", flat, flat) + cost.min(axis=1), 1e-9) / (len(bare.t) - 4)
     left = left + np.median(left)  # a row that fits badly counts less, one that fits by chance no more
@@ -159,7 +159,7 @@ def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
     start[2:-2] = ndimage.median_filter(start, 5)[2:-2]
     bend = BEND / (2 * float(np.median(start)))
     variance = left / 2 * GRAIN * GRAIN / STEP
-    pull = flat @ bare.by_radius.T
+    pull = products(flat, bare.by_radius)
     radius = smooth_path(pull, bare.push, bare.firm, mu, variance, start, bend, RADIUS_STEP)
     return _Fit(rows.astype(np.float64), chords, radius, mu, variance, bend)
 

@@ -147,7 +147,7 @@ def _uncross_one(edges: list[_Edge], nodes: Points, radius: NDArray[np.float64])
     degree = _degrees(edges, len(nodes))
     bridges: list[tuple[_Edge | None, int, int]] = [(None, int(n), int(n)) for n in np.flatnonzero(degree == 4)]
     for e in edges:
-        near = e.a >= 0 and e.a != e.b and e.length < 1.2 * (radius[e.a] + radius[e.b]) + 2
+        near = e.a >= 0 and e.a != e.b and e.length < 2.2 * (radius[e.a] + radius[e.b]) + 2
         if near and degree[e.a] == 3 and degree[e.b] == 3:
             bridges.append((e, e.a, e.b))
     for bridge, a, b in bridges:

@@ -12,6 +12,20 @@ Table = NDArray[np.float64]
 
 
 @jit
+def products(rows: Table, columns: Table) -> Table:
+    """Matrix product (n, k) x (k, m). Not BLAS: at this size its threads cost more than they do, and differ in bits."""
+    n, k = rows.shape
+    m = columns.shape[1]
+    out = np.zeros((n, m))
+    for i in range(n):
+        for j in range(k):
+            factor = rows[i, j]
+            for c in range(m):
+                out[i, c] += factor * columns[j, c]
+    return out
+
+
+@jit
 def least_cost(match: Table, energy: Rows, mus: Rows) -> Table:
     """The least of mu^2 E(r) - 2 mu P(i, r) over r, for each row i and each mu: shape (n, mus).
 

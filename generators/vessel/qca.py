@@ -75,16 +75,17 @@ def read(
     if at is not None and not 0 <= at < n:
         raise ValueError(f"at = {at} is no row of a vessel of {n} rows")
     smoothed = _mean_of_three(vessel.diameter)
-    healthy = computer_defined(vessel.diameter, vessel.valid)
+    healthy = smoothed if at is not None and lesion is not None else computer_defined(vessel.diameter, vessel.valid)
     if at is None:
         found = _stretches(smoothed, healthy, vessel.valid)
         inside = np.concatenate([np.arange(a, b + 1) for a, b in found]) if found else np.arange(n)
-        share = np.where(vessel.valid, smoothed / healthy, np.inf)[inside]
+        share = np.where(vessel.valid, smoothed / np.maximum(healthy, 1e-9), np.inf)[inside]
         at = int(inside[np.argmin(share)])
     start, end = _borders(smoothed, healthy, at) if lesion is None else (at - lesion, at + lesion)
     start, end = max(start, 0), min(end, n - 1)
     curve = reference_curve(vessel.diameter, vessel.valid, (start, end), reference)
-    d_ref, mld = float(curve[at]), float(smoothed[at])
+    d_ref = float(curve[at]) if curve[at] > 0 else np.nan
+    mld = float(smoothed[at])
     borders = _borders(smoothed, curve, at) if np.isfinite(d_ref) else (start, end)
     length = float(vessel.s[borders[1]] - vessel.s[borders[0]])
     ds = (1 - mld / d_ref) * 100

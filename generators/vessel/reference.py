@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from generators.carm.jit import jit
 
 Rows = NDArray[np.float64]
 Reference = Literal["interpolated", "computer-defined", "mean-local"]
@@ -55,14 +56,35 @@ def computer_defined(diameter: Rows, healthy: NDArray[np.bool_]) -> Rows:
     if not usable.any():
         return np.full(len(diameter), np.nan)
     value = np.where(usable, diameter, 0.0)
-    weight = usable.astype(float)
-    curve = value
-    for _ in range(6):
-        norm = ndimage.gaussian_filter1d(weight, KERNEL, mode="constant", truncate=6)
-        curve = ndimage.gaussian_filter1d(weight * value, KERNEL, mode="constant", truncate=6) / np.maximum(norm, 1e-12)
+    weight = usable.astype(np.float64)
+    curve = _local_lines(value, weight)
+    for _ in range(5):
         below = np.clip((1 - value / np.maximum(curve, 1e-9)) / 0.1, 0, 1)
         weight = np.where(usable, np.maximum((1 - below) ** 2, 1e-3), 0.0)
+        curve = _local_lines(value, weight)
     return curve
+
+
+@jit
+def _local_lines(value: Rows, weight: Rows) -> Rows:
+    """Weighted straight line about each row, read at the row; Gaussian weights of KERNEL rows times ``weight``."""
+    n = len(value)
+    reach = int(3 * KERNEL)
+    kernel = np.exp(-0.5 * (np.arange(reach + 1) / KERNEL) ** 2)
+    out = np.empty(n)
+    for i in range(n):
+        total, first, second, mean, moment = 1e-12, 0.0, 0.0, 0.0, 0.0
+        for j in range(max(0, i - reach), min(n, i + reach + 1)):
+            x = j - i
+            w = weight[j] * kernel[abs(x)]
+            total += w
+            first += w * x
+            second += w * x * x
+            mean += w * value[j]
+            moment += w * x * value[j]
+        spread = second * total - first * first
+        out[i] = (second * mean - first * moment) / spread if spread > 1e-3 * total * total else mean / total
+    return out
 
 
 def mean_local(diameter: Rows, markers: tuple[int, ...]) -> float:

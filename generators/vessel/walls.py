@@ -31,7 +31,8 @@ class Walls:
     """Walls along the normals of a centreline, row i at its point i.
 
     ``left`` <= ``right`` (n,): signed distances along the normal in px, equal where there is no lumen;
-    ``diameter`` (n,) their difference. ``psf_sigma`` px (1 for a mask, which has no blur), ``cnr`` (n,) depth over noise (infinite for a mask).
+    ``diameter`` (n,) their difference. ``psf_sigma`` px (1 for a mask, which has no blur), ``cnr`` (n,) depth over
+    noise (infinite for a mask).
     """
 
     points: Points

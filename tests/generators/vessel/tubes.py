@@ -95,3 +95,24 @@ def render(
     mask = np.zeros((size, size), bool)
     mask[rows, cols] = (distance < d[nearest] / 2) & (nearest > 0) & (nearest < len(centre) - 1)
     return Tube(np.clip(np.rint(grey), 0, 255).astype(np.uint8), mask, centre[::10], d[::10])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tube and what is in it."""
+
+    width: float
+    percent_ds: float
+    half_length: float
+    shape: str
+    tube: Tube
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A real frame: ``boxes`` of its drawn lesions [x, y, w, h]."""
+
+    name: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    boxes: list[list[float]]
