@@ -55,7 +55,7 @@ def test_every_vessel_of_every_frame_is_measured_without_help(frames: list[Frame
                 assert reading.valid or reading.why
             assert np.isfinite(lumen.diameter).all()
             assert (np.linalg.norm(lumen.points - segment.points, axis=1) < 9).all()
-            wide = lumen.valid & (segment.radii > 4)
+            wide = lumen.valid & (segment.radii > 4) & (drawn.diameter > 2)
             if frame.name.startswith("images") and wide.sum() > 30:
                 ratio.append(np.median(lumen.diameter[wide] / drawn.diameter[wide]))
     assert len(ratio) > 40

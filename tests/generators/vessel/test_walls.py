@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from generators.vessel.densitometry import fit_lumen
 from generators.vessel.graph import arc_length
 from generators.vessel.profile import normals
 from generators.vessel.qca import read
@@ -71,6 +72,19 @@ def test_edges_know_no_contrast_and_no_fit() -> None:
         walls = grey_walls(tube.image, tube.points[20:-20], np.full(len(tube.points) - 40, 7.0))
         widths.append(walls.diameter.mean())
     assert widths == pytest.approx([14, 14], abs=0.3)
+
+
+def test_a_flat_lumen_shows_which_diameter_each_meter_means() -> None:
+    """Half as wide in the view, as deep as ever: edges say 50 %, the ellipse's area 1 - sqrt(1/2) = 29 %, the fit between.
+
+    The fit is of circles: in a wide vessel it also sees the width, in one near the blur only the area.
+    """
+    tube = render(line(30), lesion(16, 50, 28), None, CONTRAST / 16, depth=16)
+    segment, at = longest(tube)
+    edges = read(grey_walls(tube.image, segment.points, segment.radii), at, 28)
+    area = read(fit_lumen(tube.image, segment.points, segment.radii), at, 28)
+    assert edges.percent_ds == pytest.approx(50, abs=2)
+    assert 29 < area.percent_ds < 42
 
 
 @pytest.mark.parametrize(("width", "psf"), [(8, 0.6), (8, 1.4), (14, 0.9), (20, 1.4)])

@@ -70,8 +70,12 @@ def render(
     psf: float = 0.9,
     noise: float = 3.4,
     size: int = 192,
+    depth: float | None = None,
 ) -> Tube:
-    """``centre`` (n, 2) every .1 px; ``mu`` per px; ``noise`` grey levels, none without ``rng``."""
+    """``centre`` (n, 2) every .1 px; ``mu`` per px; ``noise`` grey levels, none without ``rng``.
+
+    ``depth``: of the lumen along the beam in px, the same everywhere, its section an ellipse; None a circle.
+    """
     s = np.arange(len(centre)) * 0.1 - (len(centre) - 1) * 0.05
     d = diameter(s)
     tree = cKDTree(centre)
@@ -86,6 +90,8 @@ def render(
     distance, nearest = tree.query(np.column_stack([x[fine], y[fine]]))
     path = np.zeros(fine.shape)
     path[fine] = 2 * np.sqrt(np.maximum((d[nearest] / 2) ** 2 - distance**2, 0))
+    if depth is not None:
+        path[fine] *= depth / d[nearest]
     grey = 118 * np.exp(-0.0004 * (x - 96) - 0.0007 * (y - 96) - mu * path)
     grey = ndimage.gaussian_filter(grey, psf * FINE).reshape(size, FINE, size, FINE).mean(axis=(1, 3))
     if rng is not None:
