@@ -5,10 +5,10 @@ spread. One row alone cannot tell a wide pale vessel from a narrow dark one, so 
 neighbourhood together (the value under which they fit best with a radius of their own each), and the radii follow with
 mu held: then the depth of the profile counts, and a lumen far below the blur still has a diameter.
 
-What it measures is the diameter of the circle of the same area. That is right for round lumens; one that is narrow in the
-view and deep along the beam reads too wide (half the width at full depth as 29 %DS near the blur, 36 in a wide vessel).
-Not to be believed for vessels under 6 px, beyond 90 %DS, and as an absolute %DS of a lesion that nobody drew: side
-branches and the background make healthy vessels wander by about 10 %.
+What it measures is the diameter of the circle of the same area. That is right for round lumens; one that is narrow in
+the view and deep along the beam reads too wide (half the width at full depth as 29 %DS near the blur, 36 in a wide
+vessel). Not to be believed for vessels under 6 px, beyond 90 %DS, and as an absolute %DS of a lesion that nobody drew:
+side branches and the background make healthy vessels wander by about 10 %.
 """
 
 from __future__ import annotations

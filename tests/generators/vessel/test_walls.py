@@ -75,9 +75,9 @@ def test_edges_know_no_contrast_and_no_fit() -> None:
 
 
 def test_a_flat_lumen_shows_which_diameter_each_meter_means() -> None:
-    """Half as wide in the view, as deep as ever: edges say 50 %, the ellipse's area 1 - sqrt(1/2) = 29 %, the fit between.
+    """Half as wide in the view, as deep as ever: edges say 50 %, the ellipse's area 1 - sqrt(1/2) = 29 %.
 
-    The fit is of circles: in a wide vessel it also sees the width, in one near the blur only the area.
+    The fit is of circles: in a wide vessel it also sees the width, so it says something between.
     """
     tube = render(line(30), lesion(16, 50, 28), None, CONTRAST / 16, depth=16)
     segment, at = longest(tube)
