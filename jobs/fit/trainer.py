@@ -25,7 +25,7 @@ from jobs.fit.pairs import Item, Pairs
 
 HELD_OUT = 8  # crops of a sheet
 CLIP_NORM = 1.0
-_FREE = ("out", "steps", "rate", "every", "loaders", "cpu", "data", "base")  # may change from one run of a fit to the next
+_FREE = ("out", "steps", "rate", "every", "loaders", "cpu", "data", "base")  # may change between runs of a fit
 
 Step = Mapping[str, float]
 

@@ -61,7 +61,7 @@ class DiffusionEditor:
             self._model.unet = torch.compile(self._model.unet)
             self._model.controls = torch.compile(self._model.controls)
         own = self._model.settings
-        self.crop = own.crop
+        self.crop, self.digest = own.crop, own.digest
         self.batch = self._batch or (16 if cuda else 1)
         guidance = own.guidance if self._guidance is None else self._guidance
         self.sampler = Sampler(self._steps or own.steps, guidance)

@@ -6,8 +6,9 @@ A fitted model is a folder in diffusers' pipeline layout (``unet``, ``controlnet
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,10 @@ class Model:
         self.schedule.save_pretrained(folder / "scheduler")
         if self.vae is not None:
             self.vae.save_pretrained(folder / "vae", safe_serialization=True)
+        digest = hashlib.sha256()
+        for file in sorted(folder.rglob("*.safetensors")):
+            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+        self.settings = replace(self.settings, digest=digest.hexdigest())
         self.settings.save(folder)
 
     # -- what it computes

@@ -23,6 +23,7 @@ class Settings:
         scale: the folded pixels, -1 ... 1, are multiplied by this to have a variance near 1.
         train_base: whether U-Net and text encoder are fitted along with the controls, or stay as they are.
         steps, guidance: of the sampler, unless the recipe says otherwise; guidance 1 takes the prompt as it is.
+        digest: SHA-256 over the saved networks, so that a dataset can tell which weights made it.
     """
 
     preset: str
@@ -32,6 +33,7 @@ class Settings:
     train_base: bool
     steps: int
     guidance: float
+    digest: str = ""
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")

@@ -175,6 +175,15 @@ def test_a_saved_model_is_the_same_model_without_any_pickle(awake, batch, tmp_pa
     assert torch.equal(predict(Model.load(tmp_path), batch), predict(awake, batch))
 
 
+def test_the_digest_names_the_weights(tmp_path):
+    found = []
+    for n, seed in enumerate((0, 0, 1)):
+        Model.new(PRESETS["tiny"], seed).save(tmp_path / str(n))
+        found.append(Model.load(tmp_path / str(n)).settings.digest)
+    assert found[0] == found[1] != found[2]
+    assert len(found[0]) == 64
+
+
 def test_a_folder_that_is_no_fitted_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"lesionforge\.json"):
         Model.load(tmp_path)

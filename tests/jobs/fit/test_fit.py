@@ -138,7 +138,7 @@ def test_sd15_fits_controls_on_a_frozen_local_folder(tmp_path):
     assert first["controlnet_mid_block.weight"].any()  # no longer zero
     state = load_file(tmp_path / "fit" / "checkpoint.safetensors")
     assert {name.split("/")[1].split(".")[0] for name in state if name.startswith("parameter/")} == {"controls"}
-    assert Model.load(folder).settings == preset.settings
+    assert replace(Model.load(folder).settings, digest="") == preset.settings
 
 
 # -- resume
