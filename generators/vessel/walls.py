@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from generators.carm.jit import jit
 from generators.vessel.chord import STEP, blurred_chord
@@ -96,11 +96,21 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
     middle = (left + right) / 2
     reach = min(max(round(SMOOTH * float(np.median(radii))), 3), (len(radii) - 1) // 2)
-    half = signal.savgol_filter((right - left) / 2, 2 * reach + 1, 2, mode="nearest")
+    half = ndimage.correlate1d((right - left) / 2, quadratic_weights(reach), mode="nearest")
     half = _radius_of(half_depth=half, sigma=sigma)
     cnr = depth / noise
     valid = valid & (ndimage.median_filter(cnr, 41, mode="nearest") >= 2)
     return Walls(points, across, arc_length(points), middle - half, middle + half, sigma, cnr, valid, "geometric")
+
+
+def quadratic_weights(reach: int) -> Rows:
+    """Weights (2 reach + 1,) that read the least-squares quadratic of as many values at their middle.
+
+    Savitzky and Golay, Anal. Chem. 36:1627 (1964).
+    """
+    m, i = reach, np.arange(-reach, reach + 1)
+    weights: Rows = 3 * (3 * m * m + 3 * m - 1 - 5 * i * i) / ((2 * m - 1) * (2 * m + 1) * (2 * m + 3))
+    return weights
 
 
 def _radius_of(half_depth: Rows, sigma: float) -> Rows:

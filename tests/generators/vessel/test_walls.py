@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.signal import savgol_coeffs
 
 from generators.vessel.densitometry import fit_lumen
 from generators.vessel.graph import arc_length
 from generators.vessel.profile import normals
 from generators.vessel.qca import read
-from generators.vessel.walls import Walls, grey_walls, mask_walls, symmetry
+from generators.vessel.walls import Walls, grey_walls, mask_walls, quadratic_weights, symmetry
 from tests.generators.vessel.conftest import CONTRAST
 from tests.generators.vessel.test_densitometry import longest
 from tests.generators.vessel.tubes import Case, lesion, line, render
@@ -96,6 +97,11 @@ def test_edges_of_a_healthy_tube_read_its_diameter(width: float, psf: float) -> 
     assert abs(walls.diameter.mean() - width) < 0.3
     left, right = walls.contours
     assert np.allclose((left + right) / 2, points, atol=0.3)
+
+
+@pytest.mark.parametrize("reach", [3, 9])
+def test_the_smoothing_is_savitzky_and_golays(reach: int) -> None:
+    assert np.allclose(quadratic_weights(reach), savgol_coeffs(2 * reach + 1, 2))
 
 
 def hand_made(left: np.ndarray, right: np.ndarray) -> Walls:
