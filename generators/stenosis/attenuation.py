@@ -10,7 +10,6 @@ vessel. The display's bright edge halo belongs to V and moves with the wall.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,6 @@ FADE = 3.0  # px over which V is faded out beyond the halo
 FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through, FADE among them
 REACH = HALO + FADE  # px beyond the wall that may change
 ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
-SPARE = 14  # rows beyond the lesion's ends that the means along the vessel need
 CLOSED = 0.02  # share of the diameter below which nothing is left to see
 FINE = 0.25  # px between samples of the blur
 NOISE_HOLE = 1.5  # px from the new wall where noise can be measured again
@@ -58,9 +56,8 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     before = image[y0:y1, x0:x1]
     if lesion.percent_ds <= 0:
         return before.copy()
-    lesion = _trimmed(lesion)
     change, gone, first = _difference(image, lesion)
-    row, across = locate(lesion.points, lesion.normals, x0, y0, x1, y1)
+    row, across = locate(lesion.points, lesion.normals, float(lesion.diameter.max()) / 2 + REACH + 2, x0, y0, x1, y1)
     delta = spread(change, row, across, first, STEP)
     emptied = spread(gone, row, across, first, STEP)
     after = before + delta
@@ -69,14 +66,6 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     if lesion.texture.jpeg is not None:
         out = requantise(out, out != before, (y0, x0), lesion.texture.jpeg)
     return out
-
-
-def _trimmed(lesion: Narrowing) -> Narrowing:
-    """Without the rows that are too far from the lesion to matter."""
-    touched = np.flatnonzero(lesion.keep < 1)
-    rows = slice(max(0, int(touched[0]) - SPARE), int(touched[-1]) + SPARE + 1)
-    cut = {name: getattr(lesion, name)[rows] for name in ("points", "normals", "diameter", "keep", "shift")}
-    return replace(lesion, at=lesion.at - rows.start, **cut)
 
 
 def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Patch, float]:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.stenosis import boxes
-from generators.stenosis.closure import CONTEXT, Measured, by_edges, measure
+from generators.stenosis.closure import Measured, by_edges, measure
 from generators.stenosis.editor import Editor, Narrowing
 from generators.stenosis.shape import Profile, Shape
-from generators.stenosis.sites import Anatomy, Site, segment_at
+from generators.stenosis.sites import WIDE, Anatomy, Site, segment_at
 from generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
+SPARE = 14  # rows beyond the lesion's ends: means along the vessel reach so far
 CLOSE = 3.0  # points of %DS between request and reading that are left alone: most of it is the meter's own error
 GAIN = 0.7  # share of a miss that the next round makes up for; more would be drawing the meter's noise
 BLUNT_FROM, BLUNT = 55.0, 4.0  # the meter rounds a tip: points it reads too low, per point of %DS and 1 / half-length
@@ -91,8 +92,8 @@ class Drawing:
         """What an editor needs to know to draw ``percent_ds``."""
         site, frame = self.site, self.frame
         lumen = self.anatomy.vessels[site.vessel].lumen
-        start = max(0, site.at - self.half - CONTEXT)
-        rows = slice(start, site.at + self.half + CONTEXT + 1)
+        start = max(0, site.at - self.profile.half - SPARE)
+        rows = slice(start, site.at + self.profile.half + SPARE + 1)
         at = site.at - start
         points, normals, diameter = lumen.points[rows], lumen.normals[rows], lumen.diameter[rows]
         keep, shift = self.profile.rows(len(points), at, percent_ds, diameter)
@@ -146,7 +147,9 @@ class Drawing:
         x, y = (float(v) for v in points[lesion.at] + lesion.shift[lesion.at] * normals[lesion.at])
         seen = self.profile.seen(np.arange(len(lesion.keep)) - lesion.at)
         reading = self.measured.densitometric
-        edges = by_edges(self.after, self.anatomy.vessels[self.site.vessel], self.site.at, self.half)
+        edges = None
+        if reading.d_ref_px >= WIDE:
+            edges = by_edges(self.after, self.anatomy.vessels[self.site.vessel], self.site.at, self.half)
         return {
             "box": list(boxes.square(x, y, float(seen.sum()))),
             "tight_box": list(boxes.tight(points[seen], normals[seen], diameter[seen], self.frame.image.shape)),
@@ -155,7 +158,7 @@ class Drawing:
             "requested_ds": self.requested,
             "measured_ds": self.measured.percent_ds,
             "densitometric_ds": reading.percent_ds,
-            "geometric_ds": edges.percent_ds if edges.valid else None,
+            "geometric_ds": edges.percent_ds if edges is not None and edges.valid else None,
             "synthetic": True,
             "regraded": self.site.known is not None,
             "width_px": self.site.before.d_ref_px,

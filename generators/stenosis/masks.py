@@ -37,7 +37,7 @@ def narrow_mask(
         return out
     left, right = (_wall(mask, points, normals, diameter, side) for side in (-1, 1))
     middle, half = (left + right) / 2, (right - left) / 2
-    row, across = locate(points, normals, x0, y0, x1, y1)
+    row, across = locate(points, normals, float(diameter.max()) + 3, x0, y0, x1, y1)
     place = np.arange(len(points))
     k, m, h, e = (np.interp(row, place, v) for v in (keep, middle, half, shift / np.maximum(diameter / 2, 1e-9)))
     inside = (row >= 0) & (k < 1) & (np.abs(across - m) <= h + 2)

@@ -13,17 +13,18 @@ PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open: columns x0 ..
 
 @jit
 def locate(
-    points: NDArray[np.float64], normals: NDArray[np.float64], x0: int, y0: int, x1: int, y1: int
+    points: NDArray[np.float64], normals: NDArray[np.float64], reach: float, x0: int, y0: int, x1: int, y1: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Vessel coordinates of every pixel of a box, by its nearest point of the centreline.
 
     Args:
         points: (n, 2) x, y, index coordinates of the frame, about 1 px apart.
         normals: (n, 2) unit normals.
+        reach: px; pixels further from every point may be left out.
         x0, y0, x1, y1: the box, half-open.
 
     Returns:
-        ``row`` (y1 - y0, x1 - x0): fractional index into ``points``, -1 beyond either end; ``across``: signed
+        ``row`` (y1 - y0, x1 - x0): fractional index into ``points``, -1 beyond either end or reach; ``across``: signed
         distance along the normal in px.
     """
     n = len(points)
@@ -32,14 +33,17 @@ def locate(
     near = 0
     for y in range(y0, y1):
         for x in range(x0, x1):
-            best = (points[near, 0] - x) ** 2 + (points[near, 1] - y) ** 2  # the last pixel's: a good first guess
+            # The last pixel's nearest point is a good first guess.
+            best = np.sqrt((points[near, 0] - x) ** 2 + (points[near, 1] - y) ** 2)
+            if best > reach:
+                near, best = 0, reach
             i = 0
             while i < n:
-                d = (points[i, 0] - x) ** 2 + (points[i, 1] - y) ** 2
+                d = np.sqrt((points[i, 0] - x) ** 2 + (points[i, 1] - y) ** 2)
                 if d < best:
                     best, near = d, i
                 # Points lie about 1 px apart: none of those skipped can be nearer than the best.
-                i += max(1, int((np.sqrt(d) - np.sqrt(best)) / SPACING))
+                i += max(1, int((d - best) / SPACING))
             if near == 0 or near == n - 1:
                 continue
             # Along the chord between the neighbours, so that rows vary smoothly from pixel to pixel.

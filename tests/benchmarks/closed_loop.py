@@ -187,7 +187,7 @@ def _above(field: NDArray[np.float64], t: NDArray[np.float64], radius: float) ->
 def _noise_ratio(image: NDArray[np.uint8], d: Drawn) -> float:
     lesion = d.drawing.narrowing(d.drawing.drawn_ds)
     x0, y0, x1, y1 = lesion.edit_box
-    row, across = locate(lesion.points, lesion.normals, *lesion.edit_box)
+    row, across = locate(lesion.points, lesion.normals, 40.0, *lesion.edit_box)
     place = np.arange(len(lesion.keep))
     keep, shift, radius = (np.interp(row, place, v) for v in (lesion.keep, lesion.shift, lesion.diameter / 2))
     rough = convolve(image.astype(float), LAPLACE)[y0:y1, x0:x1]
