@@ -15,7 +15,7 @@ HALF = 40  # px of the frame to either side of a lesion
 
 
 def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
-    """See ``Generator.panels``."""
+    """See ``Generator.panels``. A layer called ``before`` puts a slider into the gallery."""
     after = np.asarray(fields["image.png"], np.uint8)
     before = fields.get("source.png")
     mask, source_mask = fields["mask.png"], fields["source_mask.png"]
@@ -23,17 +23,21 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
     marks = np.zeros_like(after)
     for lesion in meta["lesions"]:
         _frame(marks, lesion["box"])
-    out = [Panel("frame, all lesions", {"after": after, "boxes": marks, "vessel": _outline(mask)})]
+    frame = {"after": after, "boxes": marks, "vessel": _outline(mask)}
+    if before is not None:
+        frame |= {"before": np.asarray(before, np.uint8), "before vessel": _outline(source_mask)}
+    out = [Panel("frame, all lesions", frame)]
     for n, lesion in enumerate(drawn):
         window = _window(lesion["mld_xy"], after.shape)
         name = f"lesion {n + 1}" if len(drawn) > 1 else "lesion"
+        layers = {"after": _zoom(after[window]), "walls": _walls(mask, window)}
         if before is not None:
-            layers = {"before": _zoom(np.asarray(before, np.uint8)[window]), "walls": _walls(source_mask, window)}
-            out.append(Panel(f"{name}: before", layers))
-        walls = _walls(mask, window)
-        out.append(Panel(f"{name}: mask", {"mask": _zoom(np.asarray(mask, np.uint8)[window]), "walls": walls}))
-        title = f"{name}: {lesion['requested_ds']:.0f} % asked, {lesion['measured_ds']:.0f} % measured"
-        out.append(Panel(title, {"after": _zoom(after[window]), "walls": walls}))
+            crop = _zoom(np.asarray(before, np.uint8)[window])
+            layers |= {"before": crop, "before walls": _walls(source_mask, window)}
+        asked, measured = (f"{lesion[key]:.0f} %" for key in ("requested_ds", "measured_ds"))
+        out.append(Panel(f"{name}: {asked} asked, {measured} measured", layers))
+        masks = {"mask": mask, "before": source_mask}
+        out.append(Panel(f"{name}: mask", {k: _zoom(np.asarray(m, np.uint8)[window]) for k, m in masks.items()}))
     return out
 
 
