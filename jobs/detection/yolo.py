@@ -53,9 +53,7 @@ def _ultralytics() -> Any:
         from ultralytics.utils import SETTINGS, USER_CONFIG_DIR
     except ImportError:
         raise ValueError("YOLO needs Ultralytics (AGPL-3.0): install lesionforge[yolo]") from None
-    SETTINGS.update(  # type: ignore[no-untyped-call]
-        {key: False for key, value in SETTINGS.items() if value is True}
-    )  # telemetry, trackers
+    SETTINGS.update({key: False for key, value in SETTINGS.items() if value is True})  # telemetry, trackers
     font = Path(str(USER_CONFIG_DIR)) / "Arial.ttf"
     if not font.exists():  # else it would be downloaded, though nothing is drawn
         from matplotlib import get_data_path
@@ -106,7 +104,7 @@ class YoloDetector:
         yolo = _ultralytics()
         from ultralytics.nn.tasks import DetectionModel
 
-        net = DetectionModel(f"{self.settings.model}.yaml", nc=len(CLASSES), verbose=False)  # type: ignore[no-untyped-call]
+        net = DetectionModel(f"{self.settings.model}.yaml", nc=len(CLASSES), verbose=False)
         net.load_state_dict(state)
         net.names = dict(enumerate(CLASSES))
         model = yolo.YOLO(f"{self.settings.model}.yaml", task="detect")
