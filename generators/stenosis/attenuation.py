@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
 from generators.carm.jit import jit
 from generators.stenosis.editor import Narrowing
@@ -30,6 +30,9 @@ FADE = 3.0  # px over which V is faded out beyond the halo
 FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through, FADE among them
 REACH = HALO + FADE  # px beyond the wall that may change
 ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
+BRANCH = 15  # rows, twice the width of a branch that does not disturb the background beside the vessel
+ABOVE, WANDER = 1.6, 2.5  # how much darker than its median along the lesion a vessel can be, and its wall further, px
+PASSES = 2  # the second makes up for the noise that JPEG's quantisation takes off again
 CLOSED = 0.02  # share of the diameter below which nothing is left to see
 FINE = 0.25  # px between samples of the blur
 NOISE_HOLE = 1.5  # px from the new wall where noise can be measured again
@@ -60,11 +63,17 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     row, across = locate(lesion.points, lesion.normals, float(lesion.diameter.max()) / 2 + REACH + 2, x0, y0, x1, y1)
     delta = spread(change, row, across, first, STEP)
     emptied = spread(gone, row, across, first, STEP)
-    after = before + delta
-    after += emptied * _lost_noise(after, emptied, lesion, row, across) * lesion.texture.noise(rng, y1 - y0, x1 - x0)
-    out = np.where(delta != 0, np.clip(np.rint(after), 0, 255), before).astype(np.uint8)
-    if lesion.texture.jpeg is not None:
+    fresh = emptied * lesion.texture.noise(rng, y1 - y0, x1 - x0)
+    after, level = before + delta, 0.0
+    out = before
+    for _ in range(PASSES):
+        level = float(np.hypot(level, _lost_noise(after, emptied, lesion, row, across)))
+        after = before + delta + level * fresh
+        out = np.where(delta != 0, np.clip(np.rint(after), 0, 255), before).astype(np.uint8)
+        if lesion.texture.jpeg is None:
+            break
         out = requantise(out, out != before, (y0, x0), lesion.texture.jpeg)
+        after = out.astype(np.float64)
     return out
 
 
@@ -75,6 +84,7 @@ def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Pat
     field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
     line = _background(field, t, radius)
     vessel = gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
+    vessel = np.minimum(vessel, _envelope(vessel))
     window = np.clip((radius[:, None] + REACH - np.abs(t)) / FADE, 0, 1)
     vessel *= window * window * (3 - 2 * window)
     narrowed = _narrow(vessel, lesion.keep, lesion.shift, float(t[0]), STEP, lesion.psf_sigma, lesion.depth)
@@ -95,10 +105,16 @@ def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
     levels = []
     for side in (-1, 1):
         columns = np.rint((side * (distance[:, None] + offsets) - t[0]) / STEP).astype(int)
-        level = np.median(field[rows, columns], axis=1)
+        level = median_filter(np.median(field[rows, columns], axis=1), BRANCH, mode="nearest")
         levels.append(gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
     part = np.clip((t / (distance + FLANK / 2)[:, None] + 1) / 2, 0, 1)
     return np.asarray(levels[0] * (1 - part) + levels[1] * part)
+
+
+def _envelope(vessel: Patch) -> Patch:
+    """The most that the vessel itself can be, (1, k): what exceeds it crosses or branches off, and stays as it is."""
+    middle = np.maximum(np.median(vessel, axis=0), 0)
+    return np.asarray(ABOVE * maximum_filter1d(middle, int(2 * WANDER / STEP) + 1)[None])
 
 
 @jit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ class Drawing:
         rng: np.random.Generator,
     ) -> None:
         assert frame.mask is not None
+        if site.side:  # a branch leaves there: its wall stays
+            shape = replace(shape, eccentric=float(site.side))
         self.frame, self.anatomy, self.site, self.shape = frame, anatomy, site, shape
         self.severity, self.requested = severity, requested
         self.before, self.mask_before = frame.image, frame.mask

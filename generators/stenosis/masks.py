@@ -14,6 +14,7 @@ from generators.stenosis.pixels import PixelBox, locate
 
 Rows = NDArray[np.float64]
 WALL_STEP = 0.25  # px
+STAYS = 1e-6  # of the half-width: less is no movement
 LEAST = 0.5  # px, half-width below which single pixels would be left standing apart
 
 
@@ -36,12 +37,18 @@ def narrow_mask(
     if (keep >= 1).all():
         return out
     left, right = (_wall(mask, points, normals, diameter, side) for side in (-1, 1))
+    # Where a branch leaves, its mask is no wall of this vessel.
+    left, right = np.maximum(left, 1.25 * np.median(left) - 1), np.minimum(right, 1.25 * np.median(right) + 1)
     middle, half = (left + right) / 2, (right - left) / 2
     row, across = locate(points, normals, float(diameter.max()) + 3, x0, y0, x1, y1)
     place = np.arange(len(points))
     k, m, h, e = (np.interp(row, place, v) for v in (keep, middle, half, shift / np.maximum(diameter / 2, 1e-9)))
     inside = (row >= 0) & (k < 1) & (np.abs(across - m) <= h + 2)
-    gone = inside & ((np.abs(across - m - e * h) > k * h) | (k * h < LEAST))
+    beyond = across - m - e * h
+    # A wall that stays is no limit: a branch may leave there.
+    low = np.where(e - k < STAYS - 1, -np.inf, -k * h)
+    high = np.where(e + k > 1 - STAYS, np.inf, k * h)
+    gone = inside & ((beyond < low) | (beyond > high) | (k * h < LEAST))
     if keep.min() > 0:  # else closed
         gone &= ~_line(points + (middle + shift / np.maximum(diameter / 2, 1e-9) * half)[:, None] * normals, box)
     out[y0:y1, x0:x1] &= ~gone

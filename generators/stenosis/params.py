@@ -49,7 +49,7 @@ class StenosisParams:
     margin: float = 5
     occlusion: float = 0.05
     natural: tuple[float, float, float] = (0, 0.89, 0.11)
-    length: Range = (2, 4.5)
+    length: Range = (2, 5)
     severe_length: Range = (2, 3.2)
     eccentric: float = 0.5
     depth: Range = (0.3, 0.6)

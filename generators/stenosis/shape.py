@@ -13,7 +13,7 @@ from generators.stenosis.params import StenosisParams
 from generators.types import SeverityClass, stream
 
 Rows = NDArray[np.float64]
-ROUGH = 0.06  # sd of the walls' irregularity half-way down a shoulder, as a share of the narrowing
+ROUGH = 0.08  # sd of the walls' irregularity half-way down a shoulder, as a share of the narrowing
 ROUGH_PX = 2.5  # its extent along the vessel
 LEAST_PX = 20.0  # length of the shortest lesion: the meter rounds the tip of a shorter one
 VISIBLE = 0.3  # a lesion is seen where it takes at least this share of its greatest narrowing

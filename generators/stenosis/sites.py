@@ -26,7 +26,8 @@ Flags = NDArray[np.bool_]
 
 PSF_SIGMA = 0.7  # px; a frame's own cannot be told well (.4 to 1.4 by fits, median .6: the study, section 6)
 SHORTEST = 40  # rows; less holds no lesion and its references
-FORK = 1.5  # healthy diameters between a minimum and the next fork, crossing or end
+FORK = 1.0  # healthy diameters between a minimum and the next fork or crossing
+END = 1.5  # healthy diameters between a minimum and the vessel's end
 BEND = 2.0  # least radius of curvature in diameters
 CLEAN_AT, CLEAN_MIN = 12.0, 20.0  # most %DS read before the edit at the place itself and near it
 WIDE = 12.0  # px from which edges can be believed
@@ -44,7 +45,8 @@ class Vessel:
 
     ``radii`` (n,) the mask's, px. ``width`` (n,) running median of the diameter. ``open`` (n,): nothing about this row
     hinders a lesion. ``passable`` (n,): nor does a lesion of the source lie there. ``central`` (n,): a new lesion's
-    minimum may lie there.
+    minimum may lie there. ``free`` (n, 2): no branch or other vessel beside the left (t < 0) or the right wall; a
+    lesion with a branch on one side narrows the vessel from the other.
     """
 
     lumen: Lumen
@@ -53,19 +55,27 @@ class Vessel:
     open: Flags
     passable: Flags
     central: Flags
+    free: Flags
+
+    def side(self, at: int, half: int) -> int | None:
+        """The wall that must stay in a lesion here: 0 none, 1 the right one, -1 the left one; None if both."""
+        left, right = self.free[max(0, at - half) : at + half + 1].all(axis=0)
+        return (0 if right else 1) if left else -1 if right else None
 
 
 @dataclass(frozen=True)
 class Site:
     """A place for a lesion: row ``at`` of vessel number ``vessel``, and what was read there before.
 
-    ``half``: rows to either side that are no reference. ``known``: number of the source's lesion that is regraded.
+    ``half``: rows to either side that are no reference. ``side``: see ``Vessel.side``. ``known``: number of the
+    source's lesion that is regraded.
     """
 
     vessel: int
     at: int
     half: int
     before: Reading
+    side: int = 0
     known: int | None = None
 
 
@@ -127,7 +137,8 @@ def _judge(
     fork = np.full(n, np.inf)
     if len(forks):
         fork = np.linalg.norm(lumen.points[:, None] - forks[None], axis=2).min(axis=1)
-    clear = lumen.valid & (width >= min_width) & _straight(lumen.points, width) & _alone(frame, grey, lumen, width)
+    lit, free = _beside(frame, grey, lumen, width)
+    clear = lumen.valid & (width >= min_width) & _straight(lumen.points, width) & lit & free.any(axis=1)
     clear &= fork >= 0.5 * FORK * width
     passable = clear.copy()
     for lesion in frame.lesions:
@@ -136,7 +147,8 @@ def _judge(
         far = np.maximum.reduce([x0 - x, x - x1, y0 - y, y - y1])
         passable &= far > 0.5 * width
     end = np.minimum(np.arange(n), n - 1 - np.arange(n))
-    return Vessel(lumen, radii, width, clear, passable, passable & (np.minimum(fork, end) >= FORK * width))
+    central = passable & (fork >= FORK * width) & (end >= END * width)
+    return Vessel(lumen, radii, width, clear, passable, central, free)
 
 
 def _straight(points: Rows, width: Rows) -> Flags:
@@ -149,8 +161,11 @@ def _straight(points: Rows, width: Rows) -> Flags:
     return np.asarray(curvature * BEND * width <= 1)
 
 
-def _alone(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Rows) -> Flags:
-    """Where nothing lies beside the vessel: no border, no collimator, no other vessel, drawn in the mask or not."""
+def _beside(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Rows) -> tuple[Flags, Flags]:
+    """What lies beside the vessel, by row: neither border nor collimator (n,); no other vessel left and right (n, 2).
+
+    By the grey values: masks do not show every vessel.
+    """
     half = float(np.ceil(width.max() / 2 + BESIDE + 1))
     field, t = straighten(grey, lumen.points, lumen.normals, half, 1.0)
     reach = width[:, None] / 2 + BESIDE
@@ -162,9 +177,9 @@ def _alone(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Row
     lit = np.where(beside, smooth, -np.inf).max(axis=1) < -np.log(BLACK / 255)
     # Against the row's own background line a branch or a crossing vessel stands out as a dark patch.
     line = lumen.offset[:, None] + lumen.slope[:, None] * t
-    excess = np.where(beside, smooth - line, 0.0).max(axis=1)
-    depth = lumen.mu * width
-    return np.asarray(inside & lit & (excess < CLUTTER * depth))
+    excess = np.where(beside, smooth - line, 0.0)
+    sides = np.stack([excess[:, t < 0].max(axis=1), excess[:, t > 0].max(axis=1)], axis=1)
+    return np.asarray(inside & lit), np.asarray(sides < CLUTTER * (lumen.mu * width)[:, None])
 
 
 def choose(
@@ -183,12 +198,12 @@ def choose(
     regrade = params.site == "regrade" or (params.site == "both" and rng.random() < 0.5)
     site = _known(rng, frame, anatomy, params, shape, requested, taken) if regrade else None
     if site is None and params.site != "regrade":
-        site = _new(rng, frame, anatomy, shape, taken)
+        site = _new(rng, frame, anatomy, shape, requested, taken)
     return site
 
 
 def _new(
-    rng: np.random.Generator, frame: Angiogram, anatomy: Anatomy, shape: Shape, taken: Sequence[Site]
+    rng: np.random.Generator, frame: Angiogram, anatomy: Anatomy, shape: Shape, requested: float, taken: Sequence[Site]
 ) -> Site | None:
     places = anatomy.places
     for n in rng.permutation(len(places))[:TRIES]:
@@ -196,9 +211,12 @@ def _new(
         if any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
             continue
         half = shape.on(float(anatomy.vessels[vessel].width[at])).half
+        side = anatomy.vessels[vessel].side(at, half)
+        if side is None or (side and requested >= 100):  # an occlusion would cut the branch off
+            continue
         reading = anatomy.healthy(vessel, at, half)
         if reading is not None and _agreed(frame, anatomy.vessels[vessel], at, half, reading):
-            return Site(vessel, at, half, reading)
+            return Site(vessel, at, half, reading, side)
     return None
 
 
@@ -235,9 +253,12 @@ def _known(
         near = slice(max(0, at - shape.on(float(v.width[at])).half), at + shape.on(float(v.width[at])).half + 1)
         if not v.open[near].all() or any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
             continue
+        side = v.side(at, near.stop - 1 - at)
+        if side is None or (side and requested >= 100):
+            continue
         reading = read(v.lumen, at=at, lesion=half)
         if reading.valid and reading.d_ref_px >= params.min_width and reading.percent_ds < requested - TIGHTER:
-            return Site(vessel, at, half, reading, number)
+            return Site(vessel, at, half, reading, side, number)
     return None
 
 
