@@ -11,9 +11,12 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dstn, idstn
+from scipy.ndimage import gaussian_filter1d
 
 HIDDEN = -1.0
 BLEND_PX = 3  # width of the harmonising border inside the box
+SMOOTH_PX = 2.0  # the border's brightness is compared in windows of this sigma
 
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open
 Floats = NDArray[np.float32]
@@ -95,14 +98,33 @@ def views(crop: NDArray[np.uint8], mask: NDArray[np.bool_], hole: NDArray[np.boo
 
 
 def paste(source: NDArray[np.uint8], made: NDArray[np.uint8], box: PixelBox) -> NDArray[np.uint8]:
-    """The box of a crop: made pixels, fading into the source's over the last pixels before the box's border.
+    """The box of a crop: made pixels, brought to the source's brightness along the border, and fading into it there.
+
+    The brightness is corrected by the membrane that spans the differences along the border (Poisson image editing,
+    Perez et al. 2003): what is made a little too bright or dark as a whole would show its box.
 
     Both (side, side); the result has the box's size. Nothing outside the box is needed or returned (promise P6).
     """
     x0, y0, x1, y1 = box
-    weight = np.minimum.outer(_ramp(y1 - y0), _ramp(x1 - x0))
     old, new = (a[y0:y1, x0:x1].astype(np.float64) for a in (source, made))
-    return np.rint(old + weight * (new - old)).astype(np.uint8)
+    new += _membrane(old - new)
+    weight = np.minimum.outer(_ramp(y1 - y0), _ramp(x1 - x0))
+    return np.clip(np.rint(old + weight * (new - old)), 0, 255).astype(np.uint8)
+
+
+def _membrane(gap: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The harmonic function (h, w) whose border is that of ``gap``, averaged over some pixels against its noise."""
+    h, w = gap.shape
+    edges = [gap[:BLEND_PX].mean(0), gap[-BLEND_PX:].mean(0), gap[:, :BLEND_PX].mean(1), gap[:, -BLEND_PX:].mean(1)]
+    top, bottom, left, right = (gaussian_filter1d(edge, SMOOTH_PX, mode="nearest") for edge in edges)
+    load = np.zeros((h, w))  # of the five-point Laplacian, by the border's neighbours
+    load[0] -= top
+    load[-1] -= bottom
+    load[:, 0] -= left
+    load[:, -1] -= right
+    # The sine transform diagonalises it.
+    rows, cols = (2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)) - 2 for n in (h, w))
+    return np.asarray(idstn(dstn(load, type=1) / (rows[:, None] + cols), type=1))
 
 
 def _ramp(n: int) -> NDArray[np.float64]:

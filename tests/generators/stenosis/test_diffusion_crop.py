@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from generators.stenosis.diffusion.crop import BLEND_PX, HIDDEN, Window, paste, views
+from generators.stenosis.diffusion.crop import BLEND_PX, HIDDEN, Window, _membrane, paste, views
 from generators.stenosis.diffusion.prompt import WORDS, prompt
 
 
@@ -59,15 +59,38 @@ def test_hidden_pixels_are_minus_one_and_black_ones_zero(frame):
     assert set(np.unique(seen["mask"])) == {0, 1}
 
 
-def test_paste_fades_in_from_the_border_and_keeps_equal_pixels(frame):
-    made = np.full_like(frame, 200)
-    source = np.full_like(frame, 100)
+def test_paste_takes_what_was_made_and_fades_it_in(frame):
     box = (10, 20, 40, 60)
+    np.testing.assert_array_equal(paste(frame, frame, box), frame[20:60, 10:40])
+    source = np.full_like(frame, 100)
+    made = source.copy()
+    made[30:50, 18:32] = 200
     out = paste(source, made, box)
     assert out.shape == (40, 30)
-    np.testing.assert_array_equal(out[20, : BLEND_PX + 2], [125, 150, 175, 200, 200])
-    assert (out[BLEND_PX:-BLEND_PX, BLEND_PX:-BLEND_PX] == 200).all()
-    np.testing.assert_array_equal(paste(frame, frame, box), frame[20:60, 10:40])
+    np.testing.assert_array_equal(out, made[20:60, 10:40])
+    made[:] = 100
+    made[38:42] = 200  # meets the border
+    left = paste(source, made, box)[19, : BLEND_PX + 1].astype(int)
+    assert (np.diff(left) > 0).all()
+
+
+def test_paste_takes_away_what_is_too_bright_as_a_whole():
+    """A shift, and a slope, are harmonic: the membrane is exactly that."""
+    rows, cols = np.mgrid[:80, :100]
+    source = (60 + 0.5 * rows + 0.3 * cols).astype(np.uint8)
+    for shift in (np.full(source.shape, 25), 0.4 * rows - 0.2 * cols):
+        out = paste(source, (source + shift).astype(np.uint8), (10, 20, 40, 60))
+        assert abs(out.astype(int) - source[20:60, 10:40]).max() <= 2
+    assert paste(np.full_like(source, 250), np.full_like(source, 0), (10, 20, 40, 60)).min() == 250
+
+
+def test_the_membrane_is_harmonic_and_meets_its_border():
+    rows, cols = np.mgrid[:24, :31] / 20
+    field = np.exp(rows) * np.cos(cols)  # harmonic
+    inner = _membrane(field)
+    laplacian = inner[:-2, 1:-1] + inner[2:, 1:-1] + inner[1:-1, :-2] + inner[1:-1, 2:] - 4 * inner[1:-1, 1:-1]
+    assert abs(laplacian).max() < 1e-9
+    assert abs(inner - field).mean() < 0.03 * np.ptp(field)  # the border is averaged over three pixels
 
 
 def test_prompts_follow_the_template():
