@@ -59,7 +59,8 @@ class Vessel:
 
     def side(self, at: int, half: int) -> int | None:
         """The wall that must stay in a lesion here: 0 none, 1 the right one, -1 the left one; None if both."""
-        left, right = self.free[max(0, at - half) : at + half + 1].all(axis=0)
+        rows = self.free[max(0, at - half) : at + half + 1]
+        left, right = rows[:, 0].all(), rows[:, 1].all()
         return (0 if right else 1) if left else -1 if right else None
 
 
