@@ -11,7 +11,7 @@ from generators.stenosis.texture import BLOCK
 
 Rows = NDArray[np.float64]
 LEAST_SIDE = 34.0  # px: the tenth percentile of DiGDA's boxes in frames of 512 px
-LENGTHS = 2.0  # side of the square in visible lesion lengths
+LENGTHS = 2.5  # side in visible lengths: 34, 45, 75 px at p10, median, p90; DiGDA's boxes have 34, 51, 72
 
 
 def square(x: float, y: float, visible: float) -> tuple[float, float, float, float]:

@@ -41,7 +41,7 @@ class Shape:
     def draw(cls, rng: np.random.Generator, params: StenosisParams, severity: SeverityClass, total: bool) -> Shape:
         """Draw a lesion of a class; ``total`` for an occlusion."""
         low, high = params.severe_length if severity == "severe" else params.length
-        one_sided = rng.random() < params.eccentric
+        one_sided = rng.random() < params.eccentric and not total  # stumps taper about their middle
         return cls(
             length=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
             lean=float(rng.uniform(-0.15, 0.15)),
