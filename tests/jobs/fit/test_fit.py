@@ -267,7 +267,7 @@ import sys
 from jobs.fit.trainer import FitConfig, fit
 from sinks.store import Store
 from tests.jobs.fit import stable_diffusion
-from tests.jobs.fit.toy import Toy
+from tests.jobs.fit.toy import SIDE, Toy
 from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
 model = Model.new(PRESETS["tiny"], 0)
