@@ -41,6 +41,11 @@ def edit(points: Rows, normals: Rows, diameter: Rows, shape: tuple[int, ...], bl
     return x0, y0, x1, y1
 
 
+def overlap(a: PixelBox, b: PixelBox) -> bool:
+    """Whether two boxes share a pixel."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def _bounds(points: Rows, normals: Rows, reach: Rows, shape: tuple[int, ...]) -> PixelBox:
     corners = np.concatenate([points - reach[:, None] * normals, points + reach[:, None] * normals])
     low = np.floor(corners.min(axis=0)).astype(int)

@@ -6,14 +6,15 @@ measure it, correct what is asked of the editor by the miss, draw again; label w
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis import pictures
+from generators.stenosis import boxes, pictures
 from generators.stenosis.drawing import Drawing, close_loop
 from generators.stenosis.editor import Editor
 from generators.stenosis.params import StenosisParams
@@ -42,7 +43,7 @@ class StenosisGenerator:
     def __init__(self, params: StenosisParams) -> None:
         self.params = params
         self._editor: Editor | None = None
-        self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
+        self._anatomies: OrderedDict[Hashable, Anatomy] = OrderedDict()
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -74,8 +75,10 @@ class StenosisGenerator:
 
     def _anatomy(self, frame: Angiogram) -> Anatomy:
         """The frame's measured vessels: a pure function of it, remembered."""
-        found = self._anatomies.pop(frame.source_id, None) or Anatomy.of(frame, self.params.min_width)
-        self._anatomies[frame.source_id] = found
+        mask = b"" if frame.mask is None else np.packbits(frame.mask).tobytes()
+        key = (frame.source_id, tuple(lesion.box for lesion in frame.lesions), zlib.crc32(mask))
+        found = self._anatomies.pop(key, None) or Anatomy.of(frame, self.params.min_width)
+        self._anatomies[key] = found
         if len(self._anatomies) > FRAMES:
             self._anatomies.popitem(last=False)
         return found
@@ -96,8 +99,11 @@ class StenosisGenerator:
             site = choose(rng, frame, anatomy, p, shape, requested, [d.site for d in out])
             if site is None and n == 0:
                 raise Rejected(f"none of the places tried is healthy over a lesion {shape.length:.1f} diameters long")
-            if site is not None:
-                out.append(Drawing(frame, anatomy, site, shape, severity, requested, spec.rng(f"noise{n}")))
+            if site is None:
+                continue
+            drawing = Drawing(frame, anatomy, site, shape, severity, requested, spec.rng(f"noise{n}"))
+            if not any(boxes.overlap(drawing.edit_box, d.edit_box) for d in out):  # else it would change their reading
+                out.append(drawing)
         return out
 
     def _sample(self, frame: Angiogram, spec: SampleSpec, drawings: list[Drawing]) -> Sample:

@@ -9,6 +9,7 @@ import pytest
 
 from engine.sources.arcade import Arcade, ArcadeOptions
 from generators.phantom.angiogram import phantom_angiogram
+from generators.stenosis import boxes
 from generators.stenosis.generator import StenosisGenerator
 from generators.stenosis.params import StenosisParams
 from generators.stenosis.sites import Anatomy
@@ -134,6 +135,17 @@ def test_the_same_sample_alone_together_again_and_with_a_warm_memory(generator, 
     assert not same(one(generator, frames[0], 7), one(generator, frames[0], 8))
 
 
+def test_another_mask_or_lesion_of_the_same_picture_is_another_frame(generator, frames):
+    """The memory of measured vessels must not answer for them."""
+    plain = one(generator, frames[0], 3)
+    x, y = plain.labels["lesions"][0]["mld_xy"]
+    marked = replace(frames[0], lesions=(Lesion((x - 20, y - 20, x + 20, y + 20)),))
+    for warm in (generator, StenosisGenerator(StenosisParams())):
+        sample = one(warm, marked, 3)
+        other_x, other_y = sample.labels["lesions"][0]["mld_xy"]
+        assert max(abs(other_x - x), abs(other_y - y)) > 20
+
+
 def test_several_lesions_keep_apart_and_are_all_labelled(frames):
     generator = StenosisGenerator(StenosisParams(lesions=(3, 3)))
     counts = Counter()
@@ -143,6 +155,8 @@ def test_several_lesions_keep_apart_and_are_all_labelled(frames):
         counts[len(drawn)] += 1
         changed = sample.fields["image.png"] != frame.image
         for lesion in drawn:
+            others = [x["edit_box"] for x in drawn if x is not lesion]
+            assert not any(boxes.overlap(tuple(lesion["edit_box"]), tuple(box)) for box in others)
             x0, y0, x1, y1 = lesion["edit_box"]
             assert changed[y0:y1, x0:x1].any()
             changed[y0:y1, x0:x1] = False
@@ -176,9 +190,9 @@ def test_a_known_lesion_is_made_tighter_and_relabelled():
             assert len(lesions) == len(frame.lesions)
             (drawn,) = (x for x in lesions if x["synthetic"])
             x, y = drawn["mld_xy"]
-            boxes = [le.box for le in frame.lesions]
+            known = [le.box for le in frame.lesions]
             assert drawn["regraded"]
-            assert any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in boxes)
+            assert any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in known)
             found += 1
             break
     assert found
