@@ -29,8 +29,10 @@ class StenosisParams:
         length: length of the lesion in healthy diameters, end to end, at least 20 px; drawn log-uniformly.
         severe_length: the same for severe lesions, which are drawn shorter: a long tight lesion fades to a gap.
         eccentric: share of lesions narrowed from one side more than the other.
-        depth: share of the lost width that is kept as depth, for elliptic sections (0: circular). ``measured_ds``
-            is then converted by that section from what densitometry reads.
+        depth: how much of its depth a narrowed section keeps: with k left of the width, k^(1 - depth) of the opacity
+            is left (0: circular, 1: as dark as before). In real frames thin vessels are nearly as dark as wide ones,
+            and a tight round section would fade to a gap. ``measured_ds`` is the diameter in view, worked out by that
+            section from what densitometry reads. The ``diffusion`` backend draws no section of ours: 0.
         lesions: range of the number of lesions drawn; the first is the sample's target, the rest are natural.
         min_width: least healthy diameter in px of a vessel that gets a lesion.
         tolerance: most points of %DS between request and measurement.

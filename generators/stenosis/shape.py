@@ -48,7 +48,7 @@ class Shape:
             plateau=float(rng.uniform(0.3, 0.5) if total else rng.uniform(0, 0.1 if severity == "severe" else 0.25)),
             sharp=float(rng.uniform(0.6, 1.0) if total else rng.uniform(1.0, 1.4)),
             eccentric=float(rng.uniform(0.4, 1) * rng.choice((-1, 1)) if one_sided else rng.uniform(-0.25, 0.25)),
-            depth=0.0 if total else float(rng.uniform(*params.depth)),
+            depth=0.0 if total or params.backend == "diffusion" else float(rng.uniform(*params.depth)),
             seed=int(rng.integers(2**32)),
         )
 
