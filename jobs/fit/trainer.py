@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
 from generators.stenosis.diffusion.sample import Sampler, stacked
+from jobs import console
 from jobs.errors import UsageError
 from jobs.fit import checkpoint, sheet
 from jobs.fit.network import Loss
@@ -111,6 +112,7 @@ def crops(config: FitConfig, model: Model) -> tuple[Crops, Crops]:
     try:
         held: Crops = Pairs(config.data, "val", *fixed, 0.0)
     except UsageError:
+        console.err.print("no split val in the datasets: the held-out loss is of other crops of the training frames")
         held = Pairs(config.data, "train", config.seed + 1, *fixed[1:], 0.0)
     return Pairs(config.data, "train", *fixed, config.empty), held
 
