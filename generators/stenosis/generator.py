@@ -141,7 +141,9 @@ class StenosisGenerator:
             "pixel_mm": frame.pixel_mm,
             "mask_is_complete": frame.mask_is_complete,
         }
-        drawn = {"backend": self.params.backend, "lesions": [d.drawn() for d in drawings]}
+        # The recipe knows weights by their folder's name alone; what they hold is said here.
+        weights = getattr(self._editor, "digest", None)
+        drawn = {"backend": self.params.backend, "weights": weights, "lesions": [d.drawn() for d in drawings]}
         return Sample(spec, fields, labels, drawn, target.figures())
 
 
