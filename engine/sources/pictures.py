@@ -38,6 +38,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
                 raise BadCase(f"stores {picture.mode} pixels; 8-bit grey or RGB with equal channels is read")
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:
         raise BadCase(f"is no readable picture: {_words(error)}") from None
+    except ImportError:  # Ultralytics, once imported, answers an unknown format by asking Pillow for a HEIF reader
+        raise BadCase("is no readable picture: of no known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadCase("claims more pixels than any angiogram has") from None
     if values.ndim == 2:

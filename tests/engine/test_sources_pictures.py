@@ -43,6 +43,16 @@ def test_grey_levels_come_back_unchanged(form, mode):
     assert np.array_equal(decode(encoded(picture, form)), expected)
 
 
+def test_a_library_that_replaced_pillows_opener_takes_nothing_down(monkeypatch):
+    """As Ultralytics does: its opener asks for a module that nobody has."""
+
+    def opener(*_args):
+        raise ModuleNotFoundError("No module named 'pi_heif'")
+
+    monkeypatch.setattr(Image, "open", opener)
+    assert "of no known format" in refusal(decode, b"not a picture" * 20)
+
+
 def test_a_grey_jpeg_saved_as_colour_is_read_and_a_colour_picture_is_not():
     assert np.abs(decode(encoded(Image.fromarray(GREY).convert("RGB"), "jpeg")).astype(int) - GREY).mean() < 3
     colour = np.stack([GREY, GREY, GREY], axis=-1)

@@ -68,6 +68,13 @@ class Browser:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
+    def until(self, condition: str) -> None:
+        """Wait for what the page does in a later task: a dialog tells that it closed only then."""
+        deadline = time.monotonic() + 10
+        while not self.js(condition):
+            assert time.monotonic() < deadline, f"never true: {condition}"
+            time.sleep(0.02)
+
     def click(self, selector: str) -> None:
         """Scroll to an element and press the left button in its middle."""
         x, y = self.spot(selector)

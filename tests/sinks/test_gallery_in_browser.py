@@ -155,7 +155,7 @@ def test_the_keyboard_does_it_all(browser):
     assert browser.js(wipe) == "1"
     browser.key("Escape", 27)
     assert not browser.js("document.querySelector('dialog').open")
-    assert browser.js("document.activeElement.getAttribute('aria-label')").startswith("train-0000-00000001")
+    browser.until("(document.activeElement.getAttribute('aria-label') || '').startsWith('train-0000-00000001')")
 
 
 def test_layers_are_switched_everywhere(browser):

@@ -1,10 +1,13 @@
 """Ultralytics behind the same interface, off the network."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("ultralytics")
+if importlib.util.find_spec("ultralytics") is None:  # imported, it would change Pillow for every test collected after
+    pytest.skip("needs the extra 'yolo'", allow_module_level=True)
 
 from jobs.detection import detector  # noqa: E402
 from jobs.detection.yolo import YoloSettings, _write  # noqa: E402
