@@ -1,6 +1,7 @@
 # make demo    install the core into .venv, run the demo job, verify it, write its pictures
 # make test    install everything into .venv, then lint, types and tests
 # make bench   the benchmarks (after make test)
+# make chaos   kills, poison and storage faults; make fuzz: bad input; make privacy: identifiers and secrets
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench chaos fuzz privacy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -29,6 +30,9 @@ lint: $(VENV)/all
 
 bench: $(VENV)/all
 	$(VENV)/bin/python -m tests.benchmarks
+
+chaos fuzz privacy: $(VENV)/all
+	$(VENV)/bin/python -m tests.$@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v[:2])'

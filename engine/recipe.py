@@ -77,6 +77,8 @@ class ResourcesRecipe(_Strict):
     cpus: float = Field(default=1, gt=0)
     gpus: float = Field(default=0, ge=0, description="a fraction shares one GPU among workers")
     batch: int = Field(default=1, ge=1, description="samples per call of the generator; halved when memory runs out")
+    memory: Bytes | None = Field(default=None, description="bytes a worker may take; a sample that needs more is lost")
+    sample_seconds: float | None = Field(default=300, gt=0, description="time limit per sample; null: none")
 
 
 class Limit(_Strict):
