@@ -18,15 +18,17 @@ EDGE = 64  # px of a crop
 JITTER = 6.0  # px; a real box's centre is not exactly the MLD, so no kind may be centred better than another
 PER_FRAME = 4  # crops of a kind from one frame at most
 CLEAR = 40.0  # px of a healthy place from every lesion's box
+_Frame = dict[str, list[tuple[NDArray[np.uint8], float]]]  # crops of one frame by kind
 MEMBERS = ("image.png", "source.png", "source_mask.png", "json")
 
 
 @dataclass(frozen=True)
 class Crops:
-    """``pixels`` uint8 (n, 64, 64) and the frame each comes from, as a number."""
+    """``pixels`` uint8 (n, 64, 64), the frame each comes from, as a number, and the %DS measured on it (or NaN)."""
 
     pixels: NDArray[np.uint8]
     frames: NDArray[np.int64]
+    percent_ds: NDArray[np.float64]
 
 
 def collect(store: Store, seed: int = 0) -> dict[str, Crops]:
@@ -35,7 +37,7 @@ def collect(store: Store, seed: int = 0) -> dict[str, Crops]:
     Raises:
         ValueError: where the samples carry no ``source.png`` to compare with.
     """
-    found: dict[str, dict[str, list[NDArray[np.uint8]]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, _Frame] = defaultdict(lambda: defaultdict(list))
     for number, sample in enumerate(_samples(store)):
         rng = stream(b"realism", f"{seed}/{number}")
         meta, source = sample["json"], sample["source.png"]
@@ -43,7 +45,7 @@ def collect(store: Store, seed: int = 0) -> dict[str, Crops]:
         for lesion in meta["lesions"]:
             if lesion["synthetic"]:
                 at = _near(lesion["mld_xy"], rng)
-                _add(frame, "generated", sample["image.png"], at)
+                _add(frame, "generated", sample["image.png"], at, lesion["measured_ds"])
                 _add(frame, "before", source, at)
         if "lesion" not in frame:  # the first sample of a frame gives its real crops
             frame["lesion"] = []
@@ -88,14 +90,14 @@ def _healthy(mask: NDArray[np.uint8], boxes: Sequence[Sequence[float]], rng: np.
     return [_near((cols[i] + 0.5, rows[i] + 0.5), rng) for i in rng.choice(places, 2)]
 
 
-def _add(frame: Mapping[str, list[NDArray[np.uint8]]], kind: str, image: NDArray[np.uint8], xy: Any) -> None:
+def _add(frame: _Frame, kind: str, image: NDArray[np.uint8], xy: Any, percent_ds: float = np.nan) -> None:
     """Cut a crop, where it lies inside the frame."""
     x, y = (round(v - EDGE / 2) for v in xy)
     if 0 <= x <= image.shape[1] - EDGE and 0 <= y <= image.shape[0] - EDGE and len(frame[kind]) < PER_FRAME:
-        frame[kind].append(image[y : y + EDGE, x : x + EDGE])
+        frame[kind].append((image[y : y + EDGE, x : x + EDGE], percent_ds))
 
 
-def _stack(found: Mapping[str, Mapping[str, list[NDArray[np.uint8]]]], kind: str) -> Crops:
-    pairs = [(crop, n) for n, name in enumerate(sorted(found)) for crop in found[name].get(kind, ())]
-    pixels = np.array([crop for crop, _ in pairs], np.uint8).reshape(-1, EDGE, EDGE)
-    return Crops(pixels, np.array([n for _, n in pairs], np.int64))
+def _stack(found: Mapping[str, _Frame], kind: str) -> Crops:
+    cut = [(*crop, n) for n, name in enumerate(sorted(found)) for crop in found[name].get(kind, ())]
+    pixels = np.array([pixels for pixels, _, _ in cut], np.uint8).reshape(-1, EDGE, EDGE)
+    return Crops(pixels, np.array([n for _, _, n in cut], np.int64), np.array([ds for _, ds, _ in cut], float))

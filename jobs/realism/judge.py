@@ -1,28 +1,32 @@
 """A small network as the judge: AUC of generated against real crops, on frames it never saw.
 
 AUC .5: it cannot tell; 1: always. The same judge on the same places *before* the drawing tells how much of it comes
-from where lesions are put, not from how they are drawn; on filtered crops, which frequencies give them away.
+from where lesions are put, not from how they are drawn; on filtered crops, which frequencies give them away; on real
+lesions, how far these are told from healthy vessel: a drawn lesion that is true to them must be told as far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
+from generators.types import SeverityClass, severity_class
 from jobs.realism.crops import Crops
 
 FOLDS, STEPS, BATCH = 3, 200, 64
 SIGMA = 1.5  # px; parts texture from shape
 
 Filter = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+PLAIN = "as they are"
+REAL = ("lesion", "healthy")
 VIEWS: dict[str, Filter] = {
-    "as they are": lambda x: x,
+    PLAIN: lambda x: x,
     "texture only": lambda x: x - _blurred(x),
     "shape only": lambda x: _blurred(x),
 }
@@ -32,9 +36,10 @@ VIEWS: dict[str, Filter] = {
 class Verdict:
     """What the judges found.
 
-    ``rows``: one per question, with ``told`` (generated, or before: the undrawn places), ``seen``, ``auc`` against
-    real lesions and healthy vessel in equal numbers, ``auc_lesion`` and ``auc_healthy`` apart. ``telling``: generated
-    crops by number, the most betrayed first.
+    ``rows``: one per question, with ``told`` (generated; the mild, moderate and severe ones among them; before: the
+    undrawn places; lesion: real ones), ``seen``, ``auc`` against real lesions and healthy vessel in equal numbers,
+    ``auc_lesion`` and ``auc_healthy`` apart (None where there is none). ``telling``: generated crops by number, the
+    most betrayed first.
     """
 
     rows: list[dict[str, Any]]
@@ -46,14 +51,25 @@ def judge(
 ) -> Verdict:
     """Put each question to a judge of its own."""
     rows, telling = [], np.zeros(0, np.int64)
-    for told, seen in [*(("generated", seen) for seen in views), ("before", "as they are")]:
-        scores = _held_out(crops, told, VIEWS[seen], seed, steps)
-        fake = scores[told]
-        row = {f"auc_{kind}": auc(fake, scores[kind]) for kind in ("lesion", "healthy")}
-        rows.append({"told": told, "seen": seen, "auc": sum(row.values()) / 2, **row})
+    for told, seen in [*(("generated", seen) for seen in views), ("before", PLAIN), ("lesion", PLAIN)]:
+        real = [kind for kind in REAL if kind != told]
+        scores = _held_out(crops, told, real, VIEWS[seen], seed, steps)
+        rows.append(_row(told, seen, scores[told], scores))
         if len(rows) == 1:
-            telling = np.argsort(-fake, kind="stable")
+            telling = np.argsort(-scores[told], kind="stable")
+            classes = np.array([severity_class(ds) for ds in crops[told].percent_ds])
+            rows += [
+                _row(c, seen, scores[told][classes == c], scores)
+                for c in get_args(SeverityClass)
+                if (classes == c).any()
+            ]
     return Verdict(rows, telling)
+
+
+def _row(told: str, seen: str, fake: NDArray[np.float64], scores: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    apart = {f"auc_{kind}": None if kind == told else auc(fake, scores[kind]) for kind in REAL}
+    values = [v for v in apart.values() if v is not None]
+    return {"told": told, "seen": seen, "auc": sum(values) / len(values), **apart}
 
 
 def auc(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
@@ -68,10 +84,10 @@ def _blurred(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _held_out(
-    crops: Mapping[str, Crops], told: str, view: Filter, seed: int, steps: int
+    crops: Mapping[str, Crops], told: str, real: Sequence[str], view: Filter, seed: int, steps: int
 ) -> dict[str, NDArray[np.float64]]:
     """Score of every crop by a network that never saw its frame."""
-    kinds = (told, "lesion", "healthy")
+    kinds = (told, *real)
     pixels = {kind: view(_normal(crops[kind].pixels)) for kind in kinds}
     frames = np.unique(np.concatenate([crops[kind].frames for kind in kinds]))
     fold_of = np.zeros(frames.max() + 1, int)

@@ -38,8 +38,9 @@ def measure(place: str, seeds: int, sheet: Path | None) -> dict[str, Any]:
     for same in zip(*(v.rows for v in verdicts), strict=True):
         row = {key: same[0][key] for key in ("told", "seen")}
         for key in ("auc", "auc_lesion", "auc_healthy"):
-            values = [r[key] for r in same]
-            row |= {key: float(np.mean(values)), f"{key}_sd": float(np.std(values, ddof=1)) if seeds > 1 else None}
+            values = [r[key] for r in same if r[key] is not None]
+            row[key] = float(np.mean(values)) if values else None
+            row[f"{key}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
         rows.append(row)
     if sheet:
         Image.fromarray(_sheet(crops, verdicts[0])).save(sheet)
@@ -51,9 +52,12 @@ def show(body: Mapping[str, Any]) -> None:
     """For people."""
     crops = ", ".join(f"{n} {kind}" for kind, n in body["crops"].items())
     console.out.print(f"{crops} crops of {body['frames']} frames; AUC on frames the judge never saw (.5: cannot tell)")
-    names = {"generated": "drawn lesions", "before": "same places, undrawn"}
+    names = {"generated": "drawn lesions", "before": "same places, undrawn", "lesion": "real lesions"}
     rows = [
-        [f"{names[r['told']]}, {r['seen']}", *(_figure(r, key) for key in ("auc", "auc_lesion", "auc_healthy"))]
+        [
+            f"{names.get(r['told'], '  ' + r['told'])}, {r['seen']}",
+            *(_figure(r, key) for key in ("auc", "auc_lesion", "auc_healthy")),
+        ]
         for r in body["rows"]
     ]
     console.table("Realism", ["told from real crops", "AUC", "from real lesions", "from healthy vessel"], rows)
@@ -61,6 +65,8 @@ def show(body: Mapping[str, Any]) -> None:
 
 def _figure(row: Mapping[str, Any], key: str) -> str:
     spread = row[f"{key}_sd"]
+    if row[key] is None:
+        return "-"
     return f"{row[key]:.2f}" if spread is None else f"{row[key]:.2f} ({spread:.2f})"
 
 

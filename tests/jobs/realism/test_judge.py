@@ -20,7 +20,11 @@ def crops(sigma_generated):
     rng = np.random.default_rng(3)
     frames = np.repeat(np.arange(20), 4)
     sigmas = {"generated": sigma_generated, "before": 1.0, "lesion": 1.0, "healthy": 1.0}
-    return {kind: Crops(noise(rng, 80, sigma), frames) for kind, sigma in sigmas.items()}
+    grades = {"generated": np.tile([40.0, 80.0], 40)}
+    return {
+        kind: Crops(noise(rng, 80, sigma), frames, grades.get(kind, np.full(80, np.nan)))
+        for kind, sigma in sigmas.items()
+    }
 
 
 def test_auc_is_the_usual_one():
@@ -31,6 +35,10 @@ def test_auc_is_the_usual_one():
 
 
 def test_a_difference_is_found_and_sameness_is_not():
-    rows = {(row["told"], row["seen"]): row["auc"] for row in judge(crops(1.6), steps=40, views=["as they are"]).rows}
-    assert rows["generated", "as they are"] > 0.9
-    assert 0.35 < rows["before", "as they are"] < 0.65
+    rows = {row["told"]: row for row in judge(crops(1.6), steps=40, views=["as they are"]).rows}
+    assert rows.keys() == {"generated", "mild", "severe", "before", "lesion"}
+    assert all(rows[told]["auc"] > 0.9 for told in ("generated", "mild", "severe"))
+    assert 0.35 < rows["before"]["auc"] < 0.65
+    assert 0.35 < rows["lesion"]["auc"] < 0.65
+    assert rows["lesion"]["auc"] == rows["lesion"]["auc_healthy"]
+    assert rows["lesion"]["auc_lesion"] is None
