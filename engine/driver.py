@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from engine.job import Job
 from engine.pools import Event, Pool, Task
 from engine.worker import Report
-from sinks import layout
+from sinks import dataset
 from sinks.commit import ForeignShard
 from sinks.store import Store, StoreError
 
@@ -77,10 +77,12 @@ def run(job: Job, store: Store, pool: Pool, progress: Callable[[Report], None] =
 
 
 def _todo(job: Job, store: Store) -> Iterator[Task]:
-    done = {entry.name.rsplit("/", 1)[-1] for entry in store.list(layout.INDEX)}
-    for k in range(job.plan.shards):
-        if layout.index(job.plan.shard(k).name).rsplit("/", 1)[-1] not in done:
-            yield Task(k)
+    done = bytearray(job.plan.shards)  # a byte a shard: a set of names would take a hundred times as much
+    for name in dataset.names(store):
+        k = job.plan.number(name)
+        if k is not None:
+            done[k] = True
+    return (Task(k) for k, there in enumerate(done) if not there)
 
 
 def _blame(event: Event, deaths: Counter[str]) -> bool:

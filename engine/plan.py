@@ -233,6 +233,18 @@ class Plan:
             number -= count
         raise AssertionError("unreachable")
 
+    def number(self, name: str) -> int | None:
+        """The inverse of ``shard(k).name``; None for what is no shard of this plan."""
+        split, _, digits = name.rpartition("-")
+        if split not in self.splits or not digits.isdecimal():
+            return None
+        count = self._shards_of(split)
+        variant, k = divmod(int(digits), count) if count else (0, 0)
+        for other in self.splits[: self.splits.index(split)]:
+            k += self._shards_of(other)
+        k += variant * self.variant_shards
+        return k if k < self.shards and self.shard(k).name == name else None
+
     def shard_of(self, spec: SampleSpec) -> Shard:
         """The shard that holds a sample."""
         position = int(spec.sample_id.rsplit("-", 1)[1])

@@ -60,8 +60,15 @@ def parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
 
 def committed(store: Store) -> list[str]:
     """Names of the committed shards, sorted."""
-    names = (entry.name.rsplit("/", 1)[-1] for entry in store.list(layout.INDEX))
-    return sorted(name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
+    return sorted(names(store))
+
+
+def names(store: Store) -> Iterator[str]:
+    """Names of the committed shards as the store lists them, one at a time."""
+    for entry in store.list(layout.INDEX):
+        name = entry.name.rsplit("/", 1)[-1]
+        if name.endswith(".parquet"):
+            yield name.removesuffix(".parquet")
 
 
 def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:

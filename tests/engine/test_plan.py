@@ -52,6 +52,9 @@ def test_what_every_plan_keeps(plan):
     assert len({plan.shard(k).name for k in range(plan.shards)}) == plan.shards
     for k in range(plan.shards):
         assert all(plan.shard_of(s) == plan.shard(k) for s in plan.specs(plan.shard(k)))
+        assert plan.number(plan.shard(k).name) == k
+    for name in ("train-999999", "train-1", "train-", "other-000000", "train-00000x", "", "train-٣"):
+        assert plan.number(name) is None
     assert all(plan.find(s.sample_id) == s for s in specs)
     # The counts say what is there.
     told = {(split, c): n for split, classes in plan.counts().items() for c, n in classes.items() if n}
