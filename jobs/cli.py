@@ -89,12 +89,22 @@ def plan(
 
 
 @app.command()
-def status(place: Place, as_json: Json = False) -> None:
-    """Say how far a dataset is, from its storage alone."""
-    from jobs import inspection
+def status(
+    place: Place,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="keep looking until it is finished (exit code 0, or 3 if short); Ctrl-C ends it"),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how far a dataset is, from its storage alone. With `--watch --json`, one JSON object a line per change."""
+    from jobs import status as look
 
-    body = inspection.status(place)
-    console.emit(body, as_json, lambda: inspection.show_status(body))
+    if watch:
+        body = look.watch(place, as_json)
+        raise typer.Exit(console.SHORT if body["state"] == "short" else console.OK)
+    body = look.Progress(place).look()
+    console.emit(body, as_json, lambda: look.show(body))
 
 
 @app.command()

@@ -1,8 +1,7 @@
-"""``status``, ``verify`` and ``replay``: what lies in a place, whether it is right, whether it can be made again."""
+"""``verify`` and ``replay``: whether what lies in a place is right, and whether it can be made again."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,57 +9,9 @@ from typing import Any
 from engine import document
 from engine import replay as replaying
 from engine import verify as verifying
-from engine.finalise import shortfall
 from jobs import console
-from sinks import dataset, layout
 from sinks.card import human_bytes
-from sinks.dataset import Totals
 from sinks.store import Store
-
-
-def status(place: str) -> dict[str, Any]:
-    """How far a dataset is; reads its indexes only."""
-    store = Store(place)
-    doc = document.read(store)
-    plan, totals = doc.plan, Totals()
-    for record, rows in dataset.indexes(store, dataset.committed(store)):
-        totals.add(record, rows)
-    times = [entry.mtime for entry in store.list(layout.INDEX) if entry.name.endswith(".parquet")]
-    finished = store.exists(layout.SUCCESS)
-    return {
-        "out": store.url(),
-        "name": doc.recipe.name,
-        "identity": doc.identity,
-        "state": "complete" if finished else "short" if totals.shards == plan.shards else "incomplete",
-        "problem": shortfall(doc, totals),
-        "shards": totals.shards,
-        "shards_planned": plan.shards,
-        "samples": totals.samples,
-        "samples_planned": len(plan),
-        "quarantined": totals.quarantined,
-        "bytes": totals.bytes,
-        "splits": dict(totals.per_split),
-        "reasons": dict(totals.reasons),
-        "seconds_since_last_commit": round(time.time() - max(times), 1) if times else None,
-    }
-
-
-def show_status(body: dict[str, Any]) -> None:
-    """For people."""
-    done = 100 * body["shards"] / body["shards_planned"]
-    console.out.print(f"{body['name']} in {body['out']}: {body['state']}, {done:.1f} % of the shards", markup=False)
-    console.out.print(
-        f"{body['samples']:,} of {body['samples_planned']:,} samples, {body['quarantined']:,} quarantined, "
-        f"{body['shards']:,} of {body['shards_planned']:,} shards, {human_bytes(body['bytes'])}"
-    )
-    for reason, count in body["reasons"].items():
-        console.out.print(f"quarantined {count} x {reason}", markup=False)
-    if body["state"] == "incomplete":
-        ago = body["seconds_since_last_commit"]
-        console.out.print(
-            (f"last shard committed {console.human_seconds(ago)} ago; " if ago is not None else "")
-            + "run the same generate command to continue"
-        )
 
 
 def verify(place: str, rebuild: bool) -> dict[str, Any]:
