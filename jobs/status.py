@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Group
@@ -108,36 +109,33 @@ def watch(place: str, as_json: bool, pause: Callable[[float], None] = time.sleep
         The last look.
     """
     progress = Progress(place)
-    terminal = console.out.is_terminal and not as_json
-    with Live(console=console.out, auto_refresh=False, transient=False) if terminal else _Lines(as_json) as live:
+    with _teller(as_json) as tell:
         while True:
             began = time.monotonic()
             body = progress.look()
-            live.update(_picture(body) if terminal else body, refresh=True)
+            tell(body)
             if body["state"] != "incomplete":
                 return body
             pause(max(EVERY, (time.monotonic() - began) / SHARE))
 
 
-class _Lines:
-    """Stands in for the live table where there is no terminal: a line whenever something has changed."""
+@contextmanager
+def _teller(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A live table on a terminal; elsewhere a line whenever something has changed."""
+    if console.out.is_terminal and not as_json:
+        with Live(console=console.out, auto_refresh=False) as live:
+            yield lambda body: live.update(picture(body), refresh=True)
+        return
+    last: tuple[str, int] | None = None
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json, self._last = as_json, ()
+    def tell(body: dict[str, Any]) -> None:
+        nonlocal last
+        if last != (body["state"], body["shards"]):
+            last = body["state"], body["shards"]
+            console.out.file.write((json.dumps(body, allow_nan=False) if as_json else line(body)) + "\n")
+            console.out.file.flush()
 
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to end."""
-
-    def update(self, body: Any, refresh: bool) -> None:
-        now: Any = (body["state"], body["shards"])
-        if now == self._last:
-            return
-        self._last = now
-        console.out.file.write((json.dumps(body, allow_nan=False) if self._as_json else line(body)) + "\n")
-        console.out.file.flush()
+    yield tell
 
 
 def line(body: dict[str, Any]) -> str:
@@ -164,14 +162,16 @@ def _ago(body: dict[str, Any]) -> str:
     return f"{console.human_seconds(max(0.0, ago))} ago" if ago is not None else "none yet"
 
 
-def _picture(body: dict[str, Any]) -> Group:
+def picture(body: dict[str, Any]) -> Group:
     """The live table."""
     done = body["samples"] + body["quarantined"]
     colour = {"complete": "green", "short": "red"}.get(body["state"], "cyan")
     title = Text.assemble((body["name"], "bold"), " in ", body["out"], "  ", (body["state"], colour))
     bar = Table.grid(padding=(0, 1))
     share = f"{100 * done / body['samples_planned']:.1f} %"
-    bar.add_row(ProgressBar(body["samples_planned"], done, width=50, complete_style=colour), share)
+    bar.add_row(
+        ProgressBar(body["samples_planned"], done, width=50, complete_style=colour, finished_style=colour), share
+    )
     grid = Table.grid(padding=(0, 3, 0, 0))
     for style in ("dim", "", "dim", ""):
         grid.add_column(style=style)
