@@ -11,6 +11,7 @@ one subject, and a frame of ``train`` that nearly repeats one of ``val`` is left
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -23,13 +24,14 @@ from engine.sources import twins
 from engine.sources.arcade_index import Labels, Part, Picture, pictures
 from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_yolo
-from engine.sources.files import File, Folder, fingerprint
+from engine.sources.files import File, Folder, fingerprint, secret
 from engine.sources.groups import grouped, pack
 from engine.sources.pictures import decode, pixel_hash
 from engine.sources.polygons import lumen, outline
 from generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
+CATEGORY = re.compile(r"([1-9]|1[0-6])[a-c]?|stenosis")  # a SYNTAX segment, or a lesion
 EDGES = (512, 512)  # rows, columns of every ARCADE picture
 DIGDA_CLASSES: dict[str, SeverityClass | None] = {"0": "moderate", "1": "severe"}
 
@@ -105,7 +107,7 @@ class Arcade:
             self.licence += "; labels CC BY-NC-SA 4.0 (medipixel/DiGDA)"
         if not kept:
             raise SourceError(
-                f"{place}: no frame of part {options.part} has {options.require}; set the source's option require to "
+                f"no frame of part {options.part} has {options.require}; set the source's option require to "
                 f"any, lesions, segments or both (the folder holds {len(frames)} frames)"
             )
 
@@ -113,6 +115,14 @@ class Arcade:
         """Hash of the pictures' names and sizes, and of every annotation."""
         labels = [file.read() for file in (self._graded or {}).values()]
         return fingerprint((frame.file for frame, _ in self._frames), *self._texts, *labels)
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(frame.file for frame, _ in self._frames)
+
+    def locate(self, case: int) -> str:
+        """The picture; its annotations are in the task's COCO file."""
+        return self._frames[case][0].file.path
 
     def read(self, case: int) -> Angiogram:
         """One frame."""
@@ -202,7 +212,9 @@ def _label_files(place: str, options: ArcadeOptions) -> dict[str, File]:
     for sub in (f"{options.part}/labels", f"data/{options.part}/labels"):
         if files := {name: file for name, file in folder.files(sub).items() if name.endswith(".txt")}:
             return files
-    raise SourceError(f"{where}: holds no {options.part}/labels/N.txt; give the folder of DiGDA's released labels")
+    raise SourceError(
+        f"option labels: that folder holds no {options.part}/labels/N.txt; give the folder of DiGDA's released labels"
+    )
 
 
 def _segments(labels: Labels | None) -> tuple[tuple[tuple[str, NDArray[np.float64]], ...], list[str]]:
@@ -223,11 +235,11 @@ def _segments(labels: Labels | None) -> tuple[tuple[tuple[str, NDArray[np.float6
 def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Marked:
     name = _category(annotation, names)
     if name != "stenosis":
-        raise BadCase(f"category {name!r} stands among its stenoses")
+        raise BadCase("a SYNTAX segment stands among its stenoses")
     try:
         x, y, w, h = (float(v) for v in annotation["bbox"])
     except (KeyError, TypeError, ValueError):
-        raise BadCase(f"a lesion's bbox is {str(annotation.get('bbox'))[:60]}; it is [x, y, width, height]") from None
+        raise BadCase("a lesion's bbox is not [x, y, width, height]") from None
     outlines = outline(annotation.get("segmentation"))
     points = max(outlines, key=lambda polygon: polygon.area).points if outlines else None
     return Marked((x, y, x + w, y + h), name, points)
@@ -236,7 +248,9 @@ def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Marked:
 def _category(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     number = annotation.get("category_id")
     if not isinstance(number, int) or number not in names:
-        raise BadCase(f"an annotation has category {number!r}, which its file does not name")
+        raise BadCase("an annotation has a category that its file does not name")
+    if not CATEGORY.fullmatch(names[number]):
+        raise BadCase("a category of its annotation file is none of ARCADE's: a SYNTAX segment or stenosis")
     return names[number]
 
 

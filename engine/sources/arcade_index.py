@@ -59,15 +59,15 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[Picture], li
                 continue
             sub = "images" if flat[task] else f"{task}/{part}/images"
             images = folder.files(sub)
-            text = _read(file, folder)
+            text = _read(file)
             texts.append(text)
-            for name, labels in _coco(text, f"{folder.place}/{file.name}", task, part, bool(flat[task])).items():
+            for name, labels in _coco(text, file.name, task, part, bool(flat[task])).items():
                 picture = images.get(name) or _missing(folder, f"{sub}/{name}")
                 known = found[picture.path].labels if picture.path in found else {}
                 found[picture.path] = Picture(picture, {**known, task: labels})
     if not found:
         raise SourceError(
-            f"{folder.place}: holds no picture of ARCADE's part {' or '.join(parts)}; give the folder with stenosis/ "
+            f"holds no picture of ARCADE's part {' or '.join(parts)}; give the folder with stenosis/ "
             "and syntax/ (each with train/images and train/annotations/train.json), or with stenosis_coco.json and "
             "syntax_coco.json beside images/"
         )
@@ -84,25 +84,25 @@ def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[s
         for annotation in raw["annotations"]:
             grouped[annotation["image_id"]].append(annotation)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SourceError(f"{where}: is no COCO annotation file ({type(error).__name__}: {error})") from None
+        raise SourceError(f"{where} is no COCO annotation file ({type(error).__name__})") from None
     if len(images) < len(raw["images"]):
-        raise SourceError(f"{where}: gives two pictures the same id, so their labels cannot be told apart")
+        raise SourceError(f"{where} gives two pictures the same id, so their labels cannot be told apart")
     out = {}
     for i, name in images.items():
-        match = re.fullmatch(r"(?:(stenosis|syntax)_(train|val|test)_)?(\d+)\.png", name)
+        match = re.fullmatch(r"(?:(stenosis|syntax)_(train|val|test)_)?([0-9]{1,6})\.png", name)
         if match is None:
-            raise SourceError(f"{where}: lists picture {name!r}; ARCADE's are N.png or TASK_PART_N.png")
+            raise SourceError(f"{where} lists a picture that is not called N.png or TASK_PART_N.png as ARCADE's are")
         if flat and match[2] and match[2] != part:
             continue
         out[name] = Labels(task, part, f"{match[1] or task}/{part}/{match[3]}", tuple(grouped[i]), names)
     return out
 
 
-def _read(file: File, folder: Folder) -> bytes:
+def _read(file: File) -> bytes:
     try:
         return file.read()
     except BadCase as error:
-        raise SourceError(f"{folder.place}/{file.name}: {error}") from None
+        raise SourceError(f"{file.name}: {error}") from None
 
 
 def _missing(folder: Folder, name: str) -> File:

@@ -13,14 +13,24 @@ from generators.types import Case
 
 
 class SourceError(Exception):
-    """A source that is not there or holds nothing usable; the message names the place and the fix."""
+    """A source that is not there or holds nothing usable; the message says why, and the fix.
+
+    It names no file and no folder: a path may hold a patient's name, and errors end in logs (promise P8). ``place``,
+    set by ``open_source``, is for a terminal alone.
+    """
+
+    place = ""
 
 
 class Source(Protocol):
     """A third party's source needs just this; register it under the entry points ``lesionforge.sources``.
 
     ``Options`` is a dataclass or pydantic model that forbids unknown keys. Case ``c`` belongs to subject
-    ``c // cases_per_subject``.
+    ``c // cases_per_subject``. ``Case.subject`` may name a person: the engine hashes it before anybody else sees it.
+
+    Three more are used where a source has them: ``secret() -> bytes``, known to those alone who have the files, keys
+    that hash; ``locate(case) -> str`` names the file of a case, on a terminal and nowhere else; ``public_place =
+    True`` says that the place is no address and may be written into the dataset.
     """
 
     Options: type[Any]
@@ -32,28 +42,38 @@ class Source(Protocol):
         """``place`` is the URI after its scheme. Lists what is there, reads nothing yet."""
 
     def fingerprint(self) -> str:
-        """Stands for the content in the dataset's identity; free of paths and of names of persons."""
+        """Stands for the content in the dataset's identity, and is written there: no name may be guessed from it."""
 
     def read(self, case: int) -> Case:
         """Read one case.
 
         Raises:
-            BadCase: with the reason, where the case cannot be used.
+            BadCase: with the reason, where the case cannot be used. It is written into the dataset, so it says
+                nothing that the files say: no name, no path, no text.
         """
 
 
-def open_source(recipe: SourceRecipe) -> Source:
+def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
     """The source a recipe names.
+
+    Args:
+        field: where in the recipe it stands, for errors.
 
     Raises:
         SourceError: where the place is missing or empty.
     """
     kind = registry.load("sources", recipe.scheme)
     options = TypeAdapter(kind.Options).validate_python(recipe.options)
-    source: Source = kind(recipe.uri.split(":", 1)[1], options)
+    place = recipe.uri.split(":", 1)[1]
+    try:
+        source: Source = kind(place, options)
+    except SourceError as error:
+        told = SourceError(f"{field} ({recipe.scheme}): {error}")
+        told.place = place
+        raise told from None
     return source
 
 
 def open_sources(recipes: Sequence[SourceRecipe]) -> list[Source]:
     """All sources of a recipe, in order."""
-    return [open_source(recipe) for recipe in recipes]
+    return [open_source(recipe, f"sources.{n}.uri") for n, recipe in enumerate(recipes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def read_yolo(data: bytes, shape: tuple[int, int]) -> list[Marked]:
         try:
             label, (x, y, w, h) = str(int(words[0])), (float(word) for word in words[1:])
         except ValueError:
-            raise BadCase(f"line {number} of its labels is {line[:60]!r}: a box is CLASS X Y WIDTH HEIGHT") from None
+            raise BadCase(f"line {number} of its labels is no box, which is CLASS X Y WIDTH HEIGHT") from None
         out.append(Marked(((x - w / 2) * cols, (y - h / 2) * rows, (x + w / 2) * cols, (y + h / 2) * rows), label))
     return out
 
@@ -76,7 +77,7 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[Marked]:
             )
             out.append(Marked((x0 - 1, y0 - 1, x1, y1), (item.findtext("name") or "").strip()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise BadCase(f"its annotation is no Pascal VOC file: {error}") from None
+        raise BadCase(f"its annotation is no Pascal VOC file ({type(error).__name__})") from None
     if any(size) and size != list(shape):
         raise BadCase(f"its annotation is about {size[1]} x {size[0]} pixels, the picture has {shape[1]} x {shape[0]}")
     return out
@@ -98,13 +99,14 @@ def check(marked: Sequence[Marked], shape: tuple[int, int], classes: Mapping[str
     for m in marked:
         if m.label not in classes:
             known = ", ".join(classes) or "none"
-            raise BadCase(f"a box has class {m.label!r}, not among {known}: name it in the source's option classes")
+            told = f"class {m.label!r}" if re.fullmatch("[0-9]{1,3}", m.label) else "a class"  # a text may be a name
+            raise BadCase(f"a box has {told}, not among {known}: name it in the source's option classes")
         x0, y0, x1, y1 = m.box
         if all(math.isfinite(v) for v in m.box):
             x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(cols)), min(y1, float(rows))
         if not (x1 - x0 >= MIN_BOX_PX and y1 - y0 >= MIN_BOX_PX):
             words = ", ".join(f"{v:.1f}" for v in m.box)
-            degenerate.append(f"box [{words}] of class {m.label} has a side below {MIN_BOX_PX:g} px inside the picture")
+            degenerate.append(f"box [{words}] has a side below {MIN_BOX_PX:g} px inside the picture")
             continue
         lesions.append(Lesion((x0, y0, x1, y1), classes[m.label], polygon=m.polygon))
     return Checked(tuple(lesions), tuple(degenerate))

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_voc, read_yolo
-from engine.sources.files import File, Folder, fingerprint, natural, stem
+from engine.sources.files import File, Folder, fingerprint, natural, secret, stem
 from engine.sources.groups import grouped, pack
 from engine.sources.pictures import ENDINGS, decode, pixel_hash
 from generators.types import Angiogram, BadCase, SeverityClass, Side
@@ -78,7 +78,7 @@ class Boxes(ABC):
         self._labels = {stem(n): f for n, f in labels.items() if n.lower().endswith(f".{self.ending}")}
         if not pictures or not self._labels:
             raise SourceError(
-                f"{place}: holds {len(pictures)} pictures and {len(self._labels)} .{self.ending} files; give a folder "
+                f"holds {len(pictures)} pictures and {len(self._labels)} .{self.ending} files; give a folder "
                 f"of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and {self.label_folders[0]}/"
             )
         names = sorted({*pictures, *self._labels}, key=natural)
@@ -90,6 +90,14 @@ class Boxes(ABC):
         """Hash of the pictures' names and sizes, and of every label file."""
         texts = [file.read() for file in self._labels.values()]
         return fingerprint((file for _, file in self._cases if file), *texts)
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(file for _, file in self._cases if file)
+
+    def locate(self, case: int) -> str:
+        """The picture, or the label file without one."""
+        return next(file.path for file in (self._cases[case][1], self._labels.get(self._cases[case][0])) if file)
 
     def read(self, case: int) -> Angiogram:
         """One picture with its lesions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import ConfigDict
 from engine.sources import trees
 from engine.sources.base import SourceError
 from engine.sources.cache import cached
+from engine.sources.files import File, fingerprint, secret, why
 from engine.sources.nifti import read_label
 from generators.types import BadCase, CoronaryTree, Side
 
@@ -46,23 +46,31 @@ class Nifti:
         try:
             found = self._fs.ls(path, detail=True) if self._fs.isdir(path) else [self._fs.info(path)]
         except FileNotFoundError:
-            raise SourceError(f"{place}: no such file or folder") from None
-        except (OSError, PermissionError) as error:
-            raise SourceError(f"{place}: {error}") from None
+            raise SourceError("no such file or folder") from None
+        except OSError as error:
+            raise SourceError(f"cannot be listed: {why(error)}") from None
         named = ((re.fullmatch(self.pattern, f["name"].rsplit("/", 1)[-1]), f) for f in found)
         files = [(m[1], f["name"], f["size"], _mark(f)) for m, f in named if m and f["type"] == "file"]
         self._files = sorted(files, key=lambda f: (len(f[0]), f[0]) if f[0].isdigit() else (0, f[0]))
         self.subjects = len(self._files)
         if not self._files:
-            raise SourceError(
-                f"{place}: no file is named like {self.example}; give a folder of labels or one label file"
-            )
+            raise SourceError(f"no file is named like {self.example}; give a folder of labels or one label file")
         self._trees = lru_cache(maxsize=8)(self._load)
 
     def fingerprint(self) -> str:
         """Hash of the files' names and sizes."""
-        listing = "\n".join(f"{name} {size}" for name, _, size, _ in self._files)
-        return hashlib.sha256(listing.encode()).hexdigest()
+        return fingerprint(self._listing())
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(self._listing())
+
+    def locate(self, case: int) -> str:
+        """The label file."""
+        return str(self._files[case // self.cases_per_subject][1])
+
+    def _listing(self) -> list[File]:
+        return [File(name, path, size, mark, self._fs) for name, path, size, mark in self._files]
 
     def read(self, case: int) -> CoronaryTree:
         """One tree of one label; both trees of a file are found in one reading."""
@@ -81,7 +89,7 @@ class Nifti:
             label = cached(f"{self._fs.protocol} {path} {mark}", lambda: read_label(self._fs, path))
             return trees.split(label, name, self.licence, only)
         except BadCase as error:
-            return f"{path.rsplit('/', 1)[-1]}: {error}"
+            return f"label {file + 1}: {error}"
 
 
 class ImageCas(Nifti):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ import fsspec
 
 from engine.sources.base import SourceError
 from generators.types import BadCase
+
+HEAD = 2**16  # bytes of the first file that key a source's hashes
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class File:
         except FileNotFoundError:
             raise BadCase("the file is missing") from None
         except OSError as error:
-            raise BadCase(f"cannot be read: {error.strerror or type(error).__name__}") from None
+            raise BadCase(f"cannot be read: {why(error)}") from None
 
 
 class Folder:
@@ -47,9 +50,9 @@ class Folder:
         try:
             known = self.fs.isdir(self.path)
         except OSError as error:
-            raise SourceError(f"{place}: {error}") from None
+            raise SourceError(f"cannot be looked at: {why(error)}") from None
         if not known:
-            raise SourceError(f"{place}: no such folder")
+            raise SourceError("no such folder")
 
     def files(self, sub: str = "") -> dict[str, File]:
         """The files of a subfolder by their names, sorted with numbers in order; none where it is not there."""
@@ -59,7 +62,7 @@ class Folder:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise SourceError(f"{self.place}: {error}") from None
+            raise SourceError(f"a folder in it cannot be listed: {why(error)}") from None
         files = [self._file(sub, f) for f in found if f["type"] == "file"]
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
 
@@ -68,7 +71,7 @@ class Folder:
         try:
             found = self.fs.find(self.path, detail=True)
         except OSError as error:
-            raise SourceError(f"{self.place}: {error}") from None
+            raise SourceError(f"cannot be listed: {why(error)}") from None
         root = self.path.rstrip("/") + "/"
         files = [self._file(p.removeprefix(root).rpartition("/")[0], info) for p, info in found.items()]
         return sorted(files, key=lambda f: natural(f.name))
@@ -90,9 +93,36 @@ def stem(name: str) -> str:
     return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
+def secret(files: Iterable[File]) -> bytes:
+    """What only those know who have the files: all names and sizes, and how the first file begins.
+
+    It keys every hash of a name that leaves a source. A recipe's seed would not do: it is published with the dataset,
+    and with it a list of patients' names could be tried one by one.
+
+    Raises:
+        SourceError: where the first file is there and cannot be read, so that no two workers find different keys.
+    """
+    files = list(files)
+    digest = hashlib.sha256("\n".join(f"{f.name} {f.size}" for f in files).encode())
+    for file in files:
+        try:
+            digest.update(bytes(file.fs.cat_file(file.path, start=0, end=HEAD)))
+            break
+        except (FileNotFoundError, PermissionError):
+            continue  # the same for every worker; the case says so when it is read
+        except OSError as error:
+            raise SourceError(f"a file in it cannot be read: {why(error)}") from None
+    return digest.digest()
+
+
 def fingerprint(files: Iterable[File], *texts: bytes) -> str:
-    """Hash of the files' names and sizes, and of texts read whole."""
-    listing = hashlib.sha256("\n".join(f"{f.name} {f.size}" for f in files).encode())
+    """Hash of the files' names and sizes, keyed by ``secret``, and of texts read whole."""
+    listing = hashlib.sha256(b"fingerprint" + secret(files))
     for text in texts:
         listing.update(hashlib.sha256(text).digest())
     return listing.hexdigest()
+
+
+def why(error: OSError) -> str:
+    """What the system says, without the path."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from engine.sources.base import SourceError
-from engine.sources.files import File, Folder, fingerprint, natural, stem
+from engine.sources.files import File, Folder, fingerprint, natural, secret, stem
 from engine.sources.pictures import ENDINGS, decode, pixel_hash
 from generators.types import Angiogram, BadCase, Side
 
@@ -47,12 +47,20 @@ class Masks:
         self.subjects = len(self._pairs)
         if not self._pairs:
             raise SourceError(
-                f"{place}: no picture has a mask; give a folder of NN.png with NN_gt.png, or with images/ and masks/"
+                "no picture has a mask; give a folder of NN.png with NN_gt.png, or with images/ and masks/"
             )
 
     def fingerprint(self) -> str:
         """Hash of the files' names and sizes."""
         return fingerprint(file for pair in self._pairs for file in pair)
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(file for pair in self._pairs for file in pair)
+
+    def locate(self, case: int) -> str:
+        """The picture and its mask."""
+        return " and ".join(file.path for file in self._pairs[case])
 
     def read(self, case: int) -> Angiogram:
         """One picture and its mask."""

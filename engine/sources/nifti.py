@@ -13,6 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from engine.sources.files import why
 from engine.sources.trees import Label
 from generators.types import BadCase
 
@@ -34,9 +35,9 @@ def read_label(fs: Any, path: str) -> Label:
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if head == b"\x1f\x8b" else file
             return _read(io.BufferedReader(stream, 2**20) if head == b"\x1f\x8b" else stream)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadCase(f"its gzip stream is broken: {error}") from None
+        raise BadCase(f"its gzip stream is broken ({type(error).__name__})") from None
     except OSError as error:
-        raise BadCase(f"cannot be read: {error.strerror or error}") from None
+        raise BadCase(f"cannot be read: {why(error)}") from None
 
 
 def _read(stream: Any) -> Label:
@@ -47,7 +48,7 @@ def _read(stream: Any) -> Label:
         affine = LPS_FROM_RAS[:, None] * np.asarray(header.get_best_affine(), np.float64)
         offset = int(header.get_data_offset())
     except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OverflowError) as error:
-        raise BadCase(f"is no NIfTI file: {error}") from None
+        raise BadCase(f"is no NIfTI file ({type(error).__name__})") from None
     if shape[3:] and set(shape[3:]) == {1}:
         shape = shape[:3]
     if len(shape) != 3 or min(shape) < 1 or max(shape) > MAX_EDGE or np.prod(shape, dtype=np.int64) > MAX_VOXELS:

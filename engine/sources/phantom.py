@@ -52,11 +52,12 @@ class Phantom:
     """Subjects by number; both trees of one subject lie on the same heart, and each angiogram shows one of them."""
 
     Options: ClassVar[type[PhantomOptions]] = PhantomOptions
+    public_place = True
     licence = "CC0-1.0 (procedural, made by lesionforge)"
 
     def __init__(self, place: str, options: PhantomOptions) -> None:
         if place not in KINDS:
-            raise SourceError(f"phantom:{place}: no such phantom; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
+            raise SourceError(f"no such phantom: {place!r}; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
         self.kind = place
         self.options = options
         self.subjects = options.count

@@ -58,6 +58,6 @@ def pixel_hash(image: NDArray[np.uint8]) -> str:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, without the object's address that Pillow writes."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "of no known format" if "cannot identify" in text else text
+    """What went wrong, in our words: Pillow's quote the file, whose header may hold a name (promise P8)."""
+    known = {"cannot identify": "of no known format", "truncated": "it ends too early"}
+    return next((ours for theirs, ours in known.items() if theirs in str(error)), type(error).__name__)

@@ -1,13 +1,13 @@
 """``dicom:FOLDER``: X-ray angiography runs (XA); one frame of each file is a case.
 
-Of a data set only the pixels and the geometry are kept (promise P8): the subject is a hash of the patient's id, no
-name, date or UID is read, and no message names a file.
+Of a data set only the pixels and the geometry are kept (promise P8, ``xa_header``): the subject is a hash of the
+patient's id, no name, date or UID is read, and no message names a file. What is written into the pixels stays there;
+frames that seem to carry writing are told by ``burned_in``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import re
 import warnings
@@ -18,11 +18,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import pydicom
 from pydantic import ConfigDict, Field
-from pydicom.errors import InvalidDicomError
 
+from engine.sources import xa_header
 from engine.sources.base import SourceError
 from engine.sources.cache import remembered
-from engine.sources.files import File, Folder, fingerprint
+from engine.sources.files import File, Folder, secret
 from engine.sources.groups import grouped, pack
 from engine.sources.pictures import pixel_hash
 from engine.sources.xa_geometry import pixel_mm, view_deg
@@ -64,15 +64,24 @@ class XaDicom:
         self.options = options
         files = _dicom_files(Folder(place))
         if not files:
-            raise SourceError(f"{place}: holds no DICOM file; give a folder with .dcm files, in subfolders or not")
+            raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
         names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
         self.cases_per_subject, order = pack(grouped(names))
         self._files = [files[i] for i in order]
         self.subjects = len(order) // self.cases_per_subject
 
     def fingerprint(self) -> str:
-        """Hash of the files' sizes in order; their names may be a patient's."""
-        return fingerprint(File(str(n), "", f.size, "", None) for n, f in enumerate(self._files))
+        """Hash of the files' sizes in order; their names may be a patient's, and may be changed."""
+        listing = "\n".join(f"{n} {f.size}" for n, f in enumerate(self._files))
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(self._files)
+
+    def locate(self, case: int) -> str:
+        """The file of a case."""
+        return self._files[case].path
 
     def read(self, case: int) -> Angiogram:
         """One frame of one run."""
@@ -82,14 +91,17 @@ class XaDicom:
             raise BadCase(f"run {case + 1}: {error}") from None
 
     def _read(self, file: File) -> Angiogram:
-        run = Run(_parse(file.read()))
+        data = file.read()
+        run = Run(xa_header.read(data))
         number = run.best() if self.options.frame == "best" else self.options.frame
         image, notes = run.grey(number)
-        patient = _patient(run.header) if self.options.subject == "patient" else ""
+        patient = xa_header.patient(data) if self.options.subject == "patient" else ""
         source_id = pixel_hash(image)
         view, why_no_view = view_deg(run.header)
         spacing, why_no_spacing = pixel_mm(run.header)
         notes |= {"frames": run.frames, "frame": number}
+        if run.header.get("BurnedInAnnotation") == "YES":
+            notes["burned_in_annotation"] = True
         notes |= {key: why for key, why in (("view_deg", why_no_view), ("pixel_mm", why_no_spacing)) if why}
         return Angiogram(
             subject=f"dicom/{_hash(patient) if patient else source_id}",
@@ -101,19 +113,6 @@ class XaDicom:
             pixel_mm=spacing,
             notes=notes,
         )
-
-
-def _parse(data: bytes) -> pydicom.Dataset:
-    try:
-        return pydicom.dcmread(io.BytesIO(data))
-    except InvalidDicomError:
-        raise BadCase("is no DICOM file") from None
-    except Exception as error:  # pydicom raises what a broken file makes it stumble over
-        raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
-
-
-def _patient(header: pydicom.Dataset) -> str:
-    return " ".join(str(header.get(key, "") or "").strip() for key in ("PatientID", "IssuerOfPatientID")).strip()
 
 
 def _hash(text: str) -> str:
@@ -145,11 +144,7 @@ def _patients(files: Sequence[File]) -> list[int]:
         for n, file in enumerate(files):
             try:
                 with file.fs.open(file.path, "rb") as stream:
-                    patient = _patient(
-                        pydicom.dcmread(
-                            stream, stop_before_pixels=True, specific_tags=["PatientID", "IssuerOfPatientID"]
-                        )
-                    )
+                    patient = xa_header.patient(stream)
             except Exception:  # said again, with its reason, when the case is read
                 patient = ""
             out.append(numbers.setdefault(patient or f"file {n}\0", len(numbers)))

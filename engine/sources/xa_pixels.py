@@ -14,6 +14,23 @@ from scipy import ndimage
 
 from generators.types import BadCase
 
+MODALITIES = (
+    "CT",
+    "MR",
+    "US",
+    "NM",
+    "PT",
+    "CR",
+    "DX",
+    "MG",
+    "OT",
+    "SC",
+    "XC",
+    "ES",
+    "IVUS",
+    "SR",
+    "PR",
+)  # can be named
 MIN_EDGE, MAX_EDGE = 64, 4096
 MAX_FRAMES = 2000
 COARSE = 128  # edge of the pictures that frames are compared in
@@ -34,7 +51,8 @@ class Run:
         self.header = header
         modality = str(header.get("Modality", ""))
         if modality not in ("XA", "RF", ""):
-            raise BadCase(f"has modality {modality}; angiograms are XA")
+            told = f"modality {modality}" if modality in MODALITIES else "an unknown modality"
+            raise BadCase(f"has {told}; angiograms are XA")
         if "PixelData" not in header:
             raise BadCase("has no pixels")
         self.rows, self.cols = self._number("Rows"), self._number("Columns")

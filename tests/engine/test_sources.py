@@ -96,7 +96,7 @@ def test_trees_that_cannot_be_told_are_refused(tmp_path, spoil, words):
     spoil(label)
     message = refusal(ImageCas(str(write(tmp_path / "a", label)), LabelOptions()))
     assert words in message
-    assert message.startswith("1.label.nii.gz: ")
+    assert message.startswith("label 1: ")
 
 
 def test_side_by_side_centroids_are_refused(tmp_path):
@@ -120,7 +120,7 @@ def test_any_number_type_and_plain_or_zipped(tmp_path, dtype):
         assert np.array_equal(ImageCas(str(folder), LabelOptions()).read(0).points, expected)
 
 
-def test_unreadable_files_are_reasons_with_the_file_s_name(tmp_path):
+def test_unreadable_files_are_reasons_with_the_file_s_number(tmp_path):
     folder = write(tmp_path / "a", two_trees())
     good = (folder / "1.label.nii.gz").read_bytes()
     raw = gzip.decompress(good)
@@ -142,7 +142,8 @@ def test_unreadable_files_are_reasons_with_the_file_s_name(tmp_path):
     for case, word in enumerate(words, 1):
         message = refusal(source, case)
         assert word in message
-        assert message.startswith(f"{case + 1}.label.nii.gz: ")
+        assert message.startswith(f"label {case + 1}: ")  # its place in the listing: a name may be a patient's
+        assert source.locate(case).endswith(f"/{case + 1}.label.nii.gz")
 
 
 def test_scaled_voxels_are_refused(tmp_path):

@@ -246,6 +246,20 @@ def test_files_are_told_by_ending_or_preamble(tmp_path):
         XaDicom(str(tmp_path / "empty"), DicomOptions())
 
 
+def test_the_secret_is_the_files_own(tmp_path):
+    """Whoever has the dataset but not the files cannot make it, so no list of names can be tried on the hashes."""
+    path = write(tmp_path / "a" / "first.dcm")
+    write(tmp_path / "a" / "second.dcm")
+    first = XaDicom(str(tmp_path / "a"), DicomOptions()).secret()
+    assert XaDicom(str(tmp_path / "a"), DicomOptions()).secret() == first
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1  # in the preamble: one bit of the file's beginning
+    path.write_bytes(data)
+    changed = XaDicom(str(tmp_path / "a"), DicomOptions()).secret()
+    (tmp_path / "a" / "second.dcm").rename(tmp_path / "a" / "third.dcm")
+    assert len({first, changed, XaDicom(str(tmp_path / "a"), DicomOptions()).secret()}) == 3
+
+
 def test_the_fingerprint_holds_no_names(tmp_path):
     write(tmp_path / "a" / "first.dcm")
     write(tmp_path / "b" / "other.dcm")
