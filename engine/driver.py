@@ -6,15 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from engine.blame import Blame
 from engine.job import Job
-from engine.pools import Event, Pool, Task
+from engine.pools import Pool, Task
 from engine.worker import Report
 from sinks import dataset
 from sinks.commit import ForeignShard
 from sinks.store import Store, StoreError
 
-KILLED = "killed its worker"
-DEATHS_AT_ONE_SAMPLE = 2  # a second death with the same sample in hand puts it into quarantine
 MAX_IDLE_DEATHS = 20  # deaths in a row without a shard or a suspect more: the workers cannot work at all
 POLL = 1.0  # seconds between looks at an idle pool, so that Ctrl-C is answered
 
@@ -48,32 +47,33 @@ def run(job: Job, store: Store, pool: Pool, progress: Callable[[Report], None] =
     outcome = Outcome()
     todo = _todo(job, store)
     again: deque[Task] = deque()
-    in_flight = idle_deaths = 0
-    deaths: Counter[str] = Counter()
-    while True:
-        while pool.room() > 0:
-            task = again.popleft() if again else next(todo, None)
-            if task is None:
-                break
+    in_flight = most = idle_deaths = 0
+    blame = Blame(job.recipe.resources.sample_seconds)
+    task = next(todo, None)
+    while task or in_flight:
+        while task and pool.room() > 0:
             pool.submit(task)
             in_flight += 1
-        if not in_flight:
-            return outcome
+            task = again.popleft() if again else next(todo, None)
+        most = max(most, in_flight)
         for event in pool.wait(POLL):
-            in_flight -= 1
+            in_flight -= event.task is not None
             if event.report:
                 idle_deaths = 0
                 _count(outcome, event.report)
                 progress(event.report)
-            elif event.error is not None:
-                _fail(job, outcome, event)
-            else:
-                again.appendleft(event.task)
-                if event.died:
-                    outcome.deaths += 1
-                    idle_deaths = 0 if _blame(event, deaths) else idle_deaths + 1
-                    if idle_deaths > MAX_IDLE_DEATHS:
-                        raise JobError(f"workers die before they make anything; the last said: {event.died}")
+            elif event.task and event.error is not None:
+                _fail(job, outcome, event.task, event.error)
+            elif event.task:
+                again.append(event.task)
+            if event.died:
+                outcome.deaths += 1
+                wiser = event.task and event.found and blame.find(event.task, event.found)
+                idle_deaths = 0 if wiser else idle_deaths + 1
+                if idle_deaths > MAX_IDLE_DEATHS + most:  # many nodes may be taken away at once
+                    raise JobError(f"workers die before they make anything; the last said: {event.died}")
+        task = task or (again.popleft() if again else next(todo, None))
+    return outcome
 
 
 def _todo(job: Job, store: Store) -> Iterator[Task]:
@@ -85,16 +85,6 @@ def _todo(job: Job, store: Store) -> Iterator[Task]:
     return (Task(k) for k, there in enumerate(done) if not there)
 
 
-def _blame(event: Event, deaths: Counter[str]) -> bool:
-    """Count a death against the samples in hand; true where that puts one into quarantine or under suspicion."""
-    event.task.careful = True  # next time one sample in hand at a time, so that the guilty one is known
-    deaths.update(event.suspects)
-    if len(event.suspects) == 1 and deaths[event.suspects[0]] >= DEATHS_AT_ONE_SAMPLE:
-        event.task.skip[event.suspects[0]] = f"{KILLED} ({deaths[event.suspects[0]]} times)"
-        return True
-    return bool(event.suspects) and deaths[event.suspects[0]] == 1
-
-
 def _count(outcome: Outcome, report: Report) -> None:
     outcome.shards += 1
     outcome.samples += report.samples
@@ -103,11 +93,8 @@ def _count(outcome: Outcome, report: Report) -> None:
     outcome.batch_halvings += report.batch_halvings
 
 
-def _fail(job: Job, outcome: Outcome, event: Event) -> None:
-    if isinstance(event.error, StoreError):
-        raise JobError(f"storage failed: {event.error}. What is committed stays; run the same command to continue")
-    name = job.plan.shard(event.task.shard).name
-    message = (
-        str(event.error) if isinstance(event.error, ForeignShard) else f"{type(event.error).__name__}: {event.error}"
-    )
-    outcome.failed[name] = message.splitlines()[0]
+def _fail(job: Job, outcome: Outcome, task: Task, error: Exception) -> None:
+    if isinstance(error, StoreError):
+        raise JobError(f"storage failed: {error}. What is committed stays; run the same command to continue")
+    message = str(error) if isinstance(error, ForeignShard) else f"{type(error).__name__}: {error}"
+    outcome.failed[job.plan.shard(task.shard).name] = message.splitlines()[0]

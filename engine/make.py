@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine import check
 from engine.job import Job
 from generators.types import BadCase, Case, Rejected, Sample, SampleSpec
 from sinks.index import ROW_KEYS, Row
 
 QUALITY = "quality:"  # begins the reason of a sample that was drawn again until the recipe's limit
+MEMORY = "memory:"  # begins the reason of a sample that found no memory left, be it by its own fault or another's
 
 
 class Maker:
@@ -27,29 +29,36 @@ class Maker:
         self.batch_halvings = 0
         self._prepared = False
 
-    def read(self, spec: SampleSpec) -> Case | str:
-        """The case of a sample, or the reason why there is none."""
-        try:
-            return self.job.sources[spec.source].read(spec.case)
-        except BadCase as error:
-            return f"source: {error}"
-        except Exception as error:  # a reader of somebody else's may raise anything
-            return f"source: {describe(error)}"
-
-    def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | str]:
-        """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""
+    def prepare(self) -> None:
+        """Load what the generator needs (weights), once; no sample's limits of time and memory cover it."""
         if not self._prepared:
             self.job.generator.prepare(_device(self.job.recipe.resources.gpus))
             self._prepared = True
+
+    def read(self, spec: SampleSpec) -> Case | str:
+        """The case of a sample, or the reason why there is none."""
+        try:
+            case = self.job.sources[spec.source].read(spec.case)
+        except BadCase as error:
+            return f"source: {error}"
+        except MemoryError as error:
+            return self.out_of_memory(error)
+        except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
+            return f"source: {describe(error)}"
+        return case if isinstance(case, Case) else f"source: read a {type(case).__name__}, which is no case"
+
+    def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | str]:
+        """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""
+        self.prepare()
         if len(specs) == 1:
             yield self._make_one(cases[0], specs[0])
             return
         try:
-            samples = list(self.job.generator.generate(cases, specs))
+            samples = check.samples(self.job.generator.generate(cases, specs), specs)
             for sample in samples:
                 self._check(sample)
             yield from samples
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if _out_of_memory(error):
                 self.batch_halvings += 1
             # Results must not depend on who shared the batch: halve down to the one at fault.
@@ -63,14 +72,18 @@ class Maker:
         for attempt in range(redraws + 1):
             try:
                 drawn = replace(spec, attempt=attempt)
-                (sample,) = self.job.generator.generate([case], [drawn])
+                (sample,) = check.samples(self.job.generator.generate([case], [drawn]), [drawn])
                 self._check(sample)
                 return sample
             except Rejected as error:
                 reason = str(error)
             except BadCase as error:
                 return f"source: {error}"
-            except Exception as error:  # third-party generators may raise anything; the shard goes on
+            except check.BadOutput as error:
+                return f"output: {error}"
+            except MemoryError as error:
+                return self.out_of_memory(error)
+            except (Exception, SystemExit) as error:  # third-party generators may raise anything; the shard goes on
                 return f"error: {describe(error)}"
         return f"{QUALITY} {reason} (drawn {redraws + 1} times)"
 
@@ -83,6 +96,12 @@ class Maker:
                 raise Rejected(f"{name} is {value:.4g}, below {limit.min:g}")
             if limit.max is not None and not value <= limit.max:
                 raise Rejected(f"{name} is {value:.4g}, above {limit.max:g}")
+
+    def out_of_memory(self, error: MemoryError) -> str:
+        """The reason of a sample for which there was no memory."""
+        limit = self.job.recipe.resources.memory
+        bound = f" (resources.memory is {limit / 2**20:g} MiB)" if limit else ""
+        return f"{MEMORY} {(str(error).splitlines() or ['none left'])[0]}{bound}"[:300]
 
     def row(self, spec: SampleSpec, case: Case | str) -> Row:
         """The index row of a sample before it is made."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+from engine import limits
 from engine.breadcrumb import Breadcrumb
 from engine.job import Job
-from engine.make import QUALITY, Maker, describe
+from engine.make import MEMORY, QUALITY, Maker, describe
 from engine.plan import Shard
 from engine.recipe import Recipe
 from generators.types import Case, Sample, SampleSpec
@@ -69,16 +70,32 @@ class Worker:
         start = time.perf_counter()
         if self.store.exists(layout.index(shard.name)):
             return self._report(k, committed(self.store, shard.name, self.job.identity), seconds)
-        body, rows = Tar(), list[Row]()
-        self.breadcrumb.clear()
-        for row, result in self._generated(shard, skip or {}, careful, seconds):
-            with _Timed(seconds, "encode"):
-                rows.append(self._pack(body, row, result))
-            self.breadcrumb.leave(row.sample_id)
+        self.maker.prepare()
+        rows, body = self._made(shard, skip or {}, careful, seconds)
+        if not careful and any((row.reason or "").startswith(MEMORY) for row in rows):
+            # Whose fault it was shows only where one sample at a time is in hand.
+            rows, body = self._made(shard, skip or {}, True, seconds)
         with _Timed(seconds, "commit"):
             record = commit(self.store, shard.name, self.job.identity, self.version, rows, body)
         seconds["wall"] = time.perf_counter() - start
         return self._report(k, record, seconds)
+
+    def _made(
+        self, shard: Shard, skip: Mapping[str, str], careful: bool, seconds: dict[str, float]
+    ) -> tuple[list[Row], Tar]:
+        """All samples of a shard, within the limits of time and memory."""
+        body, rows = Tar(), list[Row]()
+        with self.breadcrumb.shard(), limits.memory(self._allowance(shard)):
+            for row, result in self._generated(shard, skip, careful, seconds):
+                with _Timed(seconds, "encode"), self.breadcrumb.work("encoding", [row.sample_id]):
+                    rows.append(self._pack(body, row, result))
+                self.breadcrumb.leave(row.sample_id)
+        return rows, body
+
+    def _allowance(self, shard: Shard) -> int | None:
+        """Bytes that making a shard may take: what the recipe allows, and the finished samples, held until the end."""
+        allowed = self.job.recipe.resources.memory
+        return None if allowed is None else allowed + len(shard) * self.job.plan.sample_bytes
 
     def _cases(self, shard: Shard, skip: Mapping[str, str], seconds: dict[str, float]) -> Iterator[Item]:
         for spec in self.job.plan.specs(shard):
@@ -86,7 +103,7 @@ class Worker:
             if spec.sample_id in skip:
                 yield spec, skip[spec.sample_id]
                 continue
-            with _Timed(seconds, "read"):
+            with _Timed(seconds, "read"), self.breadcrumb.work("reading", [spec.sample_id]):
                 case = self.maker.read(spec)
             yield spec, case
 
@@ -102,8 +119,10 @@ class Worker:
     def _batched(self, cases: Iterator[Item], size: int, seconds: dict[str, float]) -> Iterator[Made]:
         for batch in _batches(cases, size):
             good = [(spec, case) for spec, case in batch if not isinstance(case, str)]
-            with _Timed(seconds, "generate"):
-                results = iter(list(self.maker.make([c for _, c in good], [s for s, _ in good])) if good else ())
+            results: Iterator[Sample | str] = iter(())
+            if good:
+                with _Timed(seconds, "generate"), self.breadcrumb.work("making", [s.sample_id for s, _ in good]):
+                    results = iter(list(self.maker.make([c for _, c in good], [s for s, _ in good])))
             for spec, case in batch:
                 yield self.maker.row(spec, case), case if isinstance(case, str) else next(results)
 
@@ -115,6 +134,8 @@ class Worker:
                 entry = body.add(row.sample_id, data)
             except (ValueError, TypeError) as error:
                 result = f"encode: {describe(error)}"
+            except MemoryError as error:
+                result = self.maker.out_of_memory(error)
             else:
                 full = index.row_of(members["json"])
                 return index.place(full, entry)

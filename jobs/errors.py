@@ -12,7 +12,7 @@ def known() -> list[type[Exception]]:
     from engine.document import DatasetError
     from engine.driver import JobError
     from engine.plan import PlanError
-    from engine.pools import PlacementError
+    from engine.ray_pool import PlacementError
     from engine.recipe_file import RecipeError
     from engine.registry import UnknownPlugin
     from engine.sources.base import SourceError

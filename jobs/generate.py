@@ -11,7 +11,8 @@ from typing import Any
 
 from engine import document, driver, finalise, recipe_file
 from engine.job import Job
-from engine.pools import InProcess, Pool, RayPool
+from engine.pools import InProcess, Pool
+from engine.ray_pool import RayPool
 from engine.worker import Report
 from jobs import console
 from sinks import dataset, layout

@@ -1,16 +1,41 @@
 """A tiny source and a tiny generator whose faults tests can order: named in recipes by their dotted path."""
 
+import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
+
+FOR_EVER = 10_000  # seconds: longer than any test
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch.cuda's."""
+
+
+def crash() -> None:
+    """A segmentation fault."""
+    ctypes.string_at(0)
+
+
+def hold_the_interpreter() -> None:
+    """Hang in native code that never lets another thread of Python run."""
+    ctypes.PyDLL(None).usleep(FOR_EVER * 10**5)  # PyDLL keeps the interpreter's lock; 1,000 s fit into its argument
+
+
+def eat(step: int) -> None:
+    """Take memory until there is none, a little at a time."""
+    eaten = []
+    while True:
+        eaten.append(bytes(step))
 
 
 @dataclass(frozen=True)
@@ -20,12 +45,16 @@ class ToyOptions:
     cases: int = 1
     unreadable: tuple[int, ...] = ()
     kill_at: tuple[int, ...] = ()
+    crash_at: tuple[int, ...] = ()
+    hang_at: tuple[int, ...] = ()
+    none_at: tuple[int, ...] = ()
 
 
 class Toy:
     """Cases of three voxels each."""
 
     Options: ClassVar[type[ToyOptions]] = ToyOptions
+    public_place = True
     licence = "none"
 
     def __init__(self, place: str, options: ToyOptions) -> None:
@@ -41,6 +70,12 @@ class Toy:
             raise BadCase(f"case {case} is unreadable")
         if case in self.options.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if case in self.options.crash_at:
+            crash()
+        if case in self.options.hang_at:
+            time.sleep(FOR_EVER)
+        if case in self.options.none_at:
+            return None
         points = np.array([[0, 0, 0], [1, 0, 0], [case % 50, 2, 3]], np.float32)
         return CoronaryTree(f"subject{case}", f"id{case}", "none", "left", points, (1.0, 1.0, 1.0))
 
@@ -52,7 +87,20 @@ class FaultyParams:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     raise_at: tuple[str, ...] = ()
     kill_at: tuple[str, ...] = ()
+    crash_at: tuple[str, ...] = ()
+    hang_at: tuple[str, ...] = ()
+    hold_at: tuple[str, ...] = ()
+    eat_at: tuple[str, ...] = ()
+    exit_at: tuple[str, ...] = ()
+    gpu_memory_at: tuple[str, ...] = ()
     nan_at: tuple[str, ...] = ()
+    inf_field_at: tuple[str, ...] = ()
+    wrong_shape_at: tuple[str, ...] = ()
+    wrong_type_at: tuple[str, ...] = ()
+    text_measured_at: tuple[str, ...] = ()
+    twice_at: tuple[str, ...] = ()
+    never_at: tuple[str, ...] = ()
+    other_spec_at: tuple[str, ...] = ()
     reject_always: tuple[str, ...] = ()
     reject_twice: tuple[str, ...] = ()
     memory_limit: int = 0  # cases at once beyond which memory "runs out"
@@ -89,10 +137,7 @@ class Faulty:
             if p.log:
                 with open(Path(p.log) / str(os.getpid()), "a") as file:
                     file.write(name + "\n")
-            if name in p.raise_at:
-                raise RuntimeError("ordered to fail")
-            if name in p.kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            self._misbehave(name)
             if name in p.reject_always or (name in p.reject_twice and spec.attempt < 2):
                 raise Rejected("ordered to be rejected")
             time.sleep(p.seconds)
@@ -101,4 +146,42 @@ class Faulty:
             value = float("nan") if name in p.nan_at else float(rng.normal())
             labels = {"value": value, "voxels": len(case.points)}
             fields = {"image.png": image, "noise.npy": rng.random(4)}
-            yield Sample(spec, fields, labels, {}, {"mean": float(image.mean())})
+            sample = Sample(spec, fields, labels, {}, {"mean": float(image.mean())})
+            yield from self._spoilt(sample)
+
+    def _misbehave(self, name: str) -> None:
+        p = self.params
+        if name in p.raise_at:
+            raise RuntimeError("ordered to fail")
+        if name in p.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name in p.crash_at:
+            crash()
+        if name in p.hang_at:
+            time.sleep(FOR_EVER)
+        if name in p.hold_at:
+            hold_the_interpreter()
+        if name in p.eat_at:
+            eat(2**20)
+        if name in p.exit_at:
+            sys.exit("ordered to exit")
+        if name in p.gpu_memory_at:
+            raise OutOfMemoryError("CUDA out of memory, ordered")
+
+    def _spoilt(self, sample: Sample) -> Iterator[Sample]:
+        p, name = self.params, sample.spec.sample_id
+        if name in p.inf_field_at:
+            sample.fields["noise.npy"][2] = np.inf
+        if name in p.wrong_shape_at:
+            sample.fields["image.png"] = np.zeros((2, 3, 4, 5), np.uint8)
+        if name in p.wrong_type_at:
+            sample.fields["image.png"] = sample.fields["image.png"].tolist()
+        if name in p.text_measured_at:
+            sample.measured["mean"] = "much"  # type: ignore[assignment]
+        if name in p.other_spec_at:
+            sample.spec = replace(sample.spec, sample_id="train-9999-00000000")
+        if name in p.never_at:
+            return
+        yield sample
+        if name in p.twice_at:
+            yield sample

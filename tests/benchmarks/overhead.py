@@ -55,7 +55,7 @@ def hand_over(asked: dict[str, Any], place: str) -> float:
     """Seconds between the end of a shard in the worker and the beginning of its next, through driver and pool."""
     from engine import driver
     from engine.job import Job
-    from engine.pools import RayPool
+    from engine.ray_pool import RayPool
     from engine.recipe import Recipe
     from sinks.store import Store
 

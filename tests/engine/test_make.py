@@ -1,6 +1,11 @@
+import itertools
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from engine import check
 from engine.job import Job
 from engine.make import Maker, subject_hash
 from engine.plan import PlanError
@@ -62,6 +67,57 @@ def test_only_the_faulty_samples_become_reasons(batch):
     assert redrawn.spec.attempt == 2
 
 
+SPOILT = {  # order to fail -> reason
+    "nan_at": "output: labels.value is nan",
+    "text_measured_at": "output: measured.mean is 'much', not a number",
+    "twice_at": "output: more than 1 samples for 1 asked for",
+    "never_at": "output: 0 samples for 1 asked for",
+    "other_spec_at": "output: spec is that of 'train-9999-00000000'",
+    "gpu_memory_at": "error: OutOfMemoryError: CUDA out of memory, ordered (faulty.py:",
+    "exit_at": "error: SystemExit: ordered to exit (faulty.py:",
+}
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_what_breaks_the_contract_is_named_and_nobody_else_suffers(batch):
+    params = {order: [f"train-0000-{n:08d}"] for n, order in enumerate(SPOILT)}
+    maker, made = make_all(toy(generator__params=params), batch)
+    reasons = [s for s in made if isinstance(s, str)]
+    assert len(made) == 40
+    assert [reason[: len(said)] for reason, said in zip(reasons, SPOILT.values(), strict=True)] == list(SPOILT.values())
+    assert all(isinstance(made[n], str) for n in range(len(SPOILT)))
+    if batch > 1:
+        assert maker.batch_halvings > 0  # for the simulated GPU
+
+
+@pytest.mark.parametrize(
+    ("altered", "said"),
+    [
+        ({"labels": {"boxes": [{"x": 1.0}, {"x": float("-inf")}]}}, "labels.boxes.1.x is -inf"),
+        ({"measured": {"ds": np.float32("nan")}}, "measured.ds is nan"),
+        ({"fields": [1]}, "fields is list [1], not a dict by name"),
+        ({"drawn": {1: 2}}, "drawn is dict {1: 2}, not a dict by name"),
+        ({"spec": None}, "spec is that of None"),
+    ],
+)
+def test_the_field_and_its_value_are_named(altered, said):
+    spec = Job(toy()).plan[0]
+    good = Sample(spec, {}, {}, {}, {})
+    assert check.samples([good], [spec]) == [good]
+    with pytest.raises(check.BadOutput, match=re.escape(said)):
+        check.samples([replace(good, **altered)], [spec])
+    with pytest.raises(check.BadOutput, match="a dict in place of a Sample"):
+        check.samples([{}], [spec])
+    with pytest.raises(check.BadOutput, match=", altered"):
+        check.samples([replace(good, spec=replace(spec, attempt=1))], [spec])
+
+
+def test_a_generator_without_an_end_is_stopped():
+    spec = Job(toy()).plan[0]
+    with pytest.raises(check.BadOutput, match="more than 1 samples"):
+        check.samples(itertools.repeat(Sample(spec, {}, {}, {}, {})), [spec])
+
+
 def test_limits_reject_and_unknown_limits_are_named():
     _, made = make_all(toy(quality__limits={"mean": {"min": 1e9}}, quality__redraws=1))
     assert made[0].startswith("quality: mean is 1")
@@ -74,6 +130,12 @@ def test_unreadable_cases_are_reasons():
     maker = Maker(Job(toy(sources__0__options={"count": 5, "unreadable": [2]})))
     spec = next(s for i in range(len(maker.job.plan)) if (s := maker.job.plan[i]).case == 2)
     assert maker.read(spec) == "source: case 2 is unreadable"
+
+
+def test_a_source_that_reads_nothing_is_a_reason():
+    maker = Maker(Job(toy(sources__0__options={"count": 5, "none_at": [2]})))
+    spec = next(s for i in range(len(maker.job.plan)) if (s := maker.job.plan[i]).case == 2)
+    assert maker.read(spec) == "source: read a NoneType, which is no case"
 
 
 def test_classes_must_be_the_generator_s():

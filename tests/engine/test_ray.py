@@ -11,7 +11,7 @@ from collections import Counter
 import psutil
 import pytest
 
-from engine.pools import PlacementError, _check_placement
+from engine.ray_pool import PlacementError, _check_placement
 from tests.conftest import heed_sigint
 from tests.engine.conftest import ROOT, shas, toy
 from tests.engine.test_worker import run
@@ -142,10 +142,10 @@ def test_raising_killing_and_unreadable_each_cost_themselves_alone(tmp_path, rec
     for words in (
         "source: case 4 is unreadable",
         "error: RuntimeError: ordered to fail",
-        "killed its worker (2 times)",
+        "killed its worker (3 times)",
     ):
         assert words in reasons
-    assert body["worker_deaths"] == 2
+    assert 3 <= body["worker_deaths"] <= 4  # the first may find several samples at work, and so blame none
 
 
 def test_a_file_that_kills_its_reader_is_found_among_the_samples_in_hand(tmp_path, recipe_path):

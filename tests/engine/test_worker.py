@@ -1,11 +1,11 @@
 import io
+import resource
 import tarfile
 from collections import Counter
 
 import pytest
 
 from engine import document, driver
-from engine.breadcrumb import Breadcrumb, read
 from engine.finalise import finalise, shortfall
 from engine.job import Job
 from engine.pools import InProcess
@@ -56,7 +56,7 @@ def test_faults_are_quarantined_and_the_rest_is_made(tmp_path):
     totals = verify(store).totals
     assert totals.samples == 36
     kinds = Counter(reason.split(":")[0] for reason, count in totals.reasons for _ in range(count))
-    assert kinds == {"source": 2, "error": 1, "encode": 1}
+    assert kinds == {"source": 2, "error": 1, "output": 1}
     assert not store.exists(layout.SUCCESS)
     assert "quota not met: 36 of 40 samples, 4 quarantined" in verify(store).problems[0]
     # The good samples are those of a run without faults.
@@ -120,15 +120,18 @@ def test_a_committed_shard_is_left_alone(tmp_path):
     assert shas(tmp_path) == before
 
 
-def test_breadcrumbs_tell_what_is_in_hand(tmp_path):
-    crumb = Breadcrumb(tmp_path / "crumb")
-    for name in ("a", "bb", "c"):
-        crumb.enter(name)
-    crumb.leave("bb")
-    assert read(tmp_path / "crumb") == ["a", "c"]
-    crumb.clear()
-    assert read(tmp_path / "crumb") == []
-    assert read(tmp_path / "none") == []
+def test_memory_that_runs_out_costs_the_greedy_sample_alone(tmp_path):
+    """The bound holds in this very process, which goes on."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    greedy = toy(generator__params={"eat_at": ["train-0001-00000005"]}, resources__memory="300 MiB")
+    store, outcome = run(greedy, tmp_path)
+    assert (outcome.samples, outcome.quarantined) == (39, 1)
+    (reason,) = [reason for reason, _ in verify(store).totals.reasons]
+    assert reason == "memory: none left (resources.memory is 300 MiB)"
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    run(toy(), tmp_path / "clean")
+    good, clean = (members(tmp_path / p) for p in ("", "clean"))
+    assert all(good[name] == clean[name] for name in good if "json" not in name)
 
 
 def test_replay_makes_the_same_bytes_and_notices_others(tmp_path):

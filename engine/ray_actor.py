@@ -1,0 +1,113 @@
+"""One Ray actor that makes shards, and the driver's hold on it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine import breadcrumb
+from engine.breadcrumb import Breadcrumb, Found
+from engine.pools import Task
+from engine.recipe import Recipe
+from engine.worker import Report, Worker
+from sinks.store import Store
+
+GRACE = 5.0  # seconds after the alarm ought to have rung
+
+
+class ShardWorker:
+    """The actor: a worker and its breadcrumb."""
+
+    def __init__(self, recipe: Recipe, store: Store) -> None:
+        self._crumb = breadcrumb.new_path()
+        self._worker = Worker(recipe, store, Breadcrumb(self._crumb, recipe.resources.sample_seconds))
+
+    def home(self) -> tuple[str, str]:
+        """Its node, and its breadcrumb there."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id()), str(self._crumb)
+
+    def make(self, k: int, skip: Mapping[str, str], careful: bool) -> Report:
+        return self._worker.make(k, skip, careful)
+
+
+class Actor:
+    """A remote worker and its tasks in order. Ray restarts nothing: retries are the driver's (max_restarts=0)."""
+
+    def __init__(self, ray: Any, recipe: Recipe, store: Store) -> None:
+        self._ray = ray
+        r = recipe.resources
+        self._limit = r.sample_seconds
+        actor = ray.remote(
+            num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
+        )(ShardWorker)  # fmt: skip
+        self.handle = actor.remote(recipe, store)
+        self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
+        self.home: tuple[str, str] | None = None
+        self.failed = ""  # why it never came to run
+        self.tasks: deque[tuple[Task, Any]] = deque()
+        self._looked = 0.0
+        self._looking: Any = None
+
+    def ready(self) -> bool:
+        """Whether it is placed and can take tasks."""
+        if self.home is None and not self.failed and self._ray.wait([self.placing], timeout=0)[0]:
+            try:
+                self.home = self._ray.get(self.placing)
+            except self._ray.exceptions.RayError as error:
+                self.failed = str(error).strip().splitlines()[-1]  # the innermost cause stands last
+        return self.home is not None
+
+    def submit(self, task: Task) -> None:
+        if not self.tasks:
+            self._looked = time.monotonic()
+        self.tasks.append((task, self.handle.make.remote(task.shard, task.skip, task.careful)))
+
+    def next_task(self) -> tuple[Task, Any]:
+        """Take the first task off: it has ended."""
+        self._looked = time.monotonic()
+        return self.tasks.popleft()
+
+    def kill(self) -> None:
+        """End its process now."""
+        self._ray.kill(self.handle)
+
+    def kill_if_stuck(self) -> None:
+        """Give up a worker that its own alarm could not end: a stopped process, or one stuck in the kernel."""
+        if self._limit is None or not self.tasks:
+            return
+        if self._looking is None:
+            if time.monotonic() - self._looked > self._limit + GRACE:
+                self._looking = self.ask()
+        elif self._ray.wait([self._looking], timeout=0)[0]:
+            _, overdue = self.answer(self._looking)
+            self._looking, self._looked = None, time.monotonic()
+            if overdue > GRACE:
+                self.kill()
+
+    def ask(self, last: bool = False) -> Any:
+        """Have its breadcrumb read on its own node, and removed if this is the ``last`` time."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        assert self.home is not None  # it has had a task
+        node, path = self.home
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+        return self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(_look).remote(path, last)
+
+    def answer(self, asked: Any) -> tuple[Found, float]:
+        """What ``ask`` found, and by how many seconds its alarm is overdue; nothing where the node is gone."""
+        try:
+            return self._ray.get(asked, timeout=0)  # type: ignore[no-any-return]
+        except self._ray.exceptions.RayError:
+            return Found(), float("-inf")
+
+
+def _look(path: str, last: bool) -> tuple[Found, float]:
+    found = breadcrumb.read(Path(path))
+    if last:
+        Path(path).unlink(missing_ok=True)
+    return found, found.overdue()

@@ -1,0 +1,148 @@
+"""Workers as Ray actors, pinned to CPUs and GPUs, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from engine.pools import Event, Task
+from engine.ray_actor import Actor
+from engine.recipe import Recipe
+from sinks.store import Store
+
+IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
+ANSWER = 30.0  # seconds to wait for what a dead worker left behind
+# glibc: keep freed arrays of a few megabytes in place of giving them back and faulting them in for every sample.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+
+
+class PlacementError(Exception):
+    """The cluster can never give the workers what the recipe asks; the message says both."""
+
+
+@dataclass(eq=False)
+class _Death:
+    """A dead worker whose breadcrumb is being read."""
+
+    actor: Actor
+    task: Task
+    said: str
+    asked: Any
+    until: float
+
+
+class RayPool:
+    """Ray actors, each owning whole shards. Only those that run hold tasks, so a lost node holds up nobody."""
+
+    def __init__(self, recipe: Recipe, store: Store, workers: int) -> None:
+        """Connects to the cluster that RAY_ADDRESS names, else starts one on this machine.
+
+        Raises:
+            PlacementError: at once, where the workers can never be placed.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self._ray = ray
+        self._recipe, self._store = recipe, store
+        self._workers: list[Actor] = []
+        self._deaths: list[_Death] = []
+        self._own = not ray.is_initialized()
+        if self._own:
+            _start(ray, recipe, workers)
+        try:
+            _check_placement(ray.nodes(), recipe, workers)
+            for _ in range(workers):
+                self._workers.append(Actor(ray, recipe, store))
+        except BaseException:
+            self.close()
+            raise
+
+    def room(self) -> int:
+        return sum(IN_FLIGHT - len(worker.tasks) for worker in self._workers if worker.ready())
+
+    def submit(self, task: Task) -> None:
+        min((w for w in self._workers if w.ready()), key=lambda w: len(w.tasks)).submit(task)
+
+    def wait(self, timeout: float) -> list[Event]:
+        """What has happened: events, or nothing after ``timeout`` seconds or where there is new room."""
+        if events := [self._replace(worker) for worker in self._workers if worker.failed]:
+            return events
+        for worker in self._workers:
+            worker.kill_if_stuck()
+        pending = [worker.placing for worker in self._workers if worker.home is None]
+        if any(worker.home is None and worker.ready() for worker in self._workers):
+            return []
+        first = {worker.tasks[0][1]: worker for worker in self._workers if worker.tasks}
+        asked = {death.asked: death for death in self._deaths}
+        ready, _ = self._ray.wait([*first, *asked, *pending], timeout=timeout)
+        late = [ref for ref, death in asked.items() if time.monotonic() > death.until and ref not in ready]
+        events = [event for ref in ready if ref in first for event in self._collect(first[ref])]
+        return events + [self._buried(asked[ref]) for ref in (*ready, *late) if ref in asked]
+
+    def _collect(self, worker: Actor) -> list[Event]:
+        task, ref = worker.next_task()
+        try:
+            return [Event(task, self._ray.get(ref))]
+        except self._ray.exceptions.RayTaskError as error:
+            return [Event(task, error=error.cause if isinstance(error.cause, Exception) else error)]
+        except self._ray.exceptions.RayError as error:
+            # The actor is gone. The first task was in hand; the others had not begun and are nobody's fault.
+            waiting = [Event(task, died="") for task, _ in worker.tasks]
+            said = str(error).splitlines()[0]
+            self._replace(worker)
+            self._deaths.append(_Death(worker, task, said, worker.ask(last=True), time.monotonic() + ANSWER))
+            return waiting
+
+    def _buried(self, death: _Death) -> Event:
+        self._deaths.remove(death)
+        found, _ = death.actor.answer(death.asked)
+        return Event(death.task, died=death.said, found=found)
+
+    def _replace(self, worker: Actor) -> Event:
+        worker.kill()  # where it is only out of reach, it must not come back
+        self._workers[self._workers.index(worker)] = Actor(self._ray, self._recipe, self._store)
+        return Event(None, died=worker.failed)
+
+    def close(self) -> None:
+        """End the workers; end the cluster if it was started here."""
+        for worker in self._workers:
+            worker.kill()
+        if self._own:
+            self._ray.shutdown()
+
+
+def _start(ray: Any, recipe: Recipe, workers: int) -> None:
+    """Connect, or start a cluster of this machine's size; CPU slots may be shared by more workers than cores.
+
+    Workers take Ray's own processes: a runtime environment of theirs would cost a second at the start. Ray sets
+    OMP_NUM_THREADS to a worker's CPUs.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+        return
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
+    cores = os.cpu_count() or 1
+    slots = max(cores, math.ceil(workers * recipe.resources.cpus)) if recipe.resources.cpus <= cores else cores
+    ray.init(
+        address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="error",
+        object_store_memory=100 * 2**20,  # pixels never pass through it
+    )  # fmt: skip
+
+
+def _check_placement(nodes: list[dict[str, Any]], recipe: Recipe, workers: int) -> None:
+    asked = {"CPU": recipe.resources.cpus, "GPU": recipe.resources.gpus}
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    places = sum(min(int(n.get(k, 0) / v + 1e-9) for k, v in asked.items() if v > 0) for n in alive)
+    if places < workers:
+        has = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in alive)
+        raise PlacementError(
+            f"{workers} workers of {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs each were asked for; "
+            f"the cluster has {len(alive)} nodes ({has}) and room for {places}. "
+            "Change --workers or --set resources.cpus / resources.gpus"
+        )
