@@ -65,11 +65,14 @@ class Document:
 
 def describe(job: Job) -> Document:
     """The document of a job's dataset."""
-    sizes = tuple(
-        SourceSize(r.scheme, s.subjects, s.cases_per_subject, s.fingerprint(), s.licence)
-        for r, s in zip(job.recipe.sources, job.sources, strict=True)
+    opened = list(zip(job.recipe.sources, job.sources, strict=True))
+    sizes = tuple(SourceSize(r.scheme, s.subjects, s.cases_per_subject, s.fingerprint(), s.licence) for r, s in opened)
+    # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
+    unplaced = tuple(
+        r if getattr(s, "public_place", False) else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened
     )
-    return Document(job.identity, job.recipe, sizes, job.generator.sample_bytes(), versions())
+    recipe = job.recipe.model_copy(update={"sources": unplaced})
+    return Document(job.identity, recipe, sizes, job.generator.sample_bytes(), versions())
 
 
 def versions() -> dict[str, str]:

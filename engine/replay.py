@@ -22,6 +22,7 @@ class Replay:
     differing: list[str] = field(default_factory=list)
     stored_reason: str | None = None  # why the stored one is quarantined
     reason: str | None = None  # why it cannot be made now
+    file: str = ""  # of its case: for a terminal, written nowhere
 
     @property
     def identical(self) -> bool:
@@ -35,10 +36,10 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
     Args:
         store: where the dataset lies.
         sample_id: which sample.
-        sources: number -> URI, where a source has moved.
+        sources: number -> URI of each source whose place is an address, which datasets do not hold (promise P8).
 
     Raises:
-        DatasetError: where there is no dataset, or the sources are not those it was made from.
+        DatasetError: where there is no dataset, a source has no place, or is not the one it was made from.
         PlanError: for an unknown sample id.
     """
     doc = document.read(store)
@@ -46,6 +47,11 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
         source.model_copy(update={"uri": (sources or {}).get(n, source.uri)})
         for n, source in enumerate(doc.recipe.sources)
     ]
+    for n, source in enumerate(recipes):
+        if source.uri == f"{source.scheme}:":
+            raise DatasetError(
+                f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
+            )
     job = Job(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
     spec = doc.plan.find(sample_id)
     if job.identity != doc.identity:
@@ -53,7 +59,8 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
             f"the sources are not those that {store.url()} was made from (identity {job.identity[:12]}, "
             f"dataset {doc.identity[:12]}); give the right place with --source N=URI"
         )
-    out = Replay(sample_id)
+    locate = getattr(job.sources[spec.source], "locate", None)
+    out = Replay(sample_id, file=locate(spec.case) if locate else "")
     maker = Maker(job)
     case = maker.read(spec)
     if isinstance(case, str):

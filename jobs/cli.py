@@ -128,7 +128,8 @@ def replay(
     place: Place,
     sample_id: Annotated[str, typer.Argument(metavar="SAMPLE_ID", help="e.g. train-0000-00000012")],
     source: Annotated[
-        list[str] | None, typer.Option(metavar="N=URI", help="where source N lies now, if it has moved")
+        list[str] | None,
+        typer.Option(metavar="N=URI", help="where source N lies; no dataset says it, paths may hold names"),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="write the sample's members into this folder")] = None,
     as_json: Json = False,
@@ -136,8 +137,8 @@ def replay(
     """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
     from jobs import inspection
 
-    body = inspection.replay(place, sample_id, source or (), to)
-    console.emit(body, as_json, lambda: inspection.show_replay(body))
+    body, file = inspection.replay(place, sample_id, source or (), to)
+    console.emit(body, as_json, lambda: inspection.show_replay(body, file))
     raise typer.Exit(console.OK if body["identical"] else console.SHORT)
 
 
@@ -212,13 +213,15 @@ def main() -> None:
             _fail(f"{error.format_message()} (see lesionforge --help)", as_json, 2)
         if not isinstance(error, tuple(known())) or os.environ.get("LESIONFORGE_TRACEBACK"):
             raise
-        _fail(str(error), as_json, console.FAILED)
+        _fail(str(error), as_json, console.FAILED, getattr(error, "place", ""))
 
 
-def _fail(message: str, as_json: bool, code: int) -> Any:
+def _fail(message: str, as_json: bool, code: int, place: str = "") -> Any:
+    """``place``, of a source, may name a patient: it is said to a terminal and goes into no log."""
     if as_json:
         console.emit({"error": message}, True, lambda: None)
-    console.err.print(f"lesionforge: {message}", markup=False, style="red" if console.err.is_terminal else None)
+    where = f" [{place}]" if place and console.err.is_terminal else ""
+    console.err.print(f"lesionforge: {message}{where}", markup=False, style="red" if console.err.is_terminal else None)
     sys.exit(code)
 
 

@@ -45,8 +45,8 @@ def show_verdict(body: dict[str, Any]) -> None:
     )
 
 
-def replay(place: str, sample_id: str, sources: Sequence[str], to: Path | None) -> dict[str, Any]:
-    """Make a sample again and compare."""
+def replay(place: str, sample_id: str, sources: Sequence[str], to: Path | None) -> tuple[dict[str, Any], str]:
+    """Make a sample again and compare. The second value, its case's file, may name a patient: for a terminal alone."""
     moved = {}
     for source in sources:
         number, equals, uri = source.partition("=")
@@ -58,7 +58,7 @@ def replay(place: str, sample_id: str, sources: Sequence[str], to: Path | None) 
         to.mkdir(parents=True, exist_ok=True)
         for name, data in result.members.items():
             (to / f"{sample_id}.{name}").write_bytes(data)
-    return {
+    body = {
         "sample_id": sample_id,
         "identical": result.identical,
         "differing": result.differing,
@@ -66,10 +66,13 @@ def replay(place: str, sample_id: str, sources: Sequence[str], to: Path | None) 
         "reason": result.reason,
         "stored_reason": result.stored_reason,
     }
+    return body, result.file
 
 
-def show_replay(body: dict[str, Any]) -> None:
-    """For people."""
+def show_replay(body: dict[str, Any], file: str) -> None:
+    """For people; names the file of the case where it is a person who reads."""
+    if file and console.out.is_terminal:
+        console.out.print(f"made from {file} (said here, written nowhere)", markup=False)
     if body["reason"]:
         console.out.print(f"{body['sample_id']} cannot be made: {body['reason']}", markup=False)
     if body["stored_reason"]:
