@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from sinks import index, layout
 from sinks.commit import commit, committed
 from sinks.encode import encode
 from sinks.index import Record, Row
+from sinks.staging import stage
 from sinks.store import Store
 from sinks.tar import Tar
 
@@ -44,6 +45,7 @@ class Report:
     bytes: int
     seconds: dict[str, float] = field(default_factory=dict)  # busy seconds per stage, and "wall"
     batch_halvings: int = 0  # times that memory ran out and a batch was made in two halves
+    staged: str = ""  # the attempt that the driver is to publish, where the place needs that (sinks.staging)
 
 
 class Worker:
@@ -75,10 +77,14 @@ class Worker:
         if not careful and any((row.reason or "").startswith(MEMORY) for row in rows):
             # Whose fault it was shows only where one sample at a time is in hand.
             rows, body = self._made(shard, skip or {}, True, seconds)
+        work, staged = (self.store, shard.name, self.job.identity, self.version, rows, body), ""
         with _Timed(seconds, "commit"):
-            record = commit(self.store, shard.name, self.job.identity, self.version, rows, body)
+            if self.store.lease:
+                record, staged = stage(*work)
+            else:
+                record = commit(*work)
         seconds["wall"] = time.perf_counter() - start
-        return self._report(k, record, seconds)
+        return replace(self._report(k, record, seconds), staged=staged)
 
     def _made(
         self, shard: Shard, skip: Mapping[str, str], careful: bool, seconds: dict[str, float]

@@ -157,6 +157,20 @@ def preview(
 
 
 @app.command()
+def gc(
+    place: Place,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
+    age: Annotated[float, typer.Option(min=0, help="seconds; what is younger stays")] = 3600,
+    as_json: Json = False,
+) -> None:
+    """Remove what interrupted runs have left: temporary files, tars without an index. Never while a run is at work."""
+    from jobs import collect
+
+    body = collect.gc(place, dry_run, age)
+    console.emit(body, as_json, lambda: collect.show(body))
+
+
+@app.command()
 def export(
     place: Place,
     to: Annotated[Path, typer.Option(help="folder to write; it must be empty or new")],

@@ -37,6 +37,11 @@ def emit(body: Mapping[str, Any], as_json: bool, text: Callable[[], None]) -> No
         text()
 
 
+def note(line: str) -> None:
+    """One line on standard error that a person should know of."""
+    err.print(f"note: {line}", markup=False)
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on standard output; all columns but the first to the right."""
     grid = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)

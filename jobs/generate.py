@@ -12,10 +12,11 @@ from typing import Any
 from engine import document, driver, finalise, recipe_file
 from engine.job import Job
 from engine.pools import InProcess, Pool
+from engine.publisher import Publisher
 from engine.ray_pool import RayPool
 from engine.worker import Report
 from jobs import console
-from sinks import dataset, layout
+from sinks import dataset, layout, mark
 from sinks.card import human_bytes
 from sinks.dataset import Totals
 from sinks.store import Store
@@ -97,6 +98,16 @@ def generate(
     job = Job(recipe)
     store = Store(place, recipe.storage_options)
     store.probe()
+    if not store.conditional:
+        console.note(
+            f"{store.url()}: this server does not refuse a second creator (conditional PUT); this run takes the place "
+            "for itself, and the driver publishes each shard"
+        )
+    with mark.hold(store, "run", console.note) as held:
+        return _while_marked(job, store, held, workers, in_process)
+
+
+def _while_marked(job: Job, store: Store, held: mark.Mark, workers: int | None, in_process: bool) -> Result:
     mine = document.describe(job)
     doc = document.claim(store, mine)
     for name, number in mine.versions.items():
@@ -108,7 +119,7 @@ def generate(
     outcome = driver.Outcome()
     if len(there) < job.plan.shards:
         store.delete(layout.SUCCESS)
-        outcome = _run(job, store, workers, in_process, there)
+        outcome = _run(job, store, held, workers, in_process, there)
     manifest = finalise.finalise(store, doc)
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     short = finalise.shortfall(doc, after)
@@ -126,7 +137,9 @@ def generate(
     )
 
 
-def _run(job: Job, store: Store, workers: int | None, in_process: bool, there: Sequence[int]) -> driver.Outcome:
+def _run(
+    job: Job, store: Store, held: mark.Mark, workers: int | None, in_process: bool, there: Sequence[int]
+) -> driver.Outcome:
     recipe = job.recipe
     console.err.print(
         f"{len(job.plan)} samples in {job.plan.shards} shards"
@@ -135,6 +148,8 @@ def _run(job: Job, store: Store, workers: int | None, in_process: bool, there: S
     count = workers or max(1, int((os.cpu_count() or 1) / recipe.resources.cpus))
     count = min(count, job.plan.shards - len(there)) if workers is None else count
     pool: Pool = InProcess(recipe, store) if in_process else RayPool(recipe, store, count)
+    if store.lease:
+        pool = Publisher(pool, job, store, held)
     try:
         with console.progress(len(job.plan), sum(map(len, map(job.plan.shard, there)))) as advance:
 

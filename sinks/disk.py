@@ -18,9 +18,10 @@ class Disk:
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
+        self._temporary = self._root if self._root.name == TEMPORARY else self._root / TEMPORARY
 
     def write(self, key: str, chunks: Sequence[memoryview], new: bool) -> bool:
-        final, temporary = self._root / key, self._root / TEMPORARY / uuid.uuid4().hex
+        final, temporary = self._root / key, self._temporary / uuid.uuid4().hex
         temporary.parent.mkdir(parents=True, exist_ok=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         try:

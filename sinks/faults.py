@@ -63,6 +63,10 @@ def explain(error: Exception, options: Mapping[str, Any], bucket: str) -> str:
     return "; ".join([text, *(fix.format(bucket=bucket) for fix in fixes[:1])])
 
 
+#: What a server says (with 400) of a body that did not arrive whole.
+_CUT_OFF = ("RequestTimeout", "IncompleteBody", "BadDigest")
+
+
 def code(error: BaseException | None) -> str:
     """The S3 error code of an exception or of what caused it, else ''."""
     while error is not None:
@@ -87,7 +91,7 @@ def passing(error: BaseException | None) -> bool:
         response = getattr(error, "response", None)
         if isinstance(response, dict):
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            return status in (408, 409, 429, 500, 502, 503, 504)
+            return code(error) in _CUT_OFF or status in (408, 409, 429, 500, 502, 503, 504)
         if isinstance(error, passing):
             return True
         error = error.__cause__

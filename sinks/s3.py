@@ -17,6 +17,8 @@ from sinks.place import Entry, join
 
 T = TypeVar("T")
 
+#: Calls before a passing fault is final.
+ATTEMPTS = 6
 #: What S3 takes in one PUT.
 LARGEST_PUT = 5 * 2**30
 #: Bytes per second; an upload slower than this counts as broken.
@@ -31,8 +33,8 @@ class S3:
     Args:
         url: ``s3://bucket/prefix``.
         options: what `s3fs.S3FileSystem` takes.
-        attempts: how often a call is made before a passing fault is final.
-        patience: seconds without a byte of answer that count as a fault.
+        attempts: how often a server that does not answer is called; one that does, with a passing fault, six times.
+        patience: seconds without a byte of answer that count as a fault; `read_timeout` in `config_kwargs` goes first.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], attempts: int, patience: int) -> None:
@@ -56,7 +58,7 @@ class S3:
             use_listings_cache=False,
         )
         self._fs.retries = 1
-        self._attempts, self._patience = attempts, patience
+        self._attempts, self._patience = attempts, config["read_timeout"]
         self._bucket, _, self._root = url.partition("://")[2].partition("/")
 
     def write(self, key: str, chunks: Sequence[memoryview], new: bool) -> bool:
@@ -83,7 +85,7 @@ class S3:
                 if not isinstance(error, FileExistsError) and code(error) not in ("PreconditionFailed", "412"):
                     raise
                 # An earlier call of ours may have landed though its answer was lost; the token tells.
-                return calls > 1 and self._call("head_object", key)["Metadata"].get("writer") == token
+                return calls > 1 and self._writer(key) == token
             return True
 
         return self._retried(send)
@@ -92,7 +94,7 @@ class S3:
         path = f"{self._bucket}/{join(self._root, key)}"
         try:
             # One connection: parts fetched side by side could mix two versions of an object.
-            data = self._retried(lambda: self._fs.cat_file(path, start=start, end=end, max_concurrency=1))
+            data = self._retried(lambda: self._fs.cat_file(path, start=start, end=end, max_concurrency=1), hope=2)
         except OSError as error:
             if code(error) in ("InvalidRange", "416"):
                 return b""
@@ -116,20 +118,39 @@ class S3:
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]
 
+    def copy(self, source: str, target: str) -> None:
+        """Copy inside the server, at once; FileNotFoundError if there is no such source."""
+        fields = {"CopySource": {"Bucket": self._bucket, "Key": join(self._root, source)}}
+        self._retried(lambda: self._call("copy_object", target, **fields), hope=2)
+
     def delete(self, key: str) -> None:
         self._retried(lambda: self._call("delete_object", key))
+
+    def _writer(self, key: str) -> str | None:
+        """The token of whoever wrote an object that is there."""
+        found: dict[str, Any] = self._retried(lambda: self._call("head_object", key), hope=2)
+        writer: str | None = found["Metadata"].get("writer")
+        return writer
 
     def _call(self, method: str, key: str, **fields: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._fs.call_s3(method, Bucket=self._bucket, Key=join(self._root, key), **fields)
         return found
 
-    def _retried(self, call: Callable[[], T]) -> T:
-        """Call, again after a passing fault, with full jitter so that many workers do not come back together."""
-        for attempt in range(self._attempts - 1):
+    def _retried(self, call: Callable[[], T], hope: int = 0) -> T:
+        """Call, again after a passing fault, with full jitter so that many workers do not come back together.
+
+        Args:
+            hope: how often "not found" counts as passing, for what should be there: a server may answer so right
+                after a write.
+        """
+        for attempt in range(ATTEMPTS - 1):
             try:
                 return call()
             except Exception as error:
-                if not passing(error):
+                if attempt >= self._attempts - 1 and not code(error):
+                    raise
+                absent = isinstance(error, FileNotFoundError) and code(error) != "NoSuchBucket"
+                if not passing(error) and not (absent and attempt < hope):
                     raise
                 time.sleep(random.uniform(0.05, min(10.0, 0.4 * 2**attempt)))
         return call()

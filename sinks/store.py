@@ -13,8 +13,10 @@ any other fsspec    `pipe_file(mode="create")`: trust `probe`      `pipe_file`
 ==================  =============================================  ==================================
 
 S3 objects are never sent in parts: servers ignore the condition when parts are put together (Ceph 16 does), so
-the last of two writers would win. Credentials and endpoint come from the usual AWS variables or `storage_options`
-(s3fs names). The kinds of place are in `sinks.disk`, `sinks.s3` and `sinks.filesystem`.
+the last of two writers would win. An S3 server that does not refuse the second creator even of one PUT serves one run
+at a time, which publishes by copies inside the server (`sinks.staging`). Credentials and endpoint come from the usual
+AWS variables or `storage_options` (s3fs names). The kinds of place are in `sinks.disk`, `sinks.s3` and
+`sinks.filesystem`.
 """
 
 from __future__ import annotations
@@ -35,14 +37,12 @@ from sinks.disk import Disk
 from sinks.faults import StoreError, code, explain
 from sinks.filesystem import FileSystem
 from sinks.place import TEMPORARY, Entry, Place, join
+from sinks.probe import probe
 from sinks.s3 import S3
 
 __all__ = ["Entry", "Store", "StoreError"]
 
 Bytes = bytes | bytearray | memoryview
-
-#: Seconds after which an unfinished file is nobody's work any more.
-LEFTOVER_AFTER = 86_400
 
 _opening = threading.RLock()
 
@@ -66,6 +66,10 @@ class Store:
         url: a local path, ``file://``, ``memory://``, ``s3://bucket/prefix`` or any other fsspec URL.
         storage_options: what the fsspec file system takes, such as ``{"endpoint_url": "http://127.0.0.1:7480"}``.
 
+    Attributes:
+        conditional: whether the place refuses the second of two creators; `probe` finds out.
+        lease: where it does not, the token of the one run that may publish here (`sinks.mark`).
+
     Raises:
         StoreError: the URL has one slash after its scheme, as one that went through `Path` does, or an ``s3://``
             URL names no bucket.
@@ -86,12 +90,15 @@ class Store:
         self._root = url if self.is_local else re.sub(r"(?<![/:])/+$", "", url)
         self._options = dict(storage_options or {})
         self._place: tuple[int, Place] | None = None
+        self.conditional = True
+        self.lease: str | None = None
+        self._hidden: Store | None = None
 
     def __repr__(self) -> str:
         return f"Store({_shown(self._root)!r})"
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str, dict[str, Any]]]:
-        return type(self), (self._root, self._options)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._root, self._options), {"conditional": self.conditional, "lease": self.lease}
 
     def put_new(self, path: str, data: Bytes | Sequence[Bytes]) -> bool:
         """Create an object whole, or leave the one that is there untouched.
@@ -108,7 +115,15 @@ class Store:
             StoreError: the object could not be written. After a lost connection it may be there all the same; calling
                 again then returns False.
         """
-        return self._write(_key(path), data, new=True)
+        if self.conditional:
+            return self._write(_key(path), data, new=True)
+        if self.exists(path):
+            return False
+        stage = f"{self.lease}/{uuid.uuid4().hex}"
+        self.hidden().put(stage, data)
+        self.publish(stage, path)
+        self.hidden().delete(stage)
+        return True
 
     def put(self, path: str, data: Bytes | Sequence[Bytes]) -> None:
         """Write an object, replacing at once the one that is there: a reader sees the old or the new, never a mix."""
@@ -179,35 +194,34 @@ class Store:
             raise StoreError(f"{self.url(path)} has no local path: read it with get()")
         return Path(join(self._root, path))
 
-    def probe(self) -> None:
-        """Check before work starts that the place is writable and refuses the second of two creators.
+    def hidden(self) -> Store:
+        """The folder for what is no part of the dataset: unfinished objects and marks. `list` never shows it."""
+        if self._hidden is None:
+            self._hidden = Store(join(self._root, TEMPORARY), self._options)
+        return self._hidden
 
-        What killed writers have left in `.tmp/` is removed once it is a day old.
+    def publish(self, stage: str, path: str) -> None:
+        """Copy an object of `hidden` to its name in the store, at once, inside an S3 server.
+
+        Raises:
+            FileNotFoundError: it is not there any more: deleting a stage revokes even a copy that is under way.
+        """
+        key = _key(path)
+        with self._errors("write", path):
+            place = self._open()
+            assert isinstance(place, S3)  # the only kind of place that `probe` lets in without `conditional`
+            place.copy(f"{TEMPORARY}/{_key(stage)}", key)
+
+    def probe(self) -> None:
+        """Check before work starts that the place is writable, and set `conditional`: see `sinks.probe`.
 
         Raises:
             StoreError: one line with the URL, what failed and what to do.
         """
         with self._errors("open", ""):
             place = _connect(self._protocol, self._root, self._options, attempts=2, patience=6)
-        key = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
-        first, second = b"first writer", b"second writer"
         with self._errors("write to", "", absent=StoreError):
-            created = place.write(key, [memoryview(first)], True)
-            overwritten = place.write(key, [memoryview(second)], True)
-            found = place.read(key, None, None)
-            times = {entry.name: entry.mtime for entry in place.list(TEMPORARY)}
-            place.delete(key)
-            for name in _leftovers(times, now=times.get(key, 0.0)):
-                with contextlib.suppress(OSError):  # another probe was faster, or it is not ours to delete
-                    place.delete(name)
-        if not created or key not in times:
-            what = "refused to create an object that did not exist" if not created else "does not list a new object"
-            raise StoreError(f"cannot use {self.url()}: this server {what}; use a store that is strongly consistent")
-        if overwritten or found != first:
-            raise StoreError(
-                f"cannot use {self.url()}: this server overwrites silently on conditional PUT (If-None-Match: *), so "
-                "two workers could both commit a shard; use one that honours it (AWS S3, Ceph, MinIO) or a local path"
-            )
+            self.conditional = probe(place, self.url())
 
     def _write(self, key: str, data: Bytes | Sequence[Bytes], new: bool) -> bool:
         chunks = [data] if isinstance(data, bytes | bytearray | memoryview) else data
@@ -246,12 +260,6 @@ def _connect(protocol: str, root: str, options: Mapping[str, Any], attempts: int
     if protocol in ("s3", "s3a"):
         return S3(root, options, attempts, patience)
     return FileSystem(protocol, root, options)
-
-
-def _leftovers(times: Mapping[str, float], now: float) -> list[str]:
-    """Those of the store's own temporary objects that are old; all times by the place's clock, 0 if it has none."""
-    own = re.compile(rf"{re.escape(TEMPORARY)}/(probe-)?[0-9a-f]{{32}}")
-    return [name for name, time in times.items() if 0 < time < now - LEFTOVER_AFTER and own.fullmatch(name)]
 
 
 def _key(path: str) -> str:
