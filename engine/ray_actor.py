@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import breadcrumb
+from engine import breadcrumb, log, metrics
 from engine.breadcrumb import Breadcrumb, Found
 from engine.pools import Task
 from engine.recipe import Recipe
@@ -21,7 +21,11 @@ GRACE = 5.0  # seconds after the alarm ought to have rung
 class ShardWorker:
     """The actor: a worker and its breadcrumb."""
 
-    def __init__(self, recipe: Recipe, store: Store) -> None:
+    def __init__(self, recipe: Recipe, store: Store, log_level: str) -> None:
+        import ray
+
+        log.start("worker", log_level)
+        metrics.watch_gpus(recipe.name, ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
         self._crumb = breadcrumb.new_path()
         self._worker = Worker(recipe, store, Breadcrumb(self._crumb, recipe.resources.sample_seconds))
 
@@ -45,10 +49,11 @@ class Actor:
         actor = ray.remote(
             num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
         )(ShardWorker)  # fmt: skip
-        self.handle = actor.remote(recipe, store)
+        self.handle = actor.remote(recipe, store, log.level() or "info")
         self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
         self.home: tuple[str, str] | None = None
         self.failed = ""  # why it never came to run
+        self.leaving = False  # its node will be taken away
         self.tasks: deque[tuple[Task, Any]] = deque()
         self._looked = 0.0
         self._looking: Any = None
@@ -61,6 +66,18 @@ class Actor:
             except self._ray.exceptions.RayError as error:
                 self.failed = str(error).strip().splitlines()[-1]  # the innermost cause stands last
         return self.home is not None
+
+    def takes_tasks(self) -> bool:
+        """Whether it is placed, on a node that stays."""
+        return self.ready() and not self.leaving
+
+    def leave(self) -> list[Task]:
+        """Take no more tasks and end the one in hand; returns those that had not begun."""
+        self.leaving = True
+        waiting = [self.tasks.pop() for _ in range(len(self.tasks) - 1)]
+        for _, ref in waiting:
+            self._ray.cancel(ref)  # should it have begun all the same, somebody else is quicker: no harm
+        return [task for task, _ in waiting]
 
     def submit(self, task: Task) -> None:
         if not self.tasks:

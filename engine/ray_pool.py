@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from engine import placement
+from engine.placement import PlacementError
 from engine.pools import Event, Task
 from engine.ray_actor import Actor
 from engine.recipe import Recipe
@@ -15,12 +17,10 @@ from sinks.store import Store
 
 IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
 ANSWER = 30.0  # seconds to wait for what a dead worker left behind
+EVERY = 1.0  # seconds between questions about nodes that will go
+LOST = 60.0  # seconds without any room for a worker, after which nobody is waited for who was not asked for
 # glibc: keep freed arrays of a few megabytes in place of giving them back and faulting them in for every sample.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
-
-
-class PlacementError(Exception):
-    """The cluster can never give the workers what the recipe asks; the message says both."""
 
 
 @dataclass(eq=False)
@@ -37,11 +37,17 @@ class _Death:
 class RayPool:
     """Ray actors, each owning whole shards. Only those that run hold tasks, so a lost node holds up nobody."""
 
-    def __init__(self, recipe: Recipe, store: Store, workers: int) -> None:
+    def __init__(self, recipe: Recipe, store: Store, workers: int, patience: float = 0) -> None:
         """Connects to the cluster that RAY_ADDRESS names, else starts one on this machine.
 
+        Args:
+            recipe, store: the job.
+            workers: how many.
+            patience: seconds to wait for a cluster that has no room at all; then work begins with the first worker
+                that is placed. With 0, all must have room from the start.
+
         Raises:
-            PlacementError: at once, where the workers can never be placed.
+            PlacementError: within seconds, where the workers cannot be placed.
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -51,11 +57,14 @@ class RayPool:
         self._recipe, self._store = recipe, store
         self._workers: list[Actor] = []
         self._deaths: list[_Death] = []
+        self._patience, self._room_seen = patience, time.monotonic()
+        self._drain_seen = 0.0
         self._own = not ray.is_initialized()
         if self._own:
             _start(ray, recipe, workers)
         try:
-            _check_placement(ray.nodes(), recipe, workers)
+            if not patience:
+                placement.check(recipe.resources, workers)
             for _ in range(workers):
                 self._workers.append(Actor(ray, recipe, store))
         except BaseException:
@@ -63,15 +72,24 @@ class RayPool:
             raise
 
     def room(self) -> int:
-        return sum(IN_FLIGHT - len(worker.tasks) for worker in self._workers if worker.ready())
+        return sum(IN_FLIGHT - len(worker.tasks) for worker in self._workers if worker.takes_tasks())
 
     def submit(self, task: Task) -> None:
-        min((w for w in self._workers if w.ready()), key=lambda w: len(w.tasks)).submit(task)
+        min((w for w in self._workers if w.takes_tasks()), key=lambda w: len(w.tasks)).submit(task)
+
+    def states(self) -> dict[str, int]:
+        """How many workers are placed, pending (they wait for room, or start), or draining (their node will go)."""
+        draining = sum(worker.leaving for worker in self._workers)
+        pending = sum(worker.home is None for worker in self._workers)
+        return {"placed": len(self._workers) - draining - pending, "pending": pending, "draining": draining}
 
     def wait(self, timeout: float) -> list[Event]:
         """What has happened: events, or nothing after ``timeout`` seconds or where there is new room."""
-        if events := [self._replace(worker) for worker in self._workers if worker.failed]:
+        if events := [self._replace(worker) for worker in [w for w in self._workers if w.failed]]:
             return events
+        if events := self._leave():
+            return events
+        self._check_room()
         for worker in self._workers:
             worker.kill_if_stuck()
         pending = [worker.placing for worker in self._workers if worker.home is None]
@@ -105,8 +123,38 @@ class RayPool:
 
     def _replace(self, worker: Actor) -> Event:
         worker.kill()  # where it is only out of reach, it must not come back
-        self._workers[self._workers.index(worker)] = Actor(self._ray, self._recipe, self._store)
+        self._workers.remove(worker)
+        if not worker.leaving:  # then its successor is there already
+            self._workers.append(Actor(self._ray, self._recipe, self._store))
         return Event(None, died=worker.failed)
+
+    def _leave(self) -> list[Event]:
+        """Give workers on nodes that will be taken away no more shards, and begin others elsewhere in time."""
+        for worker in [w for w in self._workers if w.leaving and not w.tasks]:
+            worker.kill()  # Ray ends a draining node once nobody works there
+            self._workers.remove(worker)
+        if time.monotonic() - self._drain_seen < EVERY:
+            return []
+        self._drain_seen = time.monotonic()
+        going = placement.draining()
+        events = []
+        for worker in [w for w in self._workers if w.home and not w.leaving and w.home[0] in going]:
+            events += [Event(task, died="") for task in worker.leave()]
+            self._workers.append(Actor(self._ray, self._recipe, self._store))  # Ray places nobody on such a node
+        return events
+
+    def _check_room(self) -> None:
+        """Refuse to wait for ever where no worker runs and none can."""
+        now = time.monotonic()
+        if any(worker.home for worker in self._workers):
+            self._room_seen = now
+        elif now - self._room_seen > max(self._patience, LOST):
+            cluster, asked = placement.look(), self._recipe.resources
+            if placement.places(cluster.total, asked):
+                self._room_seen = now  # they are starting, or others hold the room
+                return
+            waited = f"no room for {now - self._room_seen:.0f} s: "
+            raise PlacementError(waited + placement.refusal(cluster, asked, len(self._workers)))
 
     def close(self) -> None:
         """End the workers; end the cluster if it was started here."""
@@ -133,16 +181,3 @@ def _start(ray: Any, recipe: Recipe, workers: int) -> None:
         address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="error",
         object_store_memory=100 * 2**20,  # pixels never pass through it
     )  # fmt: skip
-
-
-def _check_placement(nodes: list[dict[str, Any]], recipe: Recipe, workers: int) -> None:
-    asked = {"CPU": recipe.resources.cpus, "GPU": recipe.resources.gpus}
-    alive = [node["Resources"] for node in nodes if node["Alive"]]
-    places = sum(min(int(n.get(k, 0) / v + 1e-9) for k, v in asked.items() if v > 0) for n in alive)
-    if places < workers:
-        has = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in alive)
-        raise PlacementError(
-            f"{workers} workers of {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs each were asked for; "
-            f"the cluster has {len(alive)} nodes ({has}) and room for {places}. "
-            "Change --workers or --set resources.cpus / resources.gpus"
-        )

@@ -8,15 +8,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from engine import limits
+from engine import limits, log
 from engine.breadcrumb import Breadcrumb
 from engine.job import Job
 from engine.make import MEMORY, QUALITY, Maker, describe
+from engine.metrics import STAGES, kind
 from engine.plan import Shard
 from engine.recipe import Recipe
 from generators.types import Case, Sample, SampleSpec
@@ -45,6 +47,8 @@ class Report:
     bytes: int
     seconds: dict[str, float] = field(default_factory=dict)  # busy seconds per stage, and "wall"
     batch_halvings: int = 0  # times that memory ran out and a batch was made in two halves
+    redraws: int = 0  # samples drawn again because they missed a limit
+    kinds: dict[str, int] = field(default_factory=dict)  # quarantined samples by kind of reason
     staged: str = ""  # the attempt that the driver is to publish, where the place needs that (sinks.staging)
 
 
@@ -68,10 +72,11 @@ class Worker:
             careful: one sample in hand at a time, so that a death blames exactly one.
         """
         shard = self.job.plan.shard(k)
-        seconds = dict.fromkeys(("read", "generate", "encode", "commit"), 0.0)
+        seconds = dict.fromkeys(STAGES, 0.0)
         start = time.perf_counter()
         if self.store.exists(layout.index(shard.name)):
             return self._report(k, committed(self.store, shard.name, self.job.identity), seconds)
+        log.write("debug", "begun", shard=shard.name)
         self.maker.prepare()
         rows, body = self._made(shard, skip or {}, careful, seconds)
         if not careful and any((row.reason or "").startswith(MEMORY) for row in rows):
@@ -84,7 +89,10 @@ class Worker:
             else:
                 record = commit(*work)
         seconds["wall"] = time.perf_counter() - start
-        return replace(self._report(k, record, seconds), staged=staged)
+        _log(shard.name, rows, record, seconds)
+        redraws = sum(row.redraws for row in rows)
+        reasons = Counter(kind(row.reason or "") for row in rows if row.status == "quarantined")
+        return replace(self._report(k, record, seconds), staged=staged, redraws=redraws, kinds=reasons)
 
     def _made(
         self, shard: Shard, skip: Mapping[str, str], careful: bool, seconds: dict[str, float]
@@ -153,6 +161,14 @@ class Worker:
     def _report(self, k: int, record: Record, seconds: dict[str, float]) -> Report:
         halvings, self.maker.batch_halvings = self.maker.batch_halvings, 0
         return Report(k, record.samples, record.quarantined, record.tar_bytes, seconds, halvings)
+
+
+def _log(shard: str, rows: list[Row], record: Record, seconds: Mapping[str, float]) -> None:
+    for row in rows:
+        if row.status == "quarantined":
+            log.write("warning", "quarantined", shard=shard, sample=row.sample_id, reason=row.reason)
+    counts = {"samples": record.samples, "quarantined": record.quarantined, "bytes": record.tar_bytes}
+    log.write("info", "made", shard=shard, **counts, seconds={k: round(v, 3) for k, v in seconds.items()})
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

@@ -56,6 +56,14 @@ def generate(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="one worker in this process, without Ray, to debug")
     ] = False,
+    wait_for_nodes: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="begin with the first worker that has room, and wait this long for it: for clusters that grow",
+        ),
+    ] = 0,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +74,7 @@ def generate(
     from jobs.generate import generate as run
 
     console.own_standard_output()
-    result = run(recipe, out, workers, in_process, overrides or ())
+    result = run(recipe, out, workers, in_process, overrides or (), wait_for_nodes)
     console.emit(result.body(), as_json, result.show)
     raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
 
@@ -200,6 +208,24 @@ def realism(
 
     body = measure.measure(place, seeds, sheet)
     console.emit(body, as_json, lambda: measure.show(body))
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="a recipe to check as well")] = None,
+    out: Annotated[str | None, typer.Option(help="a folder or URL to check; the recipe's own `out` otherwise")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether this machine, its packages, a recipe and a place are fit for a run. Exit code 3 where they are not.
+
+    With RAY_ADDRESS set, the cluster as well.
+    """
+    from jobs import doctor as examination
+
+    console.own_standard_output()
+    body = examination.examine(recipe, out)
+    console.emit(body, as_json, lambda: examination.show(body))
+    raise typer.Exit(console.SHORT if body["state"] == "fail" else console.OK)
 
 
 @app.command()

@@ -11,8 +11,9 @@ def known() -> list[type[Exception]]:
     """Exceptions whose message is the whole answer; imported late, as they pull in their modules."""
     from engine.document import DatasetError
     from engine.driver import JobError
+    from engine.log import LogError
+    from engine.placement import PlacementError
     from engine.plan import PlanError
-    from engine.ray_pool import PlacementError
     from engine.recipe_file import RecipeError
     from engine.registry import UnknownPlugin
     from engine.sources.base import SourceError
@@ -22,4 +23,4 @@ def known() -> list[type[Exception]]:
     from sinks.store import StoreError
 
     ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
-    return [*ours, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]
+    return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import document, driver, finalise, recipe_file
+from engine import document, driver, finalise, log, recipe_file
 from engine.job import Job
+from engine.metrics import Meters
+from engine.observer import Observer
 from engine.pools import InProcess, Pool
 from engine.publisher import Publisher
 from engine.ray_pool import RayPool
@@ -77,7 +79,12 @@ class Result:
 
 
 def generate(
-    path: Path, out: str | None, workers: int | None, in_process: bool, overrides: Sequence[str] = ()
+    path: Path,
+    out: str | None,
+    workers: int | None,
+    in_process: bool,
+    overrides: Sequence[str] = (),
+    patience: float = 0,
 ) -> Result:
     """Run a recipe to its end, from wherever an earlier run left it.
 
@@ -87,10 +94,12 @@ def generate(
         workers: Ray workers; as many as fit the machine's cores where ``None``.
         in_process: make everything in this process instead.
         overrides: ``a.b=c`` assignments to the recipe.
+        patience: seconds to wait for a cluster without room.
 
     Raises:
         the errors of ``jobs.errors``.
     """
+    log.start("driver", log.level())
     recipe = recipe_file.load(path, overrides)
     place = out or recipe.out
     if not place:
@@ -104,10 +113,12 @@ def generate(
             "for itself, and the driver publishes each shard"
         )
     with mark.hold(store, "run", console.note) as held:
-        return _while_marked(job, store, held, workers, in_process)
+        return _while_marked(job, store, held, workers, in_process, patience)
 
 
-def _while_marked(job: Job, store: Store, held: mark.Mark, workers: int | None, in_process: bool) -> Result:
+def _while_marked(
+    job: Job, store: Store, held: mark.Mark, workers: int | None, in_process: bool, patience: float
+) -> Result:
     mine = document.describe(job)
     doc = document.claim(store, mine)
     for name, number in mine.versions.items():
@@ -119,7 +130,7 @@ def _while_marked(job: Job, store: Store, held: mark.Mark, workers: int | None, 
     outcome = driver.Outcome()
     if len(there) < job.plan.shards:
         store.delete(layout.SUCCESS)
-        outcome = _run(job, store, held, workers, in_process, there)
+        outcome = _run(job, store, held, workers, in_process, patience, there)
     manifest = finalise.finalise(store, doc)
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     short = finalise.shortfall(doc, after)
@@ -138,7 +149,13 @@ def _while_marked(job: Job, store: Store, held: mark.Mark, workers: int | None, 
 
 
 def _run(
-    job: Job, store: Store, held: mark.Mark, workers: int | None, in_process: bool, there: Sequence[int]
+    job: Job,
+    store: Store,
+    held: mark.Mark,
+    workers: int | None,
+    in_process: bool,
+    patience: float,
+    there: Sequence[int],
 ) -> driver.Outcome:
     recipe = job.recipe
     console.err.print(
@@ -147,11 +164,18 @@ def _run(
     )
     count = workers or max(1, int((os.cpu_count() or 1) / recipe.resources.cpus))
     count = min(count, job.plan.shards - len(there)) if workers is None else count
-    pool: Pool = InProcess(recipe, store) if in_process else RayPool(recipe, store, count)
+    done = sum(map(len, map(job.plan.shard, there)))
+    ray_pool = None if in_process else RayPool(recipe, store, count, patience)
+    pool: Pool = ray_pool or InProcess(recipe, store)
     if store.lease:
         pool = Publisher(pool, job, store, held)
+    pool = (
+        Observer(pool, job, Meters(recipe.name, len(job.plan), done), ray_pool.states)
+        if ray_pool
+        else Observer(pool, job)
+    )
     try:
-        with console.progress(len(job.plan), sum(map(len, map(job.plan.shard, there)))) as advance:
+        with console.progress(len(job.plan), done) as advance:
 
             def told(report: Report) -> None:
                 advance(report.samples, report.quarantined)

@@ -11,7 +11,6 @@ from collections import Counter
 import psutil
 import pytest
 
-from engine.ray_pool import PlacementError, _check_placement
 from tests.conftest import heed_sigint
 from tests.engine.conftest import ROOT, shas, toy
 from tests.engine.test_worker import run
@@ -163,17 +162,6 @@ def test_an_impossible_placement_is_refused_at_once(tmp_path, recipe_path):
     assert "2 workers of 0.5 CPUs and 1 GPUs each were asked for; the cluster has 1 nodes" in err
     assert "Traceback" not in err
     assert time.monotonic() - start < 60
-
-
-def test_room_is_counted_node_by_node():
-    node = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}
-    _check_placement([node, node], toy(resources__cpus=2, resources__gpus=0.5), 4)
-    with pytest.raises(PlacementError, match="room for 4"):
-        _check_placement([node, node], toy(resources__cpus=2, resources__gpus=0.5), 5)
-    with pytest.raises(PlacementError, match="room for 0"):
-        _check_placement([node, node], toy(resources__cpus=8), 1)
-    with pytest.raises(PlacementError, match="room for 2"):
-        _check_placement([node, {**node, "Alive": False}], toy(resources__cpus=2), 3)
 
 
 def test_a_cluster_that_loses_a_node_makes_the_same_bytes(tmp_path, recipe_path, monkeypatch):

@@ -1,0 +1,104 @@
+"""``lesionforge doctor``: whether this machine, its packages, a recipe and a place are fit for a run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.recipe import Recipe
+from jobs import console, machine, packages
+from jobs.errors import known
+from sinks.card import human_bytes
+from sinks.store import Store
+
+SLOW_STORE = 2.0  # seconds for two writes, a read, a list and a delete
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, how it is, what was found and what to do about it."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    text: str
+
+
+def examine(path: Path | None, out: str | None) -> dict[str, Any]:
+    """Look at everything; nothing but a probe object is written, and that is removed again.
+
+    Args:
+        path: a recipe to check, with what it needs.
+        out: a place to check; the recipe's own where ``None``.
+    """
+    findings = [Finding(*found) for found in (*packages.versions(), *packages.licences(), *machine.look())]
+    recipe, planned = None, None
+    if path is not None:
+        recipe, planned, finding = _recipe(path)
+        findings.append(finding)
+    findings += [Finding(*found) for found in (*machine.gpus(recipe), *machine.ray(recipe))]
+    place = out or (recipe.out if recipe else None)
+    if place:
+        findings += _storage(place, recipe, planned)
+    states = [finding.state for finding in findings]
+    return {
+        "state": "fail" if "fail" in states else "warn" if "warn" in states else "ok",
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _recipe(path: Path) -> tuple[Recipe | None, int | None, Finding]:
+    """The recipe, the bytes of its whole dataset, and whether both could be told."""
+    from engine import recipe_file
+    from engine.job import Job
+
+    recipe = None
+    try:
+        recipe = recipe_file.load(path)
+        plan = Job(recipe).plan
+    except tuple(known()) as error:
+        return recipe, None, Finding("recipe", "fail", str(error))
+    text = f"{recipe.name}: {len(plan):,} samples in {plan.shards:,} shards, about {human_bytes(plan.bytes)}"
+    return recipe, plan.bytes, Finding("recipe", "ok", text)
+
+
+def _storage(place: str, recipe: Recipe | None, planned: int | None) -> Iterator[Finding]:
+    """Whether a place can be written, is honest about create-only writes, and holds what is planned."""
+    try:
+        store = Store(place, recipe.storage_options if recipe else None)
+        began = time.perf_counter()
+        store.probe()
+    except tuple(known()) as error:
+        yield Finding("storage", "fail", str(error))
+        return
+    seconds = time.perf_counter() - began
+    text = f"{store.url()}: written, read and listed in {seconds:.2f} s; refuses the second of two creators"
+    yield Finding("storage", "warn" if seconds > SLOW_STORE else "ok", text)
+    if store.is_local:
+        folder = store.local_path()
+        free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+        text = f"{human_bytes(free)} free in {folder}"
+        if planned is None:
+            yield Finding("disk", "ok", text)
+        else:
+            enough = free > 1.1 * planned
+            yield Finding("disk", "ok" if enough else "fail", f"{text}, {human_bytes(planned)} planned")
+
+
+def show(body: dict[str, Any], printed: Callable[..., None] | None = None) -> None:
+    """For people."""
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for finding in body["findings"]:
+        grid.add_row(Text(finding["state"], colours[finding["state"]]), Text(finding["name"]), Text(finding["text"]))
+    (printed or console.out.print)(grid, soft_wrap=False)
+    count = {state: sum(f["state"] == state for f in body["findings"]) for state in colours}
+    verdict = {"ok": "all is well", "warn": "fit for a run", "fail": "not fit for a run"}[body["state"]]
+    summary = f"{verdict}: {count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
+    (printed or console.out.print)(Text(summary, colours[body["state"]]))
