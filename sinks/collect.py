@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sinks import layout, mark
+from sinks.faults import StoreError
 from sinks.place import TEMPORARY, Entry
 from sinks.store import Store
 
@@ -44,35 +45,36 @@ def collect(
         StoreError: a run is at work there, or the place cannot be read or written.
     """
     found = Collected()
+    if not store.exists(layout.RECIPE) and not store.hidden().list():
+        raise StoreError(f"{store.url()} holds no dataset, nor leftovers of one: correct the place")
     if dry_run:
-        for entry in _old(store, time.time() - young, found):
-            found.removed.append(entry)
+        found.removed += _old(store, time.time() - young, found)
         return found
     store.probe()
     with mark.hold(store, "gc", told) as held:
-        for entry in _old(store, held.entered - young, found):
-            if entry.name == f"{TEMPORARY}/{held.name}":
-                continue
+        for entry in _old(store, held.entered - young, found, held.name):
             held.check()
             if entry.name.startswith(f"{TEMPORARY}/"):
                 store.hidden().delete(entry.name.removeprefix(f"{TEMPORARY}/"))
-            elif not store.exists(layout.index(_shard(entry.name))):  # looked at anew, right before
+            elif store.exists(layout.index(_shard(entry.name))):
+                continue  # looked at anew, right before: a worker whose driver is dead has committed it
+            else:
                 store.delete(entry.name)
             found.removed.append(entry)
     return found
 
 
-def _old(store: Store, before: float, found: Collected) -> Iterator[Entry]:
+def _old(store: Store, before: float, found: Collected, own: str = "") -> Iterator[Entry]:
     """Leftovers that are known to be as old as ``before``; the others are put into ``found``."""
-    for entry in _leftovers(store, found):
+    for entry in _leftovers(store, found, own):
         if 0 < entry.mtime <= before:
             yield entry
         else:
             found.young.append(entry)
 
 
-def _leftovers(store: Store, found: Collected) -> list[Entry]:
-    hidden = [entry for entry in store.hidden().list() if _HIDDEN.fullmatch(entry.name)]
+def _leftovers(store: Store, found: Collected, own: str) -> list[Entry]:
+    hidden = [entry for entry in store.hidden().list() if _HIDDEN.fullmatch(entry.name) and entry.name != own]
     out = [entry._replace(name=f"{TEMPORARY}/{entry.name}") for entry in hidden]
     if not store.exists(layout.RECIPE):
         return out  # no dataset of ours

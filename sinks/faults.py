@@ -18,7 +18,11 @@ _FIXES: Sequence[tuple[tuple[str, ...], str]] = (
     (("NoSuchBucket",), "create bucket {bucket} (aws s3 mb s3://{bucket}) or correct the URL"),
     (("NoCredentialsError", "PartialCredentialsError"), "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (
-        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeaderMalformed"),
+        ("ExpiredToken", "RequestTimeTooSkewed"),
+        "the credentials are out of date, or this machine's clock is: renew them",
+    ),
+    (
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed"),
         "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION",
     ),
     (

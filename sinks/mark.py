@@ -95,11 +95,12 @@ class Mark:
         self._thread.start()
 
     def leave(self) -> None:
-        """Take the mark away."""
+        """Take the mark away; where that cannot be done, it will be stale soon."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._hidden.delete(self.name)
+        with contextlib.suppress(StoreError):  # what has failed before is what should be told
+            self._hidden.delete(self.name)
 
     def _beat(self) -> None:
         began = time.monotonic()

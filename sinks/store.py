@@ -219,7 +219,7 @@ class Store:
             StoreError: one line with the URL, what failed and what to do.
         """
         with self._errors("open", ""):
-            place = _connect(self._protocol, self._root, self._options, attempts=2, patience=6)
+            place = _connect(self._protocol, self._root, self._options, attempts=3, patience=4)
         with self._errors("write to", "", absent=StoreError):
             self.conditional = probe(place, self.url())
 
