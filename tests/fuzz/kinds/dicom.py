@@ -1,0 +1,258 @@
+"""DICOM runs, written element by element here, so that lengths, VRs and fragments may be wrong one at a time."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.fuzz.kinds import source
+from tests.fuzz.mutate import Rng, number, some_bytes, word
+
+told = source.told
+EDGE, FRAMES = 64, 3
+EXPLICIT, IMPLICIT, BIG, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+RLE, JPEG, LOSSLESS = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
+J2K, JLS, MPEG = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.102"
+SYNTAXES = (EXPLICIT, IMPLICIT, BIG, DEFLATED, RLE, JPEG, LOSSLESS, J2K, JLS, MPEG, "1.2.3.4", "1.2.840.10008.1.1", "", "x")
+VRS = (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"FD", b"FL", b"IS", b"LO", b"OB", b"OW", b"SQ", b"UI", b"UL", b"UN", b"US")
+VRS = (*VRS, b"SS", b"SL", b"UT", b"PN", b"TM", b"OD", b"OV", b"SV", b"UC", b"UR", b"ZZ", b"\0\0")
+LONG = {b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OV", b"SV", b"UC", b"UR", b"OF", b"OL", b"UV"}
+UNDEFINED = 0xFFFFFFFF
+LENGTHS = (0, 1, 2, 3, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNDEFINED)
+Element = tuple[int, int, bytes, Any]  # group, element, VR, value: bytes, or items of a sequence
+
+
+def frames() -> np.ndarray:
+    """A run of noise with a dark line in its second frame."""
+    run = np.random.default_rng(0).integers(140, 160, (FRAMES, EDGE, EDGE), np.uint8)
+    run[1, 10:50, 30:33] = 60
+    return run
+
+
+def text(value: str) -> bytes:
+    """Padded to even length."""
+    raw = value.encode("utf-8", "replace")
+    return raw + b" " * (len(raw) % 2)
+
+
+def short(value: int) -> bytes:
+    """A US value."""
+    return struct.pack("<H", int(value) & 0xFFFF)
+
+
+def elements() -> list[Element]:
+    """The data set of a sound run, its pixels excepted."""
+    window = [(0x28, 0x3002, b"US", short(256) + short(0) + short(8)), (0x28, 0x3006, b"OW", bytes(range(256)) * 2)]
+    return [
+        (0x08, 0x60, b"CS", b"XA"),
+        (0x10, 0x10, b"PN", b"DOE^JANE"),
+        (0x10, 0x20, b"LO", b"12345678"),
+        (0x18, 0x1110, b"DS", b"1000"),
+        (0x18, 0x1111, b"DS", b"750 "),
+        (0x18, 0x1164, b"DS", b"0.4\\0.4 "),
+        (0x18, 0x1510, b"DS", b"-30 "),
+        (0x18, 0x1511, b"DS", b"20"),
+        (0x18, 0x1520, b"DS", b"0\\0\\0 "),
+        (0x28, 0x02, b"US", short(1)),
+        (0x28, 0x04, b"CS", b"MONOCHROME2 "),
+        (0x28, 0x08, b"IS", b"3 "),
+        (0x28, 0x10, b"US", short(EDGE)),
+        (0x28, 0x11, b"US", short(EDGE)),
+        (0x28, 0x100, b"US", short(8)),
+        (0x28, 0x101, b"US", short(8)),
+        (0x28, 0x102, b"US", short(7)),
+        (0x28, 0x103, b"US", short(0)),
+        (0x28, 0x1050, b"DS", b"128 "),
+        (0x28, 0x1051, b"DS", b"256 "),
+        (0x28, 0x1052, b"DS", b"0 "),
+        (0x28, 0x1053, b"DS", b"1 "),
+        (0x28, 0x3000, b"SQ", []),
+        (0x40, 0x555, b"SQ", [window]),
+    ]
+
+
+class Writer:
+    """Bytes of elements in one encoding; ``lie`` is asked for each length before it is written."""
+
+    def __init__(self, syntax: str, lie: Any = None) -> None:
+        self.end = ">" if syntax == BIG else "<"
+        self.explicit = syntax != IMPLICIT
+        self._lie = lie or (lambda size: size)
+
+    def element(self, group: int, number: int, vr: bytes, value: Any) -> bytes:
+        """One element."""
+        body = b"".join(self._item(item) for item in value) if isinstance(value, list) else value
+        size = self._lie(len(body))
+        tag = struct.pack(self.end + "HH", group, number)
+        if not self.explicit:
+            return tag + struct.pack(self.end + "I", size) + body
+        if vr in LONG:
+            return tag + vr + b"\0\0" + struct.pack(self.end + "I", size) + body
+        return tag + vr + struct.pack(self.end + "H", size & 0xFFFF) + body
+
+    def _item(self, elements: list[Element]) -> bytes:
+        body = b"".join(self.element(*e) for e in elements)
+        return struct.pack(self.end + "HHI", 0xFFFE, 0xE000, self._lie(len(body))) + body
+
+    def fragments(self, pieces: list[bytes], table: bool) -> bytes:
+        """Encapsulated pixels: an offset table, a fragment a frame, the delimiter."""
+        offsets, at = b"", 0
+        for piece in pieces:
+            offsets += struct.pack("<I", at & UNDEFINED)
+            at += 8 + len(piece)
+        items = [offsets if table else b"", *pieces]
+        body = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, self._lie(len(p))) + p for p in items)
+        return struct.pack("<HH", 0x7FE0, 0x10) + b"OB\0\0" + struct.pack("<I", UNDEFINED) + body + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def rle(frame: np.ndarray) -> bytes:
+    """One frame in DICOM's run-length code, one segment."""
+    raw = frame.tobytes()
+    rows = [bytes([len(part) - 1]) + part for part in (raw[i : i + 128] for i in range(0, len(raw), 128))]
+    return struct.pack("<16I", 1, 64, *([0] * 14)) + b"".join(rows)
+
+
+@lru_cache(maxsize=8)
+def coded(syntax: str) -> tuple[bytes, ...]:
+    """The run's frames in a compressed syntax; what has no encoder here gets JPEG bytes."""
+    out = []
+    for frame in frames():
+        if syntax == RLE:
+            out.append(rle(frame))
+            continue
+        stream = BytesIO()
+        Image.fromarray(frame).save(stream, format="JPEG2000" if syntax == J2K else "JPEG")
+        out.append(stream.getvalue() + b"\0" * (len(stream.getvalue()) % 2))
+    return tuple(out)
+
+
+def build(rng: Rng, folder: Path) -> None:
+    """One or two runs."""
+    for n in range(rng.pick(1, 1, 2)):
+        path = folder / rng.pick(f"{n}.dcm", f"{n}.dcm", f"IM{n}", f"sub/{n}.dcm")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(run_file(rng))
+        source.odd_files(rng, folder, f"{n}.dcm")
+        source.odd_files(rng, folder, f"IM{n}")
+
+
+def run_file(rng: Rng) -> bytes:
+    """A file, sound or not."""
+    syntax = rng.pick(EXPLICIT, EXPLICIT, IMPLICIT, RLE, RLE, JPEG, J2K, JPEG, *SYNTAXES)
+    kept = elements()
+    lie = None
+    if not rng.sound:
+        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+            spoil(rng, kept)
+        if rng.random() < 0.15:
+            lie = lambda size: rng.choice(LENGTHS) if rng.random() < 0.1 else size  # noqa: E731
+    writer = Writer(syntax, lie)
+    body = b"".join(writer.element(*e) for e in kept)
+    if syntax.startswith("1.2.840.10008.1.2.4") or syntax == RLE:
+        pieces = list(coded(syntax))
+        if rng.chance(0.6):
+            pieces = fragments(rng, pieces)
+        body += writer.fragments(pieces, table=not rng.chance(0.3))
+    elif not rng.chance(0.03):
+        pixels = frames().tobytes()
+        body += writer.element(0x7FE0, 0x10, b"OW", pixels if not rng.chance(0.1) else some_bytes(rng, pixels))
+    if syntax == DEFLATED:
+        body = deflated(rng, body)
+    meta = Writer(EXPLICIT)
+    told = text(syntax if not rng.chance(0.03) else rng.choice(SYNTAXES)).replace(b" ", b"\0")
+    head = meta.element(2, 0x10, b"UI", told)
+    data = bytes(128) + b"DICM" + meta.element(2, 0, b"UL", struct.pack("<I", len(head))) + head + body
+    return some_bytes(rng, data) if rng.chance(0.15) else data
+
+
+def deflated(rng: Rng, body: bytes) -> bytes:
+    """A deflated data set; sometimes one of half a gigabyte in half a megabyte."""
+    packer = zlib.compressobj(9, wbits=-15)
+    if rng.chance(0.3):
+        tail = struct.pack("<HH", 0x7FE1, 0x10) + b"OB\0\0" + struct.pack("<I", 2**29)
+        return packer.compress(body + tail) + _zeros(packer, 2**29)
+    return packer.compress(body) + packer.flush()
+
+
+def _zeros(packer: Any, nbytes: int) -> bytes:
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(nbytes >> 20)) + packer.flush()
+
+
+def fragments(rng: Rng, pieces: list[bytes]) -> list[bytes]:
+    """Fragments cut, doubled, lost, split, spoiled; headers inside them that claim another size."""
+    at = rng.randrange(len(pieces))
+    match rng.randrange(7):
+        case 0:
+            pieces[at] = some_bytes(rng, pieces[at])
+        case 1:
+            pieces.pop(at)
+        case 2:
+            pieces *= rng.choice((2, 100))
+        case 3:
+            pieces[at : at + 1] = [pieces[at][:40], pieces[at][40:]]
+        case 4:
+            pieces[at] = b""
+        case 5:  # the code stream's own header: JPEG's SOF0, JPEG 2000's SIZ, RLE's segment table
+            data = bytearray(pieces[at])
+            for mark, offset, width in ((b"\xff\xc0", 5, 2), (b"\xff\x51", 6, 4)):
+                if (found := data.find(mark)) >= 0:
+                    big = rng.choice((0, 1, 63, 65, 4096, 65500, 65535)) << (0 if width == 2 else rng.choice((0, 12)))
+                    spot = found + offset + width * rng.randrange(2)
+                    data[spot : spot + width] = (big % 2 ** (8 * width)).to_bytes(width, "big")
+            if data[:4] == b"\1\0\0\0":
+                struct.pack_into("<I", data, 4 * rng.randrange(16), rng.choice(LENGTHS))
+            pieces[at] = bytes(data)
+        case 6:
+            pieces[at] = some_bytes(rng, pieces[at][:64]) + pieces[at][64:]
+    return pieces
+
+
+def spoil(rng: Rng, kept: list[Element]) -> None:
+    """One fault in the data set."""
+    at = rng.randrange(len(kept))
+    group, number_, vr, value = kept[at]
+    match rng.randrange(8):
+        case 0:
+            kept.pop(at)
+        case 1:
+            kept[at] = (group, number_, rng.choice(VRS), value)
+        case 2 | 3:
+            kept[at] = (group, number_, vr, wrong(rng, vr, value))
+        case 4:  # sizes and counts
+            big = rng.choice((0, 1, 63, 64, 65, 4096, 4097, 65535))
+            key = rng.choice((0x10, 0x11, 0x02, 0x100, 0x101, 0x102, 0x103))
+            kept[:] = [(g, n, v, short(big)) if (g, n) == (0x28, key) else (g, n, v, x) for g, n, v, x in kept]
+        case 5:
+            count = text(str(rng.choice((0, -1, 1, 2, 4, 2000, 2001, 10**9, "1e3", "3\\3", ""))))
+            kept[:] = [(g, n, v, count) if (g, n) == (0x28, 0x08) else (g, n, v, x) for g, n, v, x in kept]
+        case 6:  # sequences inside sequences, where one is looked for or anywhere
+            inside: list[Element] = [(0x28, 0x3002, b"US", short(rng.choice((0, 256, 65535))) * rng.choice((1, 3)))]
+            for _ in range(rng.choice((0, 3, 60))):
+                inside = [(0x28, 0x3010, b"SQ", [inside])]
+            inside += [(0x28, 0x3006, rng.choice((b"US", b"OW", b"LO")), rng.randbytes(rng.choice((0, 6, 512))))]
+            kept.append((0x28, rng.choice((0x3000, 0x3010)), b"SQ", [inside] * rng.choice((1, 3))))
+            kept.sort(key=lambda e: e[:2])
+        case 7:
+            rng.choice((kept.reverse, lambda: kept.append(kept[at]), lambda: rng.shuffle(kept)))()
+
+
+def wrong(rng: Rng, vr: bytes, value: Any) -> Any:
+    """A value that its VR does not allow, or that no C-arm has."""
+    if isinstance(value, list):
+        return value * 2
+    if vr == b"US":
+        return rng.choice((short(rng.randrange(65536)), value * 2, value[:1], b""))
+    return text("\\".join(str(rng.choice((number(rng, 1), word(rng)))) for _ in range(rng.choice((1, 1, 2, 5)))))[:60000]
+
+
+def run(rng: Rng, folder: Path) -> list[str]:
+    """Read the runs, the best frame of each or one by number."""
+    frame = rng.pick("best", "best", 1, 3)
+    return source.read(f"dicom:{folder}", frame=frame, subject=rng.pick("patient", "file"))
