@@ -1,0 +1,223 @@
+"""How far one driver carries: ``python -m tests.benchmarks --only scale``.
+
+``scheduling``: 64 Ray workers on this machine whose generator only sleeps, half a second a shard; the share of their
+time that they spend asleep between the moment when all work and the moment when the shards run out.
+``memory``: what the driver's process grows by while it hands out a plan's shards to a pool that takes no time.
+``resume``: the time to learn what is left of a plan, its committed shards listed by a real S3 server (Ceph).
+``finish``: what the manifest of a dataset needs, a shard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from engine import driver
+from engine.job import Job
+from engine.pools import Event, Task
+from engine.recipe import Recipe
+from engine.recipe_file import parse
+from engine.worker import Report
+from sinks import layout, manifest
+from sinks.dataset import Totals
+from sinks.index import Record
+from sinks.store import Store
+from tests.benchmarks.common import Row, goal, goals, table
+
+WORKERS, SECONDS = 64, 0.5
+LISTED = 100_000
+RESUME_GOAL = 30.0  # seconds for LISTED shards
+EFFICIENCY_GOAL = 0.95
+
+
+def recipe(shards: int, seconds: float = 0.0, cpus: float = 1) -> Recipe:
+    """One tiny sample a shard."""
+    source = {"uri": "tests.faulty.Toy:here", "options": {"count": shards}, "split": {"train": 1}}
+    raw = {
+        "name": "scale",
+        "seed": 1,
+        "sources": [source],
+        "generator": {"name": "tests.faulty.Faulty", "params": {"seconds": seconds}},
+        "splits": ["train"],
+        "shard": {"samples": 1},
+        "resources": {"cpus": cpus},
+    }
+    return parse(json.dumps(raw))
+
+
+class Instant:
+    """A pool whose workers have made a shard as soon as they are given it."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers, self._tasks = workers, deque[Task]()
+
+    def room(self) -> int:
+        return self._workers - len(self._tasks)
+
+    def submit(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def wait(self, timeout: float) -> list[Event]:
+        done = [Event(task, Report(task.shard, 1, 0, 0)) for task in self._tasks]
+        self._tasks.clear()
+        return done
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def scheduling(workers: int, rounds: int) -> Row:
+    """Efficiency of that many Ray workers over ``rounds`` shards each, the first and the last of them left out."""
+    from engine.ray_pool import RayPool
+
+    made = recipe(workers * (rounds + 2), SECONDS, cpus=1 / 32)
+    ends: list[float] = []
+    # Memory as the disk: half a thousand files a second would measure this machine's disk.
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        store = Store(folder)
+        pool = RayPool(made, store, workers)
+        try:
+            deadline = time.monotonic() + 300
+            while pool.states()["placed"] < workers:
+                assert time.monotonic() < deadline, f"only {pool.states()} of {workers} workers came up"
+                pool.wait(0.2)
+            driver.run(Job(made), store, pool, lambda report: ends.append(time.perf_counter()))
+        finally:
+            pool.close()
+    first, last = workers, workers * (rounds + 1)
+    wall = ends[last - 1] - ends[first - 1]
+    return {
+        "workers": workers,
+        "shards": last - first,
+        "seconds": wall,
+        "shards_per_second": (last - first) / wall,
+        "efficiency": (last - first) * SECONDS / (workers * wall),
+    }
+
+
+def memory(shards: int) -> Row:
+    """Growth of a fresh process while a driver hands out so many shards."""
+    code = (
+        "import sys\nfrom tests.benchmarks.scale import _grown\n"
+        "import json; json.dump(_grown(int(sys.argv[1])), sys.stdout)"
+    )
+    out = subprocess.run([sys.executable, "-c", code, str(shards)], capture_output=True, check=True, text=True)
+    found: Row = json.loads(out.stdout)
+    return found
+
+
+def _grown(shards: int) -> Row:
+    import psutil
+
+    me = psutil.Process()
+    store = Store("memory://scale")
+    driver.run(Job(recipe(64)), store, Instant(WORKERS))  # imports and caches
+    job = Job(recipe(shards))
+    before, start = me.memory_info().rss, time.perf_counter()
+    outcome = driver.run(job, store, Instant(WORKERS))
+    seconds = time.perf_counter() - start
+    assert outcome.shards == shards
+    return {"shards": shards, "mib": (me.memory_info().rss - before) / 2**20, "us": 1e6 * seconds / shards}
+
+
+def resume(listed: int) -> Row:
+    """Seconds from a store with so many committed shards to the first that is left."""
+    from infra.ceph import Ceph, install
+
+    install()
+    with Ceph() as server:
+        server.make_bucket("scale")
+        kept = dict(os.environ)
+        os.environ.update(server.env())
+        try:
+            store, job = Store("s3://scale/d"), Job(recipe(listed + 1))
+            names = (layout.index(job.plan.shard(k).name) for k in range(listed))
+            start = time.perf_counter()
+            with ThreadPoolExecutor(16) as pool:
+                deque(pool.map(lambda name: store.put(name, b"x"), names), maxlen=0)
+            written, start = time.perf_counter() - start, time.perf_counter()
+            outcome = driver.run(job, store, Instant(1))
+            seconds = time.perf_counter() - start
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+    assert outcome.shards == 1
+    return {"listed": listed, "seconds": seconds, "write_seconds": written, "per_100k": seconds * 1e5 / listed}
+
+
+def finish(shards: int) -> Row:
+    """Bytes of the manifest and seconds to write it, a shard."""
+    records = [Record(f"train-{k:06d}", "0" * 64, f"{k:064x}", 10**8, 100, 0, "0.1.0") for k in range(shards)]
+    totals = Totals(shards=shards, samples=100 * shards)
+    start = time.perf_counter()
+    size = len(manifest.manifest("scale", "0" * 64, {"samples": 100 * shards, "shards": shards}, totals, records))
+    return {"shards": shards, "bytes": size / shards, "us": 1e6 * (time.perf_counter() - start) / shards}
+
+
+def measure(quick: bool = False) -> dict[str, Any]:
+    """All four; ``quick`` is smaller."""
+    workers, rounds, listed = (8, 4, 2_000) if quick else (WORKERS, 20, LISTED)
+    result: dict[str, Any] = {
+        "memory": [memory(n) for n in ((1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000))],
+        "finish": [finish(10_000 if quick else 100_000)],
+        "scheduling": [scheduling(workers, rounds)],
+    }
+    try:
+        result["resume"] = [resume(listed)]
+    except RuntimeError as error:
+        result["resume"], result["skipped"] = [], f"resume: {error}"
+    (slots,), grown = result["scheduling"], result["memory"]
+    result["goals"] = [
+        goal(
+            f"{workers} workers, {SECONDS} s a shard: {100 * slots['efficiency']:.1f} % of their time at work "
+            f"(at least {100 * EFFICIENCY_GOAL:.0f})",
+            slots["efficiency"] >= EFFICIENCY_GOAL,
+        ),
+        goal(
+            f"driver's memory from {grown[0]['shards']:,} to {grown[-1]['shards']:,} shards: "
+            f"+ {grown[-1]['mib'] - grown[0]['mib']:.1f} MiB (at most 8)",
+            grown[-1]["mib"] - grown[0]["mib"] <= 8,
+        ),
+        *(
+            goal(
+                f"resume, {LISTED:,} committed shards listed: {row['per_100k']:.1f} s (at most {RESUME_GOAL:.0f})",
+                row["per_100k"] < RESUME_GOAL,
+            )
+            for row in result["resume"]
+        ),
+    ]
+    return result
+
+
+def text(result: dict[str, Any]) -> str:
+    """The tables, for people."""
+    out = table(
+        "Workers that only sleep",
+        {
+            "workers": "workers",
+            "shards": "shards",
+            "seconds": "s",
+            "shards_per_second": "shards/s",
+            "efficiency": "busy",
+        },
+        result["scheduling"],
+    )
+    out += table(
+        "The driver alone", {"shards": "planned shards", "mib": "grows by MiB", "us": "us a shard"}, result["memory"]
+    )
+    columns = {
+        "listed": "committed shards",
+        "seconds": "s to resume",
+        "per_100k": "s for 100,000",
+        "write_seconds": "s to write",
+    }
+    out += table("Resume from S3 (Ceph)", columns, result["resume"])
+    out += table("Manifest", {"shards": "shards", "bytes": "bytes a shard", "us": "us a shard"}, result["finish"])
+    return out + (result.get("skipped") or "") + goals(result["goals"])
