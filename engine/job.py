@@ -11,6 +11,7 @@ from engine import registry
 from engine.plan import Plan, PlanError
 from engine.recipe import Recipe
 from engine.sources.base import Source, open_sources
+from engine.unnamed import subject_key
 from generators.types import Generator
 
 
@@ -39,6 +40,11 @@ class Job:
             raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
         balanced = getattr(kind, "balanced", classes)  # the classes worth having equally many of
         self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), balanced)
+
+    @cached_property
+    def subject_key(self) -> bytes:
+        """Keys the hashes of subjects' names; written nowhere."""
+        return subject_key(self.recipe.seed, self.sources)
 
     @cached_property
     def identity(self) -> str:

@@ -5,7 +5,6 @@ Free of Ray, threads and storage, so that a worker, ``replay`` and ``plan --esti
 
 from __future__ import annotations
 
-import hashlib
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from engine import check
 from engine.job import Job
+from engine.unnamed import flags, unnamed
 from generators.types import BadCase, Case, Rejected, Sample, SampleSpec
 from sinks.index import ROW_KEYS, Row
 
@@ -44,8 +44,9 @@ class Maker:
         except MemoryError as error:
             return self.out_of_memory(error)
         except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
-            return f"source: {describe(error)}"
-        return case if isinstance(case, Case) else f"source: read a {type(case).__name__}, which is no case"
+            return f"source: {describe(error, quote=False)}"
+        key = self.job.subject_key
+        return unnamed(case, key) if isinstance(case, Case) else f"source: read a {type(case).__name__}, no case"
 
     def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | str]:
         """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""
@@ -55,8 +56,8 @@ class Maker:
             return
         try:
             samples = check.samples(self.job.generator.generate(cases, specs), specs)
-            for sample in samples:
-                self._check(sample)
+            for sample, case in zip(samples, cases, strict=True):
+                self._check(sample, case)
             yield from samples
         except (Exception, SystemExit) as error:
             if _out_of_memory(error):
@@ -73,7 +74,7 @@ class Maker:
             try:
                 drawn = replace(spec, attempt=attempt)
                 (sample,) = check.samples(self.job.generator.generate([case], [drawn]), [drawn])
-                self._check(sample)
+                self._check(sample, case)
                 return sample
             except Rejected as error:
                 reason = str(error)
@@ -87,7 +88,9 @@ class Maker:
                 return f"error: {describe(error)}"
         return f"{QUALITY} {reason} (drawn {redraws + 1} times)"
 
-    def _check(self, sample: Sample) -> None:
+    def _check(self, sample: Sample, case: Case) -> None:
+        """Hold a sample against the recipe's limits, with what the engine itself measured on its case."""
+        sample.measured = {**sample.measured, **flags(case)}
         for name, limit in self.job.recipe.quality.limits.items():
             if name not in sample.measured:
                 raise ValueError(f"quality.limits names {name!r}; measured are {', '.join(sorted(sample.measured))}")
@@ -107,7 +110,7 @@ class Maker:
         """The index row of a sample before it is made."""
         row = Row(spec.sample_id, spec.split, spec.variant, spec.source, spec.case, spec.target)
         if not isinstance(case, str):
-            row.subject = subject_hash(self.job.recipe.seed, case.subject)
+            row.subject = case.subject
             row.source_id = case.source_id
         return row
 
@@ -121,18 +124,17 @@ class Maker:
         return {**sample.fields, "json": {**sample.labels, **meta}}
 
 
-def subject_hash(seed: int, subject: str) -> str:
-    """A subject's name in the dataset: keyed, so that no source name can be read from it (promise P8)."""
-    key = hashlib.blake2b(f"subject/{seed}".encode(), digest_size=32).digest()
-    return hashlib.blake2b(subject.encode(), key=key, digest_size=8).hexdigest()
+def describe(error: BaseException, quote: bool = True) -> str:
+    """One line about an exception: type, message, and the file and line it came from (no machine path).
 
-
-def describe(error: BaseException) -> str:
-    """One line about an exception: type, message, and the file and line it came from (no machine path)."""
+    Args:
+        quote: with its message; not where it may quote a source's file or its path (promise P8).
+    """
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     message: Mapping[int, str] = dict(enumerate(str(error).splitlines()))
-    return f"{type(error).__name__}: {message.get(0, '')}"[:300] + where
+    said = f": {message.get(0, '')}" if quote else ""
+    return f"{type(error).__name__}{said}"[:300] + where
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -51,6 +51,7 @@ class Result:
             "bytes": m["bytes"],
             "splits": {split: counts["samples"] for split, counts in m["splits"].items()},
             "reasons": m["reasons"],
+            "burned_in_text": m["burned_in_text"],
             "quota_met": not self.short,
             "problem": self.short,
             "failed": self.failed,
@@ -72,6 +73,8 @@ class Result:
         console.out.print(f"{self.made} samples made in {console.human_seconds(self.seconds)}{rate}")
         for reason, count in b["reasons"].items():
             console.out.print(f"quarantined {count} x {reason}", markup=False)
+        if b["burned_in_text"]:
+            console.out.print(f"{b['burned_in_text']} samples are of frames that seem to carry writing: look at them")
         for name, why in self.failed.items():
             console.out.print(f"failed {name}: {why}", markup=False)
         if self.short:

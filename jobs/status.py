@@ -74,6 +74,7 @@ class Progress:
             "bytes": totals.bytes,
             "splits": dict(totals.per_split),
             "reasons": dict(totals.reasons),
+            "burned_in_text": totals.burned_in,
             "samples_per_second": round(per_second, 3) if per_second is not None else None,
             "seconds_left": round(left / per_second, 1) if per_second else None,
             "seconds_since_last_commit": round(now - last, 1) if last is not None else None,
@@ -198,5 +199,7 @@ def show(body: dict[str, Any]) -> None:
     )
     for reason, count in body["reasons"].items():
         console.out.print(f"quarantined {count} x {reason}", markup=False)
+    if body["burned_in_text"]:
+        console.out.print(f"{body['burned_in_text']:,} samples are of frames that seem to carry writing: look at them")
     if body["state"] == "incomplete":
         console.out.print(f"last shard committed: {_ago(body)}; run the same generate command to continue")

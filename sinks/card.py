@@ -51,9 +51,16 @@ def card(
         seed=document["recipe"]["seed"],
         versions=", ".join(f"{name} {number}" for name, number in document["versions"].items()),
         quarantine="\n".join(reasons) or "Nothing was quarantined.",
+        burned_in=_burned_in(manifest["burned_in_text"]),
         limits="\n".join(f"- {limit}" for limit in limits) or "None stated by the generator.",
     )
     return text.encode()
+
+
+def _burned_in(samples: int) -> str:
+    if not samples:
+        return "No sample's frame is flagged as carrying writing; the flag is a heuristic, look before you share."
+    return f"{samples} samples are of frames that seem to carry writing (`burned_in_text` in the index): look at them."
 
 
 def human_bytes(size: float) -> str:

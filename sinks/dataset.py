@@ -28,6 +28,7 @@ class Totals:
     samples: int = 0
     quarantined: int = 0
     bytes: int = 0
+    burned_in: int = 0  # samples of frames that seem to carry writing
     per_split: Counter[str] = field(default_factory=Counter)
     per_class: Counter[tuple[str, str]] = field(default_factory=Counter)  # (split, class)
     reasons: Reasons = field(default_factory=Reasons)
@@ -42,6 +43,7 @@ class Totals:
             if row.status == "ok":
                 self.per_split[row.split] += 1
                 self.per_class[row.split, row.target or "all"] += 1
+                self.burned_in += row.measured.get("burned_in_text", 0) > 0
             else:
                 self.reasons.add(row.reason or "unknown")
 

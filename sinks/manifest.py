@@ -34,6 +34,7 @@ def manifest(name: str, identity: str, planned: Mapping[str, int], totals: Total
         "samples": totals.samples,
         "quarantined": totals.quarantined,
         "reasons": dict(totals.reasons),
+        "burned_in_text": totals.burned_in,
         "bytes": totals.bytes,
         "splits": splits,
         "shards": [_shard(record) for record in records],

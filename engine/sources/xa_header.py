@@ -53,7 +53,7 @@ ALLOWED: Mapping[str, Mapping[str, Any] | None] = {
     "DistanceSourceToPatient": None,
     "ImagerPixelSpacing": None,
 }
-#: These decide which runs are one subject's, and go no further: see ``engine.make.subject_hash``.
+#: These decide which runs are one subject's, and go no further: see ``engine.unnamed``.
 PATIENT = ("PatientID", "IssuerOfPatientID")
 
 

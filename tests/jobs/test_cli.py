@@ -128,7 +128,11 @@ def test_schema_is_a_json_schema():
         (["plan", "none.yaml"], 1, "none.yaml: No such file"),
         (["plan", DEMO, "--set", "generator.name=biplan"], 1, "did you mean biplane?"),
         (["plan", DEMO, "--set", "balance={fast: 1}"], 1, "does not make 'fast'; its classes are still, motion"),
-        (["plan", IMAGECAS, "--set", "sources.0.uri=imagecas:/none"], 1, "/none: no such file or folder"),
+        (
+            ["plan", IMAGECAS, "--set", "sources.0.uri=imagecas:/none"],
+            1,
+            "sources.0.uri (imagecas): no such file or folder",
+        ),
         (["status", "/none"], 1, "holds no dataset"),
         (["generate", DEMO], 1, "give --out"),
         (["generate", DEMO, "--out", "s3://"], 1, "s3://"),
