@@ -22,7 +22,10 @@ def _bytes(value: Any) -> Any:
     match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
     if not match or (match[2] or "B") not in UNITS:
         raise ValueError(f"not a size in bytes; write a number with one of {', '.join(UNITS)}, such as 256 MiB")
-    return int(float(match[1]) * UNITS[match[2] or "B"])
+    size = float(match[1]) * UNITS[match[2] or "B"]
+    if not size < 2**63:
+        raise ValueError("more bytes than there are; write a number such as 256 MiB")
+    return int(size)
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1, json_schema_extra={"examples": ["256 MiB"]})]

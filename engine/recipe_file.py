@@ -18,8 +18,16 @@ from engine import registry
 from engine.recipe import Recipe
 
 
+MAX_BYTES = 2**20  # of a recipe
+MAX_VALUES = 100_000  # of a recipe with its anchors unfolded
+SHOWN = 20  # faults that are listed, at most
+
+
 class RecipeError(Exception):
     """A recipe that cannot be used. The message lists every fault found, one a line."""
+
+
+_NOT_YAML = (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError, AttributeError)  # what PyYAML raises
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -33,10 +41,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: with one line per fault.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode()
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise RecipeError(f"recipe {path}: {reason}") from None
+    if len(data) > MAX_BYTES:
+        raise RecipeError(f"recipe {path}: is larger than {MAX_BYTES} bytes; is it a recipe?")
     return parse(text, str(path), overrides)
 
 
@@ -44,11 +56,13 @@ def parse(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Re
     """Validate recipe text; see ``load``."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if _values(node, {}) > MAX_VALUES:
+            raise RecipeError(f"{where}: its anchors unfold to more than {MAX_VALUES} values, or to themselves")
         raw = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+        raise RecipeError(f"{where}{line}: not YAML: {_first(getattr(error, 'problem', None) or error)}") from None
     if not isinstance(raw, dict):
         raise RecipeError(
             f"{where}: a recipe is a mapping with name, seed, sources, generator; got {type(raw).__name__}"
@@ -95,7 +109,7 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
     for part, following in zip(parts, [*parts[1:], None], strict=True):
         key: Any = part
         if isinstance(at, list):
-            if not part.isdigit() or int(part) >= len(at):
+            if not (part.isascii() and part.isdigit() and len(part) < 10) or int(part) >= len(at):
                 raise RecipeError(
                     f"--set {override}: {'.'.join(map(str, keys))} has items 0 to {len(at) - 1}, not {part!r}"
                 )
@@ -106,12 +120,23 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
         if following is None:
             try:
                 at[key] = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise RecipeError(f"--set {override}: the value is not YAML: {error}") from None
+            except _NOT_YAML as error:
+                raise RecipeError(f"--set {path}: the value is not YAML: {_first(error)}") from None
         elif isinstance(at, dict) and at.get(key) is None:
             at[key] = {}
         at = at[key]
     places[tuple(keys)] = f" --set {path}"
+
+
+def _values(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """How many values a document has once every alias is unfolded; infinite for one that holds itself."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = float("inf")  # what is met again before it is counted holds itself
+        inside = (part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,)))
+        known[id(node)] = 1 + sum(_values(part, known) for part in inside)
+    return known[id(node)]
 
 
 def _lines(
@@ -147,7 +172,7 @@ def _explain(
 ) -> str:
     lines = []
     faults = error.errors(include_url=False)
-    for fault in faults:
+    for fault in faults[:SHOWN]:
         if any(len(f["loc"]) > len(fault["loc"]) and f["loc"][: len(fault["loc"])] == fault["loc"] for f in faults):
             continue  # what follows from a fault deeper inside is noise
         loc = (*at, *fault["loc"])
@@ -158,9 +183,23 @@ def _explain(
         elif fault["type"] in ("missing", "missing_argument"):
             message = "is required"
         elif not isinstance(fault.get("input"), (dict, list, tuple)):
-            message = f"{message} (got {fault['input']!r})"
+            message = f"{message} (got {_shown(fault['input'])})"
         lines.append(f"{where}{_line(places, loc)}: {field}: {message}")
+    if len(faults) > SHOWN:
+        lines.append(f"{where}: {len(faults) - SHOWN} more faults")
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits, which Python does not print
+        return "a very long number"
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _first(error: object) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _siblings(model: Any, loc: Sequence[Any]) -> list[str]:

@@ -12,6 +12,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 
+MODELS = {"sources": "Options", "generators": "Params"}  # what a plugin of each kind has
+
+
 class UnknownPlugin(Exception):
     """No installed package registers that name."""
 
@@ -31,11 +34,17 @@ def load(kind: str, name: str) -> Any:
     module, dot, attribute = name.rpartition(".")
     if dot:
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UnknownPlugin(f"{name!r} cannot be imported: {error}") from None
+            found = getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # a module may raise anything when it is imported
+            said = (str(error).splitlines() or [""])[0]
+            raise UnknownPlugin(f"{name[:100]!r} cannot be imported: {said or type(error).__name__}") from None
+        if not hasattr(found, MODELS[kind]):
+            raise UnknownPlugin(f"{name!r} is no {kind.removesuffix('s')}: it has no {MODELS[kind]}")
+        return found
     for point in entry_points(group=f"lesionforge.{kind}", name=name):
         return point.load()
     close = difflib.get_close_matches(name, names(kind), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise UnknownPlugin(f"no {kind.removesuffix('s')} is called {name!r}{hint} (installed: {', '.join(names(kind))})")
+    raise UnknownPlugin(
+        f"no {kind.removesuffix('s')} is called {name[:100]!r}{hint} (installed: {', '.join(names(kind))})"
+    )

@@ -238,7 +238,7 @@ def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Marked:
         raise BadCase("a SYNTAX segment stands among its stenoses")
     try:
         x, y, w, h = (float(v) for v in annotation["bbox"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise BadCase("a lesion's bbox is not [x, y, width, height]") from None
     outlines = outline(annotation.get("segmentation"))
     points = max(outlines, key=lambda polygon: polygon.area).points if outlines else None

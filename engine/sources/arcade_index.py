@@ -83,7 +83,7 @@ def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[s
         grouped: dict[Any, list[Mapping[str, Any]]] = {i: [] for i in images}
         for annotation in raw["annotations"]:
             grouped[annotation["image_id"]].append(annotation)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise SourceError(f"{where} is no COCO annotation file ({type(error).__name__})") from None
     if len(images) < len(raw["images"]):
         raise SourceError(f"{where} gives two pictures the same id, so their labels cannot be told apart")

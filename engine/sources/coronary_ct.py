@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import fsspec
 from pydantic import ConfigDict
 
 from engine.sources import trees
 from engine.sources.base import SourceError
 from engine.sources.cache import cached
-from engine.sources.files import File, fingerprint, secret, why
+from engine.sources.files import File, fingerprint, located, secret, why
 from engine.sources.nifti import read_label
 from generators.types import BadCase, CoronaryTree, Side
 
@@ -42,12 +41,12 @@ class Nifti:
     def __init__(self, place: str, options: LabelOptions) -> None:
         self.options = options
         self.cases_per_subject = len(options.sides)
-        self._fs, path = fsspec.core.url_to_fs(place)
+        self._fs, path = located(place)
         try:
             found = self._fs.ls(path, detail=True) if self._fs.isdir(path) else [self._fs.info(path)]
         except FileNotFoundError:
             raise SourceError("no such file or folder") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         named = ((re.fullmatch(self.pattern, f["name"].rsplit("/", 1)[-1]), f) for f in found)
         files = [(m[1], f["name"], f["size"], _mark(f)) for m, f in named if m and f["type"] == "file"]

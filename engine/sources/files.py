@@ -14,6 +14,7 @@ import fsspec
 from engine.sources.base import SourceError
 from generators.types import BadCase
 
+MAX_BYTES = 2**30  # of a file that is read whole
 HEAD = 2**16  # bytes of the first file that key a source's hashes
 
 
@@ -33,6 +34,8 @@ class File:
         Raises:
             BadCase: where it cannot be read.
         """
+        if self.size > MAX_BYTES:
+            raise BadCase(f"has {self.size} bytes; at most {MAX_BYTES} are read")
         try:
             return bytes(self.fs.cat_file(self.path))
         except FileNotFoundError:
@@ -46,10 +49,10 @@ class Folder:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self.fs, self.path = fsspec.core.url_to_fs(place)
+        self.fs, self.path = located(place)
         try:
             known = self.fs.isdir(self.path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SourceError(f"cannot be looked at: {why(error)}") from None
         if not known:
             raise SourceError("no such folder")
@@ -73,7 +76,11 @@ class Folder:
         except OSError as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         root = self.path.rstrip("/") + "/"
-        files = [self._file(p.removeprefix(root).rpartition("/")[0], info) for p, info in found.items()]
+        files = [
+            self._file(path.removeprefix(root).rpartition("/")[0], info)
+            for path, info in found.items()
+            if info["type"] == "file"
+        ]
         return sorted(files, key=lambda f: natural(f.name))
 
     def _file(self, sub: str, info: Mapping[str, Any]) -> File:
@@ -103,7 +110,7 @@ def secret(files: Iterable[File]) -> bytes:
         SourceError: where the first file is there and cannot be read, so that no two workers find different keys.
     """
     files = list(files)
-    digest = hashlib.sha256("\n".join(f"{f.name} {f.size}" for f in files).encode())
+    digest = hashlib.sha256("\n".join(f"{f.name} {f.size}" for f in files).encode(errors="surrogateescape"))
     for file in files:
         try:
             digest.update(bytes(file.fs.cat_file(file.path, start=0, end=HEAD)))
@@ -123,6 +130,22 @@ def fingerprint(files: Iterable[File], *texts: bytes) -> str:
     return listing.hexdigest()
 
 
-def why(error: OSError) -> str:
+def located(place: str) -> tuple[Any, str]:
+    """The fsspec file system of a place, and the path in it.
+
+    Raises:
+        SourceError: for a URL that no file system can be made of.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(place)
+    except ImportError as error:
+        raise SourceError(f"its kind of URL needs a package that is not installed: {error.name or 'unknown'}") from None
+    except Exception as error:  # every file system reads its URLs in its own way
+        raise SourceError(f"is no path and no URL that can be opened: {why(error)}") from None
+    return fs, str(path)
+
+
+def why(error: Exception) -> str:
     """What the system says, without the path."""
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else type(error).__name__

@@ -14,8 +14,10 @@ from PIL import Image
 
 from generators.types import BadCase
 
+FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's is asked: some start other programs
 ENDINGS = ("png", "bmp", "jpg", "jpeg", "tif", "tiff", "pgm")
 MIN_EDGE, MAX_EDGE = 32, 8192
+MAX_PIXELS = 2**24  # 4096 x 4096: no angiogram has more, and no more is unpacked
 MAX_TINT = 4  # a grey JPEG saved as colour comes back with channels this far apart
 
 
@@ -28,10 +30,12 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
             cols, rows = picture.size
             if not (MIN_EDGE <= cols <= MAX_EDGE and MIN_EDGE <= rows <= MAX_EDGE):
                 raise BadCase(f"has {cols} x {rows} pixels; {MIN_EDGE} to {MAX_EDGE} an edge are read")
+            if cols * rows > MAX_PIXELS:
+                raise BadCase(f"has {cols} x {rows} pixels; at most {MAX_PIXELS} in all are read")
             if picture.mode in ("1", "L", "P", "LA", "RGB", "RGBA"):
                 values = np.asarray(picture.convert({"1": "L", "LA": "L", "L": "L"}.get(picture.mode, "RGB")))
             else:

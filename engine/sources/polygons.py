@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from generators.types import BadCase
 
 MAX_COORDINATE = 1e5
+CROSSINGS = 2**20  # of edges with rows that are held at once
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def outline(segmentation: Any) -> list[Polygon]:
     for flat in segmentation:
         try:
             points = np.asarray(flat, np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise BadCase("a polygon is no list of x, y pairs") from None
         if not np.isfinite(points).all() or np.abs(points).max(initial=0) > MAX_COORDINATE:
             raise BadCase("a polygon has coordinates that are not finite or far outside any picture")
@@ -56,14 +57,16 @@ def rasterise(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[n
     x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
     first = np.clip(np.ceil(np.minimum(y0, y1)), 0, rows).astype(np.int64)
     count = np.clip(np.ceil(np.maximum(y0, y1)), 0, rows).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(x0)), count)
-    if not len(edge):
+    if not count.any():
         return mask
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    x = x0[edge] + (row - y0[edge]) / (y1 - y0)[edge] * (x1 - x0)[edge]
-    top, end = int(row.min()), int(row.max()) + 1
+    top, end = int(first[count > 0].min()), int((first + count)[count > 0].max())
     flips = np.zeros((end - top, cols + 1), np.int64)
-    np.add.at(flips, (row - top, np.clip(np.ceil(x), 0, cols).astype(np.int64)), 1)
+    step = max(1, CROSSINGS // int(count.max()))
+    for part in (slice(start, start + step) for start in range(0, len(x0), step)):
+        edge = np.repeat(np.arange(len(x0))[part], count[part])
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(count[part]) - count[part], count[part]) + first[edge]
+        x = x0[edge] + (row - y0[edge]) / (y1 - y0)[edge] * (x1 - x0)[edge]
+        np.add.at(flips, (row - top, np.clip(np.ceil(x), 0, cols).astype(np.int64)), 1)
     mask[top:end] = np.cumsum(flips, axis=1)[:, :cols] % 2 == 1
     return mask
 

@@ -46,7 +46,7 @@ def test_grey_levels_come_back_unchanged(form, mode):
 def test_a_library_that_replaced_pillows_opener_takes_nothing_down(monkeypatch):
     """As Ultralytics does: its opener asks for a module that nobody has."""
 
-    def opener(*_args):
+    def opener(*_args, **_options):
         raise ModuleNotFoundError("No module named 'pi_heif'")
 
     monkeypatch.setattr(Image, "open", opener)
