@@ -144,6 +144,15 @@ def new_path() -> Path:
     return folder / f"lesionforge-{os.getpid()}-{uuid.uuid4().hex}.crumb"
 
 
+def stopped(path: Path) -> bool:
+    """Whether the process that keeps this file is stopped (SIGSTOP), so that not even its alarm can end it."""
+    try:
+        stat = Path(f"/proc/{int(path.name.split('-')[1])}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -15,7 +15,8 @@ from engine.recipe import Recipe
 from engine.worker import Report, Worker
 from sinks.store import Store
 
-GRACE = 5.0  # seconds after the alarm ought to have rung
+LOOK = 60.0  # seconds between looks at a worker that goes on and on with one shard
+GRACE = 5.0  # seconds from a first look that finds it stuck to the second, which must find the same
 
 
 class ShardWorker:
@@ -55,7 +56,7 @@ class Actor:
         self.failed = ""  # why it never came to run
         self.leaving = False  # its node will be taken away
         self.tasks: deque[tuple[Task, Any]] = deque()
-        self._looked = 0.0
+        self._look_at, self._suspect = 0.0, False
         self._looking: Any = None
 
     def ready(self) -> bool:
@@ -81,12 +82,12 @@ class Actor:
 
     def submit(self, task: Task) -> None:
         if not self.tasks:
-            self._looked = time.monotonic()
+            self._look_later()
         self.tasks.append((task, self.handle.make.remote(task.shard, task.skip, task.careful)))
 
     def next_task(self) -> tuple[Task, Any]:
         """Take the first task off: it has ended."""
-        self._looked = time.monotonic()
+        self._look_later()
         return self.tasks.popleft()
 
     def kill(self) -> None:
@@ -94,17 +95,22 @@ class Actor:
         self._ray.kill(self.handle)
 
     def kill_if_stuck(self) -> None:
-        """Give up a worker that its own alarm could not end: a stopped process, or one stuck in the kernel."""
-        if self._limit is None or not self.tasks:
-            return
+        """Give up a worker that its own alarm cannot end: a stopped process, or one stuck in the kernel."""
         if self._looking is None:
-            if time.monotonic() - self._looked > self._limit + GRACE:
+            if self.tasks and time.monotonic() > self._look_at:
                 self._looking = self.ask()
         elif self._ray.wait([self._looking], timeout=0)[0]:
             _, overdue = self.answer(self._looking)
-            self._looking, self._looked = None, time.monotonic()
-            if overdue > GRACE:
+            self._looking = None
+            if overdue <= 0 or not self.tasks:
+                self._look_later()
+            elif self._suspect:
                 self.kill()
+            else:
+                self._suspect, self._look_at = True, time.monotonic() + GRACE
+
+    def _look_later(self) -> None:
+        self._suspect, self._look_at = False, time.monotonic() + min(self._limit or LOOK, LOOK) + GRACE
 
     def ask(self, last: bool = False) -> Any:
         """Have its breadcrumb read on its own node, and removed if this is the ``last`` time."""
@@ -116,7 +122,7 @@ class Actor:
         return self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(_look).remote(path, last)
 
     def answer(self, asked: Any) -> tuple[Found, float]:
-        """What ``ask`` found, and by how many seconds its alarm is overdue; nothing where the node is gone."""
+        """What ``ask`` found, and by how many seconds the worker is overdue; nothing where the node is gone."""
         try:
             return self._ray.get(asked, timeout=0)  # type: ignore[no-any-return]
         except self._ray.exceptions.RayError:
@@ -124,7 +130,8 @@ class Actor:
 
 
 def _look(path: str, last: bool) -> tuple[Found, float]:
+    """Runs on the worker's node: its breadcrumb, and by how many seconds it is overdue; for ever if it is stopped."""
     found = breadcrumb.read(Path(path))
     if last:
         Path(path).unlink(missing_ok=True)
-    return found, found.overdue()
+    return found, float("inf") if breadcrumb.stopped(Path(path)) else found.overdue()

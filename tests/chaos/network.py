@@ -1,0 +1,176 @@
+"""Nodes in network namespaces of their own, with addresses of their own; one is cut off and comes back.
+
+Needs root, ``ip`` and the right to make namespaces; where that is not given, ``missing`` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engine.job import Job
+from tests.chaos.cluster import Ours, until
+from tests.chaos.figures import Run, check, made, redone
+from tests.chaos.toy import SHARD, Driver, recipe, undisturbed
+from tests.chaos.zombies import changed, state, stop_one, wake
+
+SAMPLES = 160
+SECONDS = 0.4  # a sample: the run must outlast the cut
+#: A lost node is noticed in seconds, where Ray takes half a minute by default.
+QUICK = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "1000"}
+QUICK |= {"RAY_health_check_failure_threshold": "4"}
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def missing() -> str:
+    """Why this cannot run here, or an empty string."""
+    if shutil.which("ip") is None:
+        return "there is no `ip` command"
+    name = f"lf{uuid.uuid4().hex[:8]}"
+    try:
+        ip("netns", "add", name)
+        try:
+            ip("link", "add", name, "type", "bridge")
+            ip("link", "del", name)
+        finally:
+            ip("netns", "del", name)
+    except subprocess.CalledProcessError as error:
+        return f"network namespaces are not permitted: {str(error.stderr).strip()}"
+    return ""
+
+
+class Network:
+    """A bridge, and a namespace for each node; node 0 is the head, in the machine's own namespace."""
+
+    def __init__(self, ours: Ours, count: int) -> None:
+        self._ours, self._name = ours, f"lf{uuid.uuid4().hex[:6]}"
+        self._net = f"10.{random.randrange(200, 250)}.{random.randrange(256)}"
+        self.count = count
+        self._environment = os.environ | ours.environment | QUICK
+        ip("link", "add", self._name, "type", "bridge")
+        ip("addr", "add", f"{self._net}.1/24", "dev", self._name)
+        ip("link", "set", self._name, "up")
+        for n in range(1, count + 1):
+            space = self.space(n)
+            ip("netns", "add", space)
+            ip("link", "add", space, "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("link", "set", space, "master", self._name, "up")
+            ip("-n", space, "addr", "add", f"{self._net}.{n + 1}/24", "dev", "eth0")
+            ip("-n", space, "link", "set", "eth0", "up")
+            ip("-n", space, "link", "set", "lo", "up")
+        with socket.socket() as free:
+            free.bind((f"{self._net}.1", 0))
+            self.address = f"{self._net}.1:{free.getsockname()[1]}"
+        port = self.address.rpartition(":")[2]
+        self._start(0, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
+        for n in range(1, count + 1):
+            self.start(n)
+
+    def space(self, n: int) -> str:
+        """Name of a node's namespace, and of the link that leads to it."""
+        return f"{self._name}n{n}"
+
+    def start(self, n: int) -> None:
+        """Start a node; it joins when it can."""
+        self._start(n, f"--address={self.address}", "--num-cpus=1")
+
+    def _start(self, n: int, *more: str) -> None:
+        inside = ["ip", "netns", "exec", self.space(n)] if n else []
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *more]
+        address = f"--node-ip-address={self._net}.{n + 1}"
+        with (self._ours.folder / f"node{n}.log").open("a") as log:
+            subprocess.Popen(
+                [*inside, *command, address, f"--object-store-memory={80 * 2**20}"],
+                env=self._environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def cut(self, n: int) -> None:
+        """Take a node's cable out."""
+        ip("link", "set", self.space(n), "down")
+
+    def mend(self, n: int) -> None:
+        """Plug it in again."""
+        ip("link", "set", self.space(n), "up")
+
+    def pids(self, n: int) -> set[int]:
+        """Processes of a node."""
+        done = subprocess.run(["ip", "netns", "pids", self.space(n)], check=True, capture_output=True, text=True)
+        return {int(pid) for pid in done.stdout.split()}
+
+    def shutdown(self) -> None:
+        for process in self._ours.marked():
+            with suppress(Exception):
+                process.terminate()
+        try:
+            until(lambda: not list(self._ours.marked()), "the end of the nodes", 30)
+        finally:
+            for process in self._ours.marked():
+                process.kill()
+            for n in range(1, self.count + 1):
+                ip("netns", "del", self.space(n))
+            ip("link", "del", self._name)
+
+
+@contextmanager
+def network(count: int) -> Iterator[tuple[Ours, Network]]:
+    """A cluster whose nodes have addresses of their own."""
+    ours = Ours()
+    try:
+        net = Network(ours, count)
+        try:
+            yield ours, net
+        finally:
+            net.shutdown()
+    finally:
+        ours.end()
+
+
+def campaign(folder: Path, seed: int) -> Run:
+    """A node is cut off with a worker of its own asleep; the worker wakes a zombie, the node comes back and works."""
+    rng, begun, run = random.Random(seed), time.monotonic(), Run("node cut off and brought back")
+    log, out = folder / "log", folder / "out"
+    log.mkdir(parents=True)
+    asked = recipe(rng.randrange(2**31), SAMPLES, {"seconds": SECONDS, "log": str(log)})
+    undisturbed(asked, folder / "clean")
+    for file in log.iterdir():
+        file.unlink()
+    with network(3) as (ours, net):
+        driver = Driver(ours, net.address, asked, out, net.count)
+        until(lambda: driver.committed() >= 2 or not driver.running(), "two shards")
+        worker, index = stop_one(ours, rng, log, out, Job(asked).plan)
+        run.kills["stopped"] += 1
+        lost = next(n for n in range(1, net.count + 1) if worker.pid in net.pids(n))
+        net.cut(lost)
+        run.kills["cut off"] += 1
+        run.workers_lost = 1
+        until(lambda: index.exists() or not driver.running(), "another's commit of the zombie's shard")
+        before, slept = state(out), (log / str(worker.pid)).read_text()
+        if not wake(worker):
+            run.wrong.append("the worker was gone before it could wake")
+        else:
+            until(lambda: (log / str(worker.pid)).read_text() != slept or not worker.is_running(), "a sign of life")
+        net.mend(lost)
+        until(lambda: worker.pid not in net.pids(lost), "the end of the lost node's worker")
+        until(lambda: not net.pids(lost), "the end of the lost node")
+        net.start(lost)
+        driver.finish()
+        run.wrong += changed(before, out)
+        if not made(log).keys():
+            run.wrong.append("nothing was made")
+        run.orphans = ours.outlive()
+    run.redone = redone(log, SHARD)
+    check(run, asked, out, folder / "clean")
+    run.seconds = time.monotonic() - begun
+    return run

@@ -1,0 +1,106 @@
+"""The job that is disturbed: toy samples, made by ``lesionforge generate`` in a process that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from engine import document, driver
+from engine.finalise import finalise
+from engine.job import Job
+from engine.pools import InProcess
+from engine.recipe import Recipe
+from engine.recipe_file import parse
+from sinks.store import Store
+from tests import faulty
+from tests.chaos.cluster import PATIENCE, Ours
+from tests.conftest import heed_sigint
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARD = 8  # samples
+
+
+def recipe(
+    seed: int,
+    samples: int,
+    params: dict[str, Any],
+    options: dict[str, Any] | None = None,
+    resources: dict[str, Any] | None = None,
+    quality: dict[str, Any] | None = None,
+) -> Recipe:
+    """A recipe on the toy source and generator."""
+    source = {"uri": "tests.faulty.Toy:here", "options": {"count": samples, **(options or {})}, "split": {"train": 1}}
+    raw = {
+        "name": "chaos",
+        "seed": seed,
+        "sources": [source],
+        "generator": {"name": "tests.faulty.Faulty", "params": params},
+        "splits": ["train"],
+        "shard": {"samples": SHARD},
+        "resources": {"cpus": 1, **(resources or {})},
+        "quality": quality or {},
+    }
+    return parse(json.dumps(raw))
+
+
+def undisturbed(recipe: Recipe, place: Path) -> None:
+    """The same dataset, made in this process and without the pauses."""
+    store, job = Store(str(place)), Job(recipe)
+    doc = document.describe(job)
+    document.claim(store, doc)
+    with mock.patch.object(faulty, "time", SimpleNamespace(sleep=lambda seconds: None)):
+        driver.run(job, store, InProcess(recipe, store))
+    finalise(store, doc)
+
+
+class Driver:
+    """``lesionforge generate`` in a process of its own; ``start`` again is the same command again."""
+
+    def __init__(self, ours: Ours, address: str, recipe: Recipe, out: Path, workers: int) -> None:
+        self.out, self._file, self._workers = out, out.parent / f"{out.name}.yaml", workers
+        self._file.write_text(json.dumps(recipe.model_dump(mode="json")))
+        self._environment = os.environ | ours.environment | {"RAY_ADDRESS": address}
+        self.start()
+
+    def start(self) -> None:
+        command = "from jobs.cli import main; main()", "generate", str(self._file), "--out", str(self.out)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", *command, "--workers", str(self._workers), "--json"],
+            cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=heed_sigint,
+        )  # fmt: skip
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.communicate()
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for its end; returns what it said.
+
+        Raises:
+            RuntimeError: where it failed.
+        """
+        try:
+            out, err = self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            out, err = self._process.communicate()
+            raise RuntimeError(f"the driver did not end within {PATIENCE:g} s: {err[-2000:]}") from None
+        if self._process.returncode != 0:
+            raise RuntimeError(f"the driver ended with {self._process.returncode}: {out[-2000:]} {err[-2000:]}")
+        said: dict[str, Any] = json.loads(out)
+        return said
+
+    def committed(self) -> int:
+        """Shards that are there by now."""
+        return len(list(self.out.glob("index/*.parquet")))
