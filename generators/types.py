@@ -121,7 +121,31 @@ class Angiogram:
     notes: Mapping[str, Any] = field(default_factory=dict)  # e.g. degenerate boxes dropped
 
 
-Case = CoronaryTree | Angiogram
+@dataclass(frozen=True)
+class Volume:
+    """A CT volume, its axes along the patient's.
+
+    ``hu`` int16 (i, j, k) in Hounsfield units as the source stores them, so that voxels nobody edits can stay
+    bit-identical; i runs to the patient's left, j to the back, k to the head (LPS). ``spacing_mm``: edge lengths of a
+    voxel. ``origin_mm``: LPS position of the centre of voxel (0, 0, 0). ``labels`` uint8 (i, j, k), 0 where nothing is
+    labelled; ``legend``: what each value means, by standard names (``liver``, ``kidney``, ``pancreas``, ``coronary``
+    for the lumen of both trees, ``coronary_left``, ``liver_tumour`` ...). ``trees``: the coronary centrelines, where
+    they are known (phantoms).
+    """
+
+    subject: str
+    source_id: str  # hash of the voxels, never a file name
+    licence: str
+    hu: NDArray[np.int16]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    labels: NDArray[np.uint8] | None = None
+    legend: Mapping[int, str] = field(default_factory=dict)
+    trees: tuple[CoronaryTree, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)  # e.g. resampled from, slices missing
+
+
+Case = CoronaryTree | Angiogram | Volume
 
 
 @dataclass(frozen=True)
