@@ -1,0 +1,1 @@
+"""Plaques and tumours put into CT: geometry, tissue, compositing and re-measurement."""

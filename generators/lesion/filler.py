@@ -1,0 +1,43 @@
+"""What a backend is given, one lesion and its surroundings, and the protocol every backend has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One lesion and its surroundings.
+
+    ``hu`` float32 (n0, n1, n2): HU of the background, all of it real. ``mask``: the lesion, sharp. ``others``: label
+    map of the crop (organ, other lesions) with its ``legend``. ``lesion_class``: ``calcified``, ``non_calcified``,
+    ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
+    lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume.
+    """
+
+    hu: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    others: NDArray[np.uint8]
+    legend: Mapping[int, str]
+    lesion_class: str
+    spacing_mm: tuple[float, float, float]
+    radius_mm: float
+
+
+class Filler(Protocol):
+    """Draws the tissue of lesions."""
+
+    def prepare(self, device: str) -> None:
+        """Load weights, compile kernels; once per worker. ``device`` is a torch device string."""
+
+    def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
+        """HU of each patch with the lesion's tissue where the mask is.
+
+        The caller composites it: outside the blended mask its voxels are not used. ``rngs``: the lesion's own stream
+        per patch; results must not depend on who shares the batch.
+        """
