@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: spoiled inputs of every kind through the product's own readers, and one table of figures."""
+"""``python -m tests.fuzz``: spoiled inputs of every kind through the product's own readers, and a table of figures."""
 
 from __future__ import annotations
 

@@ -71,7 +71,10 @@ class Campaign:
                         answer = process.attempt(kind, number)
                         with lock:
                             self._count(answer)
-                    self.peak_bytes, self.slowest = max(self.peak_bytes, process.peak), max(self.slowest, process.slowest)
+                    self.peak_bytes, self.slowest = (
+                        max(self.peak_bytes, process.peak),
+                        max(self.slowest, process.slowest),
+                    )
             except BaseException as error:
                 faults.append(error)
 
@@ -168,7 +171,9 @@ class Process:
         line = self._line(STARTUP)
         if not line:
             self._end()
-            raise RuntimeError(f"a worker did not start: {(self._folder / 'stderr').read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(
+                f"a worker did not start: {(self._folder / 'stderr').read_text(errors='replace')[-2000:]}"
+            )
         self._base = self._status("VmRSS")
 
     def _end(self) -> None:

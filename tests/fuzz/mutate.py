@@ -50,7 +50,7 @@ def some_bytes(rng: Rng, data: bytes, rounds: int | None = None) -> bytes:
                 out[at] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
             case 2:
                 width = rng.choice((2, 4, 8))
-                value = rng.choice((0, 1, 2 ** (8 * width - 1) - 1, 2 ** (8 * width - 1), 2 ** (8 * width) - 1, 65536))
+                value = rng.choice((0, 1, 2 ** (8 * width - 1) - 1, 2 ** (8 * width - 1), 2 ** (8 * width) - 1, 60000))
                 out[at : at + width] = value.to_bytes(width, rng.choice(("little", "big")))
             case 3:
                 del out[at : at + n]

@@ -77,7 +77,9 @@ def spoil(rng: Rng, data: dict[str, Any]) -> Any:
                 spoiled: dict[str, Any] = plain(rng, data)
                 if not all(isinstance(spoiled.get(k), list) and spoiled[k] for k in ("images", "annotations")):
                     return spoiled
-                if not all(isinstance(i, dict) for k in ("images", "annotations", "categories") for i in data.get(k, ["x"])):
+                if not all(
+                    isinstance(i, dict) for k in ("images", "annotations", "categories") for i in data.get(k, ["x"])
+                ):
                     return spoiled
     return data
 

@@ -17,11 +17,49 @@ from tests.fuzz.mutate import Rng, number, some_bytes, word
 
 told = source.told
 EDGE, FRAMES = 64, 3
-EXPLICIT, IMPLICIT, BIG, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+EXPLICIT, IMPLICIT, BIG, DEFLATED = (
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99",
+)
 RLE, JPEG, LOSSLESS = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
 J2K, JLS, MPEG = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.102"
-SYNTAXES = (EXPLICIT, IMPLICIT, BIG, DEFLATED, RLE, JPEG, LOSSLESS, J2K, JLS, MPEG, "1.2.3.4", "1.2.840.10008.1.1", "", "x")
-VRS = (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"FD", b"FL", b"IS", b"LO", b"OB", b"OW", b"SQ", b"UI", b"UL", b"UN", b"US")
+SYNTAXES = (
+    EXPLICIT,
+    IMPLICIT,
+    BIG,
+    DEFLATED,
+    RLE,
+    JPEG,
+    LOSSLESS,
+    J2K,
+    JLS,
+    MPEG,
+    "1.2.3.4",
+    "1.2.840.10008.1.1",
+    "",
+    "x",
+)
+VRS = (
+    b"AE",
+    b"AS",
+    b"AT",
+    b"CS",
+    b"DA",
+    b"DS",
+    b"FD",
+    b"FL",
+    b"IS",
+    b"LO",
+    b"OB",
+    b"OW",
+    b"SQ",
+    b"UI",
+    b"UL",
+    b"UN",
+    b"US",
+)
 VRS = (*VRS, b"SS", b"SL", b"UT", b"PN", b"TM", b"OD", b"OV", b"SV", b"UC", b"UR", b"ZZ", b"\0\0")
 LONG = {b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OV", b"SV", b"UC", b"UR", b"OF", b"OL", b"UV"}
 UNDEFINED = 0xFFFFFFFF
@@ -109,7 +147,13 @@ class Writer:
             at += 8 + len(piece)
         items = [offsets if table else b"", *pieces]
         body = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, self._lie(len(p))) + p for p in items)
-        return struct.pack("<HH", 0x7FE0, 0x10) + b"OB\0\0" + struct.pack("<I", UNDEFINED) + body + b"\xfe\xff\xdd\xe0\0\0\0\0"
+        return (
+            struct.pack("<HH", 0x7FE0, 0x10)
+            + b"OB\0\0"
+            + struct.pack("<I", UNDEFINED)
+            + body
+            + b"\xfe\xff\xdd\xe0\0\0\0\0"
+        )
 
 
 def rle(frame: np.ndarray) -> bytes:
@@ -249,7 +293,9 @@ def wrong(rng: Rng, vr: bytes, value: Any) -> Any:
         return value * 2
     if vr == b"US":
         return rng.choice((short(rng.randrange(65536)), value * 2, value[:1], b""))
-    return text("\\".join(str(rng.choice((number(rng, 1), word(rng)))) for _ in range(rng.choice((1, 1, 2, 5)))))[:60000]
+    return text("\\".join(str(rng.choice((number(rng, 1), word(rng)))) for _ in range(rng.choice((1, 1, 2, 5)))))[
+        :60000
+    ]
 
 
 def run(rng: Rng, folder: Path) -> list[str]:

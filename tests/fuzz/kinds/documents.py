@@ -35,10 +35,17 @@ def spoil(rng: Rng, data: Any) -> bytes:
                 if isinstance(source, dict):
                     source[rng.choice(("subjects", "cases_per_subject", "fingerprint", "scheme"))] = value(rng, 6)
             case 1 if isinstance(data.get("recipe"), dict):
-                data["recipe"]["generator"] = {"name": rng.choice(("os.path", "x", "os.system", word(rng))), "params": {}}
+                data["recipe"]["generator"] = {
+                    "name": rng.choice(("os.path", "x", "os.system", word(rng))),
+                    "params": {},
+                }
             case 2:
                 data[rng.choice(("sample_bytes", "layout", "samples"))] = number(rng, 6)
             case _:
                 data = plain(rng, data)
     raw = json.dumps(data)
-    return rng.choice((raw.encode("utf-8", "replace"), raw.encode(), b"[" * 100_000, b"")) if rng.random() < 0.1 else raw.encode()
+    return (
+        rng.choice((raw.encode("utf-8", "replace"), raw.encode(), b"[" * 100_000, b""))
+        if rng.random() < 0.1
+        else raw.encode()
+    )

@@ -27,7 +27,9 @@ def build(rng: Rng, folder: Path) -> None:
     if rng.sound:
         datasets.write(folder, {})
         return
-    name = rng.choice((INDEX, INDEX, INDEX, INDEX, "index/test-000000.parquet", "index/x.parquet", "index/a b-..parquet"))
+    name = rng.choice(
+        (INDEX, INDEX, INDEX, INDEX, "index/test-000000.parquet", "index/x.parquet", "index/a b-..parquet")
+    )
     datasets.write(folder, {INDEX: None, name: spoil(rng, datasets.sound()[INDEX])})
 
 

@@ -40,7 +40,7 @@ def picture(rng: Rng, kind: str, mask: bool = False) -> bytes:
         noise[10:40, 20:26] = 255
     image = Image.fromarray(noise)
     if rng.chance(0.3):
-        image = image.convert(rng.choice(("RGB", "L", "1", "P" if kind != "jpg" else "L")))
+        image = image.convert(rng.choice(("RGB", "L", "1", "P" if kind not in ("jpg", "pgm") else "L")))
     out = io.BytesIO()
     image.save(out, format=FORMATS[kind])
     return out.getvalue()

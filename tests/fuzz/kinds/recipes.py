@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import yaml
+from rich.console import Console
 
 from engine import recipe_file
 from engine.job import Job
@@ -64,9 +65,37 @@ TEXTS = (
     "[]",
     "#" * 10_000,
 )
-URIS = ("s3:/x", "imagecas:https://", "nifti:nowhere::x", "dicom:abc://x", "masks:zip://x::y", "voc:", ":", "arcade:~", "x")
-URIS = (*URIS, "os:x", "tests.faulty.Toy:x", "os.path:x", "os.system:ls", ".:x", "..a:x", "phantom:x", "yolo:memory://x/y")
-URIS = (*URIS, "masks:reference://", "nifti:tar://a::b", "arcade:\0", "imagecas:" + "a" * 5000, "voc:github://", "a.b.c:")
+URIS = (
+    "s3:/x",
+    "imagecas:https://",
+    "nifti:nowhere::x",
+    "dicom:abc://x",
+    "masks:zip://x::y",
+    "voc:",
+    ":",
+    "arcade:~",
+    "x",
+)
+URIS = (
+    *URIS,
+    "os:x",
+    "tests.faulty.Toy:x",
+    "os.path:x",
+    "os.system:ls",
+    ".:x",
+    "..a:x",
+    "phantom:x",
+    "yolo:memory://x/y",
+)
+URIS = (
+    *URIS,
+    "masks:reference://",
+    "nifti:tar://a::b",
+    "arcade:\0",
+    "imagecas:" + "a" * 5000,
+    "voc:github://",
+    "a.b.c:",
+)
 SETS = ("seed=1", "a", "=", "sources.0.uri=phantom:coronary", "sources.²=1", "sources.9.uri=x", "sources.x=1")
 SETS = (*SETS, "name.x=1", "generator.params.grid=[", "seed=" + "9" * 5000, "quality..=1", "balance=!!python/name:os.x")
 SETS = (*SETS, "seed=2001-99-99", "sources.-1.uri=x", "out=" + "[" * 3000, "multiply=1e400", "shard.bytes=9e999GB")
@@ -144,8 +173,8 @@ def command(rng: Rng, folder: Path, arguments: list[str]) -> int:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         mock.patch.object(sys, "argv", ["lesionforge", *arguments]),
-        mock.patch.object(console.err, "file", err),
-        mock.patch.object(console.out, "file", out),
+        mock.patch.object(console, "err", Console(file=err, soft_wrap=True)),
+        mock.patch.object(console, "out", Console(file=out, soft_wrap=True)),
     ):
         try:
             cli.main()
