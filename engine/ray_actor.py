@@ -37,7 +37,11 @@ class ShardWorker:
         return str(ray.get_runtime_context().get_node_id()), str(self._crumb)
 
     def make(self, k: int, skip: Mapping[str, str], careful: bool) -> Report:
-        return self._worker.make(k, skip, careful)
+        try:
+            return self._worker.make(k, skip, careful)
+        except Exception as error:
+            error.__cause__ = error.__context__ = None  # Ray shows the whole chain; ours alone is free of secrets
+            raise
 
 
 class Actor:

@@ -51,6 +51,10 @@ class RayPool:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if not os.environ.get("RAY_ADDRESS"):
+            # Ray would listen on every address of this machine, without encryption. This variable, whatever it is
+            # called, has it take the loopback address for its own; it is read on import.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         import ray
 
         self._ray = ray

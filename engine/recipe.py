@@ -120,7 +120,7 @@ class Recipe(_Strict):
     resources: ResourcesRecipe = ResourcesRecipe()
     quality: QualityRecipe = QualityRecipe()
     storage_options: dict[str, Any] = Field(
-        default_factory=dict, exclude=True, repr=False, description="for fsspec; never written to any output"
+        default_factory=dict, exclude=True, repr=False, description="for fsspec, such as endpoint_url; no secrets"
     )
 
     @model_validator(mode="after")

@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from engine import registry
+from engine import registry, secrets
 from engine.recipe import Recipe
-
 
 MAX_BYTES = 2**20  # of a recipe
 MAX_VALUES = 100_000  # of a recipe with its anchors unfolded
@@ -76,6 +75,9 @@ def parse(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Re
 
 def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], str]) -> Recipe:
     """The recipe's own model first, then each plugin's options, so that all faults of a level come at once."""
+    if secret := list(secrets.found(raw)):  # before anything that quotes values
+        lines = (f"{where}{_line(places, at)}: {'.'.join(map(str, at))}: {secrets.FIX}" for at in secret)
+        raise RecipeError("\n".join(lines))
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
@@ -102,7 +104,7 @@ def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], 
 def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {override}: write it as path=value, e.g. --set generator.params.grid=60")
+        raise RecipeError(f"--set {path}: write it as path=value, e.g. --set generator.params.grid=60")
     keys: list[Any] = []
     at = raw
     parts = path.split(".")
@@ -111,11 +113,11 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
         if isinstance(at, list):
             if not (part.isascii() and part.isdigit() and len(part) < 10) or int(part) >= len(at):
                 raise RecipeError(
-                    f"--set {override}: {'.'.join(map(str, keys))} has items 0 to {len(at) - 1}, not {part!r}"
+                    f"--set {path}: {'.'.join(map(str, keys))} has items 0 to {len(at) - 1}, not {part!r}"
                 )
             key = int(part)
         elif not isinstance(at, dict):
-            raise RecipeError(f"--set {override}: {'.'.join(map(str, keys))} is a value, it has no {part!r}")
+            raise RecipeError(f"--set {path}: {'.'.join(map(str, keys))} is a value, it has no {part!r}")
         keys.append(key)
         if following is None:
             try:

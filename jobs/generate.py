@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import document, driver, finalise, log, recipe_file
+from engine import document, driver, finalise, log, recipe_file, secrets
 from engine.job import Job
 from engine.metrics import Meters
 from engine.observer import Observer
@@ -107,6 +107,8 @@ def generate(
     place = out or recipe.out
     if not place:
         raise recipe_file.RecipeError(f"{path}: no output place: give --out FOLDER-OR-URL, or `out:` in the recipe")
+    if secrets.USERINFO.search(place):
+        raise recipe_file.RecipeError(f"--out {secrets.FIX}")
     job = Job(recipe)
     store = Store(place, recipe.storage_options)
     store.probe()

@@ -62,6 +62,7 @@ def explain(error: Exception, options: Mapping[str, Any], bucket: str) -> str:
         text = code(error) or type(error).__name__
     for value in _secrets({**options, "environment": dict(os.environ)}):
         text = text.replace(value, "***")
+    text = re.sub(r"://[^/@\s]+@", "://", text)  # an endpoint's or a proxy's user and password
     names = {code(error), type(error).__name__, errno.errorcode.get(getattr(error, "errno", None) or 0, "")}
     fixes = [fix for causes, fix in _FIXES if names & set(causes)]
     return "; ".join([text, *(fix.format(bucket=bucket) for fix in fixes[:1])])

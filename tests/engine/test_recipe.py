@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -106,9 +107,44 @@ def test_identity_follows_what_decides_the_bytes():
 
 
 def test_storage_options_reach_no_dump():
-    r = parse(GOOD + "storage_options: {secret: hunter2}\n")
-    assert r.storage_options == {"secret": "hunter2"}
+    r = parse(GOOD + "storage_options: {endpoint_url: 'http://hunter2:7480'}\n")
+    assert r.storage_options == {"endpoint_url": "http://hunter2:7480"}
     assert "hunter2" not in json.dumps(r.model_dump(mode="json")) + repr(r)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("storage_options: {secret: SECRET}", "storage_options.secret"),
+        ("storage_options: {key: SECRET}", "storage_options.key"),
+        ("storage_options: {client_kwargs: {aws_secret_access_key: SECRET}}", "client_kwargs.aws_secret_access_key"),
+        ("storage_options: {account_key: SECRET}", "storage_options.account_key"),
+        ("storage_options: {client_kwargs: {headers: {Authorization: SECRET}}}", "client_kwargs.headers.Authorization"),
+        ("out: ftp://jane:SECRET@there/x", "out"),
+    ],
+)
+def test_secrets_are_refused_with_their_place_and_not_their_value(text, field):
+    with pytest.raises(RecipeError) as error:
+        parse(GOOD + text + "\n", "r.yaml")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 1
+    assert re.match(rf"r\.yaml:\d+: .*{re.escape(field)}: holds a secret", lines[0])
+    assert "AWS_SECRET_ACCESS_KEY" in lines[0]
+    assert "SECRET@" not in lines[0]
+    assert not re.search(r"SECRET(?!_ACCESS_KEY)", lines[0])
+
+
+def test_an_override_is_no_place_for_a_secret_either():
+    with pytest.raises(
+        RecipeError, match=r"--set storage_options.token: storage_options.token: holds a secret"
+    ) as error:
+        parse(GOOD, "r.yaml", ["storage_options.token=hunter2"])
+    assert "hunter2" not in str(error.value)
+
+
+def test_what_is_no_secret_stays():
+    harmless = {"anon": True, "token": "anon", "profile": "research", "secret": None, "use_ssl": False}
+    assert parse(GOOD + f"storage_options: {json.dumps(harmless)}\n").storage_options == harmless
 
 
 def test_the_schema_describes_recipes_and_plugins():
