@@ -100,7 +100,8 @@ def from_source(uri: str, options: Mapping[str, Any] | None = None, masked: bool
         except BadCase:
             continue  # the source's own report names it
         if not isinstance(case, Angiogram):
-            raise FrameError(f"source {uri!r} yields a {type(case).__name__}; detection needs angiograms")
+            scheme = uri.split(":", 1)[0]
+            raise FrameError(f"source {scheme} yields a {type(case).__name__}; detection needs angiograms")
         if masked and case.mask is None:
             continue
         lesions = [{"box": s.box, "severity_class": s.severity_class, "synthetic": False} for s in case.lesions]

@@ -144,11 +144,19 @@ def conduct(
 def _claim(study: Study, out: Path) -> None:
     path = out / "study.json"
     if not path.exists():
-        path.write_text(json.dumps(asdict(study) | {"identity": study.identity()}, indent=2, sort_keys=True))
+        path.write_text(json.dumps(_told(study) | {"identity": study.identity()}, indent=2, sort_keys=True))
     elif (its := json.loads(path.read_text()))["identity"] != study.identity():
-        mine = json.loads(json.dumps(asdict(study)))
-        other = ", ".join(name for name in mine if mine[name] != its.get(name))
+        mine = _told(study)
+        other = ", ".join(name for name in mine if mine[name] != its.get(name)) or "place of frames"
         raise StudyError(f"{out} holds a study with another {other}: give a new --out, or the same settings")
+
+
+def _told(study: Study) -> dict[str, Any]:
+    """The study as it is written: without the frames' places, which may hold a patient's name (promise P8)."""
+    told: dict[str, Any] = json.loads(json.dumps(asdict(study)))
+    for part in (told["train"], told["test"]):
+        part["uri"] = part["uri"].split(":", 1)[0] + ":"
+    return told
 
 
 def _in_parallel(study: Study, left: Sequence[Run], out: Path, processes: int) -> Iterator[dict[str, Any]]:
