@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sinks import index, layout
+from sinks.commit import ForeignShard
 from sinks.encode import decode
 from sinks.index import Record, Row
 from sinks.reasons import Reasons
@@ -74,13 +75,21 @@ def names(store: Store) -> Iterator[str]:
 
 
 def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:
-    """Commit records of shards, in order."""
-    return parallel(lambda shard: index.read(store.get(layout.index(shard))), shards)
+    """Commit records of shards, in order; ForeignShard for one that cannot be read."""
+    return parallel(lambda shard: _index(store, shard, index.read), shards)
 
 
 def records(store: Store, shards: Iterable[str]) -> Iterator[Record]:
     """Totals of shards, in order."""
-    return parallel(lambda shard: index.read_record(store.get(layout.index(shard))), shards)
+    return parallel(lambda shard: _index(store, shard, index.read_record), shards)
+
+
+def _index(store: Store, shard: str, read: Callable[[bytes], B]) -> B:
+    name = layout.index(shard)
+    try:
+        return read(store.get(name))
+    except ValueError as error:
+        raise ForeignShard(f"{store.url(name)}: {error}; see lesionforge verify --rebuild") from None
 
 
 def sample(store: Store, shard: str, row: Row) -> dict[str, bytes]:

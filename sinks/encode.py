@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
+import struct
 import tokenize
 import zlib
 from collections.abc import Mapping
@@ -18,8 +20,11 @@ from PIL.PngImagePlugin import PngImageFile
 # Run-length matches only: smaller and faster than a full search on angiograms (noise repeats nothing) and on masks.
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
-# What the decoders raise for damaged bytes, beside ValueError; a size out of all bounds ends in the last two.
+# What the decoders raise for damaged bytes; a size out of all bounds ends in the last two.
 _DAMAGE = (
+    ValueError,
+    OverflowError,
+    struct.error,
     OSError,
     EOFError,
     SyntaxError,
@@ -28,7 +33,9 @@ _DAMAGE = (
     MemoryError,
     RecursionError,
 )
-MAX_PIXELS = 2**28  # of a PNG that is read
+MAX_PIXELS = 2**26  # of a PNG that is read
+MAX_UNPACKED = 2**29  # bytes that a .gz member unpacks to: what is larger is neither written nor read
+_PIECE = 2**20
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -48,7 +55,10 @@ def encode(name: str, value: Any) -> bytes:
             raise ValueError(f"field {name!r}: a {type(value).__name__} is no numpy array")
         return _png(name, value) if kind == "png" else _npy(name, value)
     if kind == "gz":
-        return gzip.compress(encode(name.removesuffix(".gz"), value), compresslevel=3, mtime=0)
+        data = encode(name.removesuffix(".gz"), value)
+        if len(data) > MAX_UNPACKED:
+            raise ValueError(f"field {name!r}: {len(data)} bytes; at most {MAX_UNPACKED} are packed")
+        return gzip.compress(data, compresslevel=3, mtime=0)
     if kind == "json":
         return json_bytes(value)
     raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.gz or .json")
@@ -60,22 +70,53 @@ def decode(name: str, data: bytes) -> Any:
     Raises:
         ValueError: where the bytes are not what the name says.
     """
-    kind = name.rsplit(".", 1)[-1]
     try:
-        if kind == "png":
-            return np.asarray(open_png(data))
-        if kind == "npy":
-            return np.load(io.BytesIO(data), allow_pickle=False)
-        if kind == "gz":
-            return decode(name.removesuffix(".gz"), gzip.decompress(data))
-        if kind == "json":
-            return json.loads(data)
+        return _decoded(name, data)
     except _DAMAGE as error:
-        raise ValueError(f"{name}: {error}") from None
-    raise ValueError(f"{name}: no decoding for .{kind}")
+        said = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{name}: {said or type(error).__name__}") from None
 
 
-def open_png(data: bytes) -> PngImageFile:
+def _decoded(name: str, data: bytes | bytearray) -> Any:
+    kind = name.rsplit(".", 1)[-1]
+    if kind == "png":
+        return np.asarray(open_png(data))
+    if kind == "npy":
+        return _array(data)
+    if kind == "gz":
+        return _decoded(name.removesuffix(".gz"), _unpacked(data))
+    if kind == "json":
+        return json.loads(data)
+    raise ValueError(f"no decoding for .{kind}")
+
+
+def _array(data: bytes | bytearray) -> NDArray[Any]:
+    """What ``np.load`` reads, but nothing is made room for that the bytes do not hold."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"npy of version {version}; 1.0 is written and read")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject:
+        raise ValueError("an array of objects would need pickle, which is never read")
+    start, count = stream.tell(), math.prod(shape)
+    if min(shape, default=0) < 0 or dtype.itemsize * count != len(data) - start:
+        raise ValueError(f"an array of {dtype} {shape} does not have {len(data) - start} bytes")
+    array = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    return array if array.flags.writeable else array.copy(order="K")
+
+
+def _unpacked(data: bytes | bytearray) -> bytearray:
+    out = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        while piece := file.read(_PIECE):
+            out += piece
+            if len(out) > MAX_UNPACKED:
+                raise ValueError(f"unpacks to more than {MAX_UNPACKED} bytes")
+    return out
+
+
+def open_png(data: bytes | bytearray) -> PngImageFile:
     """A PNG whose header is read, its pixels not yet.
 
     Not through `Image.open`: Ultralytics, once imported, has put one of its own in that place, which installs packages

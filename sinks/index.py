@@ -9,16 +9,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sinks import tar
 
-_NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what bytes of another kind raise
+# What bytes of another kind raise.
+_NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+_SHARD = re.compile(r"[A-Za-z0-9_]+-[0-9]{6,}")
+_SHA = re.compile(r"[0-9a-f]{64}")
+SPLITS = ("train", "val", "test")
+MAX_ROWS = 1_000_000  # of a shard, as in a recipe
+MAX_UNPACKED = 2**29  # bytes of all columns
 ROW_KEYS = ("sample_id", "split", "variant", "source", "case", "target", "redraws", "subject", "source_id")
 RESERVED = (*ROW_KEYS, "generator", "recipe", "drawn", "measured")  # of a ``json`` member; every other key is a label
 _MEMBER = pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
@@ -96,15 +104,97 @@ def read(data: bytes) -> tuple[Record, list[Row]]:
     """Read a commit record back.
 
     Raises:
-        ValueError: for bytes that are no commit record of this layout.
+        ValueError: for bytes that are no commit record of this layout, or whose rows cannot be true.
+    """
+    record, table = read_table(data)
+    try:
+        rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in table.to_pylist()]
+        for row in rows:
+            _check_labels(row)
+    except _NOT_OURS as error:
+        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
+    return record, rows
+
+
+def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Record, pa.Table]:
+    """The totals of a commit record and its rows as a table, all of them believable: ids, offsets, sizes, names.
+
+    Args:
+        columns: names of the columns to read; None reads all.
+
+    Raises:
+        ValueError: for bytes that are no commit record of this layout, or whose rows cannot be true.
     """
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        record = Record(**json.loads(file.schema_arrow.metadata[b"lesionforge"]))
-        rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in file.read().to_pylist()]
+        record = _record(file.schema_arrow.metadata)
+        if not file.schema_arrow.remove_metadata().equals(SCHEMA):
+            raise ValueError("its columns are not those of an index")
+        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+        unpacked = sum(group.column(n).total_uncompressed_size for group in groups for n in range(group.num_columns))
+        if max(file.metadata.num_rows, sum(group.num_rows for group in groups)) > MAX_ROWS or unpacked > MAX_UNPACKED:
+            raise ValueError(f"it claims {file.metadata.num_rows} rows; a shard has at most {MAX_ROWS}")
+        table = file.read(list(SCHEMA.names if columns is None else columns), use_threads=False)
+        table.validate(full=True)
+        check_rows(table, record)
     except _NOT_OURS as error:
-        raise ValueError(f"no commit record of a shard: {error}") from None
-    return record, rows
+        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
+    return record, table
+
+
+def check_rows(table: pa.Table, record: Record) -> None:
+    """Whether rows can be a shard's: an id names a file, so it may lead nowhere else; a range lies inside the tar.
+
+    Raises:
+        ValueError: saying what cannot be.
+    """
+    if not _all(pc.match_substring_regex(table["sample_id"], f"^{tar.KEY}$")):
+        raise ValueError("an id is no sample's")
+    kept = table.filter(pc.equal(table["status"], "ok"))
+    if not _all(pc.is_in(table["status"], pa.array(["ok", "quarantined"]))):
+        raise ValueError("a row is neither ok nor quarantined")
+    if not _all(pc.is_in(table["split"], pa.array(SPLITS))):
+        raise ValueError("a row is of no split")
+    if kept["members"].null_count or pc.any(pc.equal(pc.list_value_length(kept["members"]), 0)).as_py():
+        raise ValueError("a sample has no members")
+    members = pc.list_flatten(kept["members"]).combine_chunks()
+    if members.null_count or not _all(pc.match_substring_regex(members.field("name"), f"^{tar.FIELD}$")):
+        raise ValueError("a member has a name that no tar here has")
+    spans = [members] + ([kept] if "offset" in table.column_names else [])
+    for span in spans:
+        offset, size = (span.field(n) if span is members else span[n] for n in ("offset", "size"))
+        if offset.null_count or size.null_count:
+            raise ValueError("a sample has no place in the tar")
+        inside = pc.and_(pc.greater_equal(offset, 0), pc.greater_equal(size, 0))
+        inside = pc.and_(inside, pc.less_equal(size, record.tar_bytes))
+        if not (_all(inside) and _all(pc.less_equal(pc.add(offset, size), record.tar_bytes))):
+            raise ValueError(f"a sample lies outside the {record.tar_bytes} bytes of the tar")
+
+
+def _all(truths: Any) -> bool:
+    return bool(pc.all(truths, skip_nulls=False, min_count=0).as_py())
+
+
+def _check_labels(row: Row) -> None:
+    if row.labels is not None and not isinstance(json.loads(row.labels), dict):
+        raise ValueError(f"sample {row.sample_id}: its labels are no JSON object")
+
+
+def _record(metadata: Mapping[bytes, bytes] | None) -> Record:
+    told = Record(**json.loads((metadata or {})[b"lesionforge"]))
+    texts, counts = (told.shard, told.recipe, told.tar_sha256, told.version), astuple(told)[3:6]
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(type(count) is int and 0 <= count < 2**62 for count in counts)
+        and _SHARD.fullmatch(told.shard)
+        and _SHA.fullmatch(told.tar_sha256)
+    ):
+        raise ValueError("its totals are not those of a shard")
+    return told
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def read_record(data: bytes) -> Record:
@@ -114,10 +204,9 @@ def read_record(data: bytes) -> Record:
         ValueError: for bytes that are no commit record of this layout.
     """
     try:
-        metadata = pq.read_schema(io.BytesIO(data)).metadata or {}
-        return Record(**json.loads(metadata[b"lesionforge"]))
+        return _record(pq.read_schema(io.BytesIO(data)).metadata)
     except _NOT_OURS as error:
-        raise ValueError(f"no commit record of a shard: {error}") from None
+        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
 
 
 def place(row: Row, entry: tar.Entry) -> Row:
@@ -146,8 +235,11 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
         try:
             meta = json.loads(data[spot.offset : spot.offset + spot.size])
             row, made_by = row_of(meta), str(meta["recipe"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"the json member of sample {entry.key} does not describe a sample: {error!r}") from None
+            pa.Table.from_pylist([_arrow(row)], schema=SCHEMA)
+        except (*_NOT_OURS, AttributeError) as error:
+            raise ValueError(
+                f"the json member of sample {entry.key} does not describe a sample: {type(error).__name__}"
+            ) from None
         if row.sample_id != entry.key:
             raise ValueError(f"the json member of sample {entry.key} describes {row.sample_id}")
         if made_by != recipe:

@@ -13,7 +13,8 @@ _END = bytes(2 * BLOCK)
 _PAD = [bytes(n) for n in range(BLOCK)]
 MAX_NAME = 100  # longest member name of USTAR without a prefix
 MAX_SIZE = 8**11  # eleven octal digits
-_NAME = re.compile(r"[!-\-0-~]+\.[!-.0-~]+(?<!\.)")  # KEY.FIELD in printable ASCII, no '/', no dot in the key
+KEY, FIELD = r"[!-\-0-~]+", r"[!-.0-~]*[!-\-0-~]"  # printable ASCII without '/'; no dot in a key, none at the end
+_NAME = re.compile(rf"{KEY}\.{FIELD}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from generators.types import BadCase
 
@@ -55,6 +56,8 @@ ALLOWED: Mapping[str, Mapping[str, Any] | None] = {
 }
 #: These decide which runs are one subject's, and go no further: see ``engine.unnamed``.
 PATIENT = ("PatientID", "IssuerOfPatientID")
+HEAD = 2**20  # bytes that the transfer syntax is looked for in
+DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 
 
 def read(data: bytes) -> pydicom.Dataset:
@@ -63,6 +66,7 @@ def read(data: bytes) -> pydicom.Dataset:
     Raises:
         BadCase: where it is none, or a broken one.
     """
+    _refuse_deflated(data[:HEAD])
     try:
         whole = pydicom.dcmread(io.BytesIO(data), specific_tags=list(ALLOWED))
         header = _allowed(whole, ALLOWED)
@@ -76,6 +80,12 @@ def read(data: bytes) -> pydicom.Dataset:
     return header
 
 
+def _refuse_deflated(head: bytes) -> None:
+    """pydicom unpacks a deflated data set whole, whatever its size; no angiograph writes one."""
+    if DEFLATED in head:
+        raise BadCase("is deflated, so it may unpack to any size: store it in another transfer syntax")
+
+
 def patient(file: Any) -> str:
     """What names a run's patient, empty where nothing does.
 
@@ -86,6 +96,8 @@ def patient(file: Any) -> str:
         BadCase: for a broken file.
     """
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
+    _refuse_deflated(stream.read(HEAD))
+    stream.seek(0)
     try:
         header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(PATIENT))
         return " ".join(str(header.get(key, "") or "").strip() for key in PATIENT).strip()

@@ -8,10 +8,19 @@ from typing import Any, TypeVar
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 from scipy import ndimage
 
+from engine.sources.xa_codestream import claim
 from generators.types import BadCase
 
 MODALITIES = (
@@ -33,6 +42,9 @@ MODALITIES = (
 )  # can be named
 MIN_EDGE, MAX_EDGE = 64, 4096
 MAX_FRAMES = 2000
+MAX_BYTES = 2**30  # of all frames unpacked; 500 frames of 1024 x 1024 in 16 bits
+SMALL, MAX_RATIO = 2**24, 300  # above so many bytes, pixels packed closer than this are a bomb
+PILLOW = (JPEGBaseline8Bit, JPEG2000, JPEG2000Lossless)  # GDCM, pydicom's first choice, ends the process on damage
 COARSE = 128  # edge of the pictures that frames are compared in
 TOPHAT = 9  # their pixels: wider than any vessel, 36 of 512
 NOISE = 3  # times the median top-hat: what noise alone makes, and what does not count
@@ -74,6 +86,13 @@ class Run:
         length, need = len(header.PixelData), self.rows * self.cols * self.frames * bits[0] // 8
         if not syntax.is_compressed and length < need:
             raise BadCase(f"has {length} bytes of pixels; {self.frames} frames need {need}")
+        if need > MAX_BYTES or (need > SMALL and need > MAX_RATIO * length):
+            raise BadCase(f"claims {need} bytes in {length} of its pixel data; no run unpacks to so much")
+        if syntax.is_compressed and bits[0] == 8 and bits[1] != 8 and syntax != RLELossless:
+            raise BadCase(f"has {bits[1]} bits stored in {bits[0]}, which no decoder takes in {self._syntax}")
+        self._coded = bool(syntax.is_compressed and syntax not in (RLELossless, DeflatedExplicitVRLittleEndian))
+        self._plugin = "pillow" if syntax in PILLOW else ""
+        self._allocated = bits[0]
 
     def best(self) -> int:
         """Number from 1 of the frame that shows most contrast agent.
@@ -101,10 +120,26 @@ class Run:
     def _decode(self, index: int | None = None) -> Iterator[NDArray[Any]]:
         """Stored values of one frame, or of all in turn."""
         indices = None if index is None else [index]
-        frames = self._attempt("pixels", lambda: iter(iter_pixels(self.header, indices=indices, raw=True)))
+        if self._coded:
+            self._attempt("pixels", lambda: self._check_streams(index))
+        frames = self._attempt(
+            "pixels",
+            lambda: iter(iter_pixels(self.header, indices=indices, raw=True, decoding_plugin=self._plugin)),
+        )
         done = object()
         while (frame := self._attempt("pixels", lambda: next(frames, done))) is not done:
             yield np.asarray(frame)
+
+    def _check_streams(self, index: int | None) -> None:
+        """Whether the frames are of the size that the header says: see ``xa_codestream``."""
+        for n, data in enumerate(generate_frames(self.header.PixelData, number_of_frames=self.frames)):
+            if index in (None, n):
+                told = claim(data)
+                if told[:3] != (self.rows, self.cols, 1) or not self.bits <= told.bits <= self._allocated:
+                    raise BadCase(
+                        f"a frame of its pixels is {told.cols} x {told.rows} of {told.components} x {told.bits} bits; "
+                        f"its header says {self.cols} x {self.rows} of {self.bits} bits"
+                    )
 
     def _display(self, stored: NDArray[Any]) -> tuple[NDArray[np.float64], str]:
         """Grey 0 ... 255 after the modality and the VOI transformation, dark vessels whatever the photometry."""
@@ -158,6 +193,8 @@ class Run:
         """``call()``; what pydicom and its plugins raise becomes a reason, without their text: it may hold values."""
         try:
             return call()
+        except BadCase:
+            raise
         except Exception as error:
             kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
             raise BadCase(f"its {what} ({self._syntax}) cannot be read: {kind}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sinks import dataset
-from sinks.encode import open_png
+from sinks.encode import decode, open_png
 from sinks.reader import Reader, Samples
 from sinks.store import Store
 
@@ -86,8 +85,12 @@ class Frames:
 
     def _frame(self, sample: dict[str, Any], split: str) -> Frame:
         key, png = sample["__key__"], sample[self._image]
-        width, height = open_png(png).size
-        lesions = json.loads(sample["json"]).get("lesions")
+        try:
+            width, height = open_png(png).size
+            told = decode("json", sample["json"])
+        except (ValueError, SyntaxError, OSError) as error:
+            raise ValueError(f"sample {key} of {self._store.url()}: {error}; see lesionforge verify") from None
+        lesions = told.get("lesions") if isinstance(told, dict) else None
         if not isinstance(lesions, list):
             raise ValueError(
                 f"sample {key} of {self._store.url()} has no list `lesions` in its json: nothing to export"
@@ -101,13 +104,16 @@ class Frames:
         return Frame(key, png, width, height, boxes)
 
     def _box(self, key: str, lesion: dict[str, Any], width: int, height: int) -> Box | None:
-        grade = lesion.get("severity_class") or "ungraded"
+        try:
+            grade = str(lesion.get("severity_class") or "ungraded")
+            x0, y0, x1, y1 = corners = tuple(float(v) for v in lesion["box"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            raise ValueError(f"sample {key}: a lesion has no box of four numbers") from None
         if self._severities is not None and grade not in self._severities:
             self.left_out[grade] += 1
             return None
-        x0, y0, x1, y1 = corners = tuple(float(v) for v in lesion["box"])
         if not all(map(math.isfinite, corners)) or x0 >= x1 or y0 >= y1:
-            raise ValueError(f"sample {key}: lesion box {lesion['box']} is not x0 < x1, y0 < y1")
+            raise ValueError(f"sample {key}: lesion box {str(lesion['box'])[:100]} is not x0 < x1, y0 < y1")
         inside = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
             self.left_out["outside the frame"] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sinks import dataset, index, layout
@@ -149,12 +147,12 @@ def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tup
     """The chosen rows of a shard's index, and the checksum of its tar."""
     data = store.get(layout.index(shard))
     try:
-        record = index.read_record(data)
         if where is None:
-            table = pq.ParquetFile(io.BytesIO(data)).read(_COLUMNS, use_threads=False)
+            record, table = index.read_table(data, _COLUMNS)
             table = table.filter(pc.equal(table["status"], "ok"))
         else:
-            kept = [row for row in index.read(data)[1] if row.status == "ok" and where(row)]
+            record, rows = index.read(data)
+            kept = [row for row in rows if row.status == "ok" and where(row)]
             table = pa.Table.from_pylist([vars(row) | {"measured": None} for row in kept], schema=index.SCHEMA)
             table = table.select(_COLUMNS)
     except (pa.ArrowException, ValueError) as error:

@@ -146,6 +146,8 @@ class Process:
                 return dict(json.loads(line))
             if line is not None:  # the end of its output
                 code = self._process.wait()
+                if code == 1:  # an exception outside the product: the input could not be made
+                    raise RuntimeError(f"{kind}/{number}: {self._stderr()}")
                 self._start()
                 name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 return {**told, "end": "crash", "said": [f"the process died: {name}"]}
@@ -171,10 +173,11 @@ class Process:
         line = self._line(STARTUP)
         if not line:
             self._end()
-            raise RuntimeError(
-                f"a worker did not start: {(self._folder / 'stderr').read_text(errors='replace')[-2000:]}"
-            )
+            raise RuntimeError(f"a worker did not start: {self._stderr()}")
         self._base = self._status("VmRSS")
+
+    def _stderr(self) -> str:
+        return (self._folder / "stderr").read_text(errors="replace")[-2000:]
 
     def _end(self) -> None:
         self._process.kill()

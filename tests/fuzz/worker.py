@@ -23,7 +23,7 @@ from tests.fuzz.mutate import Rng
 
 GENERIC = re.compile(r"source: (\w+\.)*[A-Z]\w+: .*\(\w+\.py:\d+\)", re.DOTALL)  # see engine.make.describe
 LOOKED = ("read ", "os.listdir ", "os.scandir ")
-MEMORY = re.compile(r"memory:|MemoryError|malloc of size|[Uu]nable to allocate|bad_alloc")
+MEMORY = re.compile(r"^memory: |MemoryError|malloc of size|[Uu]nable to allocate|bad_alloc")
 
 
 def attempt(kind: str, number: int, seed: int, folder: Path, guard: Guard) -> dict[str, Any]:
