@@ -26,7 +26,10 @@ class ShardWorker:
         import ray
 
         log.start("worker", log_level)
-        metrics.watch_gpus(recipe.name, ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
+        here = ray.get_runtime_context()
+        gpus = here.get_accelerator_ids().get("GPU", [])
+        log.write("info", "placed", dataset=recipe.name, node=here.get_node_id(), gpus=gpus)
+        metrics.watch_gpus(recipe.name, gpus)
         self._crumb = breadcrumb.new_path()
         self._worker = Worker(recipe, store, Breadcrumb(self._crumb, recipe.resources.sample_seconds))
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from engine.recipe import Recipe
 from jobs import console, machine, packages
@@ -75,8 +79,13 @@ def _storage(place: str, recipe: Recipe | None, planned: int | None) -> Iterator
         yield Finding("storage", "fail", str(error))
         return
     seconds = time.perf_counter() - began
-    text = f"{store.url()}: written, read and listed in {seconds:.2f} s; refuses the second of two creators"
-    yield Finding("storage", "warn" if seconds > SLOW_STORE else "ok", text)
+    text = f"{store.url()}: written, read and listed in {1e3 * seconds:.0f} ms"
+    if store.conditional:
+        text += ", and it refuses the second of two creators (conditional PUT)"
+        yield Finding("storage", "warn" if seconds > SLOW_STORE else "ok", text)
+    else:
+        text += ", but it lets a second creator overwrite: one run at a time, whose driver publishes every shard"
+        yield Finding("storage", "warn", text)
     if store.is_local:
         folder = store.local_path()
         free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
@@ -88,17 +97,16 @@ def _storage(place: str, recipe: Recipe | None, planned: int | None) -> Iterator
             yield Finding("disk", "ok" if enough else "fail", f"{text}, {human_bytes(planned)} planned")
 
 
-def show(body: dict[str, Any], printed: Callable[..., None] | None = None) -> None:
+def show(body: dict[str, Any], to: Console = console.out) -> None:
     """For people."""
-    from rich.table import Table
-    from rich.text import Text
-
     colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for finding in body["findings"]:
-        grid.add_row(Text(finding["state"], colours[finding["state"]]), Text(finding["name"]), Text(finding["text"]))
-    (printed or console.out.print)(grid, soft_wrap=False)
-    count = {state: sum(f["state"] == state for f in body["findings"]) for state in colours}
+    for f in body["findings"]:
+        grid.add_row(Text(f["state"], colours[f["state"]]), Text(f["name"]), Text(f["text"]))
+    if to.is_terminal:
+        to.print(grid, soft_wrap=False)
+    else:  # a line each, for grep
+        to.print("\n".join(f"{f['state']:6}{f['name']:10}{f['text']}" for f in body["findings"]), markup=False)
     verdict = {"ok": "all is well", "warn": "fit for a run", "fail": "not fit for a run"}[body["state"]]
-    summary = f"{verdict}: {count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
-    (printed or console.out.print)(Text(summary, colours[body["state"]]))
+    counts = ", ".join(f"{sum(f['state'] == state for f in body['findings'])} {state}" for state in colours)
+    to.print(Text(f"{verdict}: {counts}", colours[body["state"]]))

@@ -1,0 +1,97 @@
+"""A Ray cluster as operators start one: `ray start --block` for each node, on loopback, with a token."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from infra.ceph import free_ports
+
+BIN = Path(sys.executable).parent
+
+
+class RayCluster:
+    """A head without work, and nodes. Ends by its own processes alone.
+
+    Attributes:
+        env: for commands that use the cluster.
+        folder: Ray's temporary folder; short, as sockets lie in it.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        """``settings``: environment variables of every node."""
+        self.folder = Path(tempfile.mkdtemp(prefix="lf-"))
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        port, dashboard, self.metrics_port, client = free_ports(4)
+        self.address, self.dashboard = f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
+        token = self.folder / "token"
+        self._token = secrets.token_hex(32)
+        token.write_text(self._token)
+        auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+        clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
+        self._env = {**clean, **auth, **settings, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        self.env = {**self._env, "RAY_ADDRESS": self.address}
+        self._run(
+            "--head", f"--port={port}", "--num-cpus=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
+            f"--metrics-export-port={self.metrics_port}", f"--ray-client-server-port={client}",
+            f"--temp-dir={self.folder}",
+        )  # fmt: skip
+
+    def add(self, *options: str) -> subprocess.Popen[bytes]:
+        """One more node; it has joined when ``wait`` says so."""
+        return self._run(f"--address={self.address}", *options)
+
+    def wait(self, nodes: int, seconds: float = 120) -> None:
+        """Until the dashboard answers and so many nodes are alive."""
+        deadline = time.monotonic() + seconds
+        while self._alive() < nodes:
+            assert self._nodes[-1].poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.2)
+
+    def _alive(self) -> int:
+        request = urllib.request.Request(
+            f"{self.dashboard}/nodes?view=summary", headers={"Authorization": f"Bearer {self._token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found = json.load(answer)["data"]["summary"]
+        except OSError:
+            return 0
+        return sum(node["raylet"].get("state") == "ALIVE" for node in found)
+
+    def said(self) -> str:
+        """What the nodes wrote."""
+        return "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.out"))
+
+    def close(self) -> None:
+        """End all of it."""
+        family = [psutil.Process(node.pid) for node in self._nodes if node.poll() is None]
+        family += [child for one in family for child in one.children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=20)
+        for node in self._nodes:
+            node.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, *options: str) -> subprocess.Popen[bytes]:
+        (agent,) = free_ports(1)
+        common = ("--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000")
+        command = [BIN / "ray", "start", *common, f"--dashboard-agent-listen-port={agent}", *options]
+        with (self.folder / f"{len(self._nodes)}.out").open("wb") as out:
+            node = subprocess.Popen(command, env=self._env, stdout=out, stderr=out, start_new_session=True)
+        self._nodes.append(node)
+        return node
