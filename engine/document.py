@@ -6,9 +6,11 @@ With it ``status`` and ``verify`` rebuild the plan from the storage alone, and `
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from engine.job import Job
 from engine.plan import Plan
@@ -28,8 +30,8 @@ class SourceSize:
     """What the plan must know of a source, and what the card says of it."""
 
     scheme: str
-    subjects: int
-    cases_per_subject: int
+    subjects: Annotated[int, Field(ge=1, lt=2**62)]
+    cases_per_subject: Annotated[int, Field(ge=1, lt=2**31)]
     fingerprint: str
     licence: str
 
@@ -41,7 +43,7 @@ class Document:
     identity: str
     recipe: Recipe
     sources: tuple[SourceSize, ...]
-    sample_bytes: int
+    sample_bytes: Annotated[int, Field(ge=1, lt=2**62)]
     versions: dict[str, str]
 
     @property
@@ -61,6 +63,9 @@ class Document:
             "versions": self.versions,
         }
         return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+
+
+_DOCUMENT = TypeAdapter(Document)
 
 
 def describe(job: Job) -> Document:
@@ -98,17 +103,20 @@ def read(store: Store) -> Document:
             raise DatasetError(
                 f"{store.url(layout.RECIPE)}: layout {raw['layout']}, this lesionforge reads {layout.LAYOUT_VERSION}"
             )
-        return Document(
-            raw["identity"],
-            Recipe.model_validate(raw["recipe"]),
-            tuple(SourceSize(**source) for source in raw["sources"]),
-            raw["sample_bytes"],
-            raw["versions"],
-        )
+        parts = {field.name: raw[field.name] for field in fields(Document)}
+        doc = _DOCUMENT.validate_python({**parts, "recipe": Recipe.model_validate(raw["recipe"])}, strict=False)
+        if len(doc.sources) != len(doc.recipe.sources) or "lesionforge" not in doc.versions:
+            raise ValueError("its sources or versions do not fit its recipe")
+        return doc
     except FileNotFoundError:
         raise DatasetError(f"{store.url()} holds no dataset: {layout.RECIPE} is missing") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        at = ".".join(map(str, fault["loc"]))
+        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {at}: {fault['msg']}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {said}") from None
 
 
 def claim(store: Store, mine: Document) -> Document:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from engine import registry
-from engine.document import Document
+from engine.document import DatasetError, Document
 from engine.survey import Survey
 from sinks import dataset, layout, manifest
 from sinks.card import card
@@ -70,13 +70,31 @@ def shortfall(doc: Document, totals: Totals) -> str:
 
 
 def make_generator(doc: Document) -> Any:
-    """The generator of a dataset, for its pictures and statements."""
-    kind: Any = registry.load("generators", doc.recipe.generator.name)
-    return kind(TypeAdapter(kind.Params).validate_python(doc.recipe.generator.params))
+    """The generator of a dataset, for its pictures and statements.
+
+    Raises:
+        DatasetError: where the generator that the dataset names is not installed, or takes other parameters.
+    """
+    try:
+        kind: Any = registry.load("generators", doc.recipe.generator.name)
+        return kind(TypeAdapter(kind.Params).validate_python(doc.recipe.generator.params))
+    except registry.UnknownPlugin as error:
+        raise DatasetError(f"{layout.RECIPE}: {error}") from None
+    except (ValueError, TypeError) as error:
+        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise DatasetError(f"{layout.RECIPE}: generator {doc.recipe.generator.name} cannot be made: {said}") from None
 
 
 def show(store: Store, generator: Any, shard: str, row: Row) -> Shown:
-    """One sample as people see it."""
-    fields = dataset.decoded(dataset.sample(store, shard, row))
-    panels = generator.panels(fields, fields["json"])
+    """One sample as people see it.
+
+    Raises:
+        DatasetError: where its members are not what its index says, or the generator cannot show them.
+    """
+    try:
+        fields = dataset.decoded(dataset.sample(store, shard, row))
+        panels = generator.panels(fields, fields["json"])
+    except Exception as error:  # decoders and other people's generators raise anything
+        where = f"sample {row.sample_id} in {store.url(layout.tar(shard))}"
+        raise DatasetError(f"{where} cannot be shown ({type(error).__name__}); see lesionforge verify") from error
     return Shown(row.sample_id, caption(row.target, row.measured), panels)

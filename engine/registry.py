@@ -11,7 +11,6 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-
 MODELS = {"sources": "Options", "generators": "Params"}  # what a plugin of each kind has
 
 

@@ -8,7 +8,7 @@ from engine import document
 from engine.document import DatasetError
 from engine.job import Job
 from engine.make import Maker
-from sinks import dataset, index, layout
+from sinks import dataset, layout
 from sinks.encode import encode
 from sinks.store import Store
 
@@ -74,10 +74,12 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
             out.members = {name: encode(name, value) for name, value in members.items()}
     shard = job.plan.shard_of(spec)
     try:
-        _, rows = index.read(store.get(layout.index(shard.name)))
+        ((_, rows),) = dataset.indexes(store, [shard.name])
     except FileNotFoundError:
         raise DatasetError(f"{sample_id} is not made yet: shard {shard.name} is not committed") from None
-    row = next(row for row in rows if row.sample_id == sample_id)
+    row = next((row for row in rows if row.sample_id == sample_id), None)
+    if row is None:
+        raise DatasetError(f"{store.url(layout.index(shard.name))} lacks sample {sample_id}; see lesionforge verify")
     if row.status == "quarantined":
         out.stored_reason = row.reason
     else:

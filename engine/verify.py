@@ -61,7 +61,10 @@ def verify(store: Store, rebuild: bool = False, progress: Callable[[int], None] 
             found = _check_shard(store, doc, plan, shard, problems)
         return shard, problems, found, fixed
 
-    for n, (shard, problems, found, fixed) in enumerate(dataset.parallel(check, range(plan.shards))):
+    names = there_index | {name.removesuffix(".tar") for name in there}
+    numbers = {name: plan.number(name) for name in names}
+    planned = sorted(k for k in numbers.values() if k is not None)  # a plan may hold millions that are not made yet
+    for n, (shard, problems, found, fixed) in enumerate(dataset.parallel(check, planned)):
         verdict.problems += problems[: max(0, SHOWN_PROBLEMS - len(verdict.problems))]
         if found:
             verdict.totals.add(*found)
@@ -70,9 +73,8 @@ def verify(store: Store, rebuild: bool = False, progress: Callable[[int], None] 
         if fixed:
             verdict.rebuilt.append(shard.name)
         progress(n + 1)
-    planned = {plan.shard(k).name for k in range(plan.shards)}
-    extra = sorted((there_index | {name.removesuffix(".tar") for name in there}) - planned)
-    verdict.problems += [f"{name}: a shard that the recipe does not plan" for name in extra]
+    extra = sorted(name for name, k in numbers.items() if k is None)
+    verdict.problems += [f"{layout.SHARDS}/{name!r}: a shard that the recipe does not plan" for name in extra]
     _check_whole(store, doc, verdict)
     return verdict
 
@@ -86,6 +88,8 @@ def _check_shard(
     except (ValueError, FileNotFoundError) as error:
         problems.append(f"{name}: {error}; 'verify --rebuild' makes it anew from the tar")
         return None
+    if record.shard != shard.name:
+        problems.append(f"{name}: is about shard {record.shard}")
     if record.recipe != doc.identity:
         problems.append(f"{name}: belongs to recipe {record.recipe[:12]}, not {doc.identity[:12]}")
     for row, spec in zip(rows, plan.specs(shard), strict=False):
@@ -178,14 +182,14 @@ def _check_whole(store: Store, doc: Document, verdict: Verdict) -> None:
             verdict.problems.append(f"class quotas are {counts}; the plan has {wanted}")
     try:
         manifest: dict[str, Any] = json.loads(store.get(layout.MANIFEST))
+        told = (manifest["samples"], manifest["quarantined"], len(manifest["shards"]))
     except FileNotFoundError:
         if not short:
             verdict.problems.append(f"{layout.MANIFEST} is missing: run the same generate command again to finish")
         return
-    except ValueError:
-        verdict.problems.append(f"{layout.MANIFEST} is not JSON: run the same generate command again")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        verdict.problems.append(f"{layout.MANIFEST} is no manifest: run the same generate command again")
         return
-    told = (manifest["samples"], manifest["quarantined"], len(manifest["shards"]))
     held = (verdict.totals.samples, verdict.totals.quarantined, verdict.totals.shards)
     if told != held:
         verdict.problems.append(

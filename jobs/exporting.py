@@ -16,12 +16,15 @@ def export(place: str, layout: str, to: Path, classes: Sequence[str], image: str
     """Write the folder; what was written and left out, counted.
 
     Raises:
-        UsageError: for an unknown layout, a folder that is not empty, or a dataset without lesions or that picture.
+        UsageError: for an unknown layout, a folder that is not empty or cannot be written, or a dataset without
+            lesions or that picture.
     """
     try:
         return write(place, to, layout, classes or SEVERITIES, image=image)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename or to}: {error.strerror or error}") from None
 
 
 def show(body: Mapping[str, Any]) -> None:

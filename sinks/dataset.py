@@ -76,20 +76,23 @@ def names(store: Store) -> Iterator[str]:
 
 def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:
     """Commit records of shards, in order; ForeignShard for one that cannot be read."""
-    return parallel(lambda shard: _index(store, shard, index.read), shards)
+    return parallel(lambda shard: _read(store, shard, index.read, lambda found: found[0]), shards)
 
 
 def records(store: Store, shards: Iterable[str]) -> Iterator[Record]:
     """Totals of shards, in order."""
-    return parallel(lambda shard: _index(store, shard, index.read_record), shards)
+    return parallel(lambda shard: _read(store, shard, index.read_record, lambda found: found), shards)
 
 
-def _index(store: Store, shard: str, read: Callable[[bytes], B]) -> B:
+def _read(store: Store, shard: str, read: Callable[[bytes], B], record: Callable[[B], Record]) -> B:
     name = layout.index(shard)
     try:
-        return read(store.get(name))
+        found = read(store.get(name))
     except ValueError as error:
         raise ForeignShard(f"{store.url(name)}: {error}; see lesionforge verify --rebuild") from None
+    if record(found).shard != shard:
+        raise ForeignShard(f"{store.url(name)} is about shard {record(found).shard}; see lesionforge verify --rebuild")
+    return found
 
 
 def sample(store: Store, shard: str, row: Row) -> dict[str, bytes]:

@@ -148,7 +148,8 @@ def check_rows(table: pa.Table, record: Record) -> None:
     Raises:
         ValueError: saying what cannot be.
     """
-    if not _all(pc.match_substring_regex(table["sample_id"], f"^{tar.KEY}$")):
+    ids = table["sample_id"]
+    if not (_all(pc.match_substring_regex(ids, f"^{tar.KEY}$")) and _all(pc.less(pc.utf8_length(ids), tar.MAX_NAME))):
         raise ValueError("an id is no sample's")
     kept = table.filter(pc.equal(table["status"], "ok"))
     if not _all(pc.is_in(table["status"], pa.array(["ok", "quarantined"]))):

@@ -153,7 +153,9 @@ def _continue(rng: Rng, folder: Path, store: Store) -> list[str]:
 
     doc = document.read(store)
     for name in dataset.committed(store):
-        dataset.sample(store, name, next(iter(dataset.indexes(store, [name])))[1][0])
+        ((_, rows),) = dataset.indexes(store, [name])
+        for row in rows[:1]:
+            dataset.sample(store, name, row)
     finalise.finalise(store, doc)
     return []
 
