@@ -1,0 +1,83 @@
+"""The dashboard asks for what the engine exports, and for all of it; the scrape file is Prometheus'."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine import metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+DASHBOARD = json.loads((ROOT / "infra" / "grafana.json").read_text())
+QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
+EXPORTED = {metric.exported: metric for metric in metrics.METRICS}
+RAY_S_LABELS = {"NodeAddress"}  # Ray puts it on every metric of ours
+
+
+def named(expression):
+    """The metrics that a query asks for."""
+    return set(re.findall(r"\bray_\w+", expression))
+
+
+@pytest.mark.parametrize(("title", "expression"), QUERIES)
+def test_a_query_asks_for_what_is_exported(title, expression):
+    assert named(expression), title
+    assert named(expression) <= EXPORTED.keys()
+    labels = set().union(*({"dataset", *EXPORTED[name].labels} for name in named(expression))) | RAY_S_LABELS
+    for group in re.findall(r"\bby \(([^)]*)\)", expression):
+        assert {label.strip() for label in group.split(",")} <= labels
+    assert re.findall(r"ray_\w+\{([^}]*)\}", expression) == ['dataset=~"$dataset"'] * len(
+        re.findall(r"ray_\w+", expression)
+    )
+    for name in named(expression):
+        rated = re.search(rf"\b(rate|increase)\({name}\{{", expression)
+        bare = re.search(rf"(?<!rate\()(?<!increase\(){name}\{{", expression)
+        if EXPORTED[name].type == "gauge":
+            assert not rated, f"{name} is a gauge"
+        else:
+            assert not bare or title == "Quarantined", f"{name} is a counter: its rate tells something"
+
+
+def test_every_metric_is_shown():
+    shown = set().union(*(named(expression) for _, expression in QUERIES))
+    assert shown == EXPORTED.keys()
+
+
+def test_panels_lie_beside_each_other():
+    taken = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD["panels"]))) <= variables | {"__all"}
+
+
+def test_prometheus_scrapes_the_metrics_ports():
+    config = yaml.safe_load((ROOT / "infra" / "prometheus.yaml").read_text())
+    local, kubernetes = config["scrape_configs"]
+    from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
+
+    assert local["file_sd_configs"][0]["files"] == [f"/tmp/ray/{PROMETHEUS_SERVICE_DISCOVERY_FILE}"]
+    keep = kubernetes["relabel_configs"][0]
+    cluster = yaml.safe_load((ROOT / "infra" / "kuberay" / "raycluster.yaml").read_text())["spec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert re.fullmatch(keep["regex"], ";".join(["yes", *(p["name"] for p in container["ports"][-1:])]))
+
+
+def test_promtool_agrees():
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    command = [promtool, "check", "config", "--syntax-only", ROOT / "infra" / "prometheus.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
