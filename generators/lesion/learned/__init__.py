@@ -1,0 +1,8 @@
+"""Backends ``difftumor``, ``medddpm``, ``promptlesion`` and ``promptlesion-mask``: lesions drawn by fitted networks.
+
+Nothing here imports torch before a model is made or loaded, but for ``networks``.
+"""
+
+from generators.lesion.learned.filler import LearnedFiller
+
+__all__ = ["LearnedFiller"]

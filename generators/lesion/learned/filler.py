@@ -1,0 +1,161 @@
+"""The learned backends as ``generators.lesion.filler.Filler``: cube by cube, so that memory does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.lesion.filler import Patch
+from generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, views
+from generators.lesion.learned.sample import Sampler, stacked
+from generators.lesion.learned.settings import BACKENDS, HEALTHY, Settings
+
+if TYPE_CHECKING:
+    from generators.lesion.learned.model import Model
+
+SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
+
+
+class LearnedFiller:
+    """Draws the tissue of lesions with a fitted model.
+
+    A lesion larger than the model's cube is made in overlapping cubes, each of which sees what was made before it.
+
+    Args:
+        backend: what the weights must be of; None takes whatever they are.
+        weights: folder that ``lesionforge fit`` wrote.
+        steps, strength, guidance: of the sampler; None takes the fitted model's own.
+        batch: cubes the networks are given at a time. The last batch is filled up with copies, so that a lesion does
+            not depend on who shares its batch. None: 4 on a GPU, 1 on a CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: from ``prepare``, naming file or field and fix.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None,
+        backend: str | None = None,
+        steps: int | None = None,
+        strength: float | None = None,
+        guidance: float | None = None,
+        batch: int | None = None,
+    ) -> None:
+        if weights is None:
+            raise ValueError("weights is missing: give the folder `model` that `lesionforge fit` wrote")
+        if backend is not None and backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}: give one of {', '.join(BACKENDS)}")
+        self.weights = Path(weights)
+        self._backend, self._batch = backend, batch
+        self._steps, self._strength, self._guidance = steps, strength, guidance
+        self._model: Model | None = None
+
+    def prepare(self, device: str) -> None:
+        """Load the weights; a fixed choice of kernels on a GPU (promise P1, level L2)."""
+        import torch
+
+        from generators.lesion.learned.model import Model
+
+        own = Settings.load(self.weights)
+        if own.backend not in BACKENDS or self._backend not in (None, own.backend):
+            raise ValueError(f"{self.weights} is of {own.backend}, not of {self._backend or 'a diffusion model'}")
+        if device.startswith("cuda"):
+            torch.backends.cudnn.benchmark = False
+            torch.backends.cudnn.deterministic = True
+        self.sampler = sampler(own, self._steps, self._strength, self._guidance)
+        self.settings, self.digest, self._device = own, own.digest, device
+        self.batch = self._batch or (4 if device.startswith("cuda") else 1)
+        self._model = Model.load(self.weights).to(device)
+
+    def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
+        """See ``generators.lesion.filler.Filler``. ``healthy``: nothing is hidden, the background comes back as the
+        autoencoder has it."""
+        if self._model is None:
+            raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
+        jobs = [_Job(patch, rng, self.settings) for patch, rng in zip(patches, rngs, strict=True)]
+        while todo := [job for job in jobs if job.turn()]:
+            for start in range(0, len(todo), self.batch):
+                part = todo[start : start + self.batch]
+                for job, values in zip(part, self._make(self._model, part), strict=False):
+                    job.take(values)
+        return [job.made for job in jobs]
+
+    def _make(self, model: Model, part: Sequence[_Job]) -> NDArray[np.float32]:
+        import torch
+
+        full = [*part, *[part[-1]] * (self.batch - len(part))]
+        batch = stacked([job.view for job in full], self._device)
+        if all(job.healthy for job in part):
+            with torch.no_grad():
+                return np.asarray(model.decode(model.encode(batch["image"])).cpu().numpy())
+
+        def draw() -> Any:
+            own = [job.rng.standard_normal(model.shape(), np.float32) for job in part]
+            return torch.from_numpy(np.stack([*own, *[own[-1]] * (self.batch - len(part))])).to(self._device)
+
+        return np.asarray(self.sampler(model, batch, draw).cpu().numpy())
+
+
+class _Job:
+    """One lesion on its way: what is made of it so far, and the cube in hand."""
+
+    def __init__(self, patch: Patch, rng: np.random.Generator, settings: Settings) -> None:
+        if patch.lesion_class not in settings.classes:
+            known = ", ".join(settings.classes)
+            raise ValueError(f"lesion class {patch.lesion_class!r} is none of this model's: {known}")
+        _check_spacing(patch.spacing_mm, settings.spacing_mm)
+        self.rng, self.made = rng, patch.hu.astype(np.float32, copy=True)
+        self.healthy = patch.lesion_class == HEALTHY
+        self._patch, self._settings = patch, settings
+        self._done = np.zeros(patch.mask.shape, bool)
+        self._cubes = cubes(patch.mask, settings.side)
+
+    def turn(self) -> bool:
+        """Take the next cube with anything left to make."""
+        patch, own = self._patch, self._settings
+        for cube in self._cubes:
+            hole = cube.cut(patch.mask & ~self._done)
+            if not hole.any():
+                continue
+            hidden = hole & (not self.healthy)
+            region = regions(cube.cut(patch.others), patch.legend, hidden, patch.lesion_class, own.classes)
+            now = np.where(patch.mask & self._done, self.made, patch.hu)
+            self._cube: Cube = cube
+            self.view = views(cube.cut(now), hidden, region, own.classes.index(patch.lesion_class), own.window)
+            return True
+        return False
+
+    def take(self, values: NDArray[np.float32]) -> None:
+        """Put the made cube where nothing was made before."""
+        there, here = self._cube.inside(self.made.shape)
+        new = hounsfield(placed(values), self._settings.window)[here]
+        self.made[there] = np.where(self._done[there], self.made[there], new)
+        self._done[there] = True
+
+
+def sampler(own: Settings, steps: int | None, strength: float | None, guidance: float | None) -> Sampler:
+    """The model's own way of sampling, or another one.
+
+    Raises:
+        ValueError: a number that cannot be; the message names it.
+    """
+    n = own.steps if steps is None else steps
+    if not 1 <= n <= own.levels or own.levels % n:
+        raise ValueError(f"steps is {n}: give a divisor of the {own.levels} noise levels")
+    share = own.strength if strength is None else strength
+    if not 0 < share <= 1:
+        raise ValueError(f"strength is {share:g}: give more than 0, at most 1")
+    weight = own.guidance if guidance is None else guidance
+    if weight != 1 and not own.prompted:
+        raise ValueError(f"guidance is {weight:g}: {own.backend} has no prompt, leave it at 1")
+    return Sampler(n, share, weight)
+
+
+def _check_spacing(mine: Sequence[float], fitted: Sequence[float]) -> None:
+    if any(abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(mine, fitted, strict=True)):
+        told, wanted = (" x ".join(f"{v:.3g}" for v in one) for one in (mine, fitted))
+        raise ValueError(f"voxels are {told} mm, the model was fitted on {wanted} mm: resample the source")
