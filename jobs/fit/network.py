@@ -40,6 +40,18 @@ class Loss(nn.Module):  # type: ignore[misc]
         """Names and parameters that are fitted, in a fixed order."""
         return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
 
+    def averaged(self) -> list[nn.Parameter]:
+        """Those whose moving average is the fitted model: all."""
+        return [p for _, p in self.trainable()]
+
+    def moving(self) -> list[tuple[str, Tensor]]:
+        """No buffer changes."""
+        return []
+
+    def turns(self, step: int) -> tuple[int, ...]:
+        """The one optimizer, at every step."""
+        return (0,)
+
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """The loss of each crop, (n,)."""
         model, time, noise = self._model, batch["time"], batch["noise"]

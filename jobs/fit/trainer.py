@@ -1,40 +1,24 @@
-"""The fitting loop: accelerate's processes and precision, a moving average, exact resume, sheets to look at."""
+"""Fitting the diffusion backend of the stenosis generator."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
-from torch.utils.data import DataLoader
 
 from generators.stenosis.diffusion.model import Model
 from generators.stenosis.diffusion.preset import PRESETS
 from generators.stenosis.diffusion.sample import Sampler, stacked
 from jobs import console
 from jobs.errors import UsageError
-from jobs.fit import checkpoint, sheet
+from jobs.fit import loop, sheet
+from jobs.fit.loop import Item, Step
+from jobs.fit.loop import Items as Crops
 from jobs.fit.network import Loss
-from jobs.fit.pairs import Item, Pairs
-
-HELD_OUT = 8  # crops of a sheet
-CLIP_NORM = 1.0
-_FREE = ("out", "steps", "rate", "every", "loaders", "cpu", "data", "base")  # may change between runs of a fit
-
-Step = Mapping[str, float]
-
-
-class Crops(Protocol):
-    """A crop by number; the same number, the same crop."""
-
-    def __getitem__(self, number: int) -> Item: ...
+from jobs.fit.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -133,115 +117,34 @@ def fit(
         tell: called after every step with step, loss and rate, on the first process.
         strength: of the two controls.
     """
-    accelerator = Accelerator(mixed_precision=config.precision, cpu=config.cpu)
-    if config.batch % accelerator.num_processes:
-        raise UsageError(f"batch is {config.batch}: give a multiple of the {accelerator.num_processes} processes")
-    out = Path(config.out)
-    model = model or new_model(config)
-    device = str(accelerator.device)
-    model.to(device)
+    accelerator = loop.begin(config)
+    model = (model or new_model(config)).to(str(accelerator.device))
     train, held = pairs or crops(config, model)
-    if accelerator.is_main_process:
-        _same_fit(out, config)
-    network = Loss(model, strength, config.checkpointing)
-    parameters = [p for _, p in network.trainable()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.rate)
-    ema = EMAModel(parameters, decay=config.ema)
-    done = checkpoint.load(out / "checkpoint.safetensors", network, optimizer, ema)
-    wrapped, optimizer = accelerator.prepare(network, optimizer)
-    wrapped.train()
-    held_out = _on_cpu([held[n] for n in range(HELD_OUT)])
-    log = _Log(out / "losses.jsonl", done, accelerator.is_main_process, tell)
-    batches = _batches(config, train, done, accelerator.process_index, accelerator.num_processes)
-    for step, batch in enumerate(batches, done + 1):
-        began = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = config.rate * min(1.0, step / max(1, config.warmup))
-        loss = wrapped(_on(batch, model, device)).mean()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(parameters, CLIP_NORM)
-        optimizer.step()
-        optimizer.zero_grad()
-        ema.step(parameters)
-        mean = float(accelerator.reduce(loss.detach(), reduction="mean"))
-        if not np.isfinite(mean):
-            raise UsageError(
-                f"the loss is {mean} at step {step}: lower --rate ({config.rate:g}) and run again to resume"
-            )
-        record = {"step": step, "loss": mean, "seconds": time.monotonic() - began}
-        if (step % config.every == 0 or step == config.steps) and accelerator.is_main_process:
-            record["held_out_loss"] = _look(out, step, network, ema, parameters, _on(held_out, model, device))
-            checkpoint.save(out / "checkpoint.safetensors", step, network, optimizer, ema)
-        log(record)
-    accelerator.wait_for_everyone()
-    ema.copy_to(parameters)
-    if accelerator.is_main_process:
-        model.save(out / "model")
-    accelerator.wait_for_everyone()
-    return out / "model"
+    task = _Inpainting(model, Loss(model, strength, config.checkpointing))
+    return loop.run(accelerator, config, task, train, held, tell)
 
 
-def _look(out: Path, step: int, network: Loss, ema: Any, parameters: Sequence[Any], batch: Mapping[str, Any]) -> float:
-    """Loss and sheet of the held-out crops, by the moving average."""
-    model = network._model
-    ema.store(parameters)
-    ema.copy_to(parameters)
-    try:
-        with torch.no_grad():
-            loss = float(network(batch).mean())
-        made = sheet.fill(model, Sampler(model.settings.steps, model.settings.guidance), batch)
-    finally:
-        ema.restore(parameters)
-    (out / "sheets").mkdir(exist_ok=True)
-    sheet.write(out / "sheets" / f"{step:07d}.png", batch, made)
-    return loss
+class _Inpainting:
+    """The loop's task."""
 
+    def __init__(self, model: Model, network: Loss) -> None:
+        self.model, self.network = model, network
 
-def _batches(config: FitConfig, train: Crops, done: int, rank: int, ranks: int) -> Iterator[dict[str, Any]]:
-    """This process's share of every batch that is still to come."""
-    numbers = [list(range(s * config.batch + rank, (s + 1) * config.batch, ranks)) for s in range(done, config.steps)]
-    loader = DataLoader(
-        train, batch_sampler=numbers, num_workers=config.loaders, collate_fn=_on_cpu, pin_memory=not config.cpu
-    )
-    return iter(loader)
+    def optimizers(self, rate: float) -> list[Any]:
+        return [torch.optim.AdamW(self.network.averaged(), lr=rate)]
 
+    def collate(self, rows: Sequence[Item]) -> dict[str, Any]:
+        return stacked(rows, "cpu")
 
-def _on(batch: Mapping[str, Any], model: Model, device: str) -> dict[str, Any]:
-    moved = {name: part if name == "prompt" else part.to(device, non_blocking=True) for name, part in batch.items()}
-    return {**moved, "tokens": model.tokens(batch["prompt"])}
+    def on(self, batch: Mapping[str, Any], device: str) -> dict[str, Any]:
+        moved = {name: part if name == "prompt" else part.to(device, non_blocking=True) for name, part in batch.items()}
+        return {**moved, "tokens": self.model.tokens(batch["prompt"])}
 
+    def look(self, batch: Mapping[str, Any], picture: Path) -> float:
+        own = self.model.settings
+        loss = float(self.network(batch).mean())
+        sheet.write(picture, batch, sheet.fill(self.model, Sampler(own.steps, own.guidance), batch))
+        return loss
 
-def _on_cpu(rows: Sequence[Item]) -> dict[str, Any]:
-    return stacked(rows, "cpu")
-
-
-def _same_fit(out: Path, config: FitConfig) -> None:
-    """A folder holds one fit: its settings are written first, and later runs must agree with them."""
-    file = out / "fit.json"
-    mine = json.loads(json.dumps(asdict(config)))
-    if file.is_file():
-        old = json.loads(file.read_text())
-        for name in mine:
-            if name not in _FREE and old.get(name) != mine[name]:
-                raise UsageError(
-                    f"{file} was begun with {name} {old.get(name)!r}, not {mine[name]!r}: "
-                    "keep it to resume, or give another --out"
-                )
-    out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(mine, indent=1) + "\n")
-
-
-class _Log:
-    """Losses, a JSON object a line; lines after the checkpoint that a run resumes from are dropped."""
-
-    def __init__(self, file: Path, done: int, mine: bool, tell: Callable[[Step], None]) -> None:
-        self._file, self._mine, self._tell = file, mine, tell
-        if mine:
-            old = file.read_text().splitlines() if file.is_file() else []
-            file.write_text("".join(line + "\n" for line in old if json.loads(line)["step"] <= done))
-
-    def __call__(self, record: Step) -> None:
-        if self._mine:
-            with self._file.open("a") as log:
-                log.write(json.dumps(record) + "\n")
-            self._tell(record)
+    def save(self, folder: Path) -> None:
+        self.model.save(folder)

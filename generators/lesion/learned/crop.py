@@ -20,7 +20,8 @@ Corner = tuple[int, int, int]
 def unit(hu: NDArray[Any], window: tuple[float, float]) -> Floats:
     """HU as -1 ... 1, cut at the window: one window for the whole volume (Med-DDPM's own code has one per slice)."""
     low, high = window
-    return np.clip((hu.astype(np.float32) - np.float32(low)) * np.float32(2 / (high - low)) - 1, -1, 1)
+    out: Floats = np.clip((hu.astype(np.float32) - np.float32(low)) * np.float32(2 / (high - low)) - 1, -1, 1)
+    return out
 
 
 def hounsfield(values: Floats, window: tuple[float, float]) -> Floats:

@@ -72,16 +72,19 @@ class LearnedFiller:
         self._model = Model.load(self.weights).to(device)
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
-        """See ``generators.lesion.filler.Filler``. ``healthy``: nothing is hidden, the background comes back as the
-        autoencoder has it."""
+        """See ``generators.lesion.filler.Filler``.
+
+        ``healthy``: nothing is hidden, and the background comes back as the autoencoder has it.
+        """
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
         jobs = [_Job(patch, rng, self.settings) for patch, rng in zip(patches, rngs, strict=True)]
         while todo := [job for job in jobs if job.turn()]:
-            for start in range(0, len(todo), self.batch):
-                part = todo[start : start + self.batch]
-                for job, values in zip(part, self._make(self._model, part), strict=False):
-                    job.take(values)
+            for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
+                for start in range(0, len(same), self.batch):
+                    part = same[start : start + self.batch]
+                    for job, values in zip(part, self._make(self._model, part), strict=False):
+                        job.take(values)
         return [job.made for job in jobs]
 
     def _make(self, model: Model, part: Sequence[_Job]) -> NDArray[np.float32]:
@@ -89,7 +92,7 @@ class LearnedFiller:
 
         full = [*part, *[part[-1]] * (self.batch - len(part))]
         batch = stacked([job.view for job in full], self._device)
-        if all(job.healthy for job in part):
+        if part[0].healthy:
             with torch.no_grad():
                 return np.asarray(model.decode(model.encode(batch["image"])).cpu().numpy())
 

@@ -24,7 +24,10 @@ class Model:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.vqgan = self.unet = self.prompt = self.schedule = None
+        self.vqgan: Any = None
+        self.unet: Any = None
+        self.prompt: Any = None
+        self.schedule: Any = None
         given = settings.networks
         if "vqgan" in given:
             from generators.lesion.learned.networks.vqgan import VQGAN
@@ -35,7 +38,7 @@ class Model:
 
             self.unet = LatentUNet(**given["unet"])
         if "pixels" in given:
-            from monai.networks.nets import DiffusionModelUNet
+            from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
             self.unet = DiffusionModelUNet(**given["pixels"])
         if "prompt" in given:

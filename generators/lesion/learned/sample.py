@@ -57,7 +57,7 @@ class Sampler:
 
     @staticmethod
     def _noised(model: Model, source: Any, noise: Any, time: Any) -> Any:
-        return model.schedule.add_noise(source, noise, time.expand(len(noise)))  # type: ignore[attr-defined]
+        return model.schedule.add_noise(source, noise, time.expand(len(noise)))
 
     def _predict(self, model: Model, noisy: Any, time: Any, condition: Any, batch: Mapping[str, Any]) -> Any:
         import torch

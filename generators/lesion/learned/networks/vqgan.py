@@ -107,7 +107,7 @@ class Discriminators(nn.Module):  # type: ignore[misc]
 
     def __init__(self, channels: int = 64, layers: int = 3) -> None:
         super().__init__()
-        from monai.networks.nets import PatchDiscriminator
+        from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 
         self.slice, self.volume = (PatchDiscriminator(d, channels, 1, 1, layers, bias=True, padding=2) for d in (2, 3))
 
