@@ -136,6 +136,8 @@ def _while_marked(
     if len(there) < job.plan.shards:
         store.delete(layout.SUCCESS)
         outcome = _run(job, store, held, workers, in_process, patience, there)
+    if store.lease:
+        held.check()
     manifest = finalise.finalise(store, doc)
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     short = finalise.shortfall(doc, after)

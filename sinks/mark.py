@@ -61,12 +61,12 @@ class Mark:
 
     def check(self) -> None:
         """Raise StoreError where others may take this process for dead, as after a long pause or a cut line."""
-        if not self._lost and time.monotonic() - self._last < STALE and self._hidden.exists(self.name):
+        if not self._lost and time.monotonic() - self._last < STALE and self._read(self.name):
             return
         self._lost = True
         raise StoreError(
-            f"this {self._sign.kind} was silent in {self._store.url()} for over {STALE:g} s and others may have taken "
-            "its place; run the same command again to continue"
+            f"this {self._sign.kind} was silent in {self._store.url()} for over {STALE:g} s, and another may "
+            "have taken its place"
         )
 
     def enter(self, told: Callable[[str], None]) -> None:
@@ -92,6 +92,8 @@ class Mark:
             if not rivals.keys() - dead:
                 break
             self._stop.wait(min(1.0, BEAT / 4))
+        if self._sign.kind == "run" and not self._store.conditional:
+            self._revoke()
         self._thread.start()
 
     def leave(self) -> None:
@@ -142,12 +144,15 @@ class Mark:
             return None  # it has left
 
     def _bury(self, name: str) -> None:
-        """Take a dead process's mark away, then all it had staged: no copy of that can be published from now on."""
-        if self._sign.kind == "gc":
-            return  # leftovers like others, for their time
-        self._hidden.delete(name)
-        for entry in self._hidden.list(name.partition("-")[2]):
-            self._hidden.delete(entry.name)
+        """Take a dead process's mark away; for gc it is a leftover like others, for its time."""
+        if self._sign.kind == "run":
+            self._hidden.delete(name)
+
+    def _revoke(self) -> None:
+        """Delete what runs before this one had staged: no copy of it can be published from now on."""
+        for entry in self._hidden.list():
+            if "/" in entry.name and not entry.name.startswith(f"{self.token}/"):
+                self._hidden.delete(entry.name)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,15 @@ def probe(place: Place, url: str) -> bool:
         Exception: what the place itself raises.
     """
     key = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
+    try:
+        return _probe(place, url, key)
+    except Exception:
+        with contextlib.suppress(Exception):  # not allowed to list, say: what was written shall not stay
+            place.delete(key)
+        raise
+
+
+def _probe(place: Place, url: str, key: str) -> bool:
     first, second = b"first writer", b"second writer"
     try:
         created = place.write(key, [memoryview(first)], True)
@@ -63,7 +72,7 @@ def _copies_are_revocable(place: S3, key: str) -> bool:
         same = place.read(copy, None, None) == place.read(key, None, None)
         place.delete(key)
         try:
-            place.copy(key, copy)
+            place.copy(key, copy, hope=0)
         except FileNotFoundError:
             return same
         return False

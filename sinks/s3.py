@@ -118,10 +118,10 @@ class S3:
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy inside the server, at once; FileNotFoundError if there is no such source."""
+    def copy(self, source: str, target: str, hope: int = 2) -> None:
+        """Copy inside the server, at once; FileNotFoundError if there is no such source. `hope`: see `_retried`."""
         fields = {"CopySource": {"Bucket": self._bucket, "Key": join(self._root, source)}}
-        self._retried(lambda: self._call("copy_object", target, **fields), hope=2)
+        self._retried(lambda: self._call("copy_object", target, **fields), hope)
 
     def delete(self, key: str) -> None:
         self._retried(lambda: self._call("delete_object", key))

@@ -5,8 +5,8 @@ The worker stages its tar and its index under names of its own attempt. The driv
 
 - A worker that wakes up late, or a request of it that lands late, writes a name that nobody looks at.
 - A copy repeated or landing late writes the same bytes once more.
-- A driver taken for dead has lost its mark and its stages before its successor begins. It looks for its mark before
-  each shard, and a copy that it has under way fails, as its source is gone.
+- A driver that has failed, or is taken for dead, has lost its mark and then its stages before its successor begins.
+  It looks for its mark before each shard, and a copy that it has under way fails, as its source is gone.
 
 What is asked of the place: what was written is read and listed at once, and PUT and COPY are atomic. Not covered is a
 server that executes two requests of one dead driver, a PUT and then a COPY, after its successor has begun.

@@ -1,0 +1,192 @@
+"""Servers that do not refuse a second creator: one driver at a time, and what late drivers and requests may still do.
+
+The proxy makes the real server into one of them. What late attempts write has other pixels on purpose, so that a
+single byte of theirs would show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from generators.types import Sample
+from sinks import dataset
+from tests.chaos.cluster import until
+from tests.chaos.proxy import Call
+from tests.chaos.storage_bench import (
+    BUCKET,
+    Bench,
+    Figures,
+    Reader,
+    check,
+    contents,
+    count,
+    disturbed,
+    said,
+)
+from tests.chaos.toy import ROOT
+from tests.faulty import Faulty
+
+# A driver in a process of its own: it makes other pixels if told so, and takes its time.
+_DRIVER = """
+import sys, time
+from pathlib import Path
+from unittest import mock
+from jobs import console, errors
+from jobs.generate import generate
+from sinks import mark
+from tests.chaos import storage_alone, storage_bench
+recipe, url, other, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+console.err.quiet = True
+mock.patch.multiple(mark, BEAT=storage_bench.BEAT, STALE=storage_bench.STALE).start()
+storage_alone.pixels(other, pause).start()
+try:
+    generate(Path(recipe), url, None, True)
+except tuple(errors.known()) as error:
+    sys.exit(f"said: {error}")
+"""
+PAUSE = 0.15  # seconds a sample
+
+
+def pixels(other: int, pause: float = 0.0) -> Any:
+    """A patch of the toy generator: ``other`` is added to every pixel, after a pause."""
+    make = Faulty.generate
+
+    def generate(self: Faulty, cases: Any, specs: Any) -> Iterator[Sample]:
+        for sample in make(self, cases, specs):
+            time.sleep(pause)
+            sample.fields["image.png"] = sample.fields["image.png"] + np.uint8(other)
+            yield sample
+
+    return mock.patch.object(Faulty, "generate", generate)
+
+
+def campaign(bench: Bench, small: bool = False) -> list[Figures]:
+    """What one driver at a time gets through, and what a second one cannot do; ``small`` leaves a few out."""
+    out = []
+    for creation in ("ignored", "refused"):
+        out.append(disturbed(bench, f"condition {creation}", lambda call: "", creation))
+    for kind, share in (("lost", 0.4), ("absent", 0.5), ("cut_request", 0.4))[: 2 if small else 3]:
+        out.append(disturbed(bench, f"condition ignored, {kind}", bench.draw(kind, share, 2), "ignored"))
+    out.append(_late_stage(bench))
+    out += [_late_requests(bench, creation) for creation in ("honest", "ignored")]
+    out.append(_two_drivers(bench))
+    if not small:
+        out.append(_dead_driver(bench))
+    return out
+
+
+def _late_stage(bench: Bench) -> Figures:
+    """Workers' uploads that land once more when everything is over."""
+    first_stage = lambda call: "hold" if call.count == 0 and _is_stage(call) else ""  # noqa: E731
+    figures, url, begun = _begin(bench, "late uploads of workers", "ignored", first_stage)
+    with Reader(bench.direct(url), figures):
+        bench.run(url)
+        _release(figures, bench, url, {200})
+    return _end(figures, bench, url, begun)
+
+
+def _late_requests(bench: Bench, creation: str) -> Figures:
+    """A driver whose last writes are lost on the way; they land after its successor has finished."""
+    name = f"late writes of a dead driver, condition {creation}"
+    lost = lambda call: "hold" if _is_final(call) and "000003" in call.key else ""  # noqa: E731
+    figures, url, begun = _begin(bench, name, creation, lost)
+    with Reader(bench.direct(url), figures):
+        with pixels(1):
+            said(figures, lambda: bench.run(url), "000003")
+        bench.proxy.fault = lambda call: ""
+        bench.run(url)
+        _release(figures, bench, url, {404, 412})
+    return _end(figures, bench, url, begun, contents(bench.direct(url)))
+
+
+def _two_drivers(bench: Bench) -> Figures:
+    """A second driver is refused while the first is at work, takes over while it sleeps; then the first wakes up."""
+    figures, url, begun = _begin(bench, "two drivers, one wakes up late", "ignored")
+    with Reader(bench.direct(url), figures), _driver(bench, url, other=1) as first:
+        _wait_for(bench, url, 1, first)
+        said(figures, lambda: bench.run(url), "a run is at work")
+        _wait_for(bench, url, 2, first)
+        first.send_signal(signal.SIGSTOP)
+        bench.run(url)
+        before = contents(bench.direct(url))
+        first.send_signal(signal.SIGCONT)
+        _, error = first.communicate(timeout=120)
+        if not first.returncode or not error.startswith("said: ") or "\n" in error.strip():
+            figures.wrong.append(f"not ended in one line: {first.returncode} {error[-300:]}")
+    return _end(figures, bench, url, begun, before)
+
+
+def _dead_driver(bench: Bench) -> Figures:
+    """A driver that is killed; the next one on the same machine need not wait."""
+    figures, url, begun = _begin(bench, "a killed driver", "ignored")
+    with Reader(bench.direct(url), figures):
+        with _driver(bench, url, other=0) as first:
+            _wait_for(bench, url, 2, first)
+            first.kill()
+        bench.run(url)
+    return _end(figures, bench, url, begun)
+
+
+def _begin(
+    bench: Bench, name: str, creation: str, fault: Callable[[Call], str] = lambda call: ""
+) -> tuple[Figures, str, float]:
+    bench.proxy.calm()
+    bench.proxy.creation, bench.proxy.fault = creation, fault
+    return Figures(name), f"s3://{BUCKET}/{name.replace(' ', '-').replace(',', '')}", time.monotonic()
+
+
+def _end(figures: Figures, bench: Bench, url: str, begun: float, clean: dict[str, bytes] | None = None) -> Figures:
+    count(figures, bench.proxy)
+    check(figures, bench, url, clean)
+    figures.seconds = time.monotonic() - begun
+    return figures
+
+
+def _release(figures: Figures, bench: Bench, url: str, expected: set[int]) -> None:
+    """Let the held requests land; the dataset must stay as it is."""
+    before = contents(bench.direct(url))
+    statuses = bench.proxy.release()
+    if not statuses or not set(statuses) <= expected:
+        figures.wrong.append(f"late requests were answered {statuses}")
+    if contents(bench.direct(url)) != before:
+        figures.wrong.append("late requests changed the dataset")
+
+
+def _is_stage(call: Call) -> bool:
+    return call.kind == "PUT" and re.search(r"/\.tmp/[0-9a-f]{32}/", call.key) is not None
+
+
+def _is_final(call: Call) -> bool:
+    return call.kind in ("PUT", "COPY") and re.search(r"/(shards|index)/", call.key) is not None
+
+
+@contextlib.contextmanager
+def _driver(bench: Bench, url: str, other: int) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, str(bench.path), url, str(other), str(PAUSE)],
+        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def _wait_for(bench: Bench, url: str, shards: int, driver: subprocess.Popen[str]) -> None:
+    store = bench.direct(url)
+    until(lambda: len(dataset.committed(store)) >= shards or driver.poll() is not None, f"{shards} shards")
+    if driver.poll() is not None:
+        raise RuntimeError(f"the driver ended too early: {driver.communicate()[1][-2000:]}")
