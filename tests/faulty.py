@@ -31,11 +31,12 @@ def hold_the_interpreter() -> None:
     ctypes.PyDLL(None).usleep(FOR_EVER * 10**5)  # PyDLL keeps the interpreter's lock; 1,000 s fit into its argument
 
 
-def eat(step: int) -> None:
+def eat() -> None:
     """Take memory until there is none, a little at a time."""
     eaten = []
     while True:
-        eaten.append(bytes(step))
+        eaten.append(b"x" * 2**23)
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Faulty:
         if name in p.hold_at:
             hold_the_interpreter()
         if name in p.eat_at:
-            eat(2**20)
+            eat()
         if name in p.exit_at:
             sys.exit("ordered to exit")
         if name in p.gpu_memory_at:

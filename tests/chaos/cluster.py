@@ -138,9 +138,15 @@ class Nodes:
 
 
 @contextmanager
-def cluster(count: int) -> Iterator[tuple[Nodes, list[str]]]:
-    """A cluster, and the names of the processes that outlived it (there ought to be none)."""
+def cluster(count: int, **settings: str) -> Iterator[tuple[Nodes, list[str]]]:
+    """A cluster, and the names of the processes that outlived it (there ought to be none).
+
+    Args:
+        count: nodes that work.
+        settings: environment variables of every process.
+    """
     ours, orphans = Ours(), list[str]()
+    ours.environment |= settings
     try:
         nodes = Nodes(ours, count)
         try:

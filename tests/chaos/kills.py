@@ -16,17 +16,19 @@ SAMPLES = 160
 SECONDS = 0.15  # a sample
 
 
-def disturbed(name: str, nodes: Nodes, folder: Path, rng: random.Random, kinds: Sequence[str]) -> Run:
+def disturbed(
+    name: str, nodes: Nodes, folder: Path, rng: random.Random, kinds: Sequence[str], samples: int = SAMPLES
+) -> Run:
     """One run: a SIGKILL for each of ``kinds``, at random moments spread over the run's progress."""
     log, out = folder / "log", folder / "out"
     log.mkdir(parents=True)
-    asked = recipe(rng.randrange(2**31), SAMPLES, {"seconds": SECONDS, "log": str(log)})
+    asked = recipe(rng.randrange(2**31), samples, {"seconds": SECONDS, "log": str(log)})
     undisturbed(asked, folder / "clean")
     for file in log.iterdir():
         file.unlink()
     run, begun = Run(name), time.monotonic()
     driver = Driver(nodes.ours, nodes.address, asked, out, nodes.count)
-    moments = sorted(rng.sample(range(1, SAMPLES // SHARD * 3 // 4), len(kinds)))
+    moments = sorted(rng.sample(range(1, samples // SHARD * 3 // 4), len(kinds)))
     for at, kind in zip(moments, kinds, strict=True):
         until(lambda at=at: driver.committed() >= at or not driver.running(), f"{at} shards")  # type: ignore[misc]
         nodes.fill()

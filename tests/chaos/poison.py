@@ -9,9 +9,9 @@ from typing import Any
 
 from engine.job import Job
 from engine.recipe import Recipe
-from tests.chaos.cluster import Nodes
+from tests.chaos.cluster import Nodes, cluster
 from tests.chaos.figures import Run, check
-from tests.chaos.toy import Driver, recipe, undisturbed
+from tests.chaos.toy import SHARD, Driver, recipe, undisturbed
 
 #: Order to the toy generator -> how the reason of the sample that gets it must begin.
 GENERATOR = {
@@ -60,6 +60,31 @@ def poisoned(seed: int, seconds: float) -> tuple[Recipe, dict[str, str]]:
     expected = [(made[order], reason) for order, reason in GENERATOR.items()]
     expected += [(read[order], reason) for order, reason in SOURCE.items()]
     return asked, {spec.sample_id: reason.format(seconds=seconds) for spec, reason in expected}
+
+
+def node_memory(folder: Path, seed: int) -> Run:
+    """A sample that eats its node's memory, no limit set: Ray's memory monitor kills the worker, again and again."""
+    import ray._common.utils
+    import ray._private.utils
+
+    begun, run = time.monotonic(), Run("node out of memory", poisoned=1)
+    victim = Job(recipe(seed, SHARD, {})).plan[3].sample_id
+    asked = recipe(seed, SHARD, {"eat_at": [victim]}, quality=TOLERANT)
+    undisturbed(recipe(seed, SHARD, {}, quality=TOLERANT), folder / "clean")
+    full = ray._private.utils.get_used_memory() / ray._common.utils.get_system_memory()
+    monitor = {"RAY_memory_usage_threshold": f"{full + 0.1:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
+    with cluster(1, **monitor) as (nodes, orphans):
+        driver = Driver(nodes.ours, nodes.address, asked, folder / "out", nodes.count)
+        run.workers_lost = int(driver.finish()["worker_deaths"])
+    run.orphans = len(orphans)
+    reasons = check(run, asked, folder / "out")
+    run.lost += len(reasons.keys() - {victim})
+    if reasons.get(victim) != "killed its worker (3 times)":
+        run.wrong.append(f"{victim} is {reasons.get(victim, 'made')!r}")
+    clean = members(folder / "clean")
+    run.differing = sum(data != clean[name] for name, data in members(folder / "out").items())
+    run.seconds = time.monotonic() - begun
+    return run
 
 
 def members(folder: Path) -> dict[str, bytes]:

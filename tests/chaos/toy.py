@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from engine.recipe import Recipe
 from engine.recipe_file import parse
 from sinks.store import Store
 from tests import faulty
-from tests.chaos.cluster import PATIENCE, Ours
+from tests.chaos.cluster import PATIENCE, Ours, until
 from tests.conftest import heed_sigint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,13 @@ class Driver:
 
     def running(self) -> bool:
         return self._process.poll() is None
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Wait for something that happens while it runs; its own failure is not waited for."""
+        until(lambda: condition() or not self.running(), what)
+        if not condition():
+            self.finish()
+            raise RuntimeError(f"the driver ended before {what}")
 
     def finish(self) -> dict[str, Any]:
         """Wait for its end; returns what it said.

@@ -92,11 +92,11 @@ def on_ray(nodes: Nodes, folder: Path, rng: random.Random, limit: float) -> Run:
         file.unlink()
     run = Run("zombie on Ray")
     driver = Driver(nodes.ours, nodes.address, asked, out, nodes.count)
-    until(lambda: driver.committed() >= 2, "two shards")
+    driver.until(lambda: driver.committed() >= 2, "two shards")
     worker, index = stop_one(nodes.ours, rng, log, out, Job(asked).plan)
     run.kills["stopped"] += 1
     run.workers_lost = 1
-    until(lambda: index.exists() or not driver.running(), "another's commit of the zombie's shard")
+    driver.until(index.exists, "another's commit of the zombie's shard")
     before = state(out)
     wake(worker)
     driver.finish()

@@ -1,0 +1,90 @@
+"""The fault campaign: ``python -m tests.chaos [--runs N] [--seed S] [--json FILE]``.
+
+Runs under random SIGKILLs of workers, raylets and the driver; poisonous samples; zombie workers; a node cut off from
+the network; a node out of memory; storage faults. Exit code 0 only where every promise held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos import kills, network, poison, storage, zombies
+from tests.chaos.cluster import cluster
+from tests.chaos.figures import ZERO, Run
+
+NODES = 3
+
+
+def everything(folder: Path, runs: int, seed: int, console: Console) -> tuple[list[Run], str]:
+    """All runs, and why a part was left out."""
+    with cluster(NODES) as (nodes, orphans):
+        out = kills.campaign(nodes, folder, runs, seed)
+        console.print(f"kills done: {sum(run.good for run in out)} of {len(out)} good", style="dim")
+        out.append(poison.campaign(nodes, folder / "poison", seed, seconds=8))
+        out += zombies.campaign(nodes, folder / "zombies", seed, limit=8)
+    out.append(Run("the cluster's end", orphans=len(orphans), wrong=orphans))
+    out.append(poison.node_memory(folder / "memory", seed))
+    skipped = network.missing()
+    if not skipped:
+        out.append(network.campaign(folder / "network", seed))
+    return out, skipped
+
+
+def table(runs: Sequence[Run]) -> Table:
+    """The figures for people."""
+    grid = Table(title="kills, poison, zombies", title_justify="left", box=None, pad_edge=False)
+    columns = ("run", "kills", "workers lost", "samples", "poisoned", "lost", "duplicated", "differing")
+    for name in (*columns, "redone/lost worker", "orphans", "gc", "left", "s"):
+        grid.add_column(name, justify="left" if name in ("run", "kills") else "right")
+    for run in [*runs, total(runs)]:
+        killed = ", ".join(f"{count} {kind}" for kind, count in sorted(run.kills.items()))
+        counts = (run.workers_lost, run.samples, run.poisoned, run.lost, run.duplicated, run.differing)
+        ends = (f"{run.redone_per_worker:.2f}", run.orphans, run.swept, run.leftovers, f"{run.seconds:.0f}")
+        grid.add_row(run.name, killed, *map(str, (*counts, *ends)), style=None if run.good else "red")
+    return grid
+
+
+def total(runs: Sequence[Run]) -> Run:
+    """The sums; of redone work over the runs that were killed at, as poison is counted by its deaths."""
+    out = Run(f"{len(runs)} runs")
+    out.kills = sum((run.kills for run in runs), Counter())
+    for name in (*ZERO, "samples", "poisoned", "workers_lost", "redone", "swept", "seconds"):
+        setattr(out, name, sum(getattr(run, name) for run in runs))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--runs", type=int, default=10, help="runs under random kills, of three to five kills each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    asked = parser.parse_args()
+    console = Console(width=160, highlight=False)
+    with tempfile.TemporaryDirectory(prefix="lesionforge-chaos-") as folder:
+        runs, skipped = everything(Path(folder), asked.runs, asked.seed, console)
+    console.print(table(runs))
+    for run in runs:
+        for line in run.wrong:
+            console.print(f"{run.name}: {line}", markup=False)
+    if skipped:
+        console.print(f"left out: a node in a network of its own ({skipped})", markup=False)
+    faults = storage.everything(asked.seed)
+    console.print(storage.table(faults))
+    if asked.json:
+        body = {"seed": asked.seed, "runs": [run.body() for run in runs], "skipped": skipped}
+        body["storage"] = [fault.body() for fault in faults]
+        asked.json.write_text(json.dumps(body, indent=1) + "\n")
+    sys.exit(0 if all(row.good for row in (*runs, *faults)) else 1)
+
+
+if __name__ == "__main__":
+    main()
