@@ -17,7 +17,8 @@ class Patch:
     ``hu`` float32 (n0, n1, n2): HU of the background, all of it real. ``mask``: the lesion, sharp. ``others``: label
     map of the crop (organ, other lesions) with its ``legend``. ``lesion_class``: ``calcified``, ``non_calcified``,
     ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
-    lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume.
+    lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume. ``mean_hu``: asked for in the lesion's
+    core; a backend with ``heeds_hu = True`` draws to it, others need not.
     """
 
     hu: NDArray[np.float32]
@@ -27,10 +28,16 @@ class Patch:
     lesion_class: str
     spacing_mm: tuple[float, float, float]
     radius_mm: float
+    mean_hu: float | None = None
 
 
 class Filler(Protocol):
-    """Draws the tissue of lesions."""
+    """Draws the tissue of lesions.
+
+    Two attributes are used where a backend has them: ``patch_voxels`` (int), the least edge of the patches that it is
+    given, where the volume is as large; ``heeds_hu`` (bool), that it draws to ``Patch.mean_hu``: its lesions are then
+    measured, and drawn again with what they missed.
+    """
 
     def prepare(self, device: str) -> None:
         """Load weights, compile kernels; once per worker. ``device`` is a torch device string."""

@@ -1,0 +1,67 @@
+"""The classes of lesions, the labels they get, and the HU they are drawn with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+ORGANS: Final = ("liver", "kidney", "pancreas")
+PLAQUES: Final = ("calcified", "non_calcified", "low_attenuation", "mixed")
+TUMOURS: Final = tuple(f"{organ}_{stage}" for organ in ORGANS for stage in ("early", "late"))
+CLASSES: Final = ("healthy", *PLAQUES, *TUMOURS)
+EARLY_MM: Final = 10.0  # equivalent radius: up to here a tumour is early, 2 cm across (DiffTumor's rule)
+
+# A label map's values, the same in every sample; what the source marked as a tumour itself has labels of its own.
+LABELS: Final = ("background", *ORGANS, "coronary", *(f"{organ}_tumour" for organ in ORGANS), *PLAQUES, *TUMOURS)
+VALUE: Final = {name: value for value, name in enumerate(LABELS)}
+LEGEND: Final = dict(enumerate(LABELS))
+
+
+def home(lesion_class: str) -> str:
+    """The label that a lesion of the class lies in."""
+    return "coronary" if lesion_class in PLAQUES else lesion_class.rsplit("_", 1)[0]
+
+
+def canonical(legend: Mapping[int, str]) -> NDArray[np.uint8]:
+    """Our label for each of a source's label values, uint8 (256,): sides are dropped, unknown names are background."""
+    table = np.zeros(256, np.uint8)
+    for value, name in legend.items():
+        side = next((end for end in ("_left", "_right") if name.endswith(end)), "")
+        table[value] = VALUE.get(name.removesuffix(side), 0)
+    return table
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A normal distribution of mean HU, cut off at both ends."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator, margin: float = 0.0) -> float:
+        """One value, ``margin`` off the ends at least."""
+        while True:
+            value = float(rng.normal(self.mean, self.sd))
+            if self.low + margin <= value <= self.high - margin:
+                return value
+
+
+# Mean HU in CT angiography at a usual protocol (seen lumen 284-367 HU): medians and quartiles of the literature as
+# mean and sd; below 30 HU plaque is called low-attenuation, which bounds its neighbour.
+PLAQUE_HU: Final = {
+    "calcified": Distribution(770, 110, 600, 1000),
+    "non_calcified": Distribution(48, 30, 30, 130),
+    "low_attenuation": Distribution(8, 18, -30, 30),
+    "mixed": Distribution(148, 73, 90, 280),
+}
+# Tumours are darker than their organ by texture times delta (SynTumor: delta 65-145 HU, texture 0.50-0.55 on average).
+DELTA_HU: Final = (65.0, 145.0)
+LEVEL: Final = (0.50, 0.55)
+WATER_HU: Final = 0.0  # solid tissue is no darker; SynTumor's deltas are for enhanced organs, of some 100 HU
+CONTRAST_HU: Final = (-DELTA_HU[1] * LEVEL[1], -DELTA_HU[0] * LEVEL[0])

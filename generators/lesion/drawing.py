@@ -1,0 +1,233 @@
+"""One lesion on its way from a request to a label: its shape on the voxels, its tissue, what it measures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from generators.lesion import blend, measure
+from generators.lesion.classes import CONTRAST_HU, DELTA_HU, LEGEND, LEVEL, PLAQUE_HU, PLAQUES, VALUE, WATER_HU, home
+from generators.lesion.filler import Filler, Patch
+from generators.lesion.params import LesionParams
+from generators.lesion.plaque import Plaque
+from generators.lesion.push import push
+from generators.lesion.scene import Box, Scene, box_about
+from generators.lesion.tumour import Tumour, radius_mm
+from generators.lesion.vessels import STEP_MM, Vessel
+from generators.types import Rejected
+
+ROUNDS = 4  # drawings of one lesion, the request corrected in between
+CLOSE_HU = 3.0  # HU that are left alone
+MARGIN_MM = 8.0  # of background about the blended mask in a patch
+APART = 3  # voxels kept between lesions
+HU_MARGIN = 4.0  # a request keeps so far off the ends of its class
+
+
+class Drawing:
+    """A lesion in a scene. Its label is set when it is made; its tissue when ``paint`` is called."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        params: LesionParams,
+        lesion: Tumour | Plaque,
+        box: Box,
+        mask: NDArray[np.bool_],
+        rng: np.random.Generator,
+        vessel: Vessel | None = None,
+        rows: slice | None = None,
+    ) -> None:
+        self.scene, self.params, self.lesion, self.vessel, self.rows = scene, params, lesion, vessel, rows
+        self.lesion_class = lesion.lesion_class
+        self._noise = rng.bit_generator.random_raw(2)  # the same noise in every round
+        volume = int(mask.sum()) * scene.voxel_mm3
+        self.radius_mm = radius_mm(volume)
+        sigma = rng.uniform(*params.blend) * self.radius_mm
+        if isinstance(lesion, Plaque):
+            sigma = rng.uniform(*params.psf_mm)
+        self.sigma_mm = min(float(sigma), self.radius_mm / 3)
+        where = np.argwhere(mask) + [s.start for s in box]
+        self.low, self.high = where.min(axis=0), where.max(axis=0)
+        self.at: tuple[int, int, int] = tuple(where[len(where) // 2].tolist())
+        self.centre = where.mean(axis=0)
+        organ = home(self.lesion_class)
+        if isinstance(lesion, Tumour) and params.mass_effect:
+            push(scene, tuple(np.rint(self.centre).astype(int).tolist()), self.radius_mm, params.mass_effect)
+        scene.labels[box][mask] = VALUE[self.lesion_class]
+        grow = box_about(self.low - APART, self.high + APART, scene.hu.shape)
+        own = scene.labels[grow] == VALUE[self.lesion_class]
+        scene.foreign[grow] |= ndimage.binary_dilation(own, iterations=APART)
+        self.requested_hu = self._request(rng, organ)
+        self.asked_hu = self.requested_hu
+        self.box = self._patch_box(0)
+        self.tissue: measure.Tissue
+        self.narrowing: measure.Narrowing | None = None
+
+    def _request(self, rng: np.random.Generator, organ: str) -> float:
+        """Mean HU of the core: by the class's distribution, or by the organ's level and SynTumor's contrast."""
+        if self.lesion_class in PLAQUES:
+            return PLAQUE_HU[self.lesion_class].draw(rng, HU_MARGIN)
+        near = self._patch_box(0)
+        around = self.scene.hu[near][self.scene.labels[near] == VALUE[organ]]
+        level = float(np.median(around)) if len(around) else float(self.scene.hu[self.at])
+        share = float(rng.uniform(*LEVEL))
+        most = float(np.clip((level - WATER_HU) / share, *DELTA_HU))
+        return level - share * float(rng.uniform(DELTA_HU[0], most))
+
+    def _patch_box(self, least: int) -> Box:
+        """The lesion, what its blur reaches, a margin, and ``least`` voxels an edge where the scene is so large."""
+        spacing, shape = self.scene.spacing, self.scene.hu.shape
+        margin = blend.reach(self.sigma_mm, spacing) + np.ceil(MARGIN_MM / np.array(spacing)).astype(np.int64)
+        low, high = np.maximum(self.low - margin, 0), np.minimum(self.high + margin + 1, shape)
+        edge = np.maximum(high - low, np.minimum(least, shape))
+        start = np.clip((low + high - edge) // 2, 0, shape - edge)
+        return box_about(start, start + edge - 1, shape)
+
+    def patch(self, least: int) -> Patch:
+        """What a backend is given."""
+        self.box = self._patch_box(least)
+        self.base = self.scene.hu[self.box].copy()
+        others = self.scene.labels[self.box].copy()
+        inner = tuple(
+            slice(int(a) - s.start, int(b) + 1 - s.start) for a, b, s in zip(self.low, self.high, self.box, strict=True)
+        )
+        parts, _ = ndimage.label(others == VALUE[self.lesion_class])
+        here = tuple(x - s.start for x, s in zip(self.at, self.box, strict=True))
+        mask = np.zeros(others.shape, bool)
+        mask[inner] = parts[inner] == parts[here]
+        others[mask] = VALUE[home(self.lesion_class)]
+        self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing)
+        return Patch(
+            hu=self.base.astype(np.float32),
+            mask=mask,
+            others=others,
+            legend=LEGEND,
+            lesion_class=self.lesion_class,
+            spacing_mm=self.scene.spacing,
+            radius_mm=self.radius_mm,
+            mean_hu=self.asked_hu,
+        )
+
+    def rng(self) -> np.random.Generator:
+        """The same stream in every round, so that rounds differ by the request alone."""
+        return np.random.Generator(np.random.Philox(key=self._noise))
+
+    def paint(self, tissue: NDArray[np.float32]) -> None:
+        """Composite a backend's tissue into the scene and measure it."""
+        scene = self.scene
+        scene.hu[self.box] = blend.composite(self.base, tissue, self._weight)
+        self.tissue = measure.tissue(scene.hu, scene.labels, self.lesion_class, self.box, self.at, scene.spacing)
+        if self.vessel is not None and self.rows is not None:
+            self.narrowing = measure.narrowing(
+                scene.hu, scene.labels, self.lesion_class, self.vessel, self.rows, scene.spacing
+            )
+
+    @property
+    def miss_hu(self) -> float:
+        """Request less reading."""
+        return self.requested_hu - self.tissue.mean_hu
+
+    @property
+    def hu_in_class(self) -> bool:
+        """Whether the core measures what its class is said to."""
+        if self.lesion_class in PLAQUES:
+            bounds = PLAQUE_HU[self.lesion_class]
+            return bounds.low <= self.tissue.mean_hu <= bounds.high
+        return (
+            CONTRAST_HU[0] - self.params.hu_tolerance
+            <= self.tissue.contrast_hu
+            <= CONTRAST_HU[1] + self.params.hu_tolerance
+        )
+
+    def check(self) -> None:
+        """Refuse what is out of tolerance.
+
+        Raises:
+            Rejected: it names the number.
+        """
+        p, lesion = self.params, self.lesion
+        if isinstance(lesion, Tumour) and abs(self.tissue.volume_mm3 / lesion.volume_mm3 - 1) > p.volume_tolerance:
+            raise Rejected(f"{self.tissue.volume_mm3:.0f} mm3 measured, {lesion.volume_mm3:.0f} asked for")
+        if self.narrowing and isinstance(lesion, Plaque):
+            found = self.narrowing.percent_ds
+            if abs(found - lesion.percent_ds) > p.ds_tolerance:
+                raise Rejected(f"{found:.0f} %DS measured, {lesion.percent_ds:.0f} asked for")
+        if not p.check_hu:
+            return
+        if abs(self.miss_hu) > p.hu_tolerance:
+            raise Rejected(f"{self.tissue.mean_hu:.0f} HU measured, {self.requested_hu:.0f} asked for")
+        if not self.hu_in_class:
+            raise Rejected(f"{self.tissue.mean_hu:.0f} HU are not those of a {self.lesion_class} lesion")
+
+    def label(self, origin: tuple[float, float, float]) -> dict[str, Any]:
+        """What a training job needs to know of it. Boxes are voxel indices of the crop, the upper end excluded."""
+        lesion, found, narrowing = self.lesion, self.tissue, self.narrowing
+        x, y, z = (float(o + c * s) for o, c, s in zip(origin, self.centre, self.scene.spacing, strict=True))
+        out: dict[str, Any] = {
+            "class": self.lesion_class,
+            "label": VALUE[self.lesion_class],
+            "centre_voxel": [round(float(c), 2) for c in self.centre],
+            "centre_lps_mm": [round(v, 3) for v in (x, y, z)],
+            "box": [*self.low.tolist(), *(self.high + 1).tolist()],
+            "radius_mm": radius_mm(found.volume_mm3),
+            "requested_volume_mm3": lesion.volume_mm3 if isinstance(lesion, Tumour) else None,
+            "measured_volume_mm3": found.volume_mm3,
+            "requested_hu": self.requested_hu,
+            "measured_hu": found.mean_hu,
+            "contrast_hu": found.contrast_hu,
+            "hu_in_class": self.hu_in_class,
+        }
+        if isinstance(lesion, Tumour):
+            out |= {"exophytic": lesion.exophytic}
+        if isinstance(lesion, Plaque) and narrowing is not None and self.vessel is not None:
+            every = max(1, round(1 / STEP_MM))
+            line = self.vessel.points[::every] + np.array(origin)
+            out |= {
+                "requested_ds": lesion.percent_ds,
+                "measured_ds": narrowing.percent_ds,
+                "measured_ds_hu": narrowing.percent_ds_hu,
+                "area_stenosis": narrowing.area_stenosis,
+                "reference_mm": narrowing.reference_mm,
+                "mld_mm": narrowing.mld_mm,
+                "length_mm": lesion.length_mm,
+                "requested_arc_deg": lesion.arc_deg,
+                "measured_arc_deg": narrowing.arc_deg,
+                "remodelling": lesion.remodelling,
+                "outer_ratio": narrowing.outer_ratio,
+                "wall_mm_modelled": lesion.wall_mm,
+                "centreline_lps_mm": np.round(line, 2).tolist(),
+            }
+        return out
+
+    def drawn(self) -> dict[str, Any]:
+        """What was drawn for it."""
+        out: dict[str, Any] = {"class": self.lesion_class, "sigma_mm": self.sigma_mm, "asked_hu": self.asked_hu}
+        if isinstance(self.lesion, Plaque):
+            return out | {
+                "eccentric": self.lesion.eccentric,
+                "angle": self.lesion.angle,
+                "arc_deg": self.lesion.arc_deg,
+            }
+        return out | {"axes": self.lesion.shape.axes.tolist(), "exophytic": self.lesion.exophytic}
+
+
+def paint(filler: Filler, drawings: list[Drawing]) -> None:
+    """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
+    least = int(getattr(filler, "patch_voxels", 0))
+    patches = [drawing.patch(least) for drawing in drawings]
+    for drawing, tissue in zip(drawings, filler.fill(patches, [d.rng() for d in drawings]), strict=True):
+        drawing.paint(tissue)
+    if not getattr(filler, "heeds_hu", False):
+        return
+    for _ in range(ROUNDS - 1):
+        again = [n for n, d in enumerate(drawings) if abs(d.miss_hu) > CLOSE_HU]
+        for n in again:
+            drawings[n].asked_hu += drawings[n].miss_hu
+            patches[n] = replace(patches[n], mean_hu=drawings[n].asked_hu)
+        filled = filler.fill([patches[n] for n in again], [drawings[n].rng() for n in again])
+        for n, tissue in zip(again, filled, strict=True):
+            drawings[n].paint(tissue)

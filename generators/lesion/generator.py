@@ -1,0 +1,145 @@
+"""Lesion samples: plaques and tumours of chosen classes put into a CT volume, labelled and measured again.
+
+Order of a sample: draw class, size and place, cut the crop about it, draw the other lesions, then fill one after the
+other with tissue, composite, measure; label what was measured.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.lesion import pictures
+from generators.lesion.backends import open_backend
+from generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
+from generators.lesion.drawing import Drawing, paint
+from generators.lesion.filler import Filler
+from generators.lesion.params import LesionParams
+from generators.lesion.scene import Anatomy, Scene
+from generators.lesion.site import other_place, place, scene_for
+from generators.types import BadCase, Panel, Rejected, Sample, SampleSpec, Volume
+
+VOLUMES = 8  # whose anatomy is remembered: variants come back to them
+
+
+class LesionGenerator:
+    """The ``lesion`` generator."""
+
+    Params: ClassVar[type[LesionParams]] = LesionParams
+    classes: ClassVar[tuple[str, ...]] = CLASSES
+    limits: ClassVar[tuple[str, ...]] = (
+        "Coronary labels are of the lumen alone: the vessel's wall, and with it remodelling, is modelled, not seen.",
+        "The organs' and lumens' labels are the source's; lesions follow their errors.",
+        "Mean HU are those of a lesion's core; thin plaque also holds what the blur mixes in from lumen and fat.",
+        "Plaque HU are those of a usual protocol (lumen 284-367 HU); they are not shifted with the enhancement.",
+        "The texture backend's tumours are darker than their organ: no necrosis, no enhancement phases.",
+    )
+
+    def __init__(self, params: LesionParams) -> None:
+        self.params = params
+        self._filler: Filler | None = None
+        self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
+
+    def prepare(self, device: str) -> None:
+        """Open the backend."""
+        self._filler = open_backend(self.params)
+        self._filler.prepare(device)
+
+    def sample_bytes(self) -> int:
+        """Expected size: CT at 2 bytes a voxel (about half of it compressed), labels, JSON and headers."""
+        voxels = (self.params.size or 256) ** 3
+        share = 0.6 if self.params.compress else 1.0
+        return int(voxels * (2 * share * (2 if self.params.keep_source else 1) + 0.02)) + 12_000
+
+    def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+        """Every lesion: axial, and for plaques along the vessel."""
+        return pictures.panels(fields, meta)
+
+    def generate(self, cases: Sequence[Volume], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
+        """One sample per spec, in order."""
+        if self._filler is None:
+            self.prepare("cpu")
+        assert self._filler is not None
+        made = [self._draw(volume, spec) for volume, spec in zip(cases, specs, strict=True)]
+        for n in range(max((len(drawings) for _, _, drawings in made), default=0)):
+            paint(self._filler, [drawings[n] for _, _, drawings in made if n < len(drawings)])
+        for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, made, strict=True):
+            yield self._sample(volume, spec, lesion_class, scene, drawings)
+
+    def _anatomy(self, volume: Volume) -> Anatomy:
+        """Where the organs are: a pure function of the volume, remembered."""
+        found = self._anatomies.pop(volume.source_id, None) or Anatomy(volume)
+        self._anatomies[volume.source_id] = found
+        if len(self._anatomies) > VOLUMES:
+            self._anatomies.popitem(last=False)
+        return found
+
+    def _draw(self, volume: Volume, spec: SampleSpec) -> tuple[str, Scene, list[Drawing]]:
+        """The class, the crop and the shapes of a sample's lesions."""
+        p, anatomy = self.params, self._anatomy(volume)
+        rng = spec.rng("site")
+        possible = [name for name in (*PLAQUES, *TUMOURS) if anatomy.has(name)]
+        if spec.target is None and not possible:
+            raise BadCase("the volume has neither liver, kidney, pancreas nor coronary label")
+        lesion_class = spec.target or possible[int(rng.integers(len(possible)))]
+        scene, at, first = scene_for(rng, volume, anatomy, p, lesion_class)
+        if first is None:
+            return lesion_class, scene, []
+        drawings = [place(spec.rng("lesion0"), volume, scene, p, first, at)]
+        count = p.plaques if lesion_class in PLAQUES else p.early if lesion_class.endswith("early") else p.late
+        more = [lesion_class] * (int(rng.integers(count[0], count[1] + 1)) - 1)
+        rest = [name for name in possible if name != lesion_class]
+        for _ in range(int(rng.integers(p.others[0], p.others[1] + 1)) if rest else 0):
+            more.append(rest[int(rng.integers(len(rest)))])
+        for n, name in enumerate(more, 1):
+            try:
+                drawings.append(other_place(spec.rng(f"lesion{n}"), volume, anatomy, scene, p, name))
+            except Rejected:  # the first is what the plan asked for; others come where there is room
+                continue
+        return lesion_class, scene, drawings
+
+    def _sample(
+        self, volume: Volume, spec: SampleSpec, lesion_class: str, scene: Scene, drawings: list[Drawing]
+    ) -> Sample:
+        for drawing in drawings:
+            drawing.check()
+        end = ".npy.gz" if self.params.compress else ".npy"
+        fields: dict[str, NDArray[Any]] = {f"ct{end}": scene.hu, "label.npy.gz": scene.labels}
+        if self.params.keep_source:
+            fields[f"source_ct{end}"] = scene.before
+        origin = scene.origin(volume)
+        labels = {
+            "class": lesion_class,
+            "lesions": [drawing.label(origin) for drawing in drawings],
+            "legend": {str(value): name for value, name in LEGEND.items()},
+            "spacing_mm": list(scene.spacing),
+            "origin_lps_mm": list(origin),
+            "axes": "LPS: array index (i, j, k) runs to the patient's left, posterior, head",
+        }
+        drawn = {
+            "backend": self.params.backend,
+            "weights": getattr(self._filler, "digest", None),
+            "corner": list(scene.corner),
+            "lesions": [drawing.drawn() for drawing in drawings],
+        }
+        return Sample(spec, fields, labels, drawn, _measured(scene, drawings))
+
+
+def _measured(scene: Scene, drawings: list[Drawing]) -> dict[str, float]:
+    """Figures of the whole sample, and of its first lesion."""
+    out = {
+        "lesions": float(len(drawings)),
+        "changed_voxels": float(np.count_nonzero(scene.hu != scene.before)),
+        "hu_in_class": float(np.mean([d.hu_in_class for d in drawings])) if drawings else 1.0,
+    }
+    if drawings:
+        first = drawings[0]
+        out |= {"mean_hu": first.tissue.mean_hu, "contrast_hu": first.tissue.contrast_hu}
+        out["volume_mm3"] = first.tissue.volume_mm3
+        if first.narrowing is not None:
+            out |= {"percent_ds": first.narrowing.percent_ds, "area_stenosis": first.narrowing.area_stenosis}
+    return out

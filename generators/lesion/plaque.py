@@ -1,0 +1,146 @@
+"""Plaques: a crescent between a narrowed lumen and a remodelled outer wall.
+
+Across the vessel, about its old centreline: the old lumen is a circle of radius r; the new one is that circle without
+the plaque. The plaque is what lies inside the wall's inner circle (radius grown by the remodelling, shifted so that
+the far wall stays), outside a circle that stays open (radius q r, shifted to the far side by ``eccentric``), and within
+the plaque's arc. Along the vessel all of it fades in and out by a raised cosine. q follows from the area that is left:
+%DS = 1 - sqrt(area / old area), so diameter and area stenosis agree. Labels of lumen alone say nothing of the wall:
+its thickness is drawn, not read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from generators.lesion.classes import VALUE
+from generators.lesion.params import LesionParams
+from generators.lesion.scene import Box, Scene, box_about
+from generators.lesion.tumour import MIN_VOXELS, largest
+from generators.lesion.vessels import STEP_MM, Vessel
+from generators.types import Rejected
+
+FLANK_MM = 2.0  # healthy vessel to either side, where the meter takes its references
+SPARE_ARC = 20.0  # degrees beyond the arc whose closing would just do
+RING = 96  # points of a section's area: angles, and radii
+OPEN = 0.02  # least share of the radius that stays open
+
+
+@dataclass(frozen=True)
+class Plaque:
+    """A plaque to be drawn; see ``LesionParams`` for what the numbers mean."""
+
+    lesion_class: str
+    length_mm: float
+    percent_ds: float
+    remodelling: float
+    wall_mm: float
+    eccentric: float
+    arc_deg: float
+    angle: float  # where about the vessel it lies, radians from ``Vessel.first``
+
+    @staticmethod
+    def draw(rng: np.random.Generator, params: LesionParams, lesion_class: str) -> Plaque:
+        """Any place about the vessel."""
+        hard = lesion_class == "calcified"
+        length = float(rng.uniform(*(params.calcified_mm if hard else params.length_mm)))
+        percent_ds = float(rng.uniform(*params.percent_ds))
+        remodelling = float(rng.uniform(*params.remodelling))
+        wall, eccentric = float(rng.uniform(*params.wall_mm)), float(rng.uniform(*params.eccentric))
+        arc = float(rng.uniform(*(params.calcified_arc_deg if hard else params.arc_deg)))
+        need = 360 * (1 - (1 - percent_ds / 100) ** 2) + SPARE_ARC  # closing all of the sector must be enough
+        angle = float(rng.uniform(-math.pi, math.pi))
+        return Plaque(lesion_class, length, percent_ds, remodelling, wall, eccentric, min(360.0, max(arc, need)), angle)
+
+    def place(self, rng: np.random.Generator, vessels: list[Vessel], min_lumen_mm: float) -> tuple[Vessel, int]:
+        """A stretch of vessel that is free over the plaque and its flanks, and the row of the plaque's middle.
+
+        Raises:
+            Rejected: where there is none.
+        """
+        half = int((self.length_mm / 2 + FLANK_MM) / STEP_MM) + 1
+        places = []
+        for number, vessel in enumerate(vessels):
+            good = vessel.free & (2 * vessel.radii >= min_lumen_mm)
+            bad = np.concatenate([[0], np.cumsum(~good)])
+            rows = np.arange(half, len(good) - half)
+            rows = rows[bad[rows + half + 1] == bad[rows - half]]
+            places += [(number, int(row)) for row in rows]
+        if not places:
+            raise Rejected(f"no clear stretch of vessel is {self.length_mm + 2 * FLANK_MM:.0f} mm long here")
+        number, row = places[int(rng.integers(len(places)))]
+        return vessels[number], row
+
+    def rasterise(self, scene: Scene, vessel: Vessel, row: int, percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
+        """The plaque on the scene's voxels, one 6-connected piece, drawn for a percent diameter stenosis.
+
+        Returns:
+            A box of the scene and which of its voxels are plaque.
+
+        Raises:
+            Rejected: where it is too thin for the voxels.
+        """
+        half = int(self.length_mm / 2 / STEP_MM)
+        rows = slice(max(0, row - half), row + half + 1)
+        points, radii = vessel.points[rows], vessel.radii[rows]
+        spacing = np.array(scene.spacing)
+        reach = 1.5 * self.remodelling * radii.max() + self.wall_mm + spacing.max()
+        low = np.floor((points.min(axis=0) - reach) / spacing).astype(np.int64)
+        high = np.ceil((points.max(axis=0) + reach) / spacing).astype(np.int64)
+        box = box_about(low, high, scene.hu.shape)
+        grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1) * spacing
+        gap, at = cKDTree(points).query(grid, distance_upper_bound=reach)
+        near = np.isfinite(gap) & (at > 0) & (at < len(points) - 1)  # beyond the ends the nearest is an end point
+        at = at[near]
+        offset = grid[near] - points[at]
+        u = (offset * vessel.first[rows][at]).sum(axis=1) / radii[at]
+        v = (offset * vessel.second[rows][at]).sum(axis=1) / radii[at]
+        along = (at - (row - rows.start)) / max(1, half)
+        fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(along, -1, 1))
+        labels = scene.labels[box]
+        lumen = labels[near] == VALUE["coronary"]
+        plaque = self._inside(u, v, fade, self.wall_mm / radii[at], lumen, percent_ds)
+        mask = np.zeros(near.shape, bool)
+        mask[near] = plaque
+        mask &= ((labels == 0) | (labels == VALUE["coronary"])) & ~scene.foreign[box]
+        mask = largest(mask)
+        if mask.sum() < MIN_VOXELS:
+            raise Rejected(f"a plaque of {self.percent_ds:.0f} %DS is too thin for voxels of {spacing.max():g} mm")
+        return box, mask
+
+    def _inside(
+        self,
+        u: NDArray[np.float64],
+        v: NDArray[np.float64],
+        fade: NDArray[np.float64],
+        wall: NDArray[np.float64],
+        lumen: NDArray[np.bool_],
+        percent_ds: float,
+    ) -> NDArray[np.bool_]:
+        """Which points are plaque: positions across the vessel and the wall in radii of the old lumen."""
+        towards = math.cos(self.angle) * u + math.sin(self.angle) * v  # coordinate on the plaque's side
+        aside = math.cos(self.angle) * v - math.sin(self.angle) * u
+        grown = (1 + wall) * (self.remodelling - 1) * fade
+        inner_wall = (towards - grown) ** 2 + aside**2 <= (1 + grown) ** 2
+        q = self._open(percent_ds)[np.rint(100 * fade).astype(int)]
+        still_open = (towards + self.eccentric * (1 - q)) ** 2 + aside**2 < q**2
+        in_arc = np.abs(np.arctan2(aside, towards)) <= math.radians(self.arc_deg) / 2
+        plaque: NDArray[np.bool_] = in_arc & ~still_open & (inner_wall | lumen)
+        return plaque
+
+    def _open(self, percent_ds: float) -> NDArray[np.float64]:
+        """Radius of the open circle in radii of the old lumen, for each percent of ``fade`` (0 ... 100)."""
+        angle = (np.arange(RING) + 0.5) * (2 * math.pi / RING)
+        ring = np.sqrt((np.arange(RING) + 0.5) / RING)  # of equal areas
+        x, y = (ring[:, None] * np.cos(angle)).ravel(), (ring[:, None] * np.sin(angle)).ravel()
+        outside_arc = np.tile(np.abs(np.where(angle > math.pi, angle - 2 * math.pi, angle)), RING)
+        spared = outside_arc > math.radians(self.arc_deg) / 2
+        q = np.linspace(OPEN, 1, 50)
+        within = (x + self.eccentric * (1 - q[:, None])) ** 2 + y**2 < q[:, None] ** 2
+        left = np.maximum.accumulate((within | spared).mean(axis=1))
+        wanted = (1 - percent_ds / 100 * np.arange(101) / 100) ** 2
+        return np.asarray(np.interp(wanted, left, q))

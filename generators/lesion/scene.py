@@ -1,0 +1,91 @@
+"""The part of a volume that lesions are drawn into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.lesion.classes import VALUE, canonical, home
+from generators.types import BadCase, Volume
+
+Box = tuple[slice, slice, slice]
+CANDIDATES = 4096  # voxels remembered of an organ, spread evenly over it
+MIN_VOXELS = 200  # of an organ that gets a lesion
+
+
+@dataclass
+class Scene:
+    """A crop of a volume: (i, j, k) as the volume's; positions in it in mm are index * spacing."""
+
+    before: NDArray[np.int16]
+    hu: NDArray[np.int16]  # as edited so far
+    labels: NDArray[np.uint8]  # values of ``classes.LABELS``, edited along
+    foreign: NDArray[np.bool_]  # labelled by the source as something that has no label here
+    spacing: tuple[float, float, float]
+    corner: tuple[int, int, int]  # of the crop in the volume
+
+    @staticmethod
+    def around(volume: Volume, centre: tuple[int, int, int], size: int | None) -> Scene:
+        """A cube of ``size`` voxels about a voxel, moved and cut so that it lies in the volume; all where None."""
+        assert volume.labels is not None
+        shape = volume.hu.shape
+        edge = [min(size or n, n) for n in shape]
+        i, j, k = (int(np.clip(c - e // 2, 0, n - e)) for c, e, n in zip(centre, edge, shape, strict=True))
+        box = (slice(i, i + edge[0]), slice(j, j + edge[1]), slice(k, k + edge[2]))
+        before = np.ascontiguousarray(volume.hu[box])
+        source = volume.labels[box]
+        labels = canonical(volume.legend)[source]
+        foreign = (source > 0) & (labels == 0)
+        return Scene(before, before.copy(), labels, foreign, volume.spacing_mm, (i, j, k))
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel."""
+        a, b, c = self.spacing
+        return a * b * c
+
+    def origin(self, volume: Volume) -> tuple[float, float, float]:
+        """LPS position of the centre of the crop's first voxel, mm."""
+        x, y, z = (o + n * s for o, n, s in zip(volume.origin_mm, self.corner, self.spacing, strict=True))
+        return x, y, z
+
+
+def box_about(low: NDArray[np.int64], high: NDArray[np.int64], shape: tuple[int, ...]) -> Box:
+    """The slices from ``low`` up to and with ``high``, cut to a volume."""
+    a, b, c = (slice(max(0, int(x)), min(n, int(y) + 1)) for x, y, n in zip(low, high, shape, strict=True))
+    return a, b, c
+
+
+class Anatomy:
+    """Where a volume's lesions may lie: a pure function of it, worth remembering."""
+
+    def __init__(self, volume: Volume) -> None:
+        if volume.labels is None:
+            raise BadCase("the volume has no labels; a lesion needs to know where the organs are")
+        table = canonical(volume.legend)
+        self.voxels: dict[str, NDArray[np.int64]] = {}
+        for name in ("liver", "kidney", "pancreas", "coronary"):
+            values = np.flatnonzero(table == VALUE[name])
+            if not len(values):
+                continue
+            flat = np.flatnonzero(np.isin(volume.labels, values))
+            if len(flat) >= MIN_VOXELS:
+                step = -(-len(flat) // CANDIDATES)
+                self.voxels[name] = np.stack(np.unravel_index(flat[::step], volume.labels.shape), axis=1)
+
+    def candidates(self, lesion_class: str) -> NDArray[np.int64]:
+        """Voxels (n, 3) that a lesion of the class may be centred on.
+
+        Raises:
+            BadCase: where the volume shows no such organ.
+        """
+        found = self.voxels.get(home(lesion_class))
+        if found is None:
+            raise BadCase(f"the volume has no {home(lesion_class)} for a lesion of class {lesion_class}")
+        return found
+
+    def has(self, lesion_class: str) -> bool:
+        """Whether there is a place for the class."""
+        return home(lesion_class) in self.voxels

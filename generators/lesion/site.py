@@ -1,0 +1,146 @@
+"""From a class to a lesion on the voxels of a scene: where it goes and what shape it takes there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.lesion import measure, vessels
+from generators.lesion.classes import PLAQUES, VALUE, home
+from generators.lesion.drawing import Drawing
+from generators.lesion.params import LesionParams
+from generators.lesion.plaque import Plaque
+from generators.lesion.scene import Anatomy, Scene
+from generators.lesion.tumour import Tumour
+from generators.lesion.vessels import STEP_MM, Vessel
+from generators.types import Rejected, Volume
+
+WINDOW = 64  # voxels to either side in which vessels are traced
+DISEASED = 15.0  # %DS that a stretch may measure before a plaque is put there
+ROUNDS = 5  # of a plaque's shape, what is asked for corrected in between
+CLOSE_DS = 1.5  # points of %DS that are left alone
+STRETCH = 15.0  # points that may be asked for beside the request
+PLACES = 4  # stretches of vessel tried
+
+
+def scene_for(
+    rng: np.random.Generator, volume: Volume, anatomy: Anatomy, params: LesionParams, lesion_class: str
+) -> tuple[Scene, tuple[int, int, int], Tumour | Plaque | None]:
+    """The crop that a sample shows, a voxel of the organ in it, and the first lesion's shape (None: healthy)."""
+    if lesion_class == "healthy":
+        everything = (
+            np.concatenate(list(anatomy.voxels.values())) if anatomy.voxels else np.array(volume.hu.shape)[None] // 2
+        )
+        at = _row(rng, everything)
+        return Scene.around(volume, at, params.size), at, None
+    candidates = anatomy.candidates(lesion_class)
+    if lesion_class in PLAQUES:
+        at = _row(rng, candidates)
+        return Scene.around(volume, at, params.size), at, Plaque.draw(rng, params, lesion_class)
+    tumour = Tumour.draw(rng, params, lesion_class)
+    at = tumour.place(rng, volume, candidates)
+    return Scene.around(volume, at, params.size), at, tumour
+
+
+def place(
+    rng: np.random.Generator,
+    volume: Volume,
+    scene: Scene,
+    params: LesionParams,
+    lesion: Tumour | Plaque,
+    at: tuple[int, int, int],
+) -> Drawing:
+    """Put a lesion into a scene, about a voxel of the volume.
+
+    Raises:
+        Rejected: where it does not fit.
+    """
+    a, b, c = (x - o for x, o in zip(at, scene.corner, strict=True))
+    if isinstance(lesion, Tumour):
+        box, mask = lesion.rasterise(scene, (a, b, c), params.volume_tolerance)
+        return Drawing(scene, params, lesion, box, mask, rng)
+    found = vessels_near(volume, scene, (a, b, c))
+    for _ in range(PLACES):
+        vessel, row = lesion.place(rng, found, params.min_lumen_mm)
+        half = int(lesion.length_mm / 2 / STEP_MM)
+        rows = slice(row - half, row + half + 1)
+        before = measure.narrowing(None, scene.labels, lesion.lesion_class, vessel, rows, scene.spacing)
+        if before.percent_ds <= DISEASED:
+            return _plaque(rng, scene, params, lesion, vessel, row, rows)
+    raise Rejected(f"the vessel measures {before.percent_ds:.0f} %DS already where a plaque would go")
+
+
+def _plaque(
+    rng: np.random.Generator,
+    scene: Scene,
+    params: LesionParams,
+    lesion: Plaque,
+    vessel: Vessel,
+    row: int,
+    rows: slice,
+) -> Drawing:
+    """Draw the shape, measure the lumen that is left, correct what is asked for."""
+    asked, best = lesion.percent_ds, None
+    for _ in range(ROUNDS):
+        box, mask = lesion.rasterise(scene, vessel, row, asked)
+        labels = scene.labels.copy()
+        labels[box][mask] = VALUE[lesion.lesion_class]
+        left = measure.narrowing(None, labels, lesion.lesion_class, vessel, rows, scene.spacing)
+        miss = lesion.percent_ds - left.percent_ds
+        if best is None or abs(miss) < best[0]:
+            best = (abs(miss), box, mask)
+        if abs(miss) <= CLOSE_DS:
+            break
+        limits = lesion.percent_ds - STRETCH, min(lesion.percent_ds + STRETCH, 95.0)
+        asked = float(np.clip(asked + miss, max(1.0, limits[0]), limits[1]))
+    assert best is not None
+    if best[0] > params.ds_tolerance:
+        raise Rejected(f"{lesion.percent_ds:.0f} %DS cannot be drawn on these voxels: {best[0]:.0f} points off")
+    return Drawing(scene, params, lesion, best[1], best[2], rng, vessel, rows)
+
+
+def vessels_near(volume: Volume, scene: Scene, at: tuple[int, int, int]) -> list[Vessel]:
+    """The vessels of a scene: known ones, else those that the label shows within ``WINDOW`` voxels."""
+    spacing = np.array(scene.spacing)
+    if any(tree.branches for tree in volume.trees):
+        extent = (np.array(scene.hu.shape) - 1) * spacing
+        return vessels.from_trees(volume.trees, scene.origin(volume), extent)
+    low = np.maximum(np.array(at) - WINDOW, 0)
+    near = tuple(slice(x, y + WINDOW) for x, y in zip(low, at, strict=True))
+    found = vessels.from_label(scene.labels[near] == VALUE["coronary"], scene.spacing)
+    return [Vessel(v.points + low * spacing, v.radii, v.free, v.first, v.second) for v in found]
+
+
+def other_place(
+    rng: np.random.Generator,
+    volume: Volume,
+    anatomy: Anatomy,
+    scene: Scene,
+    params: LesionParams,
+    lesion_class: str,
+) -> Drawing:
+    """One more lesion in a scene.
+
+    Raises:
+        Rejected: where there is no room for it.
+    """
+    candidates = _within(anatomy.voxels.get(home(lesion_class), np.empty((0, 3), np.int64)), scene)
+    if not len(candidates):
+        raise Rejected(f"no {home(lesion_class)} in the crop")
+    if lesion_class in PLAQUES:
+        plaque = Plaque.draw(rng, params, lesion_class)
+        return place(rng, volume, scene, params, plaque, _row(rng, candidates))
+    tumour = Tumour.draw(rng, params, lesion_class)
+    return place(rng, volume, scene, params, tumour, tumour.place(rng, volume, candidates))
+
+
+def _within(voxels: NDArray[np.int64], scene: Scene) -> NDArray[np.int64]:
+    inside = (voxels >= scene.corner) & (voxels < np.array(scene.corner) + scene.hu.shape)
+    return voxels[inside.all(axis=1)]
+
+
+def _row(rng: np.random.Generator, voxels: NDArray[np.int64] | Sequence[Sequence[int]]) -> tuple[int, int, int]:
+    a, b, c = voxels[int(rng.integers(len(voxels)))]
+    return int(a), int(b), int(c)

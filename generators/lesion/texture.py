@@ -1,0 +1,148 @@
+"""The ``texture`` backend: SynTumor's recipe for tumours, its counterpart for plaques. No weights.
+
+Tumours (Hu et al. 2023): the background minus texture x delta. The texture is blurred coin tosses whose odds are
+themselves blurred noise. Theirs comes from a bank of ten volumes and a fixed seed in every worker (defect G17); here
+every lesion has its own. Plaques: tissue of one mean HU (calcium denser at its heart; mixed plaque with specks of it)
+under the grain of the scan; calcium blooms because the caller blends it with the scanner's blur.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from generators.lesion.classes import DELTA_HU, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
+from generators.lesion.filler import Patch
+
+COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
+SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12
+GRAIN_MM = 1.0  # what is finer counts as the scan's noise
+GRAIN_LIMIT = 3.0  # standard deviations: edges are no noise
+CAPSULE_MM, CAPSULE_HU = 1.5, (20.0, 45.0)
+SPECK_HU = (350.0, 900.0)  # of the calcium in mixed plaque
+SOFT_HU = (30.0, 80.0)  # of the rest of it
+
+
+class TextureFiller:
+    """The ``texture`` backend."""
+
+    heeds_hu = True
+
+    def __init__(self, capsule: float = 0.0) -> None:
+        """``capsule``: share of tumours that get a brighter rim."""
+        self.capsule = capsule
+
+    def prepare(self, device: str) -> None:
+        """Nothing to load."""
+
+    def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
+        """See ``Filler``."""
+        return [self._one(patch, rng) for patch, rng in zip(patches, rngs, strict=True)]
+
+    def _one(self, patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
+        if patch.lesion_class == "healthy" or not patch.mask.any():
+            return patch.hu
+        if patch.lesion_class in PLAQUES:
+            return _plaque(patch, rng)
+        return self._tumour(patch, rng)
+
+    def _tumour(self, patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
+        pattern = syntumor(rng, patch.mask.shape, patch.spacing_mm, float(rng.uniform(*LEVEL)))
+        base = _organ_everywhere(patch)
+        delta = float(rng.uniform(*DELTA_HU))
+        if patch.mean_hu is not None:
+            needed = (base[patch.mask].mean() - patch.mean_hu) / pattern[patch.mask].mean()
+            delta = float(np.clip(needed, *DELTA_HU))
+        out = base - pattern * np.float32(delta)
+        if rng.uniform() < self.capsule:
+            depth = ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
+            rim = patch.mask & (depth <= CAPSULE_MM)
+            out += np.float32(rng.uniform(*CAPSULE_HU)) * rim
+        return np.asarray(out, np.float32)
+
+
+def syntumor(
+    rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, float, float], level: float
+) -> NDArray[np.float32]:
+    """A texture of SynTumor's, float32 0 ... 1, ``level`` on average where there is any.
+
+    Blurring takes the time, so the noise lives on voxels of 1 mm at least, as the recipe's, and is interpolated.
+    """
+    grid = [max(1.0, s) for s in spacing]
+    coarse = [math.ceil((n - 1) * s / g) + 2 for n, s, g in zip(shape, spacing, grid, strict=True)]
+    wide, narrow = float(rng.choice(COARSE_MM)), float(rng.choice(FINE_MM))
+    odds = ndimage.gaussian_filter(rng.random(coarse, np.float32), [wide / g for g in grid], mode="wrap", truncate=3)
+    odds = (odds - odds.min()) / max(float(np.ptp(odds)), 1e-6)
+    odds = float(rng.uniform(*BASE)) + float(rng.uniform(*SCALE)) * odds
+    tossed = (rng.random(coarse, np.float32) < odds).astype(np.float32)
+    spots = ndimage.gaussian_filter(tossed, [narrow / g for g in grid], mode="wrap", truncate=3)
+    # The recipe scales by the mean where there is more than FLOOR; a small patch may hold nothing above it.
+    bright = spots[spots > FLOOR]
+    spots = np.clip(spots * (level / max(float(bright.mean() if len(bright) else spots.mean()), 1e-6)), 0, 1)
+    return _enlarge(spots, shape, spacing, grid)
+
+
+def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+    """The scan's noise: what is finer than ``GRAIN_MM``, its outliers (edges) cut to size."""
+    fine = hu - ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
+    spread = 1.4826 * float(np.median(np.abs(fine - np.median(fine))))
+    cut: NDArray[np.float32] = np.clip(fine, -GRAIN_LIMIT * spread, GRAIN_LIMIT * spread)
+    return cut
+
+
+def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
+    """The background; beyond the organ, where an exophytic tumour displaces fat, the organ's level and grain."""
+    organ = patch.others == VALUE[home(patch.lesion_class)]
+    if not organ.any() or organ[patch.mask].all():
+        return patch.hu
+    level = np.float32(np.median(patch.hu[organ]))
+    return np.where(organ, patch.hu, level + grain(patch.hu, patch.spacing_mm)).astype(np.float32)
+
+
+def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
+    mean = patch.mean_hu
+    if mean is None:
+        mean = PLAQUE_HU[patch.lesion_class].draw(rng)
+    shape, spacing = patch.mask.shape, patch.spacing_mm
+    body = np.zeros(shape, np.float32)
+    if patch.lesion_class == "calcified":
+        depth = ndimage.distance_transform_edt(patch.mask, sampling=spacing)
+        body = np.asarray(0.3 * mean * (depth / max(float(depth.max()), 1e-6)), np.float32)
+        body += np.float32(0.1 * mean) * _unit_noise(rng, shape, spacing, 0.6)
+    elif patch.lesion_class == "mixed":
+        speckled = _unit_noise(rng, shape, spacing, 0.7)
+        soft, hard = float(rng.uniform(*SOFT_HU)), float(rng.uniform(*SPECK_HU))
+        share = float(np.clip((mean - soft) / (hard - soft), 0.05, 0.6))
+        body[speckled >= np.quantile(speckled[patch.mask], 1 - share)] = hard - soft
+    else:
+        body = np.float32(10) * _unit_noise(rng, shape, spacing, 0.8)
+    body -= np.float32(body[patch.mask].mean())
+    return np.asarray(np.float32(mean) + body + grain(patch.hu, spacing), np.float32)
+
+
+def _unit_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, float, float], sigma_mm: float
+) -> NDArray[np.float32]:
+    noise = ndimage.gaussian_filter(
+        rng.standard_normal(shape, np.float32), [sigma_mm / s for s in spacing], mode="wrap", truncate=3
+    )
+    unit: NDArray[np.float32] = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
+    return unit
+
+
+def _enlarge(
+    coarse: NDArray[np.float32], shape: tuple[int, ...], spacing: tuple[float, float, float], grid: list[float]
+) -> NDArray[np.float32]:
+    """Linear interpolation, axis by axis, of values every ``grid`` mm at voxels every ``spacing`` mm."""
+    out = coarse
+    for n, s, g in zip(shape, spacing, grid, strict=True):
+        at = np.arange(n) * (s / g)
+        low = np.minimum(at.astype(int), out.shape[0] - 2)
+        share = (at - low).astype(np.float32)[:, None, None]
+        out = (1 - share) * out[low] + share * out[low + 1]
+        out = np.moveaxis(out, 0, -1)
+    return np.ascontiguousarray(out)
