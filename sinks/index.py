@@ -156,6 +156,8 @@ def check_rows(table: pa.Table, record: Record) -> None:
         raise ValueError("a row is neither ok nor quarantined")
     if not _all(pc.is_in(table["split"], pa.array(SPLITS))):
         raise ValueError("a row is of no split")
+    if "labels" in kept.column_names and kept["labels"].null_count:
+        raise ValueError("a sample has no labels")
     if kept["members"].null_count or pc.any(pc.equal(pc.list_value_length(kept["members"]), 0)).as_py():
         raise ValueError("a sample has no members")
     members = pc.list_flatten(kept["members"]).combine_chunks()

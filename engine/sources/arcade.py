@@ -24,7 +24,7 @@ from engine.sources import twins
 from engine.sources.arcade_index import Labels, Part, Picture, pictures
 from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_yolo
-from engine.sources.files import File, Folder, fingerprint, secret
+from engine.sources.files import File, Folder, fingerprint, secret, texts
 from engine.sources.groups import grouped, pack
 from engine.sources.pictures import decode, pixel_hash
 from engine.sources.polygons import lumen, outline
@@ -113,7 +113,7 @@ class Arcade:
 
     def fingerprint(self) -> str:
         """Hash of the pictures' names and sizes, and of every annotation."""
-        labels = [file.read() for file in (self._graded or {}).values()]
+        labels = texts((self._graded or {}).values())
         return fingerprint((frame.file for frame, _ in self._frames), *self._texts, *labels)
 
     def secret(self) -> bytes:

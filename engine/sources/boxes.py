@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_voc, read_yolo
-from engine.sources.files import File, Folder, fingerprint, natural, secret, stem
+from engine.sources.files import File, Folder, fingerprint, natural, secret, stem, texts
 from engine.sources.groups import grouped, pack
 from engine.sources.pictures import ENDINGS, decode, pixel_hash
 from generators.types import Angiogram, BadCase, SeverityClass, Side
@@ -88,8 +88,7 @@ class Boxes(ABC):
 
     def fingerprint(self) -> str:
         """Hash of the pictures' names and sizes, and of every label file."""
-        texts = [file.read() for file in self._labels.values()]
-        return fingerprint((file for _, file in self._cases if file), *texts)
+        return fingerprint((file for _, file in self._cases if file), *texts(self._labels.values()))
 
     def secret(self) -> bytes:
         """See ``files.secret``."""

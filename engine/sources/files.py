@@ -44,6 +44,21 @@ class File:
             raise BadCase(f"cannot be read: {why(error)}") from None
 
 
+def texts(files: Iterable[File]) -> list[bytes]:
+    """Label files whole, for a fingerprint.
+
+    Raises:
+        SourceError: where one cannot be read: without it nobody knows which data these are.
+    """
+    out = []
+    for number, file in enumerate(files, 1):
+        try:
+            out.append(file.read())
+        except BadCase as error:
+            raise SourceError(f"label file {number}: {error}") from None
+    return out
+
+
 class Folder:
     """A folder, and the files under it by name."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,8 @@ class Samples:
             return values
         if not name.startswith("labels."):
             raise ValueError(f"no column {name!r}: use target, split, subject, source or labels.PATH")
-        found = [_at(json.loads(text), name.split(".")[1:]) for text in self._columns["labels"].to_pylist()]
+        texts = zip(self._keys.tolist(), self._columns["labels"].to_pylist(), strict=True)
+        found = [_at(self._decode(key, "json", text.encode()), name.split(".")[1:]) for key, text in texts]
         if all(value is None for value in found):
             raise ValueError(f"no sample of {self.store.url()} has a label {name.removeprefix('labels.')!r}")
         return found

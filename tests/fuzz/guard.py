@@ -17,6 +17,18 @@ OTHERS = {"os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen
 OURS = (sys.prefix, sys.base_prefix, str(ROOT), "/proc", "/sys", "/usr/share", "/usr/lib", "/dev/null", "/dev/urandom")
 
 
+WATCHED = {"open", "pickle.find_class", *CHANGES, *LINKS, *LOOKS, *OTHERS}
+
+
+def _numbas_own() -> bool:
+    """Whether numba asks for its own cache of compiled code, which has nothing to do with any input."""
+    frame = sys._getframe(2)
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if frame.f_code.co_filename.endswith("numba/core/caching.py"):
+            return True
+    return False
+
+
 class Guard:
     """An audit hook of this process, once for all inputs: it stays silent except inside ``with guard.on(folder)``."""
 
@@ -40,7 +52,7 @@ class Guard:
         self._inside = ""
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self._inside:
+        if not self._inside or event not in WATCHED or _numbas_own():
             return
         if event == "open":
             path, mode, flags = args

@@ -82,4 +82,4 @@ def run(rng: Rng, folder: Path) -> list[str]:
     is_voc = any(folder.rglob("*.xml"))
     scheme = "voc" if is_voc != rng.chance(0.03) else "yolo"
     subject = {"subject": rng.choice(("^a", "(a+)+$", "["))} if rng.chance(0.05) else {}
-    return source.read(f"{scheme}:{folder}", **subject)
+    return source.read(rng, folder, f"{scheme}:{folder}", **subject)

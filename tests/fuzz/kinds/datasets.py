@@ -24,7 +24,7 @@ from sinks.encode import json_bytes
 from sinks.reader import Reader, Samples
 from sinks.store import Store, StoreError
 from tests.faulty import Faulty
-from tests.fuzz.kinds.recipes import command
+from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng
 
 NAMED = (layout.SHARDS + "/", layout.INDEX + "/", layout.RECIPE, layout.MANIFEST, "sample ", "shard ", "dataset/")
@@ -143,7 +143,7 @@ def _command(rng: Rng, folder: Path, store: Store) -> list[str]:
     place = str(folder / "dataset")
     sample = ("train-0000-00000001",)
     chosen = rng.choice((("status",), ("verify",), ("verify", "--rebuild"), ("preview",), ("replay", *sample)))
-    command(rng, folder, [chosen[0], place, *chosen[1:]])
+    command([chosen[0], place, *chosen[1:]])
     return []
 
 

@@ -64,6 +64,11 @@ VRS = (*VRS, b"SS", b"SL", b"UT", b"PN", b"TM", b"OD", b"OV", b"SV", b"UC", b"UR
 LONG = {b"OB", b"OW", b"SQ", b"UN", b"UT", b"OD", b"OV", b"SV", b"UC", b"UR", b"OF", b"OL", b"UV"}
 UNDEFINED = 0xFFFFFFFF
 LENGTHS = (0, 1, 2, 3, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNDEFINED)
+JPEG_LS = bytes.fromhex(  # 64 x 64 pixels of 150 with a line of 60, coded once: no encoder for it is installed with us
+    "ffd8fff7000b080040004001011100ffda0008010100000000000001d195ff7fff7fff7fff7f3fff7ffe3c72c000006ce7a02af4177"
+    + "a2f3" * 37
+    + "a2fff7f80ffd9"
+)
 Element = tuple[int, int, bytes, Any]  # group, element, VR, value: bytes, or items of a sequence
 
 
@@ -166,15 +171,37 @@ def rle(frame: np.ndarray) -> bytes:
 @lru_cache(maxsize=8)
 def coded(syntax: str) -> tuple[bytes, ...]:
     """The run's frames in a compressed syntax; what has no encoder here gets JPEG bytes."""
-    out = []
-    for frame in frames():
-        if syntax == RLE:
-            out.append(rle(frame))
-            continue
-        stream = BytesIO()
-        Image.fromarray(frame).save(stream, format="JPEG2000" if syntax == J2K else "JPEG")
-        out.append(stream.getvalue() + b"\0" * (len(stream.getvalue()) % 2))
-    return tuple(out)
+    return tuple(code + b"\0" * (len(code) % 2) for code in (_code(syntax, frame) for frame in frames()))
+
+
+def _code(syntax: str, frame: np.ndarray) -> bytes:
+    if syntax == RLE:
+        return rle(frame)
+    if syntax == LOSSLESS:
+        return lossless(frame)
+    if syntax == JLS:
+        return JPEG_LS
+    stream = BytesIO()
+    Image.fromarray(frame).save(stream, format="JPEG2000" if syntax == J2K else "JPEG", no_jp2=True)
+    return stream.getvalue()
+
+
+def lossless(frame: np.ndarray) -> bytes:
+    """A frame in lossless JPEG (process 14, first-order prediction), with one Huffman code of four bits a category."""
+    values = frame.astype(int)
+    left = np.roll(values, 1, axis=1)
+    left[1:, 0], left[0, 0] = values[:-1, 0], 128
+    bits = []
+    for step in (values - left).ravel().tolist():
+        size = abs(step).bit_length()
+        low = step if step >= 0 else step + 2**size - 1
+        bits.append(f"{size:04b}" + (f"{low:0{size}b}" if size else ""))
+    text = "".join(bits)
+    text += "1" * (-len(text) % 8)
+    scan = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+    head = b"\xff\xd8\xff\xc3\0\x0b\x08" + struct.pack(">HH", *frame.shape) + b"\1\1\x11\0"
+    table = b"\xff\xc4\0\x1c\0" + bytes((0, 0, 0, 9, *[0] * 12)) + bytes(range(9))
+    return head + table + b"\xff\xda\0\x08\1\1\0\1\0\0" + scan + b"\xff\xd9"
 
 
 def build(rng: Rng, folder: Path) -> None:
@@ -189,7 +216,7 @@ def build(rng: Rng, folder: Path) -> None:
 
 def run_file(rng: Rng) -> bytes:
     """A file, sound or not."""
-    syntax = rng.pick(EXPLICIT, EXPLICIT, IMPLICIT, RLE, RLE, JPEG, J2K, JPEG, *SYNTAXES)
+    syntax = rng.pick(EXPLICIT, EXPLICIT, IMPLICIT, RLE, JPEG, J2K, LOSSLESS, LOSSLESS, JLS, JLS, *SYNTAXES)
     kept = elements()
     lie = None
     if not rng.sound:
@@ -245,7 +272,12 @@ def fragments(rng: Rng, pieces: list[bytes]) -> list[bytes]:
             pieces[at] = b""
         case 5:  # the code stream's own header: JPEG's SOF0, JPEG 2000's SIZ, RLE's segment table
             data = bytearray(pieces[at])
-            for mark, offset, width in ((b"\xff\xc0", 5, 2), (b"\xff\x51", 6, 4)):
+            for mark, offset, width in (
+                (b"\xff\xc0", 5, 2),
+                (b"\xff\xc3", 5, 2),
+                (b"\xff\xf7", 5, 2),
+                (b"\xff\x51", 6, 4),
+            ):
                 if (found := data.find(mark)) >= 0:
                     big = rng.choice((0, 1, 63, 65, 4096, 65500, 65535)) << (0 if width == 2 else rng.choice((0, 12)))
                     spot = found + offset + width * rng.randrange(2)
@@ -301,4 +333,4 @@ def wrong(rng: Rng, vr: bytes, value: Any) -> Any:
 def run(rng: Rng, folder: Path) -> list[str]:
     """Read the runs, the best frame of each or one by number."""
     frame = rng.pick("best", "best", 1, 3)
-    return source.read(f"dicom:{folder}", frame=frame, subject=rng.pick("patient", "file"))
+    return source.read(rng, folder, f"dicom:{folder}", frame=frame, subject=rng.pick("patient", "file"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def build(rng: Rng, folder: Path) -> None:
             data = spoil(rng, data, order)
         packed = rng.chance(0.3)
         name = f"{n + 1}.label.nii" + ".gz" * packed
-        (folder / name).write_bytes(__import__("gzip").compress(data, 1, mtime=0) if packed else data)
+        (folder / name).write_bytes(gzip.compress(data, 1, mtime=0) if packed else data)
         source.odd_files(rng, folder, name)
 
 
@@ -110,4 +111,4 @@ def run(rng: Rng, folder: Path) -> list[str]:
     scheme = rng.pick("imagecas", "nifti")
     sides = {} if rng.pick(True, True, False) else {"sides": ["left"]}
     place = folder / "1.label.nii" if rng.chance(0.05) else folder
-    return source.read(f"{scheme}:{place}", **sides)
+    return source.read(rng, folder, f"{scheme}:{place}", "biplane", **sides)

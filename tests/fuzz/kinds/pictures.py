@@ -118,7 +118,7 @@ def build(rng: Rng, folder: Path) -> None:
         for name, mask in ((f"{n}", False), (f"{n}_gt", True)):
             kind = rng.pick("png", *FORMATS)
             data = picture(rng, kind, mask)
-            if rng.chance(0.6):
+            if rng.chance(0.35):
                 data = spoil(rng, data, kind)
             path = f"{name}.{rng.pick(kind, kind, 'png', 'tiff')}"
             (folder / path).write_bytes(data)
@@ -127,4 +127,4 @@ def build(rng: Rng, folder: Path) -> None:
 
 def run(rng: Rng, folder: Path) -> list[str]:
     """Read the pairs."""
-    return source.read(f"masks:{folder}")
+    return source.read(rng, folder, f"masks:{folder}")

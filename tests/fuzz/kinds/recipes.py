@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import yaml
-from rich.console import Console
 
 from engine import recipe_file
 from engine.job import Job
+from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, value, word
 
 SOUND: dict[str, Any] = {
@@ -150,7 +146,7 @@ def run(rng: Rng, folder: Path) -> list[str]:
     path = folder / "recipe.yaml"
     sets = [rng.choice((*SETS, word(rng))) for _ in range(rng.choice((1, 2)))] if rng.chance(0.2) else []
     if rng.chance(0.1):
-        command(rng, folder, ["plan", str(path), *(part for text in sets for part in ("--set", text))])
+        command(["plan", str(path), *(part for text in sets for part in ("--set", text))])
         return []
     recipe = recipe_file.load(path, sets)
     job = Job(recipe)
@@ -158,30 +154,3 @@ def run(rng: Rng, folder: Path) -> list[str]:
     assert job.plan[0].sample_id
     assert job.plan.counts()
     return []
-
-
-def command(rng: Rng, folder: Path, arguments: list[str]) -> int:
-    """Run the command line in this process.
-
-    Raises:
-        AssertionError: where it ends in anything but its documented exit codes, or in an error that is no message.
-    """
-    from jobs import cli, console
-
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", ["lesionforge", *arguments]),
-        mock.patch.object(console, "err", Console(file=err, soft_wrap=True)),
-        mock.patch.object(console, "out", Console(file=out, soft_wrap=True)),
-    ):
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-    said = err.getvalue()
-    assert "Traceback" not in said, said[-500:]
-    assert code in (0, 1, 2, 3), f"exit code {code}"
-    assert code in (0, 3) or "lesionforge: " in said, f"exit code {code} without a message: {said[-300:]}"
-    return code

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from engine.job import Job
 from engine.make import Maker
 from engine.recipe_file import parse
+from tests.fuzz.command import command
+from tests.fuzz.mutate import Rng
 
+SMALL: dict[str, dict[str, Any]] = {"biplane": {"grid": 24}, "stenosis": {}}  # params
 CASES = 4  # read of each input
 
 
-def read(uri: str, **options: Any) -> list[str]:
+def read(rng: Rng, folder: Path, uri: str, generator: str = "stenosis", **options: Any) -> list[str]:
     """Open a source through a recipe, make its identity, read its first cases; the reasons of those that failed.
+
+    Of one input in ten a sample is made of each case that could be read, so that generators meet strange cases, too.
 
     Raises:
         the errors of ``jobs.errors``: what ends a job before it began.
     """
-    recipe = {
+    recipe: dict[str, Any] = {
         "name": "fuzz",
         "seed": 1,
         "sources": [{"uri": uri, "options": options, "split": {"train": 1}}],
-        "generator": {"name": "tests.faulty.Faulty", "params": {}},
+        "generator": {"name": generator, "params": SMALL[generator]},
         "splits": ["train"],
     }
+    if rng.chance(0.03):
+        return job_itself(rng, folder, recipe)
     job = Job(parse(json.dumps(recipe)))
     assert len(job.identity) == 64
     maker = Maker(job)
     cases = [maker.read(job.plan[i]) for i in range(min(CASES, len(job.plan)))]
+    reasons = [case for case in cases if isinstance(case, str)]
+    making = rng.sound or rng.chance(0.1)
     for i, case in enumerate(cases):
         maker.row(job.plan[i], case)
-    return [case for case in cases if isinstance(case, str)]
+        if making and not isinstance(case, str):
+            (sample,) = maker.make([case], [job.plan[i]])
+            if isinstance(sample, str) and not rng.sound:
+                reasons.append(sample)
+    return reasons
+
+
+def job_itself(rng: Rng, folder: Path, recipe: dict[str, Any]) -> list[str]:
+    """The whole job through the command line: it ends with a dataset, which may be short, or with an error's line."""
+    path, out = folder / "recipe.yaml", folder / "out"
+    path.write_text(json.dumps(recipe))
+    code = command(["generate", str(path), "--out", str(out), "--in-process"])
+    if code == 0 or not (out / "manifest.json").exists():
+        return [] if code == 0 else ["refused in one line"]
+    return list(json.loads((out / "manifest.json").read_text())["reasons"])
 
 
 def told(message: str) -> bool:
@@ -40,7 +64,7 @@ def told(message: str) -> bool:
     return message.startswith("sources.0.uri (") or "sources.0" in message
 
 
-def odd_files(rng: Any, folder: Path, name: str) -> None:
+def odd_files(rng: Rng, folder: Path, name: str) -> None:
     """Now and then: what else may lie in a folder under a picture's name."""
     path = folder / name
     if not rng.chance(0.03):
@@ -55,7 +79,7 @@ def odd_files(rng: Any, folder: Path, name: str) -> None:
         case 2:
             path.symlink_to(folder / "nowhere")
         case 3:
-            __import__("os").mkfifo(path)
+            os.mkfifo(path)
         case 4:
             path.touch()
         case 5:
