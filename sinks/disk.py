@@ -81,3 +81,6 @@ class Disk:
 
     def delete(self, key: str) -> None:
         (self._root / key).unlink()
+
+    def below(self, folder: str) -> Disk:
+        return Disk(str(self._root / folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -51,6 +52,11 @@ class FileSystem:
 
     def delete(self, key: str) -> None:
         self._fs.rm_file(join(self._root, key))
+
+    def below(self, folder: str) -> FileSystem:
+        lower = copy.copy(self)
+        lower._root = join(self._root, folder)
+        return lower
 
     @staticmethod
     def _entry(key: str, found: Mapping[str, Any]) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 #: Folder of unfinished local files and probe objects: never listed, never a dataset's own.
 TEMPORARY = ".tmp"
@@ -25,6 +25,7 @@ class Place(Protocol):
     def stat(self, key: str) -> Entry: ...
     def list(self, folder: str) -> Iterator[Entry]: ...
     def delete(self, key: str) -> None: ...
+    def below(self, folder: str) -> Self: ...  # the same place and connection, further down
 
 
 def join(root: str, path: str) -> str:

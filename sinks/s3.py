@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import random
@@ -125,6 +126,11 @@ class S3:
 
     def delete(self, key: str) -> None:
         self._retried(lambda: self._call("delete_object", key))
+
+    def below(self, folder: str) -> S3:
+        lower = copy.copy(self)
+        lower._root = join(self._root, folder)
+        return lower
 
     def _writer(self, key: str) -> str | None:
         """The token of whoever wrote an object that is there."""

@@ -93,6 +93,7 @@ class Store:
         self.conditional = True
         self.lease: str | None = None
         self._hidden: Store | None = None
+        self._above: Store | None = None
 
     def __repr__(self) -> str:
         return f"Store({_shown(self._root)!r})"
@@ -198,6 +199,7 @@ class Store:
         """The folder for what is no part of the dataset: unfinished objects and marks. `list` never shows it."""
         if self._hidden is None:
             self._hidden = Store(join(self._root, TEMPORARY), self._options)
+            self._hidden._above = self
         return self._hidden
 
     def publish(self, stage: str, path: str) -> None:
@@ -233,7 +235,11 @@ class Store:
         with _opening:  # threads that meet here would each pay for a connection
             if self._place is None or self._place[0] != os.getpid():
                 with self._errors("open", ""):
-                    self._place = os.getpid(), _connect(self._protocol, self._root, self._options)
+                    if self._above:
+                        place = self._above._open().below(TEMPORARY)
+                    else:
+                        place = _connect(self._protocol, self._root, self._options)
+                    self._place = os.getpid(), place
             return self._place[1]
 
     @contextlib.contextmanager

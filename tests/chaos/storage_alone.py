@@ -72,17 +72,13 @@ def pixels(other: int, pause: float = 0.0) -> Any:
 
 
 def campaign(bench: Bench, small: bool = False) -> list[Figures]:
-    """What one driver at a time gets through, and what a second one cannot do; ``small`` leaves a few out."""
-    out = []
-    for creation in ("ignored", "refused"):
-        out.append(disturbed(bench, f"condition {creation}", lambda call: "", creation))
-    for kind, share in (("lost", 0.4), ("absent", 0.5), ("cut_request", 0.4))[: 2 if small else 3]:
+    """What one driver at a time gets through, and what a second one cannot do; ``small`` leaves some out."""
+    out = [disturbed(bench, "condition refused", lambda call: "", "refused")]
+    for kind, share in (("lost", 0.4), ("absent", 0.5), ("cut_request", 0.4))[: 1 if small else 3]:
         out.append(disturbed(bench, f"condition ignored, {kind}", bench.draw(kind, share, 2), "ignored"))
-    out.append(_late_stage(bench))
-    out += [_late_requests(bench, creation) for creation in ("honest", "ignored")]
-    out.append(_two_drivers(bench))
+    out += [_late_requests(bench, "ignored"), _two_drivers(bench)]
     if not small:
-        out.append(_dead_driver(bench))
+        out += [_late_stage(bench), _late_requests(bench, "honest"), _dead_driver(bench)]
     return out
 
 

@@ -29,7 +29,6 @@ from sinks.store import Store
 from tests.chaos.proxy import Call, Proxy
 from tests.chaos.toy import recipe, undisturbed
 
-SAMPLES = 40
 BUCKET = "chaos"
 BEAT, STALE = 0.3, 2.0  # seconds; what is 10 and 90 in earnest, so that dead drivers are found out sooner
 
@@ -104,8 +103,8 @@ class Reader(threading.Thread):
 class Twin:
     """A recipe, and the dataset that an undisturbed run makes of it."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.recipe = recipe(seed, SAMPLES, {})
+    def __init__(self, folder: Path, seed: int, samples: int) -> None:
+        self.recipe = recipe(seed, samples, {})
         self.path = folder / "recipe.yaml"
         self.path.write_text(json.dumps(self.recipe.model_dump(mode="json") | {"storage_options": self.options()}))
         undisturbed(self.recipe, folder / "clean")
@@ -131,13 +130,14 @@ class Twin:
 class Bench(Twin):
     """The same on an S3 server with the proxy before it."""
 
-    def __init__(self, env: dict[str, str], folder: Path, seed: int, hurry: float = 1.0) -> None:
+    def __init__(self, env: dict[str, str], folder: Path, seed: int, hurry: float = 1.0, samples: int = 40) -> None:
         """``hurry``: what the pauses between two tries are multiplied with."""
-        super().__init__(folder, seed)
+        super().__init__(folder, seed, samples)
         self.seed, self.env = seed, env
         self.proxy = Proxy(env)
         self.pauses: list[float] = []
         self._hurry = hurry
+        self._direct: dict[str, Store] = {}
         self.buckets = Session().create_client(
             "s3", region_name=env["AWS_REGION"], endpoint_url=env["AWS_ENDPOINT_URL"],
             aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
@@ -149,7 +149,9 @@ class Bench(Twin):
         return {"config_kwargs": {"read_timeout": 1, "connect_timeout": 1}}
 
     def direct(self, url: str) -> Store:
-        return Store(url, {"endpoint_url": self.env["AWS_ENDPOINT_URL"]})
+        if url not in self._direct:
+            self._direct = {url: Store(url, {"endpoint_url": self.env["AWS_ENDPOINT_URL"]})}
+        return self._direct[url]
 
     def unfinished(self, url: str) -> int:
         return len(self.buckets.list_multipart_uploads(Bucket=url.split("/")[2]).get("Uploads", []))

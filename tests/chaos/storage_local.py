@@ -61,7 +61,7 @@ def _remount(disk: Path, options: str) -> None:
 
 
 def _inside(folder: Path, seed: int) -> list[Figures]:
-    twin, disk = Twin(folder, seed), folder / "disk"
+    twin, disk = Twin(folder, seed, samples=40), folder / "disk"
 
     def case(name: str, options: str, spoil: Change, words: str, mend: Change) -> Figures:
         subprocess.run(_mount(disk, options), check=True)
