@@ -8,13 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from jobs import console
+from jobs.fit import lesion_cli
+from jobs.fit.progress import line
 
 app = typer.Typer(no_args_is_help=True, help="Fit the models of generators that learn.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps ``stenosis`` a command of its own."""
 
 
 @app.command()
@@ -57,7 +54,7 @@ def stenosis(
         seed=seed, cpu=cpu,
     )  # fmt: skip
     if workers == 1:
-        folder = fit(config, tell=_line(steps))
+        folder = fit(config, tell=line(steps))
     else:
         from jobs.fit.cluster import fit_on_ray
 
@@ -66,17 +63,5 @@ def stenosis(
     console.emit(body, as_json, lambda: console.out.print(f"fitted: {folder} (look at {out / 'sheets'})"))
 
 
-def _line(steps: int) -> Any:
-    """A line on standard error now and then."""
-    import time
-
-    last = 0.0
-
-    def tell(record: Any) -> None:
-        nonlocal last
-        if time.monotonic() - last > console.LOG_SECONDS or record["step"] == steps:
-            last = time.monotonic()
-            held = f"  held-out {record['held_out_loss']:.4f}" if "held_out_loss" in record else ""
-            console.err.print(f"step {record['step']}/{steps}  loss {record['loss']:.4f}{held}")
-
-    return tell
+for command in (lesion_cli.vqgan, lesion_cli.difftumor, lesion_cli.medddpm, lesion_cli.promptlesion):
+    app.command()(command)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jobs.errors import UsageError
-from jobs.fit.trainer import FitConfig, fit
+from jobs.fit.trainer import fit
 
 
-def fit_on_ray(config: FitConfig, workers: int) -> Path:
+def fit_on_ray(config: Any, workers: int, fit: Callable[[Any], Path] = fit) -> Path:
     """Fit with ``workers`` processes, each with a GPU unless ``config.cpu``; the folder of the fitted model.
 
     Ray must have been started or joined; ``out`` and ``data`` must be visible from every node. A process that dies
@@ -21,18 +21,13 @@ def fit_on_ray(config: FitConfig, workers: int) -> Path:
     from ray.train.torch import TorchTrainer
 
     out = Path(config.out).absolute()
-    told = asdict(config) | {"out": str(out)}
+    config = replace(config, out=str(out))
     scaling = ScalingConfig(num_workers=workers, use_gpu=not config.cpu)
     result = TorchTrainer(
-        _worker,
-        train_loop_config=told,
+        lambda: fit(config),
         scaling_config=scaling,
         run_config=RunConfig(name="ray", storage_path=str(out)),
     ).fit()
     if result.error is not None:
         raise UsageError(f"a fitting process failed: {result.error}")
     return out / "model"
-
-
-def _worker(told: Mapping[str, Any]) -> None:
-    fit(FitConfig(**{**told, "data": tuple(told["data"])}))

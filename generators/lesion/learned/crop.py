@@ -51,7 +51,10 @@ class Cube:
 
 
 def cubes(mask: NDArray[np.bool_], side: int) -> Iterator[Cube]:
-    """Cubes that cover a lesion with an eighth of their side around it: one where it fits, else overlapping ones."""
+    """Cubes that cover a lesion with an eighth of their side around it: one where it fits, else overlapping ones.
+
+    They stay inside the volume where it is large enough.
+    """
     if not mask.any():
         return
     margin = side // 8
@@ -62,9 +65,14 @@ def cubes(mask: NDArray[np.bool_], side: int) -> Iterator[Cube]:
         low, extent = int(hit[0]), int(hit[-1] - hit[0] + 1)
         count = -(-extent // stride)
         first = low - margin if count > 1 else low - (side - extent) // 2
-        starts.append([first + n * stride for n in range(count)])
+        starts.append([inside(first + n * stride, side, mask.shape[axis]) for n in range(count)])
     for corner in product(*starts):
         yield Cube((corner[0], corner[1], corner[2]), side)
+
+
+def inside(start: int, side: int, length: int) -> int:
+    """The first voxel of a side, moved into the volume; about its middle where the volume is smaller."""
+    return (length - side) // 2 if side >= length else min(max(start, 0), length - side)
 
 
 def regions(

@@ -68,6 +68,7 @@ class LearnedFiller:
             torch.backends.cudnn.deterministic = True
         self.sampler = sampler(own, self._steps, self._strength, self._guidance)
         self.settings, self.digest, self._device = own, own.digest, device
+        self.patch_voxels = own.side  # least edge of the patches that are wanted
         self.batch = self._batch or (4 if device.startswith("cuda") else 1)
         self._model = Model.load(self.weights).to(device)
 

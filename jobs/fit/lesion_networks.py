@@ -1,0 +1,140 @@
+"""What is fitted: the noise of a diffusion model, and an autoencoder against its discriminators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from generators.lesion.learned.model import Model
+from generators.lesion.learned.networks.features import Features
+from generators.lesion.learned.networks.vqgan import Discriminators
+
+# Weights of DiffTumor's autoencoder losses; the adversarial ones and the commitment have 1.
+L1, PERCEPTUAL, MATCHING = 4.0, 4.0, 4.0
+
+
+class Diffusing(nn.Module):  # type: ignore[misc]
+    """E|eps - eps_theta(z_t, t, condition, prompt)|: absolute in DiffTumor and Med-DDPM, squared in PromptLesion.
+
+    PromptLesion's is taken over the hole's cells alone (all of them where nothing is hidden): its sampler puts the
+    background back everywhere else, so that it need not be learned. The autoencoder stays as it is.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self._model = model
+        self.unet, self.prompt = model.unet, model.prompt
+        if model.vqgan is not None:
+            model.vqgan.requires_grad_(False)
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        """Names and parameters that are fitted, in a fixed order."""
+        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+
+    def averaged(self) -> list[nn.Parameter]:
+        """Those whose moving average is the fitted model: all."""
+        return [p for _, p in self.trainable()]
+
+    def moving(self) -> list[tuple[str, Tensor]]:
+        """No buffer changes."""
+        return []
+
+    def turns(self, step: int) -> tuple[int, ...]:
+        """The one optimizer, at every step."""
+        return (0,)
+
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """The loss of each cube, (n,)."""
+        model, time, noise = self._model, batch["time"], batch["noise"]
+        with torch.no_grad():
+            clean = model.encode(batch["image"])
+            noisy = model.schedule.add_noise(clean, noise, time)
+            condition = model.condition(batch)
+            free = model.free(batch["hole"])
+        out = model.predict(noisy, time, condition, batch).float()
+        if not model.settings.prompted:
+            return (out - noise).abs().flatten(1).mean(1)
+        free = torch.where(free.flatten(1).any(1)[:, None, None, None, None], free, torch.ones_like(free))
+        error = ((out - noise) ** 2).mean(1, keepdim=True) * free
+        return error.flatten(1).sum(1) / free.flatten(1).sum(1)
+
+
+class Autoencoding(nn.Module):  # type: ignore[misc]
+    """L1, perceptual loss on a slice across each axis, commitment, and from some step on two discriminators.
+
+    Args:
+        model: of an autoencoder.
+        discriminators: new ones, of slices and of volumes.
+        features: file of the perceptual network; None: random features.
+        adversarial: step from which the discriminators take part.
+    """
+
+    def __init__(self, model: Model, discriminators: Discriminators, features: Path | None, adversarial: int) -> None:
+        super().__init__()
+        self.vqgan, self.discriminators, self._from = model.vqgan, discriminators, adversarial
+        self.features = Features(features)
+        self._made: tuple[Tensor, Tensor] | None = None
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        """Names and parameters that are fitted, in a fixed order: the discriminators' too."""
+        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+
+    def averaged(self) -> list[nn.Parameter]:
+        """The autoencoder's."""
+        return list(self.vqgan.parameters())
+
+    def moving(self) -> list[tuple[str, Tensor]]:
+        """The codebook, and the discriminators' running statistics."""
+        return list(self.named_buffers())
+
+    def turns(self, step: int) -> tuple[int, ...]:
+        """The autoencoder, then the discriminators."""
+        return (0,) if step < self._from else (0, 1)
+
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """The loss of each cube, (n,), for the optimizer whose turn it is."""
+        image = batch["image"]
+        real = slices(image, batch["slices"])
+        if batch["turn"] == 1:
+            assert self._made is not None  # by the turn before
+            return self._verdicts(image, real, *self._made).expand(len(image))
+        made, commitment, _ = self.vqgan(image, int(batch["seed"][0]))
+        made = made.float()
+        drawn = slices(made, batch["slices"])
+        error = L1 * (made - image).abs().flatten(1).mean(1)
+        looks = PERCEPTUAL * self.features(drawn, real).view(-1, len(image)).mean(0)
+        total = error + looks + commitment
+        if batch["step"] >= self._from:
+            self._made = made.detach(), drawn.detach()
+            total = total + self._deceit(image, real, made, drawn)
+        return total
+
+    def _deceit(self, image: Tensor, real: Tensor, made: Tensor, drawn: Tensor) -> Tensor:
+        """Hinge loss of the autoencoder, and how far the features of made and real are apart."""
+        of_made = self.discriminators(made, drawn)
+        with torch.no_grad():
+            of_real = self.discriminators(image, real)
+        loss = -sum(layers[-1].mean() for layers in of_made)
+        for mine, theirs in zip(of_made, of_real, strict=True):
+            gaps = [functional.l1_loss(a, b) for a, b in zip(mine[:-1], theirs[:-1], strict=True)]
+            loss = loss + MATCHING * torch.stack(gaps).mean()
+        return loss
+
+    def _verdicts(self, image: Tensor, real: Tensor, made: Tensor, drawn: Tensor) -> Tensor:
+        """Hinge loss of the discriminators."""
+        of_real, of_made = self.discriminators(image, real), self.discriminators(made, drawn)
+        pairs = list(zip(of_real, of_made, strict=True))
+        losses = [(functional.relu(1 - r[-1]).mean() + functional.relu(1 + m[-1]).mean()) / 2 for r, m in pairs]
+        return torch.stack(losses).sum()
+
+
+def slices(volumes: Tensor, at: Tensor) -> Tensor:
+    """A slice across each axis of volumes (n, 1, s, s, s), at voxels (n, 3): (3 n, 1, s, s), axis by axis."""
+    rows = torch.arange(len(volumes), device=volumes.device)
+    cut = [volumes.movedim(2 + axis, 1)[rows, at[:, axis]] for axis in range(3)]
+    return torch.cat(cut)

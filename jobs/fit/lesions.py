@@ -1,0 +1,186 @@
+"""What the models of lesions learn from: cubes of a made dataset, each about a lesion or of healthy tissue.
+
+Cube number n is a pure function of (seed, n): its volume, place, lesion, flips, noise and noise level. So fitting
+resumes exactly, and no process needs to know what another one drew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from generators.lesion.classes import CLASSES, EARLY_MM
+from generators.lesion.learned.crop import Cube, inside, regions, views
+from generators.lesion.learned.filler import SPACING_TOLERANCE
+from generators.lesion.learned.settings import HEALTHY
+from generators.types import stream
+from jobs.errors import UsageError
+from jobs.fit.loop import Item
+from sinks.reader import Samples
+
+LEAST_VOXELS = 8  # a smaller part of a mask is a stray
+TRIES = 20  # volumes looked at for a lesion
+AWAY = 0.25  # of the side: how far a lesion's middle is from the cube's at most
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One sample: CT, labels and what their values mean."""
+
+    hu: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    legend: dict[int, str]
+    spacing_mm: tuple[float, float, float]
+
+    def lesions(self, classes: Sequence[str]) -> list[tuple[str, int, NDArray[np.int32], tuple[slice, ...]]]:
+        """Class, number, numbered parts and box of every lesion: what touches by faces is one.
+
+        A real tumour, known by its organ alone, is early up to an equivalent radius of 10 mm, else late.
+        """
+        found = []
+        for value in np.unique(self.labels):
+            name = self.legend.get(int(value), "")
+            if name not in classes[1:] and not name.endswith("_tumour"):
+                continue
+            parts, _ = ndimage.label(self.labels == value)
+            sizes = np.bincount(parts.ravel())
+            for number, box in enumerate(ndimage.find_objects(parts), 1):
+                radius = (3 * sizes[number] * np.prod(self.spacing_mm) / (4 * np.pi)) ** (1 / 3)
+                stage = "early" if radius <= EARLY_MM else "late"
+                kind = f"{name.removesuffix('_tumour')}_{stage}" if name.endswith("_tumour") else name
+                if sizes[number] >= LEAST_VOXELS and kind in classes[1:]:
+                    found.append((kind, number, parts, box))
+        return found
+
+
+class Volumes:
+    """The samples of datasets made by the ``lesion`` generator.
+
+    Raises:
+        UsageError: no sample of that split, one that lacks a member, or voxels of different sizes.
+    """
+
+    def __init__(self, places: Sequence[str], split: str) -> None:
+        self._data: list[Samples] = []
+        self._ct: list[str] = []
+        self.classes: set[str] = set()
+        spacings: list[Any] = []
+        for place in places:
+            try:
+                names = Samples(place, split=split).members
+                ct = next((name for name in ("ct.npy", "ct.npy.gz") if name in names), "ct.npy")
+                samples = Samples(place, split=split, members=(ct, "label.npy.gz", "json"))
+                spacings += samples.column("labels.spacing_mm")
+                lesions = samples.column("labels.lesions")
+            except ValueError as error:
+                raise UsageError(f"{error}: give datasets of the lesion generator") from None
+            self.classes |= {one["class"] for some in lesions for one in some}
+            self._data.append(samples)
+            self._ct.append(ct)
+        table = np.array(spacings, float)
+        self.spacing_mm: tuple[float, float, float] = tuple(np.median(table, axis=0).tolist())
+        if (abs(table / self.spacing_mm - 1) > SPACING_TOLERANCE).any():
+            low, high = table.min(0).round(2).tolist(), table.max(0).round(2).tolist()
+            raise UsageError(f"voxels are {low} to {high} mm: resample the source (one spacing for one model)")
+        self._numbers = [(d, n) for d, samples in enumerate(self._data) for n in range(len(samples))]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> Volume:
+        dataset, n = self._numbers[number]
+        sample = self._data[dataset][n]
+        told = sample["json"]
+        legend = {int(value): name for value, name in told["legend"].items()}
+        return Volume(sample[self._ct[dataset]], sample["label.npy.gz"], legend, tuple(told["spacing_mm"]))
+
+
+class Cubes:
+    """Cubes as a map from number to arrays; safe to send to loading processes.
+
+    Args:
+        volumes: to cut from.
+        key: of everything drawn.
+        side: of the cubes, voxels.
+        window: HU that become -1 and 1.
+        classes: of lesions, ``healthy`` the first.
+        healthy: share of cubes anywhere in a volume, with nothing hidden.
+        empty: share of prompts left away, for classifier-free guidance.
+        noise: shape of the noise and number of noise levels; None for an autoencoder.
+    """
+
+    def __init__(
+        self,
+        volumes: Volumes,
+        key: str,
+        side: int,
+        window: tuple[float, float],
+        classes: Sequence[str],
+        healthy: float,
+        empty: float = 0.0,
+        noise: tuple[tuple[int, ...], int] | None = None,
+    ) -> None:
+        self._volumes, self._side, self._window = volumes, side, window
+        self._classes, self._healthy, self._empty, self._noise = tuple(classes), healthy, empty, noise
+        self._key = hashlib.blake2b(key.encode(), digest_size=32).digest()
+
+    def __getitem__(self, number: int) -> Item:
+        rng = stream(self._key, f"cube/{number}")
+        item = self._healthy_cube(rng) if rng.random() < self._healthy else self._lesion_cube(rng)
+        axes = tuple((1 + np.flatnonzero(rng.random(3) < 0.5)).tolist())
+        item = {n: np.flip(a, axes).copy() if np.ndim(a) == 4 else a for n, a in item.items()}
+        item["drop"] = np.bool_(rng.random() < self._empty)
+        if self._noise is not None:
+            shape, levels = self._noise
+            item |= {"noise": rng.standard_normal(shape, np.float32), "time": np.int64(rng.integers(levels))}
+        else:
+            item |= {"seed": np.int64(rng.integers(2**31)), "slices": rng.integers(self._side, size=3)}
+        return item
+
+    def _lesion_cube(self, rng: np.random.Generator) -> Item:
+        """About a lesion: of a class that the volume has, each of them as often, then one of its lesions."""
+        for _ in range(TRIES):
+            volume = self._volumes[int(rng.integers(len(self._volumes)))]
+            lesions = volume.lesions(self._classes)
+            if not lesions:
+                continue
+            kinds = sorted({kind for kind, *_ in lesions})
+            kind = kinds[rng.integers(len(kinds))]
+            same = [one for one in lesions if one[0] == kind]
+            _, value, parts, box = same[rng.integers(len(same))]
+            middle = [(s.start + s.stop) // 2 for s in box]
+            cube = self._about(rng, middle, volume.hu.shape)
+            hole = cube.cut(parts) == value
+            if hole.any():  # a bent lesion's middle may be outside of it
+                return self._views(volume, cube, hole, kind)
+        raise UsageError(
+            f"no lesion of {', '.join(self._classes[1:])} in {TRIES} volumes: look at the datasets' labels"
+        )
+
+    def _healthy_cube(self, rng: np.random.Generator) -> Item:
+        volume = self._volumes[int(rng.integers(len(self._volumes)))]
+        middle = [int(rng.integers(n)) for n in volume.hu.shape]
+        cube = self._about(rng, middle, volume.hu.shape)
+        return self._views(volume, cube, np.zeros((self._side,) * 3, bool), HEALTHY)
+
+    def _about(self, rng: np.random.Generator, middle: Sequence[int], shape: Sequence[int]) -> Cube:
+        away = int(AWAY * self._side)
+        corner = [m - self._side // 2 + int(rng.integers(-away, away + 1)) for m in middle]
+        i, j, k = (inside(c, self._side, n) for c, n in zip(corner, shape, strict=True))
+        return Cube((i, j, k), self._side)
+
+    def _views(self, volume: Volume, cube: Cube, hole: NDArray[np.bool_], kind: str) -> Item:
+        # Real tumours of other classes are neither this lesion nor healthy: they are in the mask as anything else is.
+        region = regions(cube.cut(volume.labels), volume.legend, hole, kind, self._classes)
+        return views(cube.cut(volume.hu), hole, region, self._classes.index(kind), self._window)
+
+
+def ordered(classes: set[str]) -> tuple[str, ...]:
+    """Classes of lesions in their usual order, ``healthy`` the first."""
+    return (HEALTHY, *(name for name in CLASSES if name in classes and name != HEALTHY))
