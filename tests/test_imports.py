@@ -54,7 +54,7 @@ def test_generators_import_without_ray_torch_or_storage():
     names = [
         ".".join(p.relative_to(ROOT).with_suffix("").parts)
         for p in (ROOT / "generators").rglob("*.py")
-        if p.name != "__init__.py"
+        if p.name != "__init__.py" and p.parent.name != "networks"  # torch modules, imported when a model is made
     ]
     code = "import importlib\nfor n in " + repr(names) + ": importlib.import_module(n)"
     done = run(code, ["ray", "torch", "fsspec", "pyarrow", "pydantic", "odl"])
