@@ -60,6 +60,13 @@ PLAQUE_HU: Final = {
     "low_attenuation": Distribution(8, 18, -30, 30),
     "mixed": Distribution(148, 73, 90, 280),
 }
+# What tissue can be: thin plaque is not drawn darker than fat so that its blurred core reads as asked.
+TISSUE_HU: Final = {
+    "calcified": (300.0, 1600.0),
+    "non_calcified": (-70.0, 150.0),
+    "low_attenuation": (-110.0, 60.0),
+    "mixed": (-40.0, 400.0),
+}
 # Tumours are darker than their organ by texture times delta (SynTumor: delta 65-145 HU, texture 0.50-0.55 on average).
 DELTA_HU: Final = (65.0, 145.0)
 LEVEL: Final = (0.50, 0.55)

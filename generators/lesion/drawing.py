@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from generators.lesion import blend, measure
-from generators.lesion.classes import CONTRAST_HU, DELTA_HU, LEGEND, LEVEL, PLAQUE_HU, PLAQUES, VALUE, WATER_HU, home
+from generators.lesion.classes import (
+    CONTRAST_HU,
+    DELTA_HU,
+    LEGEND,
+    LEVEL,
+    PLAQUE_HU,
+    PLAQUES,
+    TISSUE_HU,
+    VALUE,
+    WATER_HU,
+    home,
+)
 from generators.lesion.filler import Filler, Patch
 from generators.lesion.params import LesionParams
 from generators.lesion.plaque import Plaque
@@ -64,6 +75,7 @@ class Drawing:
         self.requested_hu = self._request(rng, organ)
         self.asked_hu = self.requested_hu
         self.box = self._patch_box(0)
+        self.region: measure.Region
         self.tissue: measure.Tissue
         self.narrowing: measure.Narrowing | None = None
 
@@ -100,6 +112,7 @@ class Drawing:
         mask = np.zeros(others.shape, bool)
         mask[inner] = parts[inner] == parts[here]
         others[mask] = VALUE[home(self.lesion_class)]
+        self.region = measure.region(self.scene.labels, self.lesion_class, self.box, self.at, self.scene.spacing)
         self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing)
         return Patch(
             hu=self.base.astype(np.float32),
@@ -120,11 +133,21 @@ class Drawing:
         """Composite a backend's tissue into the scene and measure it."""
         scene = self.scene
         scene.hu[self.box] = blend.composite(self.base, tissue, self._weight)
-        self.tissue = measure.tissue(scene.hu, scene.labels, self.lesion_class, self.box, self.at, scene.spacing)
+        self.tissue = self.region.read(scene.hu)
+
+    def finish(self) -> None:
+        """Measure what a plaque does to its vessel, once its tissue is final."""
+        scene = self.scene
         if self.vessel is not None and self.rows is not None:
             self.narrowing = measure.narrowing(
                 scene.hu, scene.labels, self.lesion_class, self.vessel, self.rows, scene.spacing
             )
+
+    def correct_hu(self) -> None:
+        """Ask for what was missed as well, within what the tissue can be."""
+        self.asked_hu += self.miss_hu
+        if self.lesion_class in PLAQUES:
+            self.asked_hu = float(np.clip(self.asked_hu, *TISSUE_HU[self.lesion_class]))
 
     @property
     def miss_hu(self) -> float:
@@ -150,8 +173,8 @@ class Drawing:
             Rejected: it names the number.
         """
         p, lesion = self.params, self.lesion
-        if isinstance(lesion, Tumour) and abs(self.tissue.volume_mm3 / lesion.volume_mm3 - 1) > p.volume_tolerance:
-            raise Rejected(f"{self.tissue.volume_mm3:.0f} mm3 measured, {lesion.volume_mm3:.0f} asked for")
+        if isinstance(lesion, Tumour) and abs(self.region.volume_mm3 / lesion.volume_mm3 - 1) > p.volume_tolerance:
+            raise Rejected(f"{self.region.volume_mm3:.0f} mm3 measured, {lesion.volume_mm3:.0f} asked for")
         if self.narrowing and isinstance(lesion, Plaque):
             found = self.narrowing.percent_ds
             if abs(found - lesion.percent_ds) > p.ds_tolerance:
@@ -173,9 +196,9 @@ class Drawing:
             "centre_voxel": [round(float(c), 2) for c in self.centre],
             "centre_lps_mm": [round(v, 3) for v in (x, y, z)],
             "box": [*self.low.tolist(), *(self.high + 1).tolist()],
-            "radius_mm": radius_mm(found.volume_mm3),
+            "radius_mm": radius_mm(self.region.volume_mm3),
             "requested_volume_mm3": lesion.volume_mm3 if isinstance(lesion, Tumour) else None,
-            "measured_volume_mm3": found.volume_mm3,
+            "measured_volume_mm3": self.region.volume_mm3,
             "requested_hu": self.requested_hu,
             "measured_hu": found.mean_hu,
             "contrast_hu": found.contrast_hu,
@@ -221,13 +244,13 @@ def paint(filler: Filler, drawings: list[Drawing]) -> None:
     patches = [drawing.patch(least) for drawing in drawings]
     for drawing, tissue in zip(drawings, filler.fill(patches, [d.rng() for d in drawings]), strict=True):
         drawing.paint(tissue)
-    if not getattr(filler, "heeds_hu", False):
-        return
-    for _ in range(ROUNDS - 1):
+    for _ in range(ROUNDS - 1 if getattr(filler, "heeds_hu", False) else 0):
         again = [n for n, d in enumerate(drawings) if abs(d.miss_hu) > CLOSE_HU]
         for n in again:
-            drawings[n].asked_hu += drawings[n].miss_hu
+            drawings[n].correct_hu()
             patches[n] = replace(patches[n], mean_hu=drawings[n].asked_hu)
         filled = filler.fill([patches[n] for n in again], [drawings[n].rng() for n in again])
         for n, tissue in zip(again, filled, strict=True):
             drawings[n].paint(tissue)
+    for drawing in drawings:
+        drawing.finish()

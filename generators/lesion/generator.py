@@ -139,7 +139,7 @@ def _measured(scene: Scene, drawings: list[Drawing]) -> dict[str, float]:
     if drawings:
         first = drawings[0]
         out |= {"mean_hu": first.tissue.mean_hu, "contrast_hu": first.tissue.contrast_hu}
-        out["volume_mm3"] = first.tissue.volume_mm3
+        out["volume_mm3"] = first.region.volume_mm3
         if first.narrowing is not None:
             out |= {"percent_ds": first.narrowing.percent_ds, "area_stenosis": first.narrowing.area_stenosis}
     return out

@@ -16,7 +16,7 @@ from generators.lesion.vessels import STEP_MM, Vessel
 
 CORE = 0.5  # of the greatest depth: what is deeper is the core, where a reader would put the region of interest
 SHELL_MM = (1.0, 12.0)  # from a tumour's edge: the organ that it is compared with
-SECTION_MM = 0.1  # between samples of a cross-section
+SECTION_MM = 0.125  # between samples of a cross-section
 SEARCH = 1.8  # radii of the vessel that a section reaches
 REFERENCE_MM = 1.5  # healthy vessel to either side of a plaque
 MLD_MM = 0.75  # the minimum is that of a mean over so much
@@ -24,13 +24,28 @@ MLD_MM = 0.75  # the minimum is that of a mean over so much
 
 @dataclass(frozen=True)
 class Tissue:
-    """A lesion's size and density. ``contrast_hu``: core less the organ around it, or less the lumen."""
+    """A lesion's density: ``contrast_hu``: core less the organ around it, or less the lumen."""
 
-    voxels: int
-    volume_mm3: float
     mean_hu: float
     contrast_hu: float
-    components: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A lesion on the finished label map: its box, its core and what lies around it (bool of the box's shape)."""
+
+    box: Box
+    core: NDArray[np.bool_]
+    around: NDArray[np.bool_]
+    voxels: int
+    volume_mm3: float
+
+    def read(self, hu: NDArray[np.int16]) -> Tissue:
+        """Measure its HU in a scene."""
+        near = hu[self.box]
+        mean = float(near[self.core].mean())
+        level = float(np.median(near[self.around])) if self.around.any() else mean
+        return Tissue(mean, mean - level)
 
 
 @dataclass(frozen=True)
@@ -55,70 +70,83 @@ class Narrowing:
         return 100 * (1 - (1 - self.percent_ds / 100) ** 2)
 
 
-def tissue(
-    hu: NDArray[np.int16],
+def region(
     labels: NDArray[np.uint8],
     lesion_class: str,
     box: Box,
     at: tuple[int, int, int],
     spacing: tuple[float, float, float],
-) -> Tissue:
-    """Measure the lesion that holds the voxel ``at``.
+) -> Region:
+    """Measure the lesion that holds the voxel ``at``: the 6-connected piece of its label there.
 
     Args:
-        hu: of the scene.
         labels: of the scene.
         lesion_class: of the lesion, which says its label.
         box: about it; its own voxels reach no face of the box but where the scene ends.
         at: one of its voxels.
         spacing: of the voxels, mm.
     """
-    near, marks = hu[box], labels[box]
+    marks = labels[box]
     parts, _ = ndimage.label(marks == VALUE[lesion_class])
     a, b, c = (x - s.start for x, s in zip(at, box, strict=True))
     own = parts == parts[a, b, c]
-    padded = ndimage.distance_transform_edt(np.pad(own, 1), sampling=spacing)
-    depth = padded[1:-1, 1:-1, 1:-1]
-    core = depth >= CORE * depth.max()
-    mean = float(near[core].mean())
+    depth = ndimage.distance_transform_edt(np.pad(own, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     gap = ndimage.distance_transform_edt(~own, sampling=spacing)
     around = (marks == VALUE[home(lesion_class)]) & (gap >= SHELL_MM[0]) & (gap <= SHELL_MM[1])
-    level = float(np.median(near[around])) if around.any() else mean
-    _, pieces = ndimage.label(own)
     voxels = int(own.sum())
-    return Tissue(voxels, voxels * spacing[0] * spacing[1] * spacing[2], mean, mean - level, pieces)
+    volume = voxels * spacing[0] * spacing[1] * spacing[2]
+    return Region(box, depth >= CORE * depth.max(), around, voxels, volume)
+
+
+def percent_ds(
+    lumen: NDArray[np.bool_], vessel: Vessel, rows: slice, spacing: tuple[float, float, float]
+) -> tuple[float, float, float, int]:
+    """Measure the lumen along a vessel: least diameter in ``rows``, reference by interpolation over them.
+
+    The interpolated reference of DICOM PS3.17 T.4.2: a straight line through the mean diameters beside the lesion,
+    read at the minimum. Diameters are those of circles of the sections' areas.
+
+    Returns:
+        Percent diameter stenosis, reference and least diameter in mm, and its row in the vessel.
+    """
+    wide, inner = _flanked(vessel, rows)
+    radii = SEARCH * vessel.radii[wide]
+    planes = sections(lumen, spacing, vessel, wide, float(radii.max()), SECTION_MM)
+    percent, reference, mld, least = _stenosis(2 * np.sqrt(areas(planes, 0.5, radii, SECTION_MM) / math.pi), inner)
+    return percent, reference, mld, wide.start + least
 
 
 def narrowing(
-    hu: NDArray[np.int16] | None,
+    hu: NDArray[np.int16],
     labels: NDArray[np.uint8],
     lesion_class: str,
     vessel: Vessel,
     rows: slice,
     spacing: tuple[float, float, float],
 ) -> Narrowing:
-    """Measure the lumen along a vessel: least diameter in ``rows``, reference by interpolation over them.
+    """All about a plaque's effect; see ``percent_ds``."""
+    lumen = labels == VALUE["coronary"]
+    percent, reference, mld, least = percent_ds(lumen, vessel, rows, spacing)
+    here, radii = slice(least, least + 1), SEARCH * vessel.radii[least : least + 1]
+    plaque = np.isin(labels, [VALUE[name] for name in PLAQUES])
+    thick = sections(plaque, spacing, vessel, here, float(radii[0]), SECTION_MM)
+    both = sections(plaque | lumen, spacing, vessel, here, float(radii[0]), SECTION_MM)
+    outer = 2 * math.sqrt(areas(both, 0.5, radii, SECTION_MM)[0] / math.pi)
+    by_hu = None
+    if lesion_class in ("non_calcified", "low_attenuation"):
+        wide, inner = _flanked(vessel, rows)
+        half = SEARCH * float(vessel.radii[wide].max())
+        planes = sections(hu, spacing, vessel, wide, half, SECTION_MM)
+        by_hu = _by_half_maximum(planes, vessel.radii[wide], inner)
+    ratio = outer / reference if reference else 0.0
+    return Narrowing(percent, by_hu, reference, mld, least, _arc(thick[0] >= 0.5), ratio)
 
-    The interpolated reference of DICOM PS3.17 T.4.2: a straight line through the mean diameters beside the lesion,
-    read at the minimum. Diameters are those of circles of the sections' areas.
-    """
+
+def _flanked(vessel: Vessel, rows: slice) -> tuple[slice, slice]:
+    """The rows with the references beside them, and where the rows lie in those."""
     flank = int(REFERENCE_MM / STEP_MM)
     wide = slice(max(0, rows.start - flank), min(len(vessel.points), rows.stop + flank))
-    radii = vessel.radii[wide]
-    half = SEARCH * float(radii.max())
-    lumen = sections(labels == VALUE["coronary"], spacing, vessel, wide, half, SECTION_MM)
-    inner = slice(rows.start - wide.start, rows.stop - wide.start)
-    found = areas(lumen, 0.5, SEARCH * radii, SECTION_MM)
-    percent, reference, mld, least = _stenosis(2 * np.sqrt(found / math.pi), inner)
-    plaque = np.isin(labels, [VALUE[name] for name in PLAQUES])
-    thick = sections(plaque, spacing, vessel, wide, half, SECTION_MM)
-    both = areas((lumen + thick)[least : least + 1], 0.5, SEARCH * radii[least : least + 1], SECTION_MM)
-    ratio = float(2 * np.sqrt(both[0] / math.pi) / reference) if reference else 0.0
-    by_hu = None
-    if hu is not None and lesion_class in ("non_calcified", "low_attenuation"):
-        planes = sections(hu, spacing, vessel, wide, half, SECTION_MM)
-        by_hu = _by_half_maximum(planes, radii, inner)
-    return Narrowing(percent, by_hu, reference, mld, wide.start + least, _arc(thick[least] >= 0.5), ratio)
+    return wide, slice(rows.start - wide.start, rows.stop - wide.start)
 
 
 def _stenosis(diameters: NDArray[np.float64], inner: slice) -> tuple[float, float, float, int]:

@@ -67,8 +67,8 @@ class LesionParams:
     exophytic: float = 0.5
     length_mm: Range = (6, 20)
     calcified_mm: Range = (3, 10)
-    percent_ds: Range = (15, 70)
-    remodelling: Range = (1.0, 1.3)
+    percent_ds: Range = (25, 70)
+    remodelling: Range = (1.05, 1.3)
     wall_mm: Range = (0.3, 0.6)
     eccentric: Range = (0.6, 1.0)
     arc_deg: Range = (180, 360)

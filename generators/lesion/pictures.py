@@ -17,6 +17,7 @@ ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
 VESSELS = (-160.0, 900.0)
 HALF_MM = 45.0  # of the slice to either side of a tumour
 HALF_PLAQUE_MM = 14.0
+ALONG_MM = 15.0  # of the vessel to either side of a plaque
 EDGE = 256  # px of a picture's longer edge, about
 MAX_LESIONS = 3
 
@@ -84,9 +85,12 @@ def _along(
     points = np.stack([np.interp(steps, along, coarse[:, a]) for a in range(3)], axis=1)
     first, second = frame(points)
     blank = np.ones(len(points))
-    vessel = Vessel(points, blank, blank > 0, first, second)
     middle = np.array(lesion["centre_voxel"]) * spacing
     row = int(np.argmin(((points - middle) ** 2).sum(axis=1)))
+    near = slice(max(0, row - round(ALONG_MM / STEP_MM)), row + round(ALONG_MM / STEP_MM) + 1)
+    points, first, second, blank = points[near], first[near], second[near], blank[near]
+    row -= near.start
+    vessel = Vessel(points, blank, blank > 0, first, second)
     towards = middle - points[row]
     angle = float(np.arctan2((towards * second[row]).sum(), (towards * first[row]).sum()))
     s = (spacing[0], spacing[1], spacing[2])

@@ -30,8 +30,9 @@ def sections(
     b = vessel.second[rows][:, None, None, :] * offset[:, None]
     at = (centre + a + b) / np.array(spacing)
     # Only the neighbourhood is converted and read, whatever the volume's size.
-    low = np.maximum(np.floor(at.min(axis=(0, 1, 2))).astype(int) - 1, 0)
-    high = np.ceil(at.max(axis=(0, 1, 2))).astype(int) + 2
+    line, corner = vessel.points[rows], 1.5 * half_mm
+    low = np.maximum(np.floor((line.min(axis=0) - corner) / spacing).astype(int) - 1, 0)
+    high = np.ceil((line.max(axis=0) + corner) / spacing).astype(int) + 2
     near = volume[tuple(slice(x, y) for x, y in zip(low, high, strict=True))].astype(np.float32)
     out: NDArray[np.float32] = ndimage.map_coordinates(near, np.moveaxis(at - low, -1, 0), order=1, mode="nearest")
     return out

@@ -18,7 +18,7 @@ from generators.lesion.vessels import STEP_MM, Vessel
 from generators.types import Rejected, Volume
 
 WINDOW = 64  # voxels to either side in which vessels are traced
-DISEASED = 15.0  # %DS that a stretch may measure before a plaque is put there
+DISEASED = 10.0  # %DS that a stretch may measure before a plaque is put there
 ROUNDS = 5  # of a plaque's shape, what is asked for corrected in between
 CLOSE_DS = 1.5  # points of %DS that are left alone
 STRETCH = 15.0  # points that may be asked for beside the request
@@ -62,14 +62,14 @@ def place(
         box, mask = lesion.rasterise(scene, (a, b, c), params.volume_tolerance)
         return Drawing(scene, params, lesion, box, mask, rng)
     found = vessels_near(volume, scene, (a, b, c))
+    half = int(lesion.length_mm / 2 / STEP_MM)
     for _ in range(PLACES):
         vessel, row = lesion.place(rng, found, params.min_lumen_mm)
-        half = int(lesion.length_mm / 2 / STEP_MM)
         rows = slice(row - half, row + half + 1)
-        before = measure.narrowing(None, scene.labels, lesion.lesion_class, vessel, rows, scene.spacing)
-        if before.percent_ds <= DISEASED:
+        before = measure.percent_ds(scene.labels == VALUE["coronary"], vessel, rows, scene.spacing)[0]
+        if before <= DISEASED:
             return _plaque(rng, scene, params, lesion, vessel, row, rows)
-    raise Rejected(f"the vessel measures {before.percent_ds:.0f} %DS already where a plaque would go")
+    raise Rejected(f"the vessel measures {before:.0f} %DS already where a plaque would go")
 
 
 def _plaque(
@@ -83,12 +83,12 @@ def _plaque(
 ) -> Drawing:
     """Draw the shape, measure the lumen that is left, correct what is asked for."""
     asked, best = lesion.percent_ds, None
+    lumen = scene.labels == VALUE["coronary"]
     for _ in range(ROUNDS):
         box, mask = lesion.rasterise(scene, vessel, row, asked)
-        labels = scene.labels.copy()
-        labels[box][mask] = VALUE[lesion.lesion_class]
-        left = measure.narrowing(None, labels, lesion.lesion_class, vessel, rows, scene.spacing)
-        miss = lesion.percent_ds - left.percent_ds
+        left = lumen.copy()
+        left[box] &= ~mask
+        miss = lesion.percent_ds - measure.percent_ds(left, vessel, rows, scene.spacing)[0]
         if best is None or abs(miss) < best[0]:
             best = (abs(miss), box, mask)
         if abs(miss) <= CLOSE_DS:

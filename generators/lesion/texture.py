@@ -22,8 +22,10 @@ COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigma
 SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12
 GRAIN_MM = 1.0  # what is finer counts as the scan's noise
 GRAIN_LIMIT = 3.0  # standard deviations: edges are no noise
+OUTLIER = 4.0  # standard deviations of an organ's noise
 CAPSULE_MM, CAPSULE_HU = 1.5, (20.0, 45.0)
 SPECK_HU = (350.0, 900.0)  # of the calcium in mixed plaque
+PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
 SOFT_HU = (30.0, 80.0)  # of the rest of it
 
 
@@ -95,12 +97,20 @@ def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArr
 
 
 def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
-    """The background; beyond the organ, where an exophytic tumour displaces fat, the organ's level and grain."""
+    """The background; where it is not the organ's own tissue, the organ's level and the scan's grain.
+
+    Tumours displace the fat and the vessels that SynTumor's show through: what lies outside of the organ, or as far
+    off its level as its noise never is.
+    """
     organ = patch.others == VALUE[home(patch.lesion_class)]
-    if not organ.any() or organ[patch.mask].all():
+    if not organ.any():
         return patch.hu
-    level = np.float32(np.median(patch.hu[organ]))
-    return np.where(organ, patch.hu, level + grain(patch.hu, patch.spacing_mm)).astype(np.float32)
+    level = np.median(patch.hu[organ])
+    off = np.abs(patch.hu - level)
+    tissue = organ & (off <= OUTLIER * 1.4826 * np.median(off[organ]))
+    if tissue[patch.mask].all():
+        return patch.hu
+    return np.where(tissue, patch.hu, np.float32(level) + grain(patch.hu, patch.spacing_mm)).astype(np.float32)
 
 
 def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -117,11 +127,18 @@ def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
         speckled = _unit_noise(rng, shape, spacing, 0.7)
         soft, hard = float(rng.uniform(*SOFT_HU)), float(rng.uniform(*SPECK_HU))
         share = float(np.clip((mean - soft) / (hard - soft), 0.05, 0.6))
-        body[speckled >= np.quantile(speckled[patch.mask], 1 - share)] = hard - soft
+        specks = patch.mask & (speckled >= np.quantile(speckled[patch.mask], 1 - share))
+        body = np.float32(hard - soft) * _blurred(specks, spacing)
     else:
         body = np.float32(10) * _unit_noise(rng, shape, spacing, 0.8)
     body -= np.float32(body[patch.mask].mean())
     return np.asarray(np.float32(mean) + body + grain(patch.hu, spacing), np.float32)
+
+
+def _blurred(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+    """As the scanner shows it."""
+    out: NDArray[np.float32] = ndimage.gaussian_filter(mask.astype(np.float32), [PSF_MM / s for s in spacing])
+    return out
 
 
 def _unit_noise(
