@@ -1,20 +1,24 @@
 """Procedural subjects, the embedded default: no download, any number of them.
 
-``phantom:coronary`` gives coronary trees, ``phantom:angiogram`` X-ray frames of the same trees.
+``phantom:coronary`` gives coronary trees, ``phantom:angiogram`` X-ray frames of the same trees, ``phantom:ccta`` CT
+angiograms of the chests they lie in, ``phantom:abdomen`` portal-venous CT of the abdomen.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from engine.sources.base import SourceError
-from generators.types import Angiogram, BadCase, CoronaryTree, Side
+from generators.types import Angiogram, BadCase, CoronaryTree, Side, Volume
 
-KINDS = ("coronary", "angiogram")
+KINDS = ("coronary", "angiogram", "ccta", "abdomen")
+CT = ("ccta", "abdomen")
+MAX_VOXELS = 2**28
 MAX_COUNT = 2**60
 
 
@@ -25,6 +29,10 @@ class PhantomOptions:
     ``series`` tells collections apart: the same number gives the same subjects whatever the recipe's seed.
     ``voxel_mm``: edge of the voxels that ``phantom:coronary`` draws the lumen in. ``size``: rows and columns of
     ``phantom:angiogram``.
+
+    Of CT: ``shape`` and ``spacing_mm`` of the volume along LPS axes (the phantom's own where absent), ``about`` what
+    the field of view of ``phantom:ccta`` is centred on (the heart, or the proximal main vessel of a side), ``kernel``
+    of the reconstruction, ``noise_hu`` its noise's standard deviation (drawn per subject where absent).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -34,6 +42,11 @@ class PhantomOptions:
     series: int = 0
     voxel_mm: float = 0.4
     size: int = 512
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    about: Literal["heart", "left", "right"] = "heart"
+    kernel: Literal["soft", "medium", "sharp"] = "medium"
+    noise_hu: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MAX_COUNT:
@@ -46,10 +59,22 @@ class PhantomOptions:
             raise ValueError(f"voxel_mm is {self.voxel_mm}: give 0.2 to 1 mm")
         if not 128 <= self.size <= 2048:
             raise ValueError(f"size is {self.size}: give 128 to 2048 pixels an edge")
+        if self.shape is not None and (min(self.shape) < 16 or math.prod(self.shape) > MAX_VOXELS):
+            raise ValueError(
+                f"shape is {list(self.shape)}: give 16 voxels an edge or more, {MAX_VOXELS} in all at most"
+            )
+        if self.spacing_mm is not None and not all(0.2 <= mm <= 10 for mm in self.spacing_mm):
+            raise ValueError(f"spacing_mm is {list(self.spacing_mm)}: give 0.2 to 10 mm along each axis")
+        if self.noise_hu is not None and not 0 <= self.noise_hu <= 200:
+            raise ValueError(f"noise_hu is {self.noise_hu}: give 0 to 200 HU")
 
 
 class Phantom:
-    """Subjects by number; both trees of one subject lie on the same heart, and each angiogram shows one of them."""
+    """Subjects by number; both trees of one subject lie on the same heart, and each angiogram shows one of them.
+
+    A CT volume is a case of its own and shows both. Subject n of ``phantom:ccta`` has the trees of subject n of
+    ``phantom:coronary``, so a lesion put into the CT can be projected.
+    """
 
     Options: ClassVar[type[PhantomOptions]] = PhantomOptions
     public_place = True
@@ -61,19 +86,21 @@ class Phantom:
         self.kind = place
         self.options = options
         self.subjects = options.count
-        self.cases_per_subject = len(options.sides)
+        self.cases_per_subject = 1 if place in CT else len(options.sides)
 
     def fingerprint(self) -> str:
         """The options say all; they are in the identity already."""
         return "procedural"
 
-    def read(self, case: int) -> CoronaryTree | Angiogram:
-        """Grow one tree, and film it where angiograms are wanted."""
+    def read(self, case: int) -> CoronaryTree | Angiogram | Volume:
+        """Grow one tree, film it where angiograms are wanted, or scan both."""
         subject, part = divmod(case, self.cases_per_subject)
         name = f"phantom/{self.options.series}/{subject}"
         key = hashlib.blake2b(name.encode(), digest_size=32).digest()
         o = self.options
         try:  # imported late: a plan of phantoms needs none of it
+            if self.kind in CT:
+                return self._scan(key, name)
             if self.kind == "angiogram":
                 from generators.phantom.angiogram import phantom_angiogram
 
@@ -83,3 +110,24 @@ class Phantom:
             return phantom_tree(key, o.sides[part], name, stenoses=o.stenoses, voxel_mm=o.voxel_mm)
         except ValueError as error:  # no room left for that many stenoses
             raise BadCase(str(error)) from None
+
+    def _scan(self, key: bytes, name: str) -> Volume:
+        o = self.options
+        if self.kind == "abdomen":
+            from generators.phantom.abdomen import phantom_abdomen
+
+            shape, spacing = o.shape or (144, 112, 96), o.spacing_mm or (2.5, 2.5, 2.5)
+            return phantom_abdomen(key, name, shape=shape, spacing_mm=spacing, kernel=o.kernel, noise_hu=o.noise_hu)
+        from generators.phantom.ccta import phantom_ccta
+
+        shape, spacing = o.shape or (128, 128, 128), o.spacing_mm or (1.0, 1.0, 1.0)
+        return phantom_ccta(
+            key,
+            name,
+            shape=shape,
+            spacing_mm=spacing,
+            about=o.about,
+            kernel=o.kernel,
+            noise_hu=o.noise_hu,
+            stenoses=o.stenoses,
+        )
