@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping
 
-from sinks.faults import StoreError, code
+from sinks.faults import StoreError, code, passing
 from sinks.place import TEMPORARY, Place
 from sinks.s3 import S3
 
@@ -32,9 +32,10 @@ def probe(place: Place, url: str) -> bool:
     key = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
     try:
         return _probe(place, url, key)
-    except Exception:
-        with contextlib.suppress(Exception):  # not allowed to list, say: what was written shall not stay
-            place.delete(key)
+    except Exception as error:
+        if not passing(error):  # not allowed to list, say: what was written shall not stay
+            with contextlib.suppress(Exception):
+                place.delete(key)
         raise
 
 

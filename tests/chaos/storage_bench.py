@@ -30,7 +30,7 @@ from tests.chaos.proxy import Call, Proxy
 from tests.chaos.toy import recipe, undisturbed
 
 BUCKET = "chaos"
-BEAT, STALE = 0.3, 2.0  # seconds; what is 10 and 90 in earnest, so that dead drivers are found out sooner
+BEAT, STALE = 0.3, 6.0  # seconds; what is 10 and 90 in earnest, so that dead drivers are found out sooner
 
 
 @dataclass
