@@ -78,9 +78,7 @@ class Meters:
             done: samples that earlier runs made or quarantined.
         """
         self._ray = {metric.name: _ray_metric(metric) for metric in METRICS}
-        self._dataset, self._done = dataset, done
-        self._set("lesionforge_planned_samples", planned)
-        self._set("lesionforge_done_samples", done)
+        self._dataset, self._planned, self._done = dataset, planned, done
 
     def report(self, report: Report) -> None:
         """A shard was committed."""
@@ -97,7 +95,6 @@ class Meters:
         for stage in STAGES:
             self._add("lesionforge_stage_seconds", report.seconds.get(stage, 0), stage=stage)
         self._done += report.samples + report.quarantined
-        self._set("lesionforge_done_samples", self._done)
 
     def died(self) -> None:
         """A worker died."""
@@ -108,7 +105,12 @@ class Meters:
         self._add("lesionforge_retries", 1)
 
     def fleet(self, states: Mapping[str, int], depth: int) -> None:
-        """How many workers there are in each state, and how many shards they hold."""
+        """How many workers there are in each state, how many shards they hold, how far it all is.
+
+        To be called again and again: Ray forgets a gauge that nobody sets for 20 seconds.
+        """
+        self._set("lesionforge_planned_samples", self._planned)
+        self._set("lesionforge_done_samples", self._done)
         for state, count in states.items():
             self._set("lesionforge_workers", count, state=state)
         self._set("lesionforge_queue_depth", depth)

@@ -18,7 +18,7 @@ from sinks.store import Store
 IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
 ANSWER = 30.0  # seconds to wait for what a dead worker left behind
 EVERY = 1.0  # seconds between questions about nodes that will go
-LOST = 60.0  # seconds without any room for a worker, after which nobody is waited for who was not asked for
+LOST = 60.0  # seconds without any worker and any room for one after which a run without ``patience`` gives up
 # glibc: keep freed arrays of a few megabytes in place of giving them back and faulting them in for every sample.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
@@ -37,12 +37,14 @@ class _Death:
 class RayPool:
     """Ray actors, each owning whole shards. Only those that run hold tasks, so a lost node holds up nobody."""
 
-    def __init__(self, recipe: Recipe, store: Store, workers: int, patience: float = 0) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, workers: int | None = None, most: int = 1_000_000, patience: float = 0
+    ) -> None:
         """Connects to the cluster that RAY_ADDRESS names, else starts one on this machine.
 
         Args:
             recipe, store: the job.
-            workers: how many.
+            workers: how many; as many as have room, and at most ``most``, where ``None``.
             patience: seconds to wait for a cluster that has no room at all; then work begins with the first worker
                 that is placed. With 0, all must have room from the start.
 
@@ -65,8 +67,10 @@ class RayPool:
         self._drain_seen = 0.0
         self._own = not ray.is_initialized()
         if self._own:
-            _start(ray, recipe, workers)
+            _start(ray, recipe, workers or 1)
         try:
+            if workers is None:
+                workers = min(most, max(1, placement.places(placement.look().total, recipe.resources)))
             if not patience:
                 placement.check(recipe.resources, workers)
             for _ in range(workers):
@@ -152,7 +156,7 @@ class RayPool:
         now = time.monotonic()
         if any(worker.home for worker in self._workers):
             self._room_seen = now
-        elif now - self._room_seen > max(self._patience, LOST):
+        elif now - self._room_seen > (self._patience or LOST):
             cluster, asked = placement.look(), self._recipe.resources
             if placement.places(cluster.total, asked):
                 self._room_seen = now  # they are starting, or others hold the room

@@ -52,7 +52,7 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object and no
 def generate(
     recipe: RecipeFile,
     out: Annotated[str | None, typer.Option(help="output folder or URL; before the recipe's own `out`")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="default: as many as the machine's cores allow")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="default: as many as have room")] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="one worker in this process, without Ray, to debug")
     ] = False,

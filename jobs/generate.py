@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,7 +93,7 @@ def generate(
     Args:
         path: the recipe.
         out: output place; the recipe's own where ``None``.
-        workers: Ray workers; as many as fit the machine's cores where ``None``.
+        workers: Ray workers; as many as the cluster, or this machine, has room for where ``None``.
         in_process: make everything in this process instead.
         overrides: ``a.b=c`` assignments to the recipe.
         patience: seconds to wait for a cluster without room.
@@ -169,10 +168,11 @@ def _run(
         f"{len(job.plan)} samples in {job.plan.shards} shards"
         + (f", {len(there)} shards are there already" if there else "")
     )
-    count = workers or max(1, int((os.cpu_count() or 1) / recipe.resources.cpus))
-    count = min(count, job.plan.shards - len(there)) if workers is None else count
     done = sum(map(len, map(job.plan.shard, there)))
-    ray_pool = None if in_process else RayPool(recipe, store, count, patience)
+    most = job.plan.shards - len(there)
+    ray_pool = None if in_process else RayPool(recipe, store, workers, most, patience)
+    if ray_pool and patience:
+        console.err.print(f"waiting up to {console.human_seconds(patience)} for a node that has room")
     pool: Pool = ray_pool or InProcess(recipe, store)
     if store.lease:
         pool = Publisher(pool, job, store, held)

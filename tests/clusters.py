@@ -39,8 +39,9 @@ class RayCluster:
         self._token = secrets.token_hex(32)
         token.write_text(self._token)
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+        patience = {"RAY_raylet_start_wait_time_s": "150"}  # of a busy machine
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
-        self._env = {**clean, **auth, **settings, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        self._env = {**clean, **auth, **patience, **settings, "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.env = {**self._env, "RAY_ADDRESS": self.address}
         self._run(
             "--head", f"--port={port}", "--num-cpus=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",

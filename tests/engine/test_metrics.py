@@ -78,6 +78,7 @@ def test_a_report_is_counted(made):
     )
     meters.report(report)
     meters.report(report)
+    meters.fleet({"placed": 2, "pending": 1}, 4)
     name = ("dataset", "name")
     assert made["lesionforge_samples"].values == {(name,): 14}
     assert made["lesionforge_done_samples"].values == {(name,): 60}

@@ -220,6 +220,21 @@ def test_what_cannot_be_placed_is_refused_with_what_there_is(cluster, write, tmp
     assert time.monotonic() - began < 60
 
 
+def test_a_cluster_without_room_is_waited_for_if_asked(cluster, write, tmp_path):
+    """As with KubeRay's groups of `minReplicas: 0`: the node comes when somebody asks for it."""
+    folder, out = write(toy(name="waited-for", resources__cpus=3)), tmp_path / "out"
+    code, _, err = finish(generate(cluster, folder, out, "--workers", "2", "--wait-for-nodes", "1"))
+    assert code == 1
+    assert re.search(r"no room for \d s: 2 workers of 3 CPUs and 0 GPUs each were asked for", err), err
+    assert indexes(out) == 0
+    process = generate(cluster, folder, out, "--workers", "2", "--wait-for-nodes", "250")
+    cluster.add("--num-cpus=3")  # for one of the two: work begins with it
+    code, text, err = finish(process)
+    assert code == 0, err
+    assert result(text)["samples"] == 40
+    assert len(pids(cluster, "waited-for")) == 1
+
+
 def test_a_node_that_is_told_to_end_gets_no_more_shards_and_loses_none(cluster, write, tmp_path):
     """SIGTERM, as Kubernetes sends it to a pod of a spot node; another node comes in its place."""
     log, out = tmp_path / "log", tmp_path / "out"
@@ -234,7 +249,7 @@ def test_a_node_that_is_told_to_end_gets_no_more_shards_and_loses_none(cluster, 
     cluster.add("--num-cpus=2", "--num-gpus=1")
     code, text, err = finish(process)
     assert code == 0, err
-    assert (result(text)["samples"], result(text)["worker_deaths"]) == (40, 0)
+    assert (result(text)["samples"], result(text)["worker_deaths"]) == (40, 0), err
     assert [entry for entry in lines(err) if entry["event"] == "taken back"]
     second = {pid: entry for pid, entry in pids(cluster, "drained").items() if pid not in first}
     assert len(second) == 2
