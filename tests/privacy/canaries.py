@@ -25,7 +25,7 @@ _WIDE = re.compile(rb"z\0q\0x\0j\0(?:\d\0){4}\d")
 _HEX = re.compile(rb"[75]a[75]1[75]8[64]a(?:3\d){3}")
 _UID = re.compile(rb"\.771934\.1\d{5}")
 _NUMBER = re.compile(rb"1313\d{6}(?!\d)")
-_DATE = re.compile(rb"1[67]\d\d-?[01]\d-?[0-3]\d(?!\d)")
+_DATE = re.compile(rb"1[67]\d\d-?[01]\d-?[0-3]\d")
 _FRACTION = re.compile(rb"\.7\d{5}(?!\d)")
 _YEARS = re.compile(rb"Y(?!\w)")
 _DIGEST = re.compile(rb"[0-9a-f]{16,128}")
@@ -66,6 +66,14 @@ class Canaries:
             self._digests[hashlib.new(name, value.encode()).hexdigest()[:16].encode()] = value
         return value
 
+    def hexadecimal(self, digits: str, where: str) -> None:
+        """Take hexadecimal digits, 16 or more, for a canary."""
+        self._digests[digits[:16].encode()] = where
+
+    def where(self, found: str) -> str:
+        """Where what was found had been planted, as far as it tells."""
+        return next((where for value, where in self.planted.items() if found.lower() in value.lower()), "a piece of it")
+
     def of(self, vr: str, where: str) -> str | None:
         """A canary that is a valid value of a value representation; ``None`` where none can be told again."""
         n = len(self.planted)
@@ -80,12 +88,14 @@ class Canaries:
         made = {
             "DA": f"{day:%Y%m%d}",
             "TM": clock,
-            "DT": f"{day:%Y%m%d}{self.know(clock, where)}",
+            "DT": f"{day:%Y%m%d}{clock}",
             "AS": f"{100 + n % 900}Y",
             "IS": str(NUMBER + n),
             "DS": f"{NUMBER + n}.25",
             "UI": f"1.2.826.0.1.3680043.771934.1{n:05d}",
         }
+        if vr == "DT":
+            self.know(clock, where)  # what a search sees of it
         return self.know(made[vr], where) if vr in made else None
 
     def found(self, data: bytes) -> Counter[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -55,8 +56,9 @@ def unpacked(data: bytes, depth: int = 4) -> Iterator[bytes]:
     yield data
     if depth == 0:
         return
-    for part in _inside(data):
-        yield from unpacked(part, depth - 1)
+    with contextlib.suppress(OSError, EOFError, SyntaxError):  # a broken file has been searched as it is
+        for part in _inside(data):
+            yield from unpacked(part, depth - 1)
 
 
 def _inside(data: bytes) -> Iterable[bytes]:

@@ -37,8 +37,10 @@ if __name__ == "__main__":
     from engine.sources import arcade, boxes, coronary_ct, masks, xa_dicom  # noqa: F401
     from jobs import generate, inspection  # noqa: F401
     from jobs.cli import main
+    from jobs.errors import known
     from sinks import exports  # noqa: F401
 
+    known()
     file = Path(sys.argv[1])
     codes = {name: run(file.parent, name, env, args) for name, env, args in json.loads(file.read_text())}
-    print(json.dumps(codes))
+    sys.stdout.write(json.dumps(codes))
