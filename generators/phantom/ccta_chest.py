@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.phantom.ct_bones import bony, spine
+from generators.phantom.ct_bones import bony, ribs, spine
 from generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
 
 MIDLINE = -14.0  # LPS x in mm
@@ -23,7 +23,7 @@ def paint_chest(canvas: Canvas, names: dict[str, int]) -> None:
     wide = float(canvas.rng("wide").uniform(0.94, 1.06))
     cavity = ellipsoid(p[:2], (MIDLINE, 4.0), (136.0 * wide, 93.0)) + 0.5 * bend
     if float(cavity.min()) < 20.0:
-        _wall(canvas, p, wide, bend, grain, cavity)
+        _wall(canvas, p, wide, bend, grain, cavity, names)
     middle = _mediastinum(x, y) + 0.4 * bend
     _lungs(canvas, np.minimum(cavity, -middle), names)
     canvas.paint(np.minimum(cavity, middle), FAT + 6.0 * grain)
@@ -43,7 +43,13 @@ def _mediastinum(x: Floats, y: Floats) -> Floats:
 
 
 def _wall(
-    canvas: Canvas, p: tuple[Floats, Floats, Floats], wide: float, bend: Floats, grain: Floats, cavity: Floats
+    canvas: Canvas,
+    p: tuple[Floats, Floats, Floats],
+    wide: float,
+    bend: Floats,
+    grain: Floats,
+    cavity: Floats,
+    names: dict[str, int],
 ) -> None:
     """Skin, fat, muscles with fat between them, and ribs."""
     skin = ellipsoid(p[:2], (MIDLINE, 8.0), (174.0 * wide, 124.0)) + 0.3 * bend
@@ -54,19 +60,7 @@ def _wall(
     canvas.paint(
         np.minimum(np.minimum(meat - 2.0, -cavity - 4.0), 1.3 - 4.0 * np.abs(canvas.waves("sheets", 12.0))), FAT
     )
-    _ribs(canvas, cavity)
-
-
-def _ribs(canvas: Canvas, cavity: Floats) -> None:
-    """Rings in the wall that fall towards the front, where they turn into cartilage."""
-    x, y, z = canvas.grid.axes()
-    rng = canvas.rng("ribs")
-    spacing, phase = float(rng.uniform(27.0, 31.0)), float(rng.uniform())
-    height = (z + 0.42 * (SPINE_Y - y) + 0.0012 * (x - MIDLINE) ** 2) / spacing + phase
-    away = np.sqrt(((np.abs(height - np.floor(height) - 0.5)) * spacing * 0.8) ** 2 + (1.25 * (cavity + 6.0)) ** 2)
-    rib = np.minimum(6.0 - away, np.abs(x - MIDLINE) - 20.0)
-    canvas.paint(rib, np.where(y < -62.0, 120.0, 640.0), 0)
-    canvas.paint(rib - 1.8, np.where(y < -62.0, 110.0, 190.0))
+    ribs(canvas, cavity, (MIDLINE, SPINE_Y), names["bone"], cartilage_y=-62.0)
 
 
 def _lungs(canvas: Canvas, inside: Floats, names: dict[str, int]) -> None:

@@ -101,8 +101,8 @@ class GreatVessels:
 def _pipe(canvas: Canvas, depth: Floats, hu: float, label: int, opens: int) -> None:
     """A vessel of ``label`` with a wall, but for where it opens into the chamber ``opens``."""
     inside = canvas.labels == opens
-    canvas.paint(np.where(inside, -1.0, depth + 1.4), 60.0, 0)
-    canvas.paint(np.where(inside, -1.0, depth), hu, label)
+    canvas.paint(np.where(inside, -10.0, depth + 1.4), 60.0, 0)
+    canvas.paint(np.where(inside, -10.0, depth), hu, label)
 
 
 def _off(point: Floats, x: float, y: float, z: float) -> Floats:

@@ -17,6 +17,30 @@ def bony(canvas: Canvas, depth: Floats, marrow: Floats, label: int, cortex_mm: f
     canvas.paint(depth - cortex_mm, marrow)
 
 
+def ribs(
+    canvas: Canvas, cavity: Floats, spine_at: tuple[float, float], label: int, cartilage_y: float, floor_mm: float = 1e3
+) -> None:
+    """Rings in the chest's wall that fall towards the front, where they turn into cartilage.
+
+    Args:
+        cavity: depth in mm inside the chest's cavity; the ribs lie 6 mm outside it.
+        spine_at: x and y of the spine, where they begin.
+        cartilage_y: y in front of which they are cartilage.
+        floor_mm: how far down they go.
+    """
+    x, y, z = canvas.grid.axes()
+    rng = canvas.rng("ribs")
+    spacing, phase = float(rng.uniform(27.0, 31.0)), float(rng.uniform())
+    height = z + 0.42 * (spine_at[1] - y) + 0.0012 * (x - spine_at[0]) ** 2
+    ring = height / spacing + phase
+    away = np.sqrt(((np.abs(ring - np.floor(ring) - 0.5)) * spacing * 0.8) ** 2 + (1.25 * (cavity + 6.0)) ** 2)
+    rib = np.minimum(np.minimum(6.0 - away, np.abs(x - spine_at[0]) - 20.0), height + floor_mm)
+    front = np.broadcast_to(y < cartilage_y, canvas.hu.shape)
+    canvas.paint(np.where(front, -10.0, rib), 640.0, label)
+    canvas.paint(rib - 1.8, np.where(front, 110.0, 190.0))
+    canvas.paint(np.where(front, rib, -10.0), 120.0, 0)
+
+
 def spine(canvas: Canvas, at: tuple[float, float], label: int, vertebra_mm: float = 27.0) -> None:
     """Vertebrae with their discs, arches and processes, the canal, and the muscles of the back beside them.
 

@@ -173,7 +173,7 @@ def _squares(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]
     return out
 
 
-def tube(grid: Grid, way: Floats, radii: Floats | float, reach_mm: float = 6.0) -> Floats:
+def tube(grid: Grid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:
     """Depth in mm inside a chain of tapered capsules along way points (n, 3); ``radii`` in mm, one or (n,).
 
     Further than ``reach_mm`` outside it is not worked out and is -``reach_mm``.
