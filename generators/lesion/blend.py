@@ -32,6 +32,7 @@ def composite(
     background: NDArray[np.int16], tissue: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> NDArray[np.int16]:
     """background + weight (tissue - background), rounded; where the weight is zero, the background bit by bit."""
-    mixed = background + weight * (tissue - background)
-    out: NDArray[np.int16] = np.where(weight > 0, np.clip(np.rint(mixed), *HU_RANGE).astype(np.int16), background)
+    out, on = background.copy(), weight > 0
+    mixed = background[on] + weight[on] * (tissue[on] - background[on])
+    out[on] = np.clip(np.rint(mixed), *HU_RANGE).astype(np.int16)
     return out

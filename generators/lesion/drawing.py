@@ -71,7 +71,7 @@ class Drawing:
         scene.labels[box][mask] = VALUE[self.lesion_class]
         grow = box_about(self.low - APART, self.high + APART, scene.hu.shape)
         own = scene.labels[grow] == VALUE[self.lesion_class]
-        scene.foreign[grow] |= ndimage.binary_dilation(own, iterations=APART)
+        scene.taken[grow] |= ndimage.binary_dilation(own, iterations=APART)
         self.requested_hu = self._request(rng, organ)
         self.asked_hu = self.requested_hu
         self.box = self._patch_box(0)

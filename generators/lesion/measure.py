@@ -175,4 +175,4 @@ def _arc(plaque: NDArray[np.bool_]) -> float:
     a, b = np.nonzero(plaque)
     middle = plaque.shape[0] // 2
     angles = np.degrees(np.arctan2(b - middle, a - middle))
-    return float(5 * len(np.unique(np.floor(angles / 5))))
+    return float(5 * len(np.unique(np.floor(angles % 360 / 5))))

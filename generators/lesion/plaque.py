@@ -106,7 +106,7 @@ class Plaque:
         plaque = self._inside(u, v, fade, self.wall_mm / radii[at], lumen, percent_ds)
         mask = np.zeros(near.shape, bool)
         mask[near] = plaque
-        mask &= ((labels == 0) | (labels == VALUE["coronary"])) & ~scene.foreign[box]
+        mask &= ((labels == 0) | (labels == VALUE["coronary"])) & ~scene.taken[box]
         mask = largest(mask)
         if mask.sum() < MIN_VOXELS:
             raise Rejected(f"a plaque of {self.percent_ds:.0f} %DS is too thin for voxels of {spacing.max():g} mm")

@@ -22,7 +22,8 @@ class Scene:
     before: NDArray[np.int16]
     hu: NDArray[np.int16]  # as edited so far
     labels: NDArray[np.uint8]  # values of ``classes.LABELS``, edited along
-    foreign: NDArray[np.bool_]  # labelled by the source as something that has no label here
+    foreign: NDArray[np.bool_]  # labelled by the source as an organ that has no label here
+    taken: NDArray[np.bool_]  # lesions, and a margin about them
     spacing: tuple[float, float, float]
     corner: tuple[int, int, int]  # of the crop in the volume
 
@@ -37,8 +38,11 @@ class Scene:
         before = np.ascontiguousarray(volume.hu[box])
         source = volume.labels[box]
         labels = canonical(volume.legend)[source]
-        foreign = (source > 0) & (labels == 0)
-        return Scene(before, before.copy(), labels, foreign, volume.spacing_mm, (i, j, k))
+        solid = np.zeros(256, bool)
+        solid[[value for value, name in volume.legend.items() if "fat" not in name]] = True
+        foreign = solid[source] & (labels == 0)
+        taken = np.zeros(labels.shape, bool)
+        return Scene(before, before.copy(), labels, foreign, taken, volume.spacing_mm, (i, j, k))
 
     @property
     def voxel_mm3(self) -> float:

@@ -100,11 +100,13 @@ class Tumour:
 
     def _allowed(self, scene: Scene, box: Box) -> NDArray[np.bool_]:
         labels = scene.labels[box]
-        organ: NDArray[np.bool_] = (labels == VALUE[home(self.lesion_class)]) & ~scene.foreign[box]
+        organ: NDArray[np.bool_] = (labels == VALUE[home(self.lesion_class)]) & ~scene.taken[box]
         if not self.exophytic:
             return organ
         hu = scene.before[box]
-        soft: NDArray[np.bool_] = (labels == 0) & ~scene.foreign[box] & (hu >= SOFT_HU[0]) & (hu <= SOFT_HU[1])
+        soft: NDArray[np.bool_] = (
+            (labels == 0) & ~scene.foreign[box] & ~scene.taken[box] & (hu >= SOFT_HU[0]) & (hu <= SOFT_HU[1])
+        )
         both: NDArray[np.bool_] = organ | soft
         return both
 

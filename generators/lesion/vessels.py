@@ -105,14 +105,18 @@ def _chains(voxels: NDArray[np.int64]) -> list[NDArray[np.float64]]:
 
 def _even(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Smoothed, at equal steps; None where it is too short."""
+    if (fine := _stepped(points)) is None:
+        return None
+    return _stepped(np.stack([_smooth(fine[:, axis]) for axis in range(3)], axis=1))
+
+
+def _stepped(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
     gaps = np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1))
     along = np.concatenate([[0.0], np.cumsum(gaps)])
-    count = int(along[-1] / STEP_MM) + 1
     if along[-1] < SHORT_MM:
         return None
-    steps = np.arange(count) * STEP_MM
-    even = np.stack([np.interp(steps, along, points[:, axis]) for axis in range(3)], axis=1)
-    return np.stack([_smooth(even[:, axis]) for axis in range(3)], axis=1)
+    steps = np.arange(int(along[-1] / STEP_MM) + 1) * STEP_MM
+    return np.stack([np.interp(steps, along, points[:, axis]) for axis in range(3)], axis=1)
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+
+from generators.lesion import measure
+from generators.lesion.classes import VALUE
+from generators.lesion.params import LesionParams
+from generators.lesion.plaque import Plaque
+from generators.lesion.scene import Scene
+from generators.lesion.vessels import STEP_MM, from_label
+from generators.types import Rejected
+from tests.generators.lesion.toys import TUBE_MM, vessel
+
+
+@pytest.fixture(scope="module")
+def tube():
+    return vessel()
+
+
+def plaque(**changes):
+    numbers = {
+        "lesion_class": "non_calcified", "length_mm": 12.0, "percent_ds": 50.0, "remodelling": 1.2, "wall_mm": 0.4,
+        "eccentric": 1.0, "arc_deg": 360.0, "angle": 0.0,
+    }  # fmt: skip
+    return Plaque(**(numbers | changes))
+
+
+def put(tube, lesion):
+    """The scene, the vessel, the row, and the mask on the scene."""
+    scene = Scene.around(tube, (24, 30, 60), None)
+    (line,) = from_label(scene.labels == VALUE["coronary"], scene.spacing)
+    row = len(line.points) // 2
+    box, part = lesion.rasterise(scene, line, row, lesion.percent_ds)
+    mask = np.zeros(scene.labels.shape, bool)
+    mask[box] = part
+    return scene, line, row, mask
+
+
+def narrowed(tube, lesion):
+    scene, line, row, mask = put(tube, lesion)
+    lumen = (scene.labels == VALUE["coronary"]) & ~mask
+    half = int(lesion.length_mm / 2 / STEP_MM)
+    return measure.percent_ds(lumen, line, slice(row - half, row + half + 1), scene.spacing)
+
+
+@pytest.mark.parametrize("percent", [25, 40, 55, 70])
+@pytest.mark.parametrize("shape", [{}, {"eccentric": 0.6}, {"eccentric": 0.0}, {"arc_deg": 340.0, "angle": 2.0}])
+def test_the_lumen_is_narrowed_as_asked(tube, percent, shape):
+    found, reference, mld, _ = narrowed(tube, plaque(percent_ds=float(percent), **shape))
+    # drawn once, uncorrected: a voxel's edge of the diameter
+    assert found == pytest.approx(percent, abs=100 * 0.4 / (2 * TUBE_MM))
+    assert reference == pytest.approx(2 * TUBE_MM, rel=0.05)
+    assert mld == pytest.approx(reference * (1 - found / 100))
+
+
+def test_the_area_that_is_left_follows_from_the_diameter():
+    for lesion in (plaque(), plaque(eccentric=0.3), plaque(arc_deg=300.0)):
+        q = lesion._open(60.0)
+        assert q[0] == pytest.approx(1, abs=0.03)
+        assert (np.diff(q) <= 1e-9).all()
+        # exact for a circle: no part of the old lumen is spared by the arc
+        if lesion.arc_deg == 360:
+            assert q[100] == pytest.approx(0.4, abs=0.02)
+        else:
+            assert q[100] < 0.4
+    narrowing = measure.Narrowing(60.0, None, 3.0, 1.2, 0, 0.0, 1.0)
+    assert narrowing.area_stenosis == pytest.approx(84)
+
+
+def test_the_plaque_lies_between_lumen_and_wall_on_its_side(tube):
+    angle = 1.0
+    lesion = plaque(angle=angle, percent_ds=35.0, arc_deg=250.0)
+    scene, line, row, mask = put(tube, lesion)
+    towards = math.cos(angle) * line.first[row] + math.sin(angle) * line.second[row]
+    offset = np.argwhere(mask) * 0.4 - line.points[row]
+    assert (offset @ towards).mean() > 0.5
+    far = np.sqrt((offset**2).sum(axis=1))
+    outer = TUBE_MM + 2 * 0.2 * (TUBE_MM + 0.4)  # the wall moves by both its growth and its shift
+    assert far[np.abs(offset @ np.cross(line.first[row], line.second[row])) < 0.4].max() < outer + 0.4
+    assert (mask & (scene.labels == 0)).any()  # outward remodelling
+    assert (mask & (scene.labels > 0)).any()  # and a narrower lumen
+
+
+def test_remodelling_grows_the_vessel(tube):
+    sizes = [put(tube, plaque(remodelling=r))[3].sum() for r in (1.0, 1.15, 1.3)]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_an_arc_is_wide_enough_for_its_stenosis():
+    params = LesionParams(arc_deg=(90, 120), percent_ds=(60, 70))
+    for seed in range(20):
+        lesion = Plaque.draw(np.random.default_rng(seed), params, "non_calcified")
+        assert lesion.arc_deg >= min(360, 360 * (1 - (1 - lesion.percent_ds / 100) ** 2))
+
+
+def test_a_short_vessel_has_no_place(tube):
+    scene = Scene.around(tube, (24, 30, 60), None)
+    found = from_label(scene.labels == VALUE["coronary"], scene.spacing)
+    with pytest.raises(Rejected, match="no clear stretch"):
+        plaque(length_mm=40.0).place(np.random.default_rng(0), found, 2.0)
+    with pytest.raises(Rejected, match="no clear stretch"):
+        plaque().place(np.random.default_rng(0), found, 5.0)
+    vessel_, row = plaque().place(np.random.default_rng(0), found, 2.0)
+    assert vessel_.free[row]

@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from generators.lesion.classes import DELTA_HU, LEGEND, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
+from generators.lesion.filler import Patch
+from generators.lesion.texture import CAPSULE_MM, TextureFiller, syntumor
+
+
+def patch(lesion_class="liver_early", mean_hu=None, sigma=0.0, n=40, radius=9.0, spacing=1.0):
+    x, y, z = np.ogrid[:n, :n, :n]
+    mask = (x - n / 2) ** 2 + (y - n / 2) ** 2 + (z - n / 2) ** 2 <= radius**2
+    hu = 100 + sigma * np.random.default_rng(1).standard_normal(mask.shape)
+    others = np.full(mask.shape, VALUE[home(lesion_class)] if lesion_class != "healthy" else 1, np.uint8)
+    return Patch(hu.astype(np.float32), mask, others, LEGEND, lesion_class, (spacing,) * 3, radius * spacing, mean_hu)
+
+
+def fill(p, seed=0, **options):
+    return TextureFiller(**options).fill([p], [np.random.default_rng(seed)])[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tumours_are_darker_by_no_more_than_delta(seed):
+    p = patch()
+    drop = p.hu - fill(p, seed)
+    assert (drop >= -1e-4).all()
+    assert (drop <= DELTA_HU[1] + 1e-4).all()
+    assert DELTA_HU[0] * LEVEL[0] * 0.6 < drop[p.mask].mean() < DELTA_HU[1] * LEVEL[1] * 1.4
+
+
+def test_a_texture_lies_between_nothing_and_all_and_varies():
+    rng = np.random.default_rng(0)
+    found = [syntumor(rng, (48, 40, 44), (1.0, 1.0, 1.0), 0.52) for _ in range(8)]
+    assert all(t.shape == (48, 40, 44) and (t >= 0).all() and (t <= 1).all() for t in found)
+    assert np.mean([t.mean() for t in found]) == pytest.approx(0.52, abs=0.1)
+    assert all(t.std() > 0.01 for t in found)
+
+
+def test_every_lesion_has_its_own_texture_and_the_same_seed_the_same():
+    p = patch(mean_hu=50)
+    assert (fill(p, 1) == fill(p, 1)).all()
+    assert np.abs(fill(p, 1) - fill(p, 2))[p.mask].max() > 1
+    both = TextureFiller().fill([p, p], [np.random.default_rng(2), np.random.default_rng(1)])
+    assert (both[1] == fill(p, 1)).all()  # whoever shares the batch
+
+
+def test_healthy_and_nothing_return_the_background():
+    p = patch("healthy")
+    assert (fill(p) == p.hu).all()
+    p = replace(patch(), mask=np.zeros((40, 40, 40), bool))
+    assert (fill(p) == p.hu).all()
+
+
+@pytest.mark.parametrize("lesion_class", [*PLAQUES, "liver_early", "pancreas_late"])
+def test_the_tissue_has_the_mean_asked_for(lesion_class):
+    plaque = lesion_class in PLAQUES
+    wanted = PLAQUE_HU[lesion_class].mean if plaque else 55.0
+    p = patch(lesion_class, wanted, sigma=12, radius=5.0, spacing=0.4 if plaque else 1.0)
+    out = fill(p)
+    assert out.dtype == np.float32
+    assert out[p.mask].mean() == pytest.approx(wanted, abs=6)
+    if lesion_class in ("non_calcified", "liver_early"):  # the scan's grain goes on through the lesion
+        assert 4 < out[p.mask].std() < 25
+
+
+def test_calcium_is_densest_inside_and_mixed_plaque_holds_specks():
+    p = patch("calcified", 770, radius=6.0, spacing=0.4)
+    out = fill(p)
+    middle = tuple(slice(n // 2 - 2, n // 2 + 2) for n in out.shape)
+    assert out[middle].mean() > out[p.mask].mean() + 50
+    p = patch("mixed", 150, radius=6.0, spacing=0.4)
+    inside = fill(p)[p.mask]
+    assert np.median(inside) < 130
+    assert inside.max() > 300
+
+
+def test_a_capsule_is_a_brighter_rim():
+    p = patch(mean_hu=40, radius=12.0)
+    plain, rimmed = fill(p, 3), fill(p, 3, capsule=1.0)
+    rise = rimmed - plain
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(p.mask)
+    assert (rise[p.mask & (depth <= CAPSULE_MM)] > 15).all()
+    assert (np.abs(rise[p.mask & (depth > CAPSULE_MM)]) < 1e-3).all()
+
+
+def test_vessels_and_fat_do_not_show_through():
+    p = patch(mean_hu=40, sigma=8)
+    hu = p.hu.copy()
+    hu[18:22, :, 18:22] = 230  # a vessel through the lesion
+    out = fill(replace(p, hu=hu))
+    through = np.zeros(p.mask.shape, bool)
+    through[18:22, 14:26, 18:22] = True
+    assert out[through].mean() == pytest.approx(40, abs=25)
