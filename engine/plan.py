@@ -85,6 +85,10 @@ class Plan:
         }
         self._sizes = {split: sum(cases) for split, cases in self._cases.items()}
         self.variant_samples = sum(self._sizes.values())
+        if self.variant_samples * recipe.multiply >= 2**62:
+            raise PlanError(
+                f"the recipe asks for {self.variant_samples} samples {recipe.multiply} times; 2^62 are too many"
+            )
         if not self.variant_samples:
             raise PlanError(
                 f"the recipe asks for splits {list(self.splits)}, which hold no subject of the sources "

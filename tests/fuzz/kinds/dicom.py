@@ -66,7 +66,7 @@ UNDEFINED = 0xFFFFFFFF
 LENGTHS = (0, 1, 2, 3, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNDEFINED)
 JPEG_LS = bytes.fromhex(  # 64 x 64 pixels of 150 with a line of 60, coded once: no encoder for it is installed with us
     "ffd8fff7000b080040004001011100ffda0008010100000000000001d195ff7fff7fff7fff7f3fff7ffe3c72c000006ce7a02af4177"
-    + "a2f3" * 37
+    + "a2f3" * 36
     + "a2fff7f80ffd9"
 )
 Element = tuple[int, int, bytes, Any]  # group, element, VR, value: bytes, or items of a sequence
