@@ -19,6 +19,7 @@ VARIABLE = "LESIONFORGE_LOG"
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
 _logger = logging.getLogger("lesionforge")
+_logger.addHandler(logging.NullHandler())  # silent in whatever process it is imported, until `start`
 
 
 class LogError(Exception):

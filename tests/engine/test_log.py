@@ -1,10 +1,13 @@
 """One JSON object a line, from the level that is asked for; nothing unasked from the driver."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from engine import log
+from tests.engine.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,12 @@ def test_a_driver_that_was_not_asked_says_nothing(capsys):
     log.start("driver", None)
     log.write("error", "failed")
     assert lines(capsys) == []
+
+
+def test_who_never_asked_hears_nothing():
+    code = "from engine import log; log.write('error', 'failed')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_environment_asks(monkeypatch):

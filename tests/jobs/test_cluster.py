@@ -167,7 +167,7 @@ def test_prometheus_sees_every_metric(cluster, write, tmp_path):
     assert seen["ray_lesionforge_retries_total"] >= body["worker_deaths"]
     assert seen["ray_lesionforge_batch_halvings_total"] == body["batch_halvings"] > 0
     assert seen["ray_lesionforge_planned_samples"] == seen["ray_lesionforge_done_samples"] == 40
-    assert seen["ray_lesionforge_workers state=placed"] == 2
+    assert 1 <= seen["ray_lesionforge_workers state=placed"] <= 2  # they need not start at the same time
     assert 1 <= seen["ray_lesionforge_queue_depth"] <= 4
     assert all(seen[f"ray_lesionforge_stage_seconds_total stage={stage}"] > 0 for stage in metrics.STAGES)
     exported = {key.split()[0] for key in seen}
@@ -249,7 +249,7 @@ def test_a_node_that_is_told_to_end_gets_no_more_shards_and_loses_none(cluster, 
     cluster.add("--num-cpus=2", "--num-gpus=1")
     code, text, err = finish(process)
     assert code == 0, err
-    assert (result(text)["samples"], result(text)["worker_deaths"]) == (40, 0), err
+    assert (result(text)["samples"], result(text)["worker_deaths"]) == (40, 0), err + cluster.said()
     assert [entry for entry in lines(err) if entry["event"] == "taken back"]
     second = {pid: entry for pid, entry in pids(cluster, "drained").items() if pid not in first}
     assert len(second) == 2
