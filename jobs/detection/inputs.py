@@ -107,4 +107,4 @@ class InputCache:
             with part.open("wb") as file:
                 np.save(file, inputs(image).numpy())
             part.replace(path)
-        return torch.from_numpy(np.load(path))
+        return torch.from_numpy(np.load(path, allow_pickle=False))
