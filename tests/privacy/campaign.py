@@ -46,6 +46,7 @@ class Privacy:
     searched: Searched = field(default_factory=Searched)
     codes: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    secrets: int = 0
 
     def __post_init__(self) -> None:
         for name in ("sources", "said", "tmp", "cache", "home", "out"):
@@ -58,6 +59,7 @@ class Privacy:
             "LESIONFORGE_CACHE": str(self.folder / "cache"),
             "HOME": str(self.folder / "home"),
             "OMP_NUM_THREADS": "1",
+            "LESIONFORGE_LOG": "debug",
         }
         self.recipe = self._recipe("recipe", {})
         self._control()
@@ -70,7 +72,6 @@ class Privacy:
         known = [value for value in self.canaries.planted if self.canaries.found(value.encode()).keys() & found]
         self.figures["identifiers planted"] = len(known)  # without those in files that are cut short on purpose
         self.missed = sorted(set(self.canaries.planted) - set(known))
-        self._identifiers = len(self.canaries.planted)
 
     def _old_hashes(self) -> None:
         """A name hashed with the seed alone could be guessed from a list of names: that is a leak, too."""
@@ -118,6 +119,8 @@ class Privacy:
             ("yolo", {}, ["export", out, "--to", str(self.folder / "out" / "yolo"), "--format", "yolo"]),
             ("coco", {}, ["export", out, "--to", str(self.folder / "out" / "coco"), "--format", "coco"]),
             ("nowhere", {}, ["replay", out, "train-0000-00000000"]),
+            ("gc", {}, ["gc", out, "--dry-run"]),
+            ("doctor", {"AWS_SECRET_ACCESS_KEY": self._secret("key")}, ["doctor", recipe, "--out", out]),
         ]
         for n in (0, 5, 12, 20, 27):
             to = ["--to", str(self.folder / "out" / "replayed")]
@@ -134,9 +137,11 @@ class Privacy:
             empty = worlds.named(self.folder / "sources", self.canaries, f"empty {scheme}")
             empty.mkdir()
             (empty / f"{self.canaries.text('stray file')}.txt").write_text("nothing")
-            for what, place in (("missing", missing), ("empty", empty)):
+            file = next(path for path in (self.folder / "sources").rglob("*") if path.is_file())
+            strange = f"strange://{self.canaries.text('strange address')}/{self.canaries.text('strange address')}"
+            for what, place in (("missing", missing), ("empty", empty), ("file", file), ("strange", strange)):
                 recipe = self._recipe(f"{what}{n}", {"sources": [source | {"uri": f"{scheme}:{place}"}]})
-                commands.append((f"{what}-{scheme}", {}, ["generate", str(recipe), "--out", out, "--json"]))
+                commands.append((f"{what}-{scheme}", {}, ["plan", str(recipe), "--json"]))
         broken = worlds.named(self.folder / "sources", self.canaries, "broken arcade")
         annotations = broken / "stenosis" / "train" / "annotations"
         annotations.mkdir(parents=True)
@@ -147,8 +152,12 @@ class Privacy:
         commands.append(("broken-arcade", {}, ["generate", str(recipe), "--out", out]))
         return commands + self._refused(out)
 
+    def _secret(self, name: str) -> str:
+        self.secrets += 1
+        return self.canaries.text(f"secret: {name}")
+
     def _refused(self, out: str) -> list[Command]:
-        secret = self.canaries.text
+        secret = self._secret
         wrong: dict[str, dict[str, Any]] = {
             "options": {"storage_options": {"key": secret("key"), "secret": secret("secret")}},
             "deep": {"storage_options": {"client_kwargs": {"aws_session_token": secret("token")}}},
@@ -172,9 +181,9 @@ class Privacy:
     @contextlib.contextmanager
     def cluster(self) -> Iterator[None]:
         """A Ray cluster and a bucket, with secrets in every environment that may hold some; on it the same job."""
-        keys = {name: self.canaries.text(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-        keys |= {"AWS_SESSION_TOKEN": self.canaries.text("AWS_SESSION_TOKEN")}
-        lines = "\n".join(f"{name.lower()} = {self.canaries.text(f'a profile has {name}')}" for name in keys)
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        keys = {name: self._secret(name) for name in names}
+        lines = "\n".join(f"{name.lower()} = {self._secret(f'{name} of a profile')}" for name in names)
         folder = self.folder / "home" / ".aws"
         folder.mkdir()
         (folder / "credentials").write_text(f"[research]\n{lines}\n")
@@ -195,7 +204,8 @@ class Privacy:
 
     def _on(self, cluster: RayCluster, keys: dict[str, str], server: dict[str, str]) -> None:
         token = Path(cluster.env["RAY_AUTH_TOKEN_PATH"]).read_text()
-        self.canaries.hexadecimal(token, "Ray's token")
+        self.canaries.hexadecimal(token, "secret: Ray's token")
+        self.secrets += 1
         driver = {k: cluster.env[k] for k in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
         out = f"s3://{BUCKET}/privacy"
         generate = ["generate", str(self.recipe), "--out", out, "--workers", "2", "--json"]
@@ -306,7 +316,7 @@ class Privacy:
         leaks = self.searched.leaks
         return {
             **self.figures,
-            "secrets planted": len(self.canaries.planted) - self._identifiers,
+            "secrets planted": self.secrets,
             "commands": len(self.codes),
             "files searched": self.searched.files,
             "bytes searched": self.searched.bytes,

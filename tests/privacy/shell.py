@@ -33,7 +33,7 @@ def run(folder: Path, name: str, environment: dict[str, str], arguments: list[st
 
 
 if __name__ == "__main__":
-    from engine import finalise, preview, replay, verify  # noqa: F401
+    from engine import finalise, preview, registry, replay, verify  # noqa: F401
     from engine.sources import arcade, boxes, coronary_ct, masks, xa_dicom  # noqa: F401
     from jobs import generate, inspection  # noqa: F401
     from jobs.cli import main
@@ -41,6 +41,9 @@ if __name__ == "__main__":
     from sinks import exports  # noqa: F401
 
     known()
+    for kind in ("sources", "generators"):  # looking for entry points takes its time
+        for plugin in registry.names(kind):
+            registry.load(kind, plugin)
     file = Path(sys.argv[1])
     codes = {name: run(file.parent, name, env, args) for name, env, args in json.loads(file.read_text())}
     sys.stdout.write(json.dumps(codes))
