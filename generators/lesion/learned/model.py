@@ -38,9 +38,9 @@ class Model:
 
             self.unet = LatentUNet(**given["unet"])
         if "pixels" in given:
-            from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+            from generators.lesion.learned.networks.pixels import PixelUNet
 
-            self.unet = DiffusionModelUNet(**given["pixels"])
+            self.unet = PixelUNet(**given["pixels"])
         if "prompt" in given:
             from generators.lesion.learned.networks.prompt import ClassPrompt, MaskPrompt
 
@@ -163,7 +163,7 @@ class Model:
 def networks(backend: str, preset: Preset, classes: int) -> dict[str, dict[str, Any]]:
     """Arguments of the networks of a backend."""
     if backend == "medddpm":
-        pixels = {"spatial_dims": 3, "in_channels": 1 + classes, "out_channels": 1, **preset.pixels}
+        pixels = {"inside": 1 + classes, "outside": 1, **preset.pixels}
         return {"pixels": pixels}
     dim = preset.vqgan["dim"]
     unet = {"inside": 2 * dim + 1, "outside": dim, **preset.unet}

@@ -16,7 +16,7 @@ class Preset:
         vqgan: of ``networks.vqgan.VQGAN``; the published sizes are its defaults.
         discriminators: of ``networks.vqgan.Discriminators``.
         unet: of ``networks.unet.LatentUNet``.
-        pixels: of MONAI's ``DiffusionModelUNet``, which is Med-DDPM's.
+        pixels: of ``networks.pixels.PixelUNet``, which is Med-DDPM's.
         prompt: width of a prompt.
         patch: side of the mask's patches in ``promptlesion-mask``, voxels.
     """
@@ -30,24 +30,13 @@ class Preset:
     patch: int
 
 
-def _pixels(channels: tuple[int, ...], groups: int) -> dict[str, Any]:
-    """Attention at the coarsest scale alone."""
-    return {
-        "channels": channels,
-        "attention_levels": (False,) * (len(channels) - 1) + (True,),
-        "num_head_channels": channels[-1] // 4,
-        "num_res_blocks": 1,
-        "norm_num_groups": groups,
-    }
-
-
 PRESETS: Mapping[str, Preset] = {
     "paper": Preset(
         side=96,
         vqgan={"hidden": 16, "levels": 2, "dim": 8, "n_codes": 16_384, "groups": 32},
         discriminators={"channels": 64, "layers": 3},
         unet={"dim": 24, "mults": (1, 2, 4, 8), "heads": 8, "head_dim": 32, "groups": 8},
-        pixels=_pixels((64, 64, 128, 192, 256), groups=32),
+        pixels={"channels": (64, 64, 128, 192, 256), "heads": 4, "groups": 32},
         prompt=64,
         patch=12,
     ),
@@ -56,7 +45,7 @@ PRESETS: Mapping[str, Preset] = {
         vqgan={"hidden": 16, "levels": 2, "dim": 8, "n_codes": 4096, "groups": 16},
         discriminators={"channels": 32, "layers": 3},
         unet={"dim": 32, "mults": (1, 2, 4), "heads": 4, "head_dim": 32, "groups": 8},
-        pixels=_pixels((32, 64, 128, 128), groups=16),
+        pixels={"channels": (32, 64, 128, 128), "heads": 4, "groups": 16},
         prompt=64,
         patch=8,
     ),
@@ -65,7 +54,7 @@ PRESETS: Mapping[str, Preset] = {
         vqgan={"hidden": 8, "levels": 2, "dim": 4, "n_codes": 128, "groups": 4},
         discriminators={"channels": 4, "layers": 1},
         unet={"dim": 16, "mults": (1, 2), "heads": 2, "head_dim": 8, "groups": 4},
-        pixels=_pixels((8, 16), groups=4),
+        pixels={"channels": (8, 16), "heads": 2, "groups": 4},
         prompt=16,
         patch=4,
     ),

@@ -108,7 +108,7 @@ class LatentUNet(nn.Module):  # type: ignore[misc]
             prompt: (n, width, a, b, c) on any grid; it is brought to the grid of each scale.
         """
         places = self.positions(x.shape[2])
-        clock = self.clock(_waves(time, self.dim).to(x.dtype))[:, None, None, None]
+        clock = self.clock(waves(time, self.dim).to(x.dtype))[:, None, None, None]
         x = start = self.first_along(self.first(x), places)
         kept = []
         for n, step in enumerate(self.down):
@@ -133,7 +133,7 @@ def _at(prompt: Tensor, x: Tensor) -> Tensor:
     return prompt.movedim(1, -1)
 
 
-def _waves(time: Tensor, dim: int) -> Tensor:
+def waves(time: Tensor, dim: int) -> Tensor:
     """Sinusoids (n, dim) of noise levels."""
     half = dim // 2
     speed = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, device=time.device))

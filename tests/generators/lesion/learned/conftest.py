@@ -1,0 +1,31 @@
+"""Tiny models with random weights."""
+
+from dataclasses import replace
+
+import pytest
+
+from generators.lesion.learned.model import Model, networks
+from generators.lesion.learned.preset import PRESETS
+from generators.lesion.learned.settings import Settings
+
+CLASSES = ("healthy", "calcified", "non_calcified")
+
+
+def new(backend, seed=0, **changes):
+    """A tiny model of 8 levels, as a fit would begin with."""
+    preset = PRESETS["tiny"]
+    own = Settings(
+        backend, "tiny", preset.side, (-200.0, 900.0), (1.0, 1.0, 1.0), networks(backend, preset, len(CLASSES)),
+        CLASSES, levels=8, steps=4, strength=0.75 if backend.startswith("prompt") else 1.0,
+    )  # fmt: skip
+    return Model.new(replace(own, **changes), seed)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """A saved model of each backend."""
+    out = {}
+    for backend in ("difftumor", "medddpm", "promptlesion", "promptlesion-mask"):
+        out[backend] = tmp_path_factory.mktemp("models") / backend
+        new(backend).save(out[backend])
+    return out
