@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -24,18 +25,29 @@ from tests.chaos.figures import ZERO, Run
 NODES = 3
 
 
-def everything(folder: Path, runs: int, seed: int, console: Console) -> tuple[list[Run], str]:
+def everything(folder: Path, runs: int, seed: int) -> tuple[list[Run], str]:
     """All runs, and why a part was left out."""
+    out = list[Run]()
+
+    def part(name: str, function: Callable[[], Run | list[Run]]) -> None:
+        try:
+            made = function()
+        except Exception as error:  # its figures are gone; the campaign has failed, and goes on to show the rest
+            made = Run(name, wrong=[f"{type(error).__name__}: {error}"])
+        out.extend(made if isinstance(made, list) else [made])
+        sys.stderr.write(f"{name}: {'good' if all(run.good for run in out) else 'NOT GOOD'}\n")
+
     with cluster(NODES) as (nodes, orphans):
-        out = kills.campaign(nodes, folder, runs, seed)
-        console.print(f"kills done: {sum(run.good for run in out)} of {len(out)} good", style="dim")
-        out.append(poison.campaign(nodes, folder / "poison", seed, seconds=8))
-        out += zombies.campaign(nodes, folder / "zombies", seed, limit=8)
+        rng = random.Random(seed)
+        for n in range(runs):
+            part(f"kills {n + 1}", lambda n=n: kills.one(n, nodes, folder / f"kills{n}", rng))  # type: ignore[misc]
+        part("poison", lambda: poison.campaign(nodes, folder / "poison", seed, seconds=8))
+        part("zombies", lambda: zombies.campaign(nodes, folder / "zombies", seed, limit=8))
     out.append(Run("the cluster's end", orphans=len(orphans), wrong=orphans))
-    out.append(poison.node_memory(folder / "memory", seed))
+    part("node out of memory", lambda: poison.node_memory(folder / "memory", seed))
     skipped = network.missing()
     if not skipped:
-        out.append(network.campaign(folder / "network", seed))
+        part("node cut off", lambda: network.campaign(folder / "network", seed))
     return out, skipped
 
 
@@ -70,7 +82,7 @@ def main() -> None:
     asked = parser.parse_args()
     console = Console(width=160, highlight=False)
     with tempfile.TemporaryDirectory(prefix="lesionforge-chaos-") as folder:
-        runs, skipped = everything(Path(folder), asked.runs, asked.seed, console)
+        runs, skipped = everything(Path(folder), asked.runs, asked.seed)
     console.print(table(runs))
     for run in runs:
         for line in run.wrong:

@@ -72,7 +72,7 @@ def node_memory(folder: Path, seed: int) -> Run:
     asked = recipe(seed, SHARD, {"eat_at": [victim]}, quality=TOLERANT)
     undisturbed(recipe(seed, SHARD, {}, quality=TOLERANT), folder / "clean")
     full = ray._private.utils.get_used_memory() / ray._common.utils.get_system_memory()
-    monitor = {"RAY_memory_usage_threshold": f"{full + 0.1:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
+    monitor = {"RAY_memory_usage_threshold": f"{full + 0.15:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
     with cluster(1, **monitor) as (nodes, orphans):
         driver = Driver(nodes.ours, nodes.address, asked, folder / "out", nodes.count)
         run.workers_lost = int(driver.finish()["worker_deaths"])

@@ -72,15 +72,18 @@ class Driver:
 
     def start(self) -> None:
         command = "from jobs.cli import main; main()", "generate", str(self._file), "--out", str(self.out)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", *command, "--workers", str(self._workers), "--json"],
-            cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=heed_sigint,
-        )  # fmt: skip
+        with self._said("out").open("w") as out, self._said("err").open("w") as err:  # a pipe may fill, or never close
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", *command, "--workers", str(self._workers), "--json"],
+                cwd=ROOT, env=self._environment, stdout=out, stderr=err, preexec_fn=heed_sigint,
+            )  # fmt: skip
+
+    def _said(self, channel: str) -> Path:
+        return self._file.with_suffix(f".{channel}")
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
-        self._process.communicate()
+        self._process.wait()
 
     def running(self) -> bool:
         return self._process.poll() is None
@@ -99,14 +102,13 @@ class Driver:
             RuntimeError: where it failed.
         """
         try:
-            out, err = self._process.communicate(timeout=PATIENCE)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            out, err = self._process.communicate()
-            raise RuntimeError(f"the driver did not end within {PATIENCE:g} s: {err[-2000:]}") from None
+            self.kill()
         if self._process.returncode != 0:
-            raise RuntimeError(f"the driver ended with {self._process.returncode}: {out[-2000:]} {err[-2000:]}")
-        said: dict[str, Any] = json.loads(out)
+            err = self._said("err").read_text()[-2000:]
+            raise RuntimeError(f"the driver ended with {self._process.returncode} (-9: it took {PATIENCE:g} s): {err}")
+        said: dict[str, Any] = json.loads(self._said("out").read_text())
         return said
 
     def committed(self) -> int:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +144,8 @@ def stop_one(ours: Ours, rng: random.Random, log: Path, out: Path, plan: Any) ->
     return found
 
 
-def campaign(nodes: Nodes, folder: Path, seed: int, limit: float, moments: Callable[[str], bool]) -> list[Run]:
-    """Zombies at each moment (of those that ``moments`` picks), then on the cluster."""
-    rng = random.Random(seed)
+def campaign(nodes: Nodes, folder: Path, seed: int, limit: float) -> list[Run]:
+    """Zombies at each moment, with ``gc`` sweeping where that has anything to sweep, then one on the cluster."""
     asleep = [(moment, swept) for moment in MOMENTS for swept in (False, True) if not swept or "not yet" in moment]
-    out = [
-        alone(moment, swept, nodes.ours, folder / f"alone{n}", seed)
-        for n, (moment, swept) in enumerate(asleep)
-        if moments(moment)
-    ]
-    return [*out, on_ray(nodes, folder / "ray", rng, limit)]
+    alones = [alone(*how, nodes.ours, folder / f"alone{n}", seed) for n, how in enumerate(asleep)]
+    return [*alones, on_ray(nodes, folder / "ray", random.Random(seed), limit)]
