@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -73,8 +74,16 @@ class RayCluster:
         return sum(node["raylet"].get("state") == "ALIVE" for node in found)
 
     def said(self) -> str:
-        """What the nodes wrote."""
-        return "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.out"))
+        """The end of what each node wrote, and what the raylets say of draining and of deaths."""
+        logs = self.folder / "session_latest" / "logs"
+        notable = re.compile("drain|shut|exit|disconnect|dead|died", re.IGNORECASE)
+        told = [path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.out")]
+        for path in (*logs.glob("raylet*.out"), *logs.glob("gcs_server.out")):
+            told += [
+                path.name,
+                *(line for line in path.read_text(errors="replace").splitlines() if notable.search(line)),
+            ]
+        return "\n".join(told)
 
     def close(self) -> None:
         """End all of it."""
