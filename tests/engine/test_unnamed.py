@@ -6,8 +6,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine.job import Job
 from engine.make import Maker
+from engine.sources import xa_header
 from engine.sources.burned_in import letters
 from engine.sources.pictures import decode
+from engine.sources.xa_pixels import Run
 from engine.unnamed import flags, subject_hash, subject_key
 from generators.types import Angiogram
 from tests.engine.conftest import toy
@@ -65,6 +67,9 @@ def test_real_frames_raise_no_false_alarm(data_dir):
     files = sorted(path for name in names for path in data_dir.glob(name))
     assert len(files) >= 220
     assert [path.name for path in files if letters(decode(path.read_bytes()))] == []
+    for path in sorted(data_dir.glob("xa_dicom/*.dcm")):
+        run = Run(xa_header.read(path.read_bytes()))
+        assert [n for n in range(1, run.frames + 1, 20) if letters(run.grey(n)[0])] == []
 
 
 def test_a_declaration_is_a_flag_too():
