@@ -31,27 +31,29 @@ def faults(source: str) -> Iterator[str]:
     local = {}  # settings passed as **NAME
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            keys = {ast.literal_eval(k): v for k, v in zip(node.value.keys, node.value.values, strict=True) if is_text(k)}
+            keys = {
+                ast.literal_eval(k): v for k, v in zip(node.value.keys, node.value.values, strict=True) if is_text(k)
+            }
             local.update({target.id: keys for target in node.targets if isinstance(target, ast.Name)})
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = {(node.module or "").split(".")[0]}
-            names |= {alias.name for alias in node.names} & (NEVER | {"unsafe_load"})
+            names |= {alias.name for alias in node.names} & NEVER
         else:
             names = set()
         if bad := names & (PICKLERS | NEVER):
             yield f"line {node.lineno}: imports {', '.join(sorted(bad))}"
         if isinstance(node, ast.Call):
-            yield from call_faults(node, local)
+            yield from call_faults(node, local, '["ULTRALYTICS_SAFE_LOAD"] = "true"' in source)
 
 
 def is_text(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def call_faults(node: ast.Call, local: dict[str, dict[str, ast.expr]]) -> Iterator[str]:
+def call_faults(node: ast.Call, local: dict[str, dict[str, ast.expr]], safe_yolo: bool) -> Iterator[str]:
     function = node.func
     if isinstance(function, ast.Name):
         if function.id in RUN | NEVER:
@@ -80,6 +82,8 @@ def call_faults(node: ast.Call, local: dict[str, dict[str, ast.expr]]) -> Iterat
         yield f"line {node.lineno}: from_pretrained may download"
     elif function.attr == "from_pretrained" and takes_weights(owner) and not says("use_safetensors", True):
         yield f"line {node.lineno}: from_pretrained may unpickle weights"
+    elif function.attr == "YOLO" and not safe_yolo:
+        yield f"line {node.lineno}: Ultralytics unpickles unless ULTRALYTICS_SAFE_LOAD is set before it is imported"
     elif function.attr == "open" and owner == "Image" and "formats" not in said:
         yield f"line {node.lineno}: Image.open asks every reader of Pillow's: some start programs"
 
@@ -119,6 +123,7 @@ def test_nothing_read_can_run_code(room):
         "Model.from_pretrained(folder, local_files_only=True)",
         "O = {'local_files_only': True}\nModel.from_pretrained(folder, **O)",
         "Image.open(path)",
+        "ultralytics.YOLO(path)",
         "AutoModel.from_pretrained(x, local_files_only=True, use_safetensors=True, trust_remote_code=True)",
     ],
 )

@@ -44,15 +44,19 @@ class YoloSettings:
 
 
 def _ultralytics() -> Any:
-    """The library, told to stay off the network before it is imported."""
+    """The library, told before it is imported to stay off the network and to unpickle no more than known classes."""
     if "YOLO_CONFIG_DIR" not in os.environ:
         os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="lesionforge-yolo-")
     os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
+    os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"  # weights_only=True for its own files, too
     try:
         import ultralytics
+        from ultralytics import utils
         from ultralytics.utils import SETTINGS, USER_CONFIG_DIR
     except ImportError:
         raise ValueError("YOLO needs Ultralytics (AGPL-3.0): install lesionforge[yolo]") from None
+    if not getattr(utils, "SAFE_LOAD", False):
+        raise ValueError("this Ultralytics would run code out of weights: install a newer one, import it later")
     SETTINGS.update({key: False for key, value in SETTINGS.items() if value is True})  # telemetry, trackers
     font = Path(str(USER_CONFIG_DIR)) / "Arial.ttf"
     if not font.exists():  # else it would be downloaded, though nothing is drawn
@@ -81,7 +85,11 @@ class YoloDetector:
         s, yolo = self.settings, _ultralytics()
         if s.weights and not Path(s.weights).is_file():
             raise ValueError(f"weights {s.weights!r} are no file; give a local one, or none to train from scratch")
-        model = yolo.YOLO(s.weights or f"{s.model}.yaml", task="detect")
+        try:
+            model = yolo.YOLO(s.weights or f"{s.model}.yaml", task="detect")
+        except Exception as error:  # whatever damage or refused code makes of it
+            what = f"weights {s.weights!r}" if s.weights else f"model {s.model!r}"
+            raise ValueError(f"{what} cannot be loaded without running code from it: {type(error).__name__}") from None
         with tempfile.TemporaryDirectory(prefix="lesionforge-yolo-") as name:
             data = _write(Path(name), real, synthetic, real_share, s.epoch_frames, seed)
             if progress:

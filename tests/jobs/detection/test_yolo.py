@@ -66,6 +66,23 @@ def test_it_trains_predicts_and_comes_back_from_its_file_without_a_network(tmp_p
     assert np.array_equal(said.scores, again.scores)
 
 
+class Planted:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_weights_that_bring_code_are_refused_and_run_nothing(tmp_path):
+    torch.save({"model": Planted(tmp_path / "ran")}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="without running code"):
+        detector.make("yolo11n", weights=str(tmp_path / "weights.pt")).fit(some(1), [], 1.0, 0)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_missing_weights_are_named():
     with pytest.raises(ValueError, match=r"gone\.pt"):
         detector.make("yolo11n", weights="gone.pt").fit(some(1), [], 1.0, 0)
