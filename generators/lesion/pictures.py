@@ -14,7 +14,7 @@ from generators.lesion.vessels import STEP_MM, Vessel, frame
 from generators.types import Panel
 
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
-VESSELS = (-160.0, 900.0)
+VESSELS = (-100.0, 600.0)
 HALF_MM = 45.0  # of the slice to either side of a tumour
 HALF_PLAQUE_MM = 14.0
 ALONG_MM = 15.0  # of the vessel to either side of a plaque

@@ -11,7 +11,7 @@ its thickness is drawn, not read.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from generators.lesion.vessels import STEP_MM, Vessel
 from generators.types import Rejected
 
 FLANK_MM = 2.0  # healthy vessel to either side, where the meter takes its references
+SHORTER = 0.85  # of a plaque's length, where it has no room
+LIPID = 0.2  # more remodelling about low-attenuation plaque, which goes with it
 SPARE_ARC = 20.0  # degrees beyond the arc whose closing would just do
 RING = 96  # points of a section's area: angles, and radii
 OPEN = 0.02  # least share of the radius that stays open
@@ -50,30 +52,34 @@ class Plaque:
         length = float(rng.uniform(*(params.calcified_mm if hard else params.length_mm)))
         percent_ds = float(rng.uniform(*params.percent_ds))
         remodelling = float(rng.uniform(*params.remodelling))
+        if lesion_class == "low_attenuation":
+            remodelling += LIPID
         wall, eccentric = float(rng.uniform(*params.wall_mm)), float(rng.uniform(*params.eccentric))
         arc = float(rng.uniform(*(params.calcified_arc_deg if hard else params.arc_deg)))
         need = 360 * (1 - (1 - percent_ds / 100) ** 2) + SPARE_ARC  # closing all of the sector must be enough
         angle = float(rng.uniform(-math.pi, math.pi))
         return Plaque(lesion_class, length, percent_ds, remodelling, wall, eccentric, min(360.0, max(arc, need)), angle)
 
-    def place(self, rng: np.random.Generator, vessels: list[Vessel], min_lumen_mm: float) -> tuple[Vessel, int]:
-        """A stretch of vessel that is free over the plaque and its flanks, and the row of the plaque's middle.
+    def place(
+        self, rng: np.random.Generator, vessels: list[Vessel], params: LesionParams
+    ) -> tuple[Plaque, Vessel, int]:
+        """A stretch of vessel that is free over the plaque and its flanks.
+
+        Returns:
+            The plaque, shortened where there is less room, its vessel, and the row of its middle.
 
         Raises:
-            Rejected: where there is none.
+            Rejected: where the shortest plaque has no room.
         """
-        half = int((self.length_mm / 2 + FLANK_MM) / STEP_MM) + 1
-        places = []
-        for number, vessel in enumerate(vessels):
-            good = vessel.free & (2 * vessel.radii >= min_lumen_mm)
-            bad = np.concatenate([[0], np.cumsum(~good)])
-            rows = np.arange(half, len(good) - half)
-            rows = rows[bad[rows + half + 1] == bad[rows - half]]
-            places += [(number, int(row)) for row in rows]
-        if not places:
-            raise Rejected(f"no clear stretch of vessel is {self.length_mm + 2 * FLANK_MM:.0f} mm long here")
+        least = (params.calcified_mm if self.lesion_class == "calcified" else params.length_mm)[0]
+        good = [vessel.free & (2 * vessel.radii >= params.min_lumen_mm) for vessel in vessels]
+        plaque = self
+        while not (places := _places(good, plaque.length_mm)):
+            if plaque.length_mm <= least:
+                raise Rejected(f"no clear stretch of vessel is {least + 2 * FLANK_MM:.0f} mm long here")
+            plaque = replace(plaque, length_mm=max(least, SHORTER * plaque.length_mm))
         number, row = places[int(rng.integers(len(places)))]
-        return vessels[number], row
+        return plaque, vessels[number], row
 
     def rasterise(self, scene: Scene, vessel: Vessel, row: int, percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
         """The plaque on the scene's voxels, one 6-connected piece, drawn for a percent diameter stenosis.
@@ -144,3 +150,14 @@ class Plaque:
         left = np.maximum.accumulate((within | spared).mean(axis=1))
         wanted = (1 - percent_ds / 100 * np.arange(101) / 100) ** 2
         return np.asarray(np.interp(wanted, left, q))
+
+
+def _places(good: list[NDArray[np.bool_]], length_mm: float) -> list[tuple[int, int]]:
+    """Vessels and rows about which nothing but good rows lie."""
+    half = int((length_mm / 2 + FLANK_MM) / STEP_MM) + 1
+    out = []
+    for number, one in enumerate(good):
+        bad = np.concatenate([[0], np.cumsum(~one)])
+        rows = np.arange(half, len(one) - half)
+        out += [(number, int(row)) for row in rows[bad[rows + half + 1] == bad[rows - half]]]
+    return out

@@ -62,13 +62,13 @@ def place(
         box, mask = lesion.rasterise(scene, (a, b, c), params.volume_tolerance)
         return Drawing(scene, params, lesion, box, mask, rng)
     found = vessels_near(volume, scene, (a, b, c))
-    half = int(lesion.length_mm / 2 / STEP_MM)
     for _ in range(PLACES):
-        vessel, row = lesion.place(rng, found, params.min_lumen_mm)
+        fitted, vessel, row = lesion.place(rng, found, params)
+        half = int(fitted.length_mm / 2 / STEP_MM)
         rows = slice(row - half, row + half + 1)
         before = measure.percent_ds(scene.labels == VALUE["coronary"], vessel, rows, scene.spacing)[0]
         if before <= DISEASED:
-            return _plaque(rng, scene, params, lesion, vessel, row, rows)
+            return _plaque(rng, scene, params, fitted, vessel, row, rows)
     raise Rejected(f"the vessel measures {before:.0f} %DS already where a plaque would go")
 
 

@@ -19,6 +19,7 @@ from generators.types import CoronaryTree
 STEP_MM = 0.25  # between points of a centreline
 SMOOTH_MM = 1.0  # sigma along it: a skeleton runs in steps of a voxel
 SHORT_MM = 6.0  # stretches between forks below this length are spurs, or too short for a plaque
+TWIG = 0.5  # of a vessel's radius: branches below it do not keep plaques off
 CLEAR_MM = 1.0  # kept between a plaque's vessel and its neighbours
 
 
@@ -26,8 +27,8 @@ CLEAR_MM = 1.0  # kept between a plaque's vessel and its neighbours
 class Vessel:
     """A stretch of vessel between forks: ``points`` (n, 3) mm every ``STEP_MM``, ``radii`` (n,) mm of the lumen.
 
-    ``free`` (n,): no other vessel is near, and the end of the stretch is not. ``first`` and ``second`` (n, 3): unit
-    vectors across the vessel that turn as little as possible along it.
+    ``free`` (n,): no other vessel is near, but for twigs, and the end of the stretch is not. ``first`` and ``second``
+    (n, 3): unit vectors across the vessel that turn as little as possible along it.
     """
 
     points: NDArray[np.float64]
@@ -133,7 +134,7 @@ def _vessels(lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> li
         free[:margin] = free[len(free) - margin :] = False
         for other, wide in others:
             gap, at = cKDTree(other).query(points)
-            free &= gap > radii + wide[at] + CLEAR_MM
+            free &= (gap > radii + wide[at] + CLEAR_MM) | (wide[at] < TWIG * radii)
         out.append(Vessel(points, radii, free, *frame(points)))
     return out
 

@@ -97,9 +97,11 @@ def test_an_arc_is_wide_enough_for_its_stenosis():
 def test_a_short_vessel_has_no_place(tube):
     scene = Scene.around(tube, (24, 30, 60), None)
     found = from_label(scene.labels == VALUE["coronary"], scene.spacing)
+    rng = np.random.default_rng(0)
     with pytest.raises(Rejected, match="no clear stretch"):
-        plaque(length_mm=40.0).place(np.random.default_rng(0), found, 2.0)
+        plaque(length_mm=40.0).place(rng, found, LesionParams(length_mm=(40, 40)))
     with pytest.raises(Rejected, match="no clear stretch"):
-        plaque().place(np.random.default_rng(0), found, 5.0)
-    vessel_, row = plaque().place(np.random.default_rng(0), found, 2.0)
-    assert vessel_.free[row]
+        plaque().place(rng, found, LesionParams(min_lumen_mm=5))
+    fitted, where, row = plaque(length_mm=40.0).place(rng, found, LesionParams())
+    assert 6 <= fitted.length_mm < 40  # shortened to the room there is
+    assert where.free[row]
