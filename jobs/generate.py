@@ -172,7 +172,7 @@ def _run(
     most = job.plan.shards - len(there)
     ray_pool = None if in_process else RayPool(recipe, store, workers, most, patience)
     if ray_pool and patience:
-        console.err.print(f"waiting up to {console.human_seconds(patience)} for a node that has room")
+        console.err.print(f"work begins with the first worker that has room, within {console.human_seconds(patience)}")
     pool: Pool = ray_pool or InProcess(recipe, store)
     if store.lease:
         pool = Publisher(pool, job, store, held)

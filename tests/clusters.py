@@ -1,4 +1,7 @@
-"""A Ray cluster as operators start one: `ray start --block` for each node, on loopback, with a token."""
+"""A Ray cluster as operators start one: `ray start --block` for each node, with a token.
+
+Ray takes this machine's own address where there are several nodes; the dashboard is on loopback.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,9 @@ class RayCluster:
         self._token = secrets.token_hex(32)
         token.write_text(self._token)
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
-        patience = {"RAY_raylet_start_wait_time_s": "150"}  # of a busy machine
+        ours = {"RAY_raylet_start_wait_time_s": "150"}  # patience with a busy machine
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
-        self._env = {**clean, **auth, **patience, **settings, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        self._env = {**clean, **auth, **ours, **settings, "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.env = {**self._env, "RAY_ADDRESS": self.address}
         self._run(
             "--head", f"--port={port}", "--num-cpus=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
@@ -76,12 +79,12 @@ class RayCluster:
     def said(self) -> str:
         """The end of what each node wrote, and what the raylets say of draining and of deaths."""
         logs = self.folder / "session_latest" / "logs"
-        notable = re.compile("drain|shut|exit|disconnect|dead|died", re.IGNORECASE)
+        notable = re.compile("^(?!.*(state-dump|CheckDead)).*(drain|shut|exit|disconnect|dead|died)", re.IGNORECASE)
         told = [path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.out")]
         for path in (*logs.glob("raylet*.out"), *logs.glob("gcs_server.out")):
             told += [
                 path.name,
-                *(line for line in path.read_text(errors="replace").splitlines() if notable.search(line)),
+                *(line for line in path.read_text(errors="replace").splitlines() if notable.match(line)),
             ]
         return "\n".join(told)
 
