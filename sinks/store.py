@@ -118,6 +118,8 @@ class Store:
         """
         if self.conditional:
             return self._write(_key(path), data, new=True)
+        if self.lease is None:
+            raise StoreError(f"{self.url(path)}: this server lets two create one object; only a marked run may write")
         if self.exists(path):
             return False
         stage = f"{self.lease}/{uuid.uuid4().hex}"

@@ -85,6 +85,8 @@ def test_half_of_a_publication_is_no_shard_and_is_replaced_whole(store):
 
 
 def test_put_new_creates_once_and_leaves_nothing(store):
+    with pytest.raises(StoreError, match="only a marked run may write"):
+        store.put_new("recipe.json", b"nobody's")
     with hold(store, "run") as held:
         assert store.put_new("recipe.json", b"first")
         assert not store.put_new("recipe.json", b"second")

@@ -338,8 +338,8 @@ def test_retries_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(place, "_call", fail)
     with pytest.raises(StoreError, match=r"cannot write .*unreachable"):
         store.put("key", b"")
-    assert len(waits) == 5
-    assert sum(waits) < 20
+    assert len(waits) == len(set(waits)) == 5  # jittered: many workers do not come back together
+    assert all(0.05 <= wait <= 0.4 * 2**attempt for attempt, wait in enumerate(waits))
 
 
 @on_ceph
