@@ -60,7 +60,7 @@ HEAD = 2**20  # bytes that the transfer syntax is looked for in
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 
 
-def read(data: bytes) -> pydicom.Dataset:
+def read(data: bytes, allowed: Mapping[str, Mapping[str, Any] | None] = ALLOWED) -> pydicom.Dataset:
     """The allowed elements of a DICOM file; of its file meta information the transfer syntax.
 
     Raises:
@@ -68,8 +68,8 @@ def read(data: bytes) -> pydicom.Dataset:
     """
     _refuse_deflated(data[:HEAD])
     try:
-        whole = pydicom.dcmread(io.BytesIO(data), specific_tags=list(ALLOWED))
-        header = _allowed(whole, ALLOWED)
+        whole = pydicom.dcmread(io.BytesIO(data), specific_tags=list(allowed))
+        header = _allowed(whole, allowed)
         header.file_meta = FileMetaDataset()
         if "TransferSyntaxUID" in whole.file_meta:
             header.file_meta.TransferSyntaxUID = whole.file_meta.TransferSyntaxUID
