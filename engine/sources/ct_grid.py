@@ -77,12 +77,14 @@ class Axes:
             out[axis] = slice(n - part.stop, n - part.start) if flip else part
         return out[0], out[1], out[2]
 
-    def origin(self, affine: Floats, shape: tuple[int, ...]) -> Floats:
-        """LPS mm (3,) of the voxel that comes first along LPS. ``shape``: the array's own."""
-        index = np.zeros(3)
-        for axis, flip in zip(self.order, self.flips, strict=True):
-            index[axis] = shape[axis] - 1 if flip else 0
-        out: Floats = affine[:3, :3] @ index + affine[:3, 3]
+    def turned(self, affine: Floats, shape: tuple[int, ...]) -> Floats:
+        """The affine of the turned array; its last column is the place of the voxel that comes first along LPS."""
+        first = np.zeros(3)
+        out = affine.copy()
+        for r, (axis, flip) in enumerate(zip(self.order, self.flips, strict=True)):
+            first[axis] = shape[axis] - 1 if flip else 0
+            out[:3, r] = -affine[:3, axis] if flip else affine[:3, axis]
+        out[:3, 3] = affine[:3, :3] @ first + affine[:3, 3]
         return out
 
     def name(self) -> str:
@@ -180,6 +182,13 @@ def straightened(
     straight = ndimage.affine_transform(hu, order=degree, cval=AIR, output=np.int16, **turned)
     names = None if labels is None else ndimage.affine_transform(labels, order=0, cval=0, output=np.uint8, **turned)
     return Scan(straight, names, spacing_mm, (float(low[0]), float(low[1]), float(low[2])))
+
+
+def apart_mm(a: Floats, b: Floats, shape: tuple[int, ...]) -> float:
+    """How far the corners of a grid lie from where another affine puts them."""
+    ends = np.array(list(itertools.product(*[(0, n - 1) for n in shape])), np.float64)
+    gap = ends @ (a - b)[:3, :3].T + (a - b)[:3, 3]
+    return float(np.sqrt((gap * gap).sum(1)).max())
 
 
 def box_of(labels: NDArray[np.uint8], wanted: list[int], margin_mm: float, spacing_mm: tuple[float, ...]) -> Box:

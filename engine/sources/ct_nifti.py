@@ -106,11 +106,11 @@ def planes(header: Header, stream: BinaryIO) -> Iterator[NDArray[Any]]:
         yield np.frombuffer(raw, header.dtype).reshape(header.shape[:2], order="F")
 
 
-def read_hu(file: File, axes: Axes | None, box: Box | None = None) -> NDArray[np.int16]:
+def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]:
     """HU of a volume.
 
     Args:
-        axes: what turns the array along LPS; None leaves it as it is stored.
+        axes: what turns the array along LPS.
         box: the part of the turned array that is wanted.
 
     Raises:
@@ -118,9 +118,9 @@ def read_hu(file: File, axes: Axes | None, box: Box | None = None) -> NDArray[np
     """
     with opened(file) as (header, stream):
         out, low, high = _empty(header, axes, box, np.int16), np.inf, -np.inf
-        inside = axes.stored(out) if axes else out
+        inside = axes.stored(out)
         whole = (slice(0, header.shape[0]), slice(0, header.shape[1]), slice(0, header.shape[2]))
-        rows, cols, kept = axes.stored_box(box, header.shape) if axes and box else whole
+        rows, cols, kept = axes.stored_box(box, header.shape) if box else whole
         for k, plane in enumerate(planes(header, stream)):
             values = plane.astype(np.float64) * header.slope + header.intercept
             if not np.isfinite(values).all():
@@ -133,7 +133,7 @@ def read_hu(file: File, axes: Axes | None, box: Box | None = None) -> NDArray[np
     return out
 
 
-def read_labels(file: File, axes: Axes | None) -> NDArray[np.uint8]:
+def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:
     """A label map, 0 ... 255.
 
     Raises:
@@ -141,7 +141,7 @@ def read_labels(file: File, axes: Axes | None) -> NDArray[np.uint8]:
     """
     with opened(file) as (header, stream):
         out = _empty(header, axes, None, np.uint8)
-        inside = axes.stored(out) if axes else out
+        inside = axes.stored(out)
         for k, plane in enumerate(planes(header, stream)):
             values = (
                 plane if header.slope == 1.0 and header.intercept == 0.0 else plane * header.slope + header.intercept
@@ -161,6 +161,6 @@ def header_of(file: File) -> Header:
         return header
 
 
-def _empty(header: Header, axes: Axes | None, box: Box | None, dtype: Any) -> NDArray[Any]:
-    shape = tuple(header.shape[a] for a in axes.order) if axes else header.shape
+def _empty(header: Header, axes: Axes, box: Box | None, dtype: Any) -> NDArray[Any]:
+    shape = tuple(header.shape[a] for a in axes.order)
     return np.zeros(shape if box is None else tuple(s.stop - s.start for s in box), dtype)

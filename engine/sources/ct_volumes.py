@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -14,7 +13,7 @@ from pydantic import ConfigDict
 from engine.sources import ct_layouts
 from engine.sources.base import SourceError
 from engine.sources.ct_case import as_volume
-from engine.sources.ct_grid import Axes, Box, Interpolation, Scan, box_of, straightened
+from engine.sources.ct_grid import Axes, Box, Interpolation, Scan, apart_mm, box_of, straightened
 from engine.sources.ct_layouts import Entry, Layout
 from engine.sources.ct_names import standard
 from engine.sources.ct_nifti import Header, header_of, read_hu, read_labels
@@ -112,16 +111,17 @@ class CtVolumes:
                 f"its axes are {axes.angle_deg:.2f} degrees off the patient's; resample it with the source's option "
                 "oblique: resample"
             )
-        labels, legend = self._labels(entry, header, None if axes.oblique else axes)
+        labels, legend = self._labels(entry, header, axes)
+        affine = axes.turned(header.affine, header.shape)
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
-            scan = straightened(read_hu(entry.image, None), labels, header.affine, axes.spacing_mm, o.interpolation)
+            scan = straightened(read_hu(entry.image, axes), labels, affine, axes.spacing_mm, o.interpolation)
             if scan.labels is not None and (box := self._box(scan.labels, legend, scan.spacing_mm)):
                 scan = scan.crop(box)
         else:
             box = self._box(labels, legend, axes.spacing_mm)
             hu = read_hu(entry.image, axes, box)
-            x, y, z = (float(mm) for mm in axes.origin(header.affine, header.shape))
+            x, y, z = (float(mm) for mm in affine[:3, 3])
             if box:
                 labels = np.ascontiguousarray(labels[box])
                 x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
@@ -136,8 +136,8 @@ class CtVolumes:
         wanted = [value for value, name in legend.items() if name in map(standard, self.options.region)]
         return box_of(labels, wanted, self.options.margin_mm, spacing_mm)
 
-    def _labels(self, entry: Entry, image: Header, axes: Axes | None) -> tuple[NDArray[np.uint8], dict[int, str]]:
-        """The label map as stored or along LPS, and its legend, both reduced to the structures to keep."""
+    def _labels(self, entry: Entry, image: Header, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
+        """The label map, turned, and its legend, both reduced to the structures to keep."""
         wanted = None if self.options.labels is None else {standard(name) for name in self.options.labels}
         if entry.label is not None:
             _same_place(header_of(entry.label), image)
@@ -155,8 +155,7 @@ class CtVolumes:
             raise BadCase("has no mask of the structures to keep")
         legend = dict(enumerate(dict.fromkeys(name for name, _ in parts), 1))
         values = {name: value for value, name in legend.items()}
-        shape = image.shape if axes is None else tuple(image.shape[a] for a in axes.order)
-        out = np.zeros(shape, np.uint8)
+        out = np.zeros(tuple(image.shape[a] for a in axes.order), np.uint8)
         for name, file in parts:
             _same_place(header_of(file), image)
             out[read_labels(file, axes) > 0] = values[name]
@@ -167,7 +166,5 @@ def _same_place(label: Header, image: Header) -> None:
     """Refuse a label map on other voxels than its image's."""
     if label.shape != image.shape:
         raise BadCase(f"its label map has {label.shape} voxels, the image {image.shape}")
-    ends = np.array(list(itertools.product(*[(0, n - 1) for n in image.shape])), np.float64)
-    gap = ends @ (label.affine - image.affine)[:3, :3].T + (label.affine - image.affine)[:3, 3]
-    if (far := float(np.sqrt((gap * gap).sum(1)).max())) > SAME_PLACE_MM:
+    if (far := apart_mm(label.affine, image.affine, image.shape)) > SAME_PLACE_MM:
         raise BadCase(f"its label map lies up to {far:.1f} mm from the image")

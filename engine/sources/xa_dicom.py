@@ -62,7 +62,7 @@ class XaDicom:
 
     def __init__(self, place: str, options: DicomOptions) -> None:
         self.options = options
-        files = _dicom_files(Folder(place))
+        files = dicom_files(Folder(place))
         if not files:
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
         names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
@@ -119,7 +119,8 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _dicom_files(folder: Folder) -> list[File]:
+def dicom_files(folder: Folder) -> list[File]:
+    """The DICOM files below a folder, by their endings or, without one, by DICOM's preamble."""
     found = []
     for file in folder.walk():
         base = file.name.rsplit("/", 1)[-1]
