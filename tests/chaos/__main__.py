@@ -52,25 +52,27 @@ def everything(folder: Path, runs: int, seed: int) -> tuple[list[Run], str]:
 
 
 def table(runs: Sequence[Run]) -> Table:
-    """The figures for people."""
+    """The figures for people; the last row sums them, but tells the worst of the redone work."""
     grid = Table(title="kills, poison, zombies", title_justify="left", box=None, pad_edge=False)
-    columns = ("run", "kills", "workers lost", "samples", "poisoned", "lost", "duplicated", "differing")
+    columns = ("run", "kills", "workers lost", "samples", "poisoned", "lost", "doubled", "differing")
     for name in (*columns, "redone/lost worker", "orphans", "gc", "left", "s"):
-        grid.add_column(name, justify="left" if name in ("run", "kills") else "right")
+        grid.add_column(name, justify="left" if name in ("run", "kills") else "right", no_wrap=name == "run")
     for run in [*runs, total(runs)]:
         killed = ", ".join(f"{count} {kind}" for kind, count in sorted(run.kills.items()))
+        redone = "-" if run.redone_per_worker is None else f"{run.redone_per_worker:.2f}"
         counts = (run.workers_lost, run.samples, run.poisoned, run.lost, run.duplicated, run.differing)
-        ends = (f"{run.redone_per_worker:.2f}", run.orphans, run.swept, run.leftovers, f"{run.seconds:.0f}")
+        ends = (redone, run.orphans, run.swept, run.leftovers, f"{run.seconds:.0f}")
         grid.add_row(run.name, killed, *map(str, (*counts, *ends)), style=None if run.good else "red")
     return grid
 
 
 def total(runs: Sequence[Run]) -> Run:
-    """The sums; of redone work over the runs that were killed at, as poison is counted by its deaths."""
+    """The sums; of redone work, the worst."""
     out = Run(f"{len(runs)} runs")
     out.kills = sum((run.kills for run in runs), Counter())
-    for name in (*ZERO, "samples", "poisoned", "workers_lost", "redone", "swept", "seconds"):
+    for name in (*ZERO, "samples", "poisoned", "workers_lost", "swept", "seconds"):
         setattr(out, name, sum(getattr(run, name) for run in runs))
+    out.redone = out.workers_lost * max(run.redone_per_worker or 0 for run in runs)
     return out
 
 
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     asked = parser.parse_args()
-    console = Console(width=160, highlight=False)
+    console = Console(width=180, highlight=False)
     with tempfile.TemporaryDirectory(prefix="lesionforge-chaos-") as folder:
         runs, skipped = everything(Path(folder), asked.runs, asked.seed)
     console.print(table(runs))

@@ -29,7 +29,7 @@ class Run:
     lost: int = 0  # planned, healthy, and not in a committed shard
     duplicated: int = 0
     differing: int = 0  # shards and indexes, or for poison members, whose bytes are not those of the undisturbed run
-    redone: float = 0.0  # shards' worth of samples made more than once
+    redone: float | None = None  # shards' worth of samples made more than once; None where nobody counted
     orphans: int = 0
     swept: int = 0  # temporary objects that ``gc`` removed
     leftovers: int = 0  # temporary objects after it
@@ -37,14 +37,14 @@ class Run:
     wrong: list[str] = field(default_factory=list)  # anything else that was not as it should be
 
     @property
-    def redone_per_worker(self) -> float:
+    def redone_per_worker(self) -> float | None:
         """Shards made again for each worker that was lost; the promise is at most 1."""
-        return self.redone / self.workers_lost if self.workers_lost else 0.0
+        return None if self.redone is None else self.redone / max(1, self.workers_lost)
 
     @property
     def good(self) -> bool:
         """Whether every promise held."""
-        return not self.wrong and not any(getattr(self, name) for name in ZERO) and self.redone_per_worker <= 1
+        return not self.wrong and not any(getattr(self, name) for name in ZERO) and (self.redone_per_worker or 0) <= 1
 
     def body(self) -> dict[str, Any]:
         """For machines."""
