@@ -1,7 +1,8 @@
 """What slices look like to a network that was never fitted to them: the perceptual loss of the autoencoder.
 
 Features of VGG-16 compared as LPIPS does (Zhang et al. 2018), from weights on this machine; without any, a small
-network of random weights, which also compares structure at several scales. Nothing is downloaded.
+network of random weights, which also compares structure at several scales. Its features are compared as they are: in
+even tissue they are near zero, and brought to one length they would be noise alone. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -37,17 +38,18 @@ class Features(nn.Module):  # type: ignore[misc]
         else:
             self.stages = _vgg(weights)
         self.requires_grad_(False)
-        self.channels = 1 if weights is None else 3
+        self.vgg = weights is not None
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance (n,) between slices (n, 1, h, w), -1 ... 1."""
-        x = torch.cat([a, b]).expand(-1, self.channels, -1, -1)
+        x = torch.cat([a, b]).expand(-1, 3 if self.vgg else 1, -1, -1)
         total = torch.zeros(len(a), device=a.device)
         for stage in self.stages:
             x = stage(x)
-            unit = x / (x.square().sum(1, keepdim=True) + _SMALL).sqrt()
-            left, right = unit.chunk(2)
-            total = total + (left - right).square().sum(1).flatten(1).mean(1)
+            seen = x / (x.square().sum(1, keepdim=True) + _SMALL).sqrt() if self.vgg else x
+            left, right = seen.chunk(2)
+            gap = (left - right).square().sum(1) if self.vgg else (left - right).abs().mean(1)
+            total = total + gap.flatten(1).mean(1)
         return total
 
 

@@ -1,0 +1,257 @@
+"""Fitting the learned lesion backends: resume to the bit, frozen autoencoder, two discriminators, the whole job."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from generators.lesion.learned import open_filler
+from generators.lesion.learned.model import Model
+from generators.lesion.learned.networks.vqgan import Discriminators
+from generators.lesion.learned.preset import PRESETS
+from generators.lesion.learned.sample import stacked
+from generators.lesion.learned.settings import BACKENDS
+from generators.types import stream
+from jobs.errors import UsageError
+from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
+from jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
+from sinks.store import Store
+from tests.jobs.fit.balls import CLASSES, SPACING, Balls, patch
+from tests.sinks import lesions
+
+SIDE = PRESETS["tiny"].side
+
+
+def config(kind, out, **options):
+    given = {"preset": "tiny", "batch": 2, "rate": 2e-3, "warmup": 5, "ema": 0.9, "precision": "no", "loaders": 0}
+    given |= {"classes": CLASSES[1:], "levels": None if kind == "vqgan" else 8, "adversarial": 3}
+    return LesionFitConfig(kind=kind, data=(), out=str(out), cpu=True, **{**given, **options})
+
+
+def run(asked, tell=lambda _: None):
+    """A fit from the very beginning, or from the checkpoint."""
+    model = new_model(asked, set(), SPACING)
+    own = model.settings
+    noise = (model.shape(), own.levels) if own.levels else None
+    healthy = 0.15 if own.prompted or not own.levels else 0.0
+    return fit_lesion(asked, model, (Balls(SIDE, noise, healthy=healthy), Balls(SIDE, noise, b"held")), tell)
+
+
+def losses(out):
+    return [json.loads(line)["loss"] for line in (out / "losses.jsonl").read_text().splitlines()]
+
+
+def weights(folder):
+    return {f.name: f.read_bytes() for f in sorted(folder.glob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+    """Fitted for a moment."""
+    return run(config("vqgan", tmp_path_factory.mktemp("vqgan"), steps=6, every=6))
+
+
+# -- the losses
+
+
+class Perfect(torch.nn.Module):
+    """Knows the noise."""
+
+    def __init__(self, noise):
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, x, time, prompt=None):
+        return self.noise
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_a_perfect_predictor_has_no_loss_and_another_has(autoencoder, tmp_path, kind):
+    model = new_model(config(kind, tmp_path, vqgan=str(autoencoder)), set(), SPACING)
+    some = Balls(SIDE, (model.shape(), model.settings.levels))
+    batch = stacked([some[n] for n in range(3)], "cpu")
+    with torch.no_grad():
+        assert (Diffusing(model)(batch) > 0.1).all()
+        model.unet = Perfect(batch["noise"])
+        assert torch.equal(Diffusing(model)(batch), torch.zeros(3))
+
+
+def test_promptlesion_s_loss_is_of_the_hole_and_of_everything_where_nothing_is_hidden(autoencoder, tmp_path):
+    model = new_model(config("promptlesion", tmp_path, vqgan=str(autoencoder)), set(), SPACING)
+    some = Balls(SIDE, (model.shape(), 8), healthy=0.5)
+    batch = stacked([some[n] for n in range(6)], "cpu")
+    free = model.free(batch["hole"]).bool()
+    model.unet = Perfect(batch["noise"] + 2 * ~free)  # wrong by 2 outside of the holes
+    loss = Diffusing(model)(batch)
+    hidden = free.flatten(1).any(1)
+    assert hidden.any()
+    assert not hidden.all()
+    torch.testing.assert_close(loss, torch.where(hidden, 0.0, 4.0))
+
+
+def test_the_autoencoder_stays_frozen_and_everything_else_learns(autoencoder, tmp_path):
+    asked = config("promptlesion", tmp_path, vqgan=str(autoencoder), steps=4, batch=6, ema=0.0)
+    before = new_model(asked, set(), SPACING)
+    after = Model.load(run(asked))
+    old, new = before.vqgan.state_dict(), after.vqgan.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    for name in ("unet", "prompt"):
+        first, last = (dict(getattr(m, name).named_parameters()) for m in (before, after))
+        same = [key for key in first if torch.equal(first[key], last[key])]
+        assert same == (["positions.speed"] if name == "unet" else [])
+
+
+def autoencoding(adversarial=1):
+    model = new_model(config("vqgan", "nowhere"), set(), SPACING)
+    torch.manual_seed(0)
+    network = Autoencoding(model, Discriminators(**PRESETS["tiny"].discriminators), None, adversarial)
+    some = Balls(SIDE)
+    return network, stacked([some[n] for n in range(2)], "cpu")
+
+
+def test_each_turn_teaches_its_own_network():
+    network, batch = autoencoding()
+    assert network.turns(0) == (0,)
+    assert network.turns(1) == (0, 1)
+    network({**batch, "step": 1, "turn": 0}).mean().backward()
+    silent = [name for name, p in network.vqgan.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+    network.zero_grad()
+    network({**batch, "step": 1, "turn": 1}).mean().backward()
+    assert all(p.grad is None for p in network.vqgan.parameters())
+    biases = ("0.conv.bias", "final_conv.conv.bias")  # before a normalisation; in a hinge that may cancel
+    silent = [
+        name
+        for name, p in network.discriminators.named_parameters()
+        if (p.grad is None or not p.grad.any()) and not name.endswith(biases)
+    ]
+    assert silent == []
+    assert all(not p.requires_grad for p in network.features.parameters())
+
+
+def test_the_discriminators_take_part_from_their_step_on():
+    network, batch = autoencoding(adversarial=5)
+    called = []
+    network.discriminators.register_forward_hook(lambda *_: called.append(1))
+    network({**batch, "step": 4, "turn": 0})
+    assert called == []
+    network({**batch, "step": 5, "turn": 0})
+    assert len(called) == 2
+
+
+def test_slices_lie_across_each_axis():
+    volume = torch.arange(2 * 27.0).view(2, 1, 3, 3, 3)
+    cut = slices(volume, torch.tensor([[0, 1, 2], [2, 0, 1]]))
+    assert cut.shape == (6, 1, 3, 3)
+    expected = [volume[0, :, 0], volume[1, :, 2], volume[0, :, :, 1], volume[1, :, :, 0]]
+    expected += [volume[0, :, :, :, 2], volume[1, :, :, :, 1]]
+    assert torch.equal(cut, torch.stack(expected))
+
+
+# -- the loop
+
+
+@pytest.mark.parametrize("kind", ["vqgan", "promptlesion"])
+def test_resume_continues_the_same_loss_curve_to_the_bit(autoencoder, tmp_path, kind):
+    """The codebook, both optimizers, both discriminators' statistics and the moving average come back."""
+
+    def die(record):
+        if record["step"] == 5:
+            raise KeyboardInterrupt
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    given = {"vqgan": str(autoencoder) if kind != "vqgan" else None, "steps": 6, "every": 4}
+    run(config(kind, whole, **given))
+    with pytest.raises(KeyboardInterrupt):
+        run(config(kind, parts, **given), die)
+    assert len(losses(parts)) == 5
+    run(config(kind, parts, **given))
+    assert losses(parts) == losses(whole)
+    assert weights(parts / "model") == weights(whole / "model")
+    assert {f.suffix for f in whole.rglob("*") if f.is_file()} == {".safetensors", ".json", ".jsonl", ".png"}
+
+
+def test_the_autoencoder_learns(tmp_path):
+    run(config("vqgan", tmp_path, steps=24, batch=4, adversarial=20, every=24))
+    lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    plain = [line["loss"] for line in lines[:19]]
+    assert np.mean(plain[-5:]) < 0.7 * np.mean(plain[:5])
+    assert ["discriminator_loss" in line for line in lines] == [n >= 20 for n in range(1, 25)]
+    with Image.open(tmp_path / "sheets" / "0000024.png") as picture:
+        assert picture.size == (8 * 100, 3 * 100)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_every_backend_is_fitted_and_draws(autoencoder, tmp_path, kind):
+    asked = config(kind, tmp_path, vqgan=None if kind == "medddpm" else str(autoencoder), steps=15, batch=4, every=15)
+    folder = run(asked)
+    curve = losses(tmp_path)
+    assert np.mean(curve[-5:]) < np.mean(curve[:5])
+    filler = open_filler(kind, str(folder))
+    filler.prepare("cpu")
+    made = filler.fill([patch("calcified", stream(b"t", "0"))], [stream(b"n", "0")])[0]
+    assert np.isfinite(made).all()
+    with Image.open(tmp_path / "sheets" / "0000015.png") as picture:
+        assert picture.size == (8 * 100, 3 * 100)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "huge"}, "give one of paper, small, tiny"),
+        ({"domain": "head"}, "give one of abdomen, ccta"),
+        ({"batch": 0}, "batch is 0"),
+        ({"vqgan": None}, "works on latents: give --vqgan"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(options, message):
+    with pytest.raises(UsageError, match=message):
+        config("promptlesion", "x", **{"vqgan": "y", **options})
+
+
+def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
+    with pytest.raises(UsageError, match=r"lesionforge\.json is missing"):
+        new_model(config("difftumor", "x", vqgan=str(tmp_path)), set(), SPACING)
+    with pytest.raises(UsageError, match="is of preset tiny, not small"):
+        new_model(config("difftumor", "x", vqgan=str(autoencoder), preset="small"), set(), SPACING)
+    with pytest.raises(UsageError, match="--vqgan is of voxels"):
+        new_model(config("difftumor", "x", vqgan=str(autoencoder)), set(), (1.0, 1.0, 3.0))
+    with pytest.raises(UsageError, match="give --classes"):
+        new_model(config("difftumor", "x", vqgan=str(autoencoder), classes=()), set(), SPACING)
+
+
+# -- the command line: shards, autoencoder, diffusion, lesion
+
+OPTIONS = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--every", "2", "--precision", "no"]
+OPTIONS += ["--loaders", "0", "--cpu", "--json"]
+
+
+def test_the_commands_fit_from_shards(tmp_path):
+    made, first, second = str(tmp_path / "made"), str(tmp_path / "vqgan"), str(tmp_path / "prompt")
+    lesions.write(Store(made), 4)
+    code = f"""
+import sys
+from jobs.fit.cli import app
+app(["vqgan", {made!r}, "--out", {first!r}, *sys.argv[1:]], standalone_mode=False)
+app(["promptlesion", {made!r}, "--out", {second!r}, "--vqgan", {first!r} + "/model", "--mask-prompt", "--levels", "4",
+     *sys.argv[1:]], standalone_mode=False)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *OPTIONS],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert f'"{first}/model"' in done.stdout
+    own = Model.load(tmp_path / "prompt" / "model").settings
+    assert own.classes == ("healthy", "liver_early", "kidney_early")
+    assert own.backend == "promptlesion-mask"
+    assert own.window == (-175.0, 250.0)
+    assert len(losses(tmp_path / "prompt")) == 2

@@ -1,0 +1,102 @@
+"""Cubes of made datasets: about lesions, of the class they say, a pure function of their number."""
+
+import numpy as np
+import pytest
+
+from generators.lesion.learned.crop import hounsfield
+from generators.lesion.learned.settings import WINDOWS
+from jobs.errors import UsageError
+from jobs.fit.lesions import Cubes, Volumes, ordered
+from sinks.store import Store
+from tests.sinks import lesions
+from tests.sinks.lesions import LESION_HU
+
+SIDE = 16
+WINDOW = WINDOWS["abdomen"]
+CLASSES = ("healthy", "liver_early", "kidney_early", "pancreas_early")
+LATENT = (4, 4, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lesions")
+    lesions.write(Store(str(folder)), 6)
+    return str(folder)
+
+
+def cubes(place, healthy=0.15, classes=CLASSES, key="a", empty=0.1, noise=(LATENT, 200)):
+    return Cubes(Volumes([place], "train"), key, SIDE, WINDOW, classes, healthy, empty, noise)
+
+
+def same(a, b):
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_classes_are_those_of_the_lesions_in_their_usual_order(place):
+    volumes = Volumes([place], "train")
+    assert ordered(volumes.classes) == ("healthy", "liver_early", "kidney_early")
+    assert volumes.spacing_mm == (1.0, 1.0, 1.0)
+
+
+def test_a_cube_is_a_pure_function_of_its_number(place):
+    first, again = cubes(place), cubes(place)
+    assert all(same(first[n], again[n]) for n in range(10))
+    assert not same(first[3], first[4])
+    assert not same(first[3], cubes(place, key="b")[3])
+
+
+def test_lesions_are_hidden_and_of_the_class_they_say(place):
+    some = cubes(place, healthy=0)
+    kinds = set()
+    for n in range(24):
+        item = some[n]
+        kind = CLASSES[item["lesion"]]
+        hole = item["hole"][0] > 0
+        kinds.add(kind)
+        assert hole.any()
+        assert (item["shown"][0][hole] == 0).all()
+        assert np.array_equal(item["regions"][item["lesion"]] > 0, hole)
+        if kind != "pancreas_early":
+            assert abs(hounsfield(item["image"][0][hole], WINDOW).mean() - LESION_HU[kind]) < 6
+        assert item["image"].shape == (1, SIDE, SIDE, SIDE)
+        assert item["noise"].shape == LATENT
+        assert 0 <= item["time"] < 200
+    assert kinds == set(CLASSES[1:])  # real tumours among them, classed by their size
+
+
+def test_a_real_tumour_is_early_up_to_10_mm_and_a_stray_is_none(place):
+    volume = Volumes([place], "train")[0]
+    found = [kind for kind, *_ in volume.lesions(("healthy", "pancreas_early", "pancreas_late"))]
+    assert found == ["pancreas_early"]
+    large = type(volume)(volume.hu, volume.labels, volume.legend, (5.0, 5.0, 5.0))  # 64 voxels of 125 mm3: 12.4 mm
+    assert [kind for kind, *_ in large.lesions(("healthy", "pancreas_early", "pancreas_late"))] == ["pancreas_late"]
+
+
+def test_healthy_cubes_hide_nothing_and_come_at_their_share(place):
+    some = cubes(place, healthy=0.5)
+    healthy = [some[n] for n in range(60) if some[n]["lesion"] == 0]
+    assert abs(len(healthy) / 60 - 0.5) < 4 * np.sqrt(0.25 / 60)
+    assert all(not item["hole"].any() and np.array_equal(item["shown"], item["image"]) for item in healthy)
+
+
+def test_prompts_are_dropped_at_the_asked_rate(place):
+    some = cubes(place, empty=0.5)
+    share = np.mean([some[n]["drop"] for n in range(100)])
+    assert abs(share - 0.5) < 4 * np.sqrt(0.25 / 100)
+
+
+def test_an_autoencoder_gets_a_seed_and_places_of_slices_in_place_of_noise(place):
+    item = cubes(place, noise=None)[0]
+    assert "noise" not in item
+    assert item["slices"].shape == (3,)
+    assert 0 <= item["slices"].min() <= item["slices"].max() < SIDE
+
+
+def test_what_cannot_be_fitted_on_is_named(place, tmp_path):
+    with pytest.raises(UsageError, match="no lesion of liver_late in 20 volumes"):
+        cubes(place, healthy=0, classes=("healthy", "liver_late"))[0]
+    with pytest.raises(UsageError, match="give datasets of the lesion generator"):
+        Volumes([str(tmp_path)], "train")
+    lesions.write(Store(str(tmp_path / "thick")), 2, spacing=(1.0, 1.0, 3.0))
+    with pytest.raises(UsageError, match="resample the source"):
+        Volumes([place, str(tmp_path / "thick")], "train")
