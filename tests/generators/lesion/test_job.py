@@ -1,0 +1,152 @@
+"""The recipes, whole jobs on toys and real CT: source, plan, shards, verification, and what is in the samples."""
+
+import gzip
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from engine import verify
+from engine.job import Job
+from engine.make import Maker
+from engine.recipe_file import parse
+from generators.lesion.classes import VALUE
+from generators.lesion.generator import LesionGenerator
+from generators.lesion.params import LesionParams
+from generators.types import Rejected, Sample, Volume
+from jobs.generate import generate
+from sinks.store import Store
+from tests.generators.lesion.toys import spec
+
+RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
+GENERATOR = "generators.lesion.generator.LesionGenerator"  # as `lesion` where the package is installed
+
+
+def job(name, **changes) -> Job:
+    raw = yaml.safe_load((RECIPES / name).read_text())
+    assert raw["generator"]["name"] == "lesion"
+    raw["generator"]["name"] = GENERATOR
+    for path, value in changes.items():
+        at = raw
+        *keys, last = path.split("__")
+        for key in keys:
+            at = at[int(key)] if isinstance(at, list) else at[key]
+        at[last] = value
+    return Job(parse(json.dumps(raw)))
+
+
+def samples(made: Job, count: int) -> list[Sample | str]:
+    maker = Maker(made)
+    out = []
+    for i in range(count):
+        spec = made.plan[i]
+        case = maker.read(spec)
+        out += [case] if isinstance(case, str) else list(maker.make([case], [spec]))
+    return out
+
+
+@pytest.mark.parametrize(("name", "classes"), [("lesion_phantom.yaml", 7), ("plaque_phantom.yaml", 5)])
+def test_the_phantom_recipes_plan_every_class(name, classes):
+    plan = job(name).plan
+    assert len(plan) == 40
+    assert len({plan[i].target for i in range(len(plan))}) == classes
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "classes"),
+    [
+        ("lesion_phantom.yaml", "abdomen", {"healthy": 0.25, "liver_early": 0.25, "kidney_late": 0.5}),
+        ("plaque_phantom.yaml", "vessel", {"calcified": 0.5, "non_calcified": 0.5}),
+    ],
+)
+def test_a_whole_job_on_toys(tmp_path, name, kind, classes):
+    raw = yaml.safe_load((RECIPES / name).read_text())
+    raw["generator"]["name"] = GENERATOR
+    raw["generator"]["params"] |= {"size": 48}
+    raw["sources"][0] = {
+        "uri": "tests.generators.lesion.toys.Toy:here",
+        "options": {"kind": kind, "count": 3},
+        "split": {"train": 1},
+    }
+    raw |= {"multiply": 2, "splits": ["train"], "balance": classes}
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(raw))
+    out = tmp_path / "out"
+    result = generate(recipe, str(out), None, in_process=True)
+    body = result.body()
+    assert (body["samples"], body["quarantined"]) == (6, 0)
+    assert verify.verify(Store(str(out)), rebuild=True).problems == []
+    shown = 0
+    for shard in sorted((out / "shards").glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            members = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+        for key in {name.split(".", 1)[0] for name in members}:
+            meta = json.loads(members[f"{key}.json"])
+            ct, before, label = (
+                np.load(io.BytesIO(gzip.decompress(members[f"{key}.{field}.npy.gz"])))
+                for field in ("ct", "source_ct", "label")
+            )
+            assert ct.dtype == np.int16
+            assert meta["class"] in classes
+            assert (ct != before).any() == bool(meta["lesions"])
+            assert all((label == lesion["label"]).any() for lesion in meta["lesions"])
+            shown += 1
+    assert shown == 6
+
+
+def test_real_abdominal_ct(data_dir, tmp_path):
+    folder = tmp_path / "ct"
+    for kind, file in (("images", "example_ct_sm"), ("labels", "example_seg")):
+        (folder / kind).mkdir(parents=True)
+        shutil.copy(data_dir / "ct_organs" / f"{file}.nii.gz", folder / kind / "case1.nii.gz")
+    options = {
+        "layout": "pair",
+        "legend": {1: "spleen", 2: "kidney_right", 3: "kidney_left", 5: "liver", 7: "pancreas"},
+    }
+    classes = ("liver_early", "liver_late", "kidney_early", "kidney_late", "pancreas_early", "pancreas_late")
+    made = job(
+        "lesion_ct.yaml",
+        sources__0__uri=f"engine.sources.ct_volumes.CtVolumes:{folder}",
+        sources__0__options=options,
+        sources__0__split={"train": 1},
+        multiply=6,
+        balance=dict.fromkeys(classes, 1 / 6) | {"liver_late": 1 / 6},
+        quality__redraws=40,
+        generator__params__keep_source=True,
+    )
+    found = samples(made, 6)
+    assert all(isinstance(s, Sample) for s in found), found
+    assert {s.labels["class"] for s in found} == set(classes)
+    for sample in found:
+        ct, before, label = (sample.fields[f"{n}.npy.gz"] for n in ("ct", "source_ct", "label"))
+        mask = label == VALUE[sample.labels["class"]]
+        assert mask.any()
+        assert (ct != before)[mask].mean() > 0.5
+        assert (ct == before)[label == 0].mean() > 0.9
+
+
+def test_the_real_imagecas_label_gets_plaques(data_dir):
+    """Its image is not published with it: a flat contrast stands in, so that only geometry is real here."""
+    image = nib.load(data_dir / "coronary_tree_3d" / "imagecas_example.label.nii.gz")
+    part = np.asarray(image.dataobj[170:330, 150:310, 60:190]) > 0
+    assert part.sum() > 5000
+    spacing = tuple(float(s) for s in image.header.get_zooms()[:3])
+    hu = np.where(part, 330, -60).astype(np.int16)
+    volume = Volume(
+        "imagecas", "label", "see its page", hu, spacing, (0.0,) * 3, part.astype(np.uint8), {1: "coronary"}
+    )
+    generator, measured = LesionGenerator(LesionParams(size=96)), []
+    for n in range(8):
+        try:
+            (sample,) = generator.generate([volume], [spec(n, ("calcified", "non_calcified")[n % 2])])
+        except Rejected:
+            continue
+        measured += [abs(m["requested_ds"] - m["measured_ds"]) for m in sample.labels["lesions"]]
+    assert len(measured) >= 4
+    assert np.mean(measured) < 4
