@@ -128,9 +128,9 @@ def _msd(files: Sequence[File]) -> Found | None:
 
 def _values(labels: Mapping[str, Any]) -> dict[int, str]:
     """value -> name, whichever way round it is written (the Decathlon's, or nnU-Net v2's)."""
-    if all(str(key).isdecimal() for key in labels):
-        return {int(key): str(name) for key, name in labels.items()}
-    return {int(value): str(name) for name, value in labels.items()}
+    if all(key.isdecimal() and isinstance(name, str) for key, name in labels.items()):
+        return {int(key): name for key, name in labels.items()}
+    return {int(value): name for name, value in labels.items()}
 
 
 def _pair(files: Sequence[File]) -> Found:
