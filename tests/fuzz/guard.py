@@ -22,7 +22,7 @@ WATCHED = {"open", "pickle.find_class", *CHANGES, *LINKS, *LOOKS, *OTHERS}
 
 def _numbas_own() -> bool:
     """Whether numba asks: for its cache of compiled code, and for constants in it, which no input can name."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(1)
     while frame := frame.f_back:  # type: ignore[assignment]
         if "/numba/" in frame.f_code.co_filename:
             return True
