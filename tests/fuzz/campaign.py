@@ -77,6 +77,8 @@ class Campaign:
                     )
             except BaseException as error:
                 faults.append(error)
+                while not todo.empty():  # the others need not go on
+                    todo.get()
 
         threads = [threading.Thread(target=serve) for _ in range(self.workers)]
         for thread in threads:
