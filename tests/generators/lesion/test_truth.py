@@ -1,0 +1,44 @@
+"""The short form of ``tests.benchmarks.lesion_truth``: the same second meter, on toys."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from generators.lesion.classes import PLAQUES, TUMOURS
+from tests.benchmarks import lesion_truth as truth
+from tests.generators.lesion.toys import abdomen, vessel
+
+
+@cache
+def made(lesion_class):
+    background = vessel() if lesion_class in PLAQUES else abdomen()
+    return truth.lesions(lesion_class, [background], 4)
+
+
+@pytest.mark.parametrize("lesion_class", [*PLAQUES, *TUMOURS])
+def test_a_second_meter_agrees(lesion_class):
+    samples, draws = made(lesion_class)
+    assert len(samples) == 4
+    figures = truth.row(lesion_class, samples, draws)
+    assert figures["in_class"] == 1
+    assert figures["hu_within"] == 1
+    assert figures.get("volume_within", 1) == 1
+    assert figures.get("ds_second", 0) <= truth.SLACK_DS  # on average: four lesions, a meter that counts voxels
+
+
+def test_calcified_and_non_calcified_plaque_are_told_apart_by_hu():
+    assert truth.separability(made("calcified")[0], made("non_calcified")[0]) == 1
+
+
+def test_the_second_meter_sees_what_is_wrong():
+    (sample, *_), _ = made("non_calcified")
+    right = truth.own_meter(sample)
+    sample.fields["ct.npy"] = sample.fields["ct.npy"] + np.int16(200)
+    label = sample.fields["label.npy.gz"]
+    assert truth.own_meter(sample)["hu"] == pytest.approx(right["hu"] + 200)
+    sample.fields["ct.npy"] -= np.int16(200)
+    lesion = sample.labels["lesions"][0]
+    sample.fields["label.npy.gz"] = np.where(label == lesion["label"], 4, label).astype(np.uint8)  # nothing narrowed
+    sample.fields["label.npy.gz"][tuple(int(c) for c in lesion["centre_voxel"])] = lesion["label"]
+    assert truth.own_meter(sample)["ds"] < right["ds"] - 10
