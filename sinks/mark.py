@@ -55,15 +55,16 @@ class Mark:
         self._store, self._hidden = store, store.hidden()
         self._sign = Sign(kind, _process())
         self.name = f"{kind}-{self.token}"
-        self._stop, self._lost = threading.Event(), False
+        self._stop, self._lost, self._looking = threading.Event(), False, threading.Lock()
         self._last, self.entered = time.monotonic(), 0.0
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
     def check(self) -> None:
         """Raise StoreError where others may take this process for dead, as after a long pause or a cut line."""
-        if not self._lost and time.monotonic() - self._last < STALE and self._read(self.name):
-            return
-        self._lost = True
+        with self._looking:  # one at a time: this thread, and that which keeps the mark
+            if not self._lost and time.monotonic() - self._last < STALE and self._read(self.name):
+                return
+            self._lost = True
         raise StoreError(
             f"this {self._sign.kind} was silent in {self._store.url()} for over {STALE:g} s, and another may "
             "have taken its place"

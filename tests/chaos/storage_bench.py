@@ -221,8 +221,13 @@ def disturbed(bench: Bench, name: str, fault: Callable[[Call], str], creation: s
     bench.proxy.calm()
     bench.proxy.creation, bench.proxy.fault = creation, fault
     with Reader(bench.direct(url), figures):
-        result = bench.run(url)
-    figures.wrong += [result.short] if result.short else []
+        try:
+            result = bench.run(url)
+            figures.wrong += [result.short] if result.short else []
+        except tuple(known()) as error:
+            figures.wrong.append(f"did not get through: {error}")
+            bench.proxy.fault = lambda call: ""
+            bench.run(url)
     count(figures, bench.proxy)
     check(figures, bench, url)
     figures.seconds = time.monotonic() - begun
