@@ -57,7 +57,7 @@ class RayCluster:
         """One more node; it has joined when ``wait`` says so."""
         return self._run(f"--address={self.address}", *options)
 
-    def wait(self, nodes: int, seconds: float = 120) -> None:
+    def wait(self, nodes: int, seconds: float = 200) -> None:
         """Until the dashboard answers and so many nodes are alive."""
         deadline = time.monotonic() + seconds
         while self._alive() < nodes:
