@@ -54,8 +54,11 @@ def volumes(subjects: int) -> dict[str, list[Volume]]:
     }
 
 
-def lesions(lesion_class: str, backgrounds: Sequence[Volume], count: int) -> tuple[list[Sample], Counter[str]]:
-    """Accepted samples of a class, and how many draws ended how."""
+Read = tuple[dict[str, Any], dict[str, float]]  # a lesion's label and what the second meter reads
+
+
+def lesions(lesion_class: str, backgrounds: Sequence[Volume], count: int) -> tuple[list[Read], Counter[str]]:
+    """The first lesions of accepted samples of a class, and how many draws ended how."""
     generator, out, draws = LesionGenerator(PARAMS), [], Counter[str]()
     for n in range(count):
         key = hashlib.sha256(f"{lesion_class} {n}".encode()).digest()
@@ -67,7 +70,7 @@ def lesions(lesion_class: str, backgrounds: Sequence[Volume], count: int) -> tup
                 draws["".join(c for c in str(error) if not c.isdigit())] += 1
                 continue
             draws["accepted"] += 1
-            out.append(sample)
+            out.append((sample.labels["lesions"][0], own_meter(sample)))
             break
     return out, draws
 
@@ -110,10 +113,9 @@ def _by_counting(
     return float(100 * (1 - diameters[inside].min() / np.median(diameters[beside])))
 
 
-def row(lesion_class: str, samples: Sequence[Sample], draws: Counter[str]) -> Row:
+def row(lesion_class: str, found: Sequence[Read], draws: Counter[str]) -> Row:
     """A class's figures; ``in class``: HU by the second meter, in the range that its class has."""
-    read = [own_meter(sample) for sample in samples]
-    first = [sample.labels["lesions"][0] for sample in samples]
+    first, read = [label for label, _ in found], [figures for _, figures in found]
     plaque = lesion_class in PLAQUES
     if plaque:
         low, high = PLAQUE_HU[lesion_class].low, PLAQUE_HU[lesion_class].high
@@ -125,7 +127,7 @@ def row(lesion_class: str, samples: Sequence[Sample], draws: Counter[str]) -> Ro
     asked = [m["requested_volume_mm3"] for m in first]
     out: Row = {
         "class": lesion_class,
-        "lesions": len(samples),
+        "lesions": len(found),
         "draws": sum(draws.values()),
         "in_class": float(np.mean(within)),
         "mean_hu": float(np.mean([r["hu"] for r in read])),
@@ -144,9 +146,9 @@ def row(lesion_class: str, samples: Sequence[Sample], draws: Counter[str]) -> Ro
     return out
 
 
-def separability(hard: Sequence[Sample], soft: Sequence[Sample]) -> float:
+def separability(hard: Sequence[Read], soft: Sequence[Read]) -> float:
     """Area under the ROC of calcified against non-calcified plaque by the second meter's HU."""
-    a, b = (np.array([own_meter(sample)["hu"] for sample in group]) for group in (hard, soft))
+    a, b = (np.array([figures["hu"] for _, figures in group]) for group in (hard, soft))
     return float((a[:, None] > b).mean() + 0.5 * (a[:, None] == b).mean())
 
 
@@ -157,11 +159,12 @@ def measure(quick: bool = False, count: int | None = None, subjects: int | None 
     rows, kept, reasons = [], {}, {}
     for lesion_class in (*PLAQUES, *TUMOURS):
         kind = "plaque" if lesion_class in PLAQUES else "tumour"
-        samples, draws = lesions(lesion_class, backgrounds[kind], wanted)
-        rows.append(row(lesion_class, samples, draws))
+        found, draws = lesions(lesion_class, backgrounds[kind], wanted)
+        rows.append(row(lesion_class, found, draws))
+        sys.stderr.write(f"{rows[-1]}\n")
         reasons[lesion_class] = dict(draws.most_common(4))
         if kind == "plaque":
-            kept[lesion_class] = samples
+            kept[lesion_class] = found
     area = separability(kept["calcified"], kept["non_calcified"])
     least = {
         key: min(r[key] for r in rows if key in r) for key in ("in_class", "hu_within", "volume_within", "ds_within")
