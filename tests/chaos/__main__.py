@@ -92,7 +92,7 @@ def main() -> None:
     if skipped:
         console.print(f"left out: a node in a network of its own ({skipped})", markup=False)
     faults = storage.everything(asked.seed)
-    console.print(storage.table(faults))
+    storage.show(console, faults)
     if asked.json:
         body = {"seed": asked.seed, "runs": [run.body() for run in runs], "skipped": skipped}
         body["storage"] = [fault.body() for fault in faults]

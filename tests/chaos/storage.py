@@ -145,12 +145,39 @@ def table(rows: Sequence[Figures]) -> Table:
     names = ("fault", "injected", "calls", "ended", "lost", "doubled", "halves/looks", "differing", "gc", "left", "s")
     for name in names:
         grid.add_column(name, justify="left" if name in ("fault", "ended") else "right")
-    for row in rows:
+    for row in (*rows, total(rows)):
         ended = "skipped" if row.skipped else "one line; cured: finished" if row.said else "finished"
         figures = (row.injected, row.calls, ended, row.lost, row.duplicated, f"{row.half}/{row.looks}", row.differing)
         cells = (row.name, *figures, row.swept, row.leftovers, f"{row.seconds:.1f}")
         grid.add_row(*map(str, cells), style=None if row.good else "red")
     return grid
+
+
+def show(console: Console, rows: Sequence[Figures]) -> None:
+    """The figures, what was wrong, and what was left out."""
+    console.print(table(rows))
+    for row in rows:
+        for line in filter(None, (*row.wrong, row.skipped)):
+            console.print(f"{row.name}: {line}", markup=False)
+
+
+def total(rows: Sequence[Figures]) -> Figures:
+    """The sums."""
+    out = Figures(f"{len(rows)} cases")
+    for name in (
+        "injected",
+        "calls",
+        "lost",
+        "duplicated",
+        "half",
+        "looks",
+        "differing",
+        "swept",
+        "leftovers",
+        "seconds",
+    ):
+        setattr(out, name, sum(getattr(row, name) for row in rows))
+    return out
 
 
 def main() -> None:
@@ -160,11 +187,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures into this file as well")
     given = parser.parse_args()
     rows = everything(given.seed)
-    console = Console(width=140)
-    console.print(table(rows))
-    for row in rows:
-        for line in filter(None, (*row.wrong, row.skipped)):
-            console.print(f"{row.name}: {line}", markup=False)
+    show(Console(width=140), rows)
     if given.json:
         given.json.write_text(json.dumps([row.body() for row in rows], indent=1))
     sys.exit(0 if all(row.good for row in rows) else 1)
