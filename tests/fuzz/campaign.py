@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -77,8 +78,9 @@ class Campaign:
                     )
             except BaseException as error:
                 faults.append(error)
-                while not todo.empty():  # the others need not go on
-                    todo.get()
+                with contextlib.suppress(queue.Empty):
+                    while True:  # the others need not go on
+                        todo.get_nowait()
 
         threads = [threading.Thread(target=serve) for _ in range(self.workers)]
         for thread in threads:
