@@ -60,7 +60,8 @@ class Disk:
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
         with (self._root / key).open("rb") as file:
             file.seek(start or 0)
-            return file.read(-1 if end is None else end - (start or 0))
+            size = os.fstat(file.fileno()).st_size  # no room is made for a range that is not there
+            return file.read(-1 if end is None else max(0, min(end, size) - (start or 0)))
 
     def stat(self, key: str) -> Entry:
         path = self._root / key

@@ -79,7 +79,8 @@ class Ranges:
         shard, offset, size = item
         try:
             file = self._open(shard)  # held while it is read: another thread may push it out of the memory
-            data = os.pread(file.fileno(), size, offset)
+            there = os.fstat(file.fileno()).st_size >= offset + size  # no room is made for a range that is not
+            data = os.pread(file.fileno(), size, offset) if there else b""
         except OSError as error:
             raise StoreError(f"cannot read {self._store.url(self._paths[shard])}: {error.strerror}") from error
         if len(data) != size:

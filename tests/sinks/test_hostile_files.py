@@ -13,7 +13,7 @@ from sinks.encode import decode
 from sinks.exports import export
 from sinks.index import Record
 from sinks.reader import Samples
-from sinks.store import Store
+from sinks.store import Store, StoreError
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds import indexes as spoiled
 from tests.sinks.samples import packed, record_of
@@ -169,3 +169,12 @@ def test_a_lesion_without_a_box_is_named_by_its_sample(box):
     frames._severities = None
     with pytest.raises(ValueError, match="sample key: "):
         frames._box("key", {"box": box}, 10, 10)
+
+
+def test_no_room_is_made_for_a_range_that_the_tar_does_not_have(place):
+    told, rows = index.read(place.get(NAME))
+    rows[0].members[0]["size"] = 2**48
+    place.put(NAME, index.write(rows, Record(**{**vars(told), "tar_bytes": 2**50})))
+    for read in (lambda: Samples(place)[0], lambda: place.get_range("shards/train-000000.tar", 512, 2**48)):
+        with pytest.raises(StoreError, match=r"train-000000\.tar ends before byte"):
+            read()
