@@ -127,8 +127,8 @@ def _great_vessels(canvas: Canvas, hu: Tissues, names: dict[str, int]) -> None:
         canvas.paint(tube(grid, np.array(way), np.array(radii)), value, label)
 
     vena, aorta, portal = names["inferior_vena_cava"], names["aorta"], names["portal_vein"]
-    pipe([(-22.0, 14.0, -150.0), (-24.0, 12.0, 0.0), (-26.0, 4.0, 80.0), (-22.0, -2.0, 120.0)], [10.5, 11.5, 12.5, 12.0],
-         hu.veins - 12.0, vena)  # fmt: skip
+    pipe([(-22.0, 14.0, -150.0), (-24.0, 12.0, 0.0), (-26.0, 4.0, 80.0), (-22.0, -2.0, 120.0)],
+         [10.5, 11.5, 12.5, 12.0], hu.veins - 12.0, vena)  # fmt: skip
     for side, height in ((1.0, 2.0), (-1.0, -14.0)):
         start = (6.0, 14.0, height - 4.0)
         pipe([start, (side * 26.0, 18.0, height), (side * 46.0, 30.0, height)], [3.2, 3.0, 2.8], hu.aorta, aorta)

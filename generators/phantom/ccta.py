@@ -58,7 +58,7 @@ def phantom_ccta(
 
     Args:
         key: the subject's random key; its trees are those of ``phantom_tree`` with the same key.
-        about: what the field of view is centred on: the heart, or the proximal half of the main vessel of a side.
+        about: what the field of view is centred on: the heart, or the proximal main vessel of a side.
         kernel: name of a reconstruction kernel (``ct_scanner.KERNELS``).
         noise_hu: standard deviation of the noise; drawn from 18 to 34 HU where None.
         stenoses: narrowings in every tree, in walls of their healthy calibre: soft plaque fills the space.
@@ -108,7 +108,7 @@ def _centre(trees: tuple[tuple[Branch, ...], ...], about: About) -> Floats:
     if about == "heart":
         return np.array([-4.0, 0.0, 4.0])
     branch = next(b for b in trees[SIDES.index(about)] if b.name in ("LAD", "RCA"))
-    out: Floats = branch.points[len(branch.points) // 3]
+    out: Floats = branch.points[len(branch.points) // 5]
     return out
 
 

@@ -25,8 +25,8 @@ def paint_chest(canvas: Canvas, names: dict[str, int]) -> None:
     if float(cavity.min()) < 20.0:
         _wall(canvas, p, wide, bend, grain, cavity, names)
     middle = _mediastinum(x, y) + 0.4 * bend
-    _lungs(canvas, np.minimum(cavity, -middle), names)
-    canvas.paint(np.minimum(cavity, middle), FAT + 6.0 * grain)
+    _lungs(canvas, cavity, np.minimum(cavity, -middle), names)
+    canvas.paint(np.minimum(cavity, middle), FAT + 6.0 * grain, 0)
     gullet = np.array([(MIDLINE + 4.0, 57.0, -200.0), (MIDLINE + 2.0, 59.0, 200.0)])
     canvas.paint(tube(canvas.grid, gullet, 7.0), 45.0)
     canvas.paint(tube(canvas.grid, gullet - np.array([0.0, 1.0, 0.0]), 1.6), -500.0)
@@ -63,10 +63,10 @@ def _wall(
     ribs(canvas, cavity, (MIDLINE, SPINE_Y), names["bone"], cartilage_y=-62.0)
 
 
-def _lungs(canvas: Canvas, inside: Floats, names: dict[str, int]) -> None:
+def _lungs(canvas: Canvas, cavity: Floats, inside: Floats, names: dict[str, int]) -> None:
     """Air and tissue, and vessels as the curves on which two fields of noise are 0."""
     base = LUNG + 22.0 * canvas.waves("lung", 7.0) + 25.0 * canvas.waves("perfusion", 45.0)
-    canvas.paint(inside, base, names["lung"])
+    canvas.paint(cavity, base, names["lung"])  # all of it, so that nothing shows between lung and mediastinum
     room = np.clip((inside - 2.0) / 8.0, 0.0, 1.0)
     for scale, width, hu in ((26.0, 0.17, 280.0), (16.0, 0.19, 220.0), (9.0, 0.2, 60.0)):
         line = strands(canvas.waves(f"vessels {scale} a", scale), canvas.waves(f"vessels {scale} b", scale), width)

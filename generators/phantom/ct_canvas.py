@@ -145,26 +145,26 @@ def waves(rng: np.random.Generator, grid: Grid, scale_mm: float) -> Floats:
         low, high = int(cell.min()), int(cell.max()) + 4
         # the first axis is contracted and the new one goes last, so that after three turns all stand in order
         out = np.tensordot(out[low:high], weights[:, low:high], (0, 1))
-    return out
+    return np.ascontiguousarray(out)
 
 
 def strands(a: Floats, b: Floats, width: float) -> Floats:
     """1 on the curves where two noise fields are both 0, falling to 0 over ``width`` of their deviations."""
-    out: Floats = np.maximum(1.0 - (a * a + b * b) / (width * width), 0.0)
+    out: Floats = np.empty_like(a)
+    _strands(a.ravel(), b.ravel(), 1.0 / (width * width), out.ravel())
     return out
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _strands(a: Floats, b: Floats, scale: float, out: Floats) -> None:
+    for n in range(a.size):
+        out[n] = max(1.0 - (a[n] * a[n] + b[n] * b[n]) * scale, 0.0)
 
 
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
     """Depth in mm (about) under an ellipsoid's surface."""
     rho = np.sqrt(_squares(p, centre, semi))
     out: Floats = (1.0 - rho) * min(semi)
-    return out
-
-
-def boxy(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
-    """The same for a superellipsoid of power 4, a box with round corners."""
-    fourth = sum((((x - c) / s) ** 2) ** 2 for x, c, s in zip(p, centre, semi, strict=True))
-    out: Floats = (1.0 - np.sqrt(np.sqrt(fourth))) * min(semi)
     return out
 
 
