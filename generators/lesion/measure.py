@@ -95,7 +95,7 @@ def region(
     around = (marks == VALUE[home(lesion_class)]) & (gap >= SHELL_MM[0]) & (gap <= SHELL_MM[1])
     voxels = int(own.sum())
     volume = voxels * spacing[0] * spacing[1] * spacing[2]
-    return Region(box, depth >= CORE * depth.max(), around, voxels, volume)
+    return Region(box, depth > CORE * depth.max(), around, voxels, volume)
 
 
 def percent_ds(

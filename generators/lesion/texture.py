@@ -121,7 +121,7 @@ def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
     body = np.zeros(shape, np.float32)
     if patch.lesion_class == "calcified":
         depth = ndimage.distance_transform_edt(patch.mask, sampling=spacing)
-        body = np.asarray(0.3 * mean * (depth / max(float(depth.max()), 1e-6)), np.float32)
+        body = np.asarray(0.2 * mean * (depth / max(float(depth.max()), 1e-6)), np.float32)
         body += np.float32(0.1 * mean) * _unit_noise(rng, shape, spacing, 0.6)
     elif patch.lesion_class == "mixed":
         speckled = _unit_noise(rng, shape, spacing, 0.7)
