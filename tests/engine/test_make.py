@@ -141,5 +141,3 @@ def test_a_source_that_reads_nothing_is_a_reason():
 def test_classes_must_be_the_generator_s():
     with pytest.raises(PlanError, match="does not make 'heavy'; its classes are mild, severe"):
         Job(toy(balance={"heavy": 1}))
-
-

@@ -8,6 +8,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, XRayAngiographicImageStorage
 from scipy import ndimage
 
+from engine.sources import xa_header
 from engine.sources.base import SourceError
 from engine.sources.xa_dicom import DicomOptions, XaDicom
 from generators.types import BadCase
@@ -244,6 +245,34 @@ def test_files_are_told_by_ending_or_preamble(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no DICOM file"):
         XaDicom(str(tmp_path / "empty"), DicomOptions())
+
+
+def test_nothing_but_the_allowed_elements_is_parsed(tmp_path):
+    lut = pydicom.Dataset()
+    lut.LUTDescriptor, lut.LUTExplanation = [256, 0, 8], SECRET
+    lut.add_new(0x00283006, "OW", np.arange(256).astype("<u2").tobytes())
+    path = write(tmp_path / "IM1.dcm", VOILUTSequence=Sequence([lut]), StudyDate="19600101", InstitutionName=SECRET)
+    ds = pydicom.dcmread(path)
+    ds.private_block(0x0009, SECRET, create=True).add_new(1, "LO", SECRET)
+    ds.file_meta.SourceApplicationEntityTitle = SECRET
+    ds.save_as(path)
+    header = xa_header.read(path.read_bytes())
+    assert {element.keyword for element in header} <= set(xa_header.ALLOWED)
+    assert [element.keyword for element in header.VOILUTSequence[0]] == ["LUTDescriptor", "LUTData"]
+    assert [element.keyword for element in header.file_meta] == ["TransferSyntaxUID"]
+    assert SECRET not in str(header)
+
+
+def test_an_overlay_in_the_unused_bits_does_not_reach_the_picture(tmp_path):
+    """Old consoles keep their writing in the bits above BitsStored."""
+    stored = np.linspace(0, 4095, 96 * 96).reshape(1, 96, 96).astype(np.uint16)
+    written = stored.copy()
+    written[0, 10:20, 10:40] |= 0xF000
+    images = [
+        one(tmp_path / name, pixels=pixels, BitsStored=12, HighBit=11).image
+        for name, pixels in (("plain", stored), ("written", written))
+    ]
+    assert np.array_equal(*images)
 
 
 def test_the_secret_is_the_files_own(tmp_path):

@@ -15,10 +15,12 @@ from PIL import Image, PngImagePlugin
 from pydicom.datadict import tag_for_keyword
 
 from engine.ray_actor import ShardWorker
-from engine.sources.base import SourceError
+from engine.recipe import SourceRecipe
+from engine.sources.base import SourceError, open_source
 from engine.sources.xa_header import ALLOWED
 from jobs import cli, console, inspection
 from sinks.store import StoreError
+from tests.privacy import worlds
 from tests.privacy.__main__ import run
 from tests.privacy.canaries import Canaries
 from tests.privacy.search import Searched, unpacked
@@ -132,6 +134,16 @@ def test_the_search_looks_into_what_is_packed(canaries, kind):
     searched.look("file", data, canaries)
     assert sum(searched.leaks.values()) > 0
     assert searched.bytes == len("file") + sum(map(len, unpacked(data)))
+
+
+def test_every_source_can_name_the_file_of_a_case(tmp_path, canaries):
+    """For ``lesionforge replay`` on a terminal: a reason says a number, and this the file."""
+    for recipe in worlds.sources(tmp_path, canaries):
+        source = open_source(SourceRecipe(**recipe))
+        place = recipe["uri"].split(":", 1)[1]
+        files = [source.locate(case) for case in range(source.subjects * source.cases_per_subject)]
+        assert len(files) >= 4
+        assert all(file.startswith(f"{place}/") for file in files)
 
 
 def test_a_worker_s_error_has_no_chain():
