@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from generators.lesion.learned import open_filler
+from engine import verify
+from generators.lesion import blend
+from generators.lesion.learned import LearnedFiller
 from generators.lesion.learned.model import Model
 from generators.lesion.learned.networks.vqgan import Discriminators
 from generators.lesion.learned.preset import PRESETS
@@ -20,9 +22,10 @@ from generators.types import stream
 from jobs.errors import UsageError
 from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
 from jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
+from jobs.generate import generate
+from sinks.reader import Samples
 from sinks.store import Store
 from tests.jobs.fit.balls import CLASSES, SPACING, Balls, patch
-from tests.sinks import lesions
 
 SIDE = PRESETS["tiny"].side
 
@@ -197,7 +200,7 @@ def test_every_backend_is_fitted_and_draws(autoencoder, tmp_path, kind):
     folder = run(asked)
     curve = losses(tmp_path)
     assert np.mean(curve[-5:]) < np.mean(curve[:5])
-    filler = open_filler(kind, str(folder))
+    filler = LearnedFiller(folder, kind)
     filler.prepare("cpu")
     made = filler.fill([patch("calcified", stream(b"t", "0"))], [stream(b"n", "0")])[0]
     assert np.isfinite(made).all()
@@ -230,24 +233,48 @@ def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
         new_model(config("difftumor", "x", vqgan=str(autoencoder), classes=()), set(), SPACING)
 
 
-# -- the command line: shards, autoencoder, diffusion, lesion
+# -- the whole job: texture, shards, autoencoder, diffusion, and lesions drawn by it
 
 OPTIONS = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--every", "2", "--precision", "no"]
 OPTIONS += ["--loaders", "0", "--cpu", "--json"]
-
-
-def test_the_commands_fit_from_shards(tmp_path):
-    made, first, second = str(tmp_path / "made"), str(tmp_path / "vqgan"), str(tmp_path / "prompt")
-    lesions.write(Store(made), 4)
-    code = f"""
+FIT = """
 import sys
 from jobs.fit.cli import app
-app(["vqgan", {made!r}, "--out", {first!r}, *sys.argv[1:]], standalone_mode=False)
-app(["promptlesion", {made!r}, "--out", {second!r}, "--vqgan", {first!r} + "/model", "--mask-prompt", "--levels", "4",
-     *sys.argv[1:]], standalone_mode=False)
+made, first, second, *options = sys.argv[1:]
+app(["vqgan", made, "--out", first, *options], standalone_mode=False)
+app(["promptlesion", made, "--out", second, "--vqgan", first + "/model", "--mask-prompt", "--levels", "4", *options],
+    standalone_mode=False)
 """
+
+
+def recipe(folder, out, **params):
+    told = {
+        "name": out,
+        "seed": 7,
+        "sources": [
+            {"uri": "tests.generators.lesion.toys.Toy:here", "options": {"count": 2}, "split": {"train": 1}},
+        ],
+        "generator": {
+            "name": "generators.lesion.generator.LesionGenerator",
+            "params": {"size": 40, "early": [1, 1], "early_mm": [6, 8], "keep_source": True, **params},
+        },
+        "multiply": 2,
+        "splits": ["train"],
+        "balance": {"liver_early": 0.5, "kidney_early": 0.5},
+        "quality": {"redraws": 20},
+    }
+    file = folder / f"{out}.json"
+    file.write_text(json.dumps(told))
+    assert generate(file, str(folder / out), None, in_process=True).body()["samples"] == 4
+    assert verify.verify(Store(str(folder / out)), rebuild=True).problems == []
+    return str(folder / out)
+
+
+def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
+    made = recipe(tmp_path, "made")
+    first, second = str(tmp_path / "vqgan"), str(tmp_path / "prompt")
     done = subprocess.run(
-        [sys.executable, "-c", code, *OPTIONS],
+        [sys.executable, "-c", FIT, made, first, second, *OPTIONS],
         capture_output=True,
         text=True,
         timeout=250,
@@ -259,4 +286,13 @@ app(["promptlesion", {made!r}, "--out", {second!r}, "--vqgan", {first!r} + "/mod
     assert own.classes == ("healthy", "liver_early", "kidney_early")
     assert own.backend == "promptlesion-mask"
     assert own.window == (-175.0, 250.0)
+    assert own.spacing_mm == (1.5, 1.5, 1.5)
     assert len(losses(tmp_path / "prompt")) == 2
+    drawn = recipe(tmp_path, "drawn", backend="promptlesion-mask", weights=second + "/model", check_hu=False)
+    for sample in Samples(drawn):
+        told, changed = sample["json"], sample["ct.npy"] != sample["source_ct.npy"]
+        assert told["drawn"]["weights"] == own.digest
+        assert changed[sample["label.npy.gz"] == told["lesions"][0]["label"]].any()
+        lesion = sample["label.npy.gz"] == told["lesions"][0]["label"]
+        weight = blend.weights(lesion, told["drawn"]["lesions"][0]["sigma_mm"], (1.5, 1.5, 1.5))
+        assert not changed[weight == 0].any()

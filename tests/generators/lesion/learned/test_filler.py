@@ -10,7 +10,7 @@ import torch
 
 from generators.lesion.blend import composite
 from generators.lesion.filler import Patch
-from generators.lesion.learned import LearnedFiller, open_filler
+from generators.lesion.learned import LearnedFiller
 from generators.lesion.learned.crop import hounsfield, placed, unit
 from generators.lesion.learned.sample import Sampler
 from generators.lesion.learned.settings import BACKENDS
@@ -152,10 +152,9 @@ def test_classes_are_told_apart(folders, backend):
     assert not np.array_equal(calcified, soft)
 
 
-def test_the_generator_s_hook_opens_every_backend(folders):
+def test_what_the_generator_asks_of_a_backend(folders):
     for backend in BACKENDS:
-        filler = open_filler(backend, str(folders[backend]))
-        filler.prepare("cpu")
+        filler = opened(folders, backend)
         assert filler.patch_voxels == 16
         assert len(filler.digest) == 64
 
@@ -201,8 +200,8 @@ def test_an_autoencoder_alone_draws_nothing(tmp_path):
 def test_the_backend_is_chosen_without_torch():
     """Recipes are checked on machines that have the core only."""
     code = (
-        "import sys\nsys.modules['torch'] = None\nimport generators.lesion.learned as learned\n"
-        "learned.open_filler('promptlesion', 'somewhere')"
+        "import sys\nsys.modules['torch'] = None\nfrom generators.lesion.learned import LearnedFiller\n"
+        "LearnedFiller('somewhere', 'promptlesion')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
