@@ -26,9 +26,10 @@ from engine.sources.pictures import MAX_PIXELS, decode
 from engine.sources.xa_codestream import claim
 from engine.sources.xa_dicom import DicomOptions, XaDicom
 from generators.types import BadCase
-from tests.fuzz.kinds import dicom as runs
+from tests.fuzz.kinds import dicom_file as runs
 from tests.fuzz.kinds import gzips, nifti, pictures
 from tests.fuzz.kinds.boxes import LAUGHS
+from tests.fuzz.kinds.dicom import deflated
 from tests.fuzz.mutate import Rng
 
 SOUND = Rng("sound/-1")
@@ -194,7 +195,7 @@ def run_of(tmp_path, syntax, pieces=(), **short):
     body = b"".join(writer.element(*e) for e in kept)
     body += writer.fragments(list(pieces), True) if pieces else writer.element(0x7FE0, 0x10, b"OW", bytes(64 * 64 * 3))
     if syntax == runs.DEFLATED:
-        body = runs.deflated(SOUND, body)
+        body = deflated(SOUND, body)
     meta = runs.Writer(ExplicitVRLittleEndian)
     head = meta.element(2, 0x10, b"UI", runs.text(syntax).replace(b" ", b"\0"))
     data = bytes(128) + b"DICM" + meta.element(2, 0, b"UL", len(head).to_bytes(4, "little")) + head + body
