@@ -92,14 +92,20 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
         way = np.stack([world(heart, at), world(heart, (at[0] + 24.0, 0.8 * at[1], at[2] - 6.0))])
         pillar = tube(canvas.grid, way, radius) + 1.2 * a
         canvas.paint(np.minimum(pillar, left + 2.0), muscle, names["myocardium"])
-    _atria(canvas, own, blood, names, lumps, mixing)
+    _atria(canvas, chart, blood, names, lumps, mixing)
     _valves(canvas, heart, own, blood, names)
+
+
+def _groove(chart: Chart, width: float) -> Floats:
+    """1 in the atrioventricular groove, 0 away from it; ``width`` in cosines of theta."""
+    out: Floats = np.exp(-(((chart.unit[0] - AV_COSINE) / width) ** 2))
+    return out
 
 
 def _fat_depth(canvas: Canvas, chart: Chart) -> Floats:
     """Depth in mm at which the myocardium begins: deep in the grooves, shallow over the free walls."""
     u = chart.unit
-    groove = np.exp(-(((u[0] - AV_COSINE) / 0.13) ** 2))
+    groove = _groove(chart, 0.13)
     septum = np.exp(-(((u[2] + 0.17 + 0.15 * u[0]) / 0.13) ** 2)) * (u[0] > AV_COSINE) * (1 - u[0] * u[0])
     out: Floats = 1.6 + 8.5 * groove + 3.5 * septum + 0.9 * canvas.waves("fat", 16.0)
     return out
@@ -107,18 +113,20 @@ def _fat_depth(canvas: Canvas, chart: Chart) -> Floats:
 
 def _atria(
     canvas: Canvas,
-    own: tuple[Floats, Floats, Floats],
+    chart: Chart,
     blood: Blood,
     names: dict[str, int],
     lumps: Floats,
     mixing: Floats,
 ) -> None:
-    behind = VALVES - 1.0 - own[0]
+    own = chart.own
+    # the groove's fat, in which the right coronary and the circumflex run, comes between atria and ventricles
+    room = np.minimum(VALVES - 1.0 - own[0], chart.depth + 3.5 - 13.0 * _groove(chart, 0.17))
     for name, centre, semi, hu in (
         ("right_atrium", (-30.0, -6.0, -25.0), (24.0, 27.0, 21.0), blood.right + 40.0 * mixing),
         ("left_atrium", (-36.0, 2.0, 16.0), (19.0, 27.0, 27.0), blood.left + 6.0 * mixing),
     ):
-        body = np.minimum(ellipsoid(own, centre, semi) + 1.5 * lumps, behind)
+        body = np.minimum(ellipsoid(own, centre, semi) + 1.5 * lumps, room)
         canvas.paint(body + 1.8, blood.myocardium - 15.0, 0)
         canvas.paint(body, hu, names[name])
 
