@@ -21,6 +21,7 @@ _FIXES: Sequence[tuple[tuple[str, ...], str]] = (
         ("ExpiredToken", "RequestTimeTooSkewed"),
         "the credentials are out of date, or this machine's clock is: renew them",
     ),
+    (("400",), "the server does not say why; most often the credentials are out of date: renew them"),  # of a HEAD
     (
         ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed"),
         "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION",

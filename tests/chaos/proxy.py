@@ -114,7 +114,10 @@ class Proxy:
         await self._client.close()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionResetError:  # the client has given up
+            return self._dropped(request)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         path, _, query = request.raw_path.partition("?")
         call = Call(request.method, path.lstrip("/"), query, headers, body)

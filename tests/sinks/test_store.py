@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from sinks import probe, s3
+from sinks import faults, probe, s3
 from sinks import store as module
 from sinks.store import Store, StoreError
 
@@ -294,6 +294,11 @@ def test_more_than_a_put_takes_is_a_clear_error(store: Store) -> None:
 
 def refusal(status: int, code: str) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
+
+
+def test_keys_that_are_out_of_date_are_named_even_where_the_server_says_nothing() -> None:
+    for code in ("ExpiredToken", "400"):  # the answer to a HEAD has no body
+        assert "credentials are out of date" in faults.explain(refusal(400, code), {}, "bucket")
 
 
 @on_s3
