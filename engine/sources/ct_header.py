@@ -89,6 +89,15 @@ def _text(header: pydicom.Dataset, key: str) -> str:
     return str(header.get(key, "") or "")
 
 
+def number(header: pydicom.Dataset, key: str, default: float) -> float:
+    """One number of an element, or ``default`` where it is missing or empty.
+
+    Raises:
+        BadCase: where it is none.
+    """
+    return default if header.get(key) in (None, "") else float(numbers(header, key, 1)[0])
+
+
 def numbers(header: pydicom.Dataset, key: str, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The finite numbers of an element.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.sources import ct_header, xa_header
 from engine.sources.ct_grid import MAX_VOXELS, Axes, apart_mm
-from engine.sources.ct_header import numbers
+from engine.sources.ct_header import number, numbers
 from engine.sources.ct_names import organ_in
 from engine.sources.ct_series import pixels
 from engine.sources.files import File, stem
@@ -61,8 +61,8 @@ def from_seg(
         BadCase: where its frames do not lie on the series' slices.
     """
     header = xa_header.read(data, ct_header.SEGMENTATION)
-    count = int(header.get("NumberOfFrames", 1) or 1)
-    size = int(header.get("Columns", 0) or 0), int(header.get("Rows", 0) or 0)
+    count = int(number(header, "NumberOfFrames", 1))
+    size = int(number(header, "Columns", 0)), int(number(header, "Rows", 0))
     if header.get("SegmentationType") != "BINARY":
         raise BadCase("its segmentation is not binary")
     if size != shape[:2]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from engine.sources.files import File, why
 from engine.sources.nifti import LPS_FROM_RAS, MAX_EDGE, MAX_MM, MAX_OFFSET, SPACING_MM
 from generators.types import BadCase
 
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it quotes what broken headers hold
 MIN_SPREAD_HU = 150  # between the smallest and the largest value of any CT: air and water are 1000 apart
 
 

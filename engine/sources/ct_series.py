@@ -14,7 +14,7 @@ from pydicom.pixels.utils import iter_pixels
 
 from engine.sources import ct_header, xa_header
 from engine.sources.ct_grid import AIR, MAX_SHEAR_DEG, MAX_VOXELS, Axes
-from engine.sources.ct_header import numbers
+from engine.sources.ct_header import number, numbers
 from engine.sources.files import File
 from generators.types import BadCase
 
@@ -49,7 +49,7 @@ class Series:
         sizes = {(int(numbers(h, "Columns", 1)[0]), int(numbers(h, "Rows", 1)[0])) for h in headers}
         if len(sizes) > 1 or np.ptp(turned, axis=0).max() > 1e-3 or np.ptp(edges, axis=0).max() > 1e-3:
             raise BadCase("its slices differ in size, spacing or orientation")
-        tilts = [abs(float(h.get("GantryDetectorTilt") or 0.0)) for h in headers]
+        tilts = [abs(number(h, "GantryDetectorTilt", 0.0)) for h in headers]
         if max(tilts) > MAX_TILT_DEG:
             raise BadCase(f"was taken with the gantry tilted by {max(tilts):.1f} degrees; only upright ones are read")
         (size,) = sizes
@@ -109,7 +109,7 @@ def _step(heights: Floats) -> float:
 def _slice(file: File, shape: tuple[int, int, int]) -> tuple[NDArray[np.int16], int]:
     """HU (columns, rows) of one slice, and how many of its pixels are padding."""
     header = xa_header.read(file.read(), ct_header.SLICE)
-    if int(header.get("SamplesPerPixel", 1) or 1) != 1 or int(header.get("NumberOfFrames", 1) or 1) != 1:
+    if number(header, "SamplesPerPixel", 1) != 1 or number(header, "NumberOfFrames", 1) != 1:
         raise BadCase("is no single grey frame (enhanced multi-frame CT is not read)")
     if (header.get("Columns"), header.get("Rows")) != shape[:2]:
         raise BadCase("has another size than before")  # the file changed, or says two things

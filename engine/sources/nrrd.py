@@ -45,9 +45,8 @@ def read_mask(data: bytes) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         affine[:3, :3] = np.array(columns).T * np.array(turn)[:, None]
         affine[:3, 3] = np.array(_vector(fields["space origin"])) * turn
         encoding = fields["encoding"].lower()
-    except (KeyError, ValueError) as error:
-        missing = f": its {error.args[0]!r} is missing or unknown" if isinstance(error, KeyError) else ""
-        raise BadCase(f"is no mask in NRRD with a place in the patient{missing[:60]}") from None
+    except (KeyError, ValueError):  # whose text may be the header's
+        raise BadCase("is no mask in NRRD with a place in the patient: a field is missing or unknown") from None
     if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
         raise BadCase(f"has sizes {shape[:4]}; a mask is a volume of at most {MAX_VOXELS} voxels")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
