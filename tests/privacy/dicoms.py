@@ -25,6 +25,8 @@ DICTIONARY = tuple(entry[4] for entry in DicomDictionary.values() if entry[4])
 # They would make the file unreadable, so they could carry nothing anywhere.
 BREAKING = {"FloatPixelData", "DoubleFloatPixelData", "SpecificCharacterSet", "LengthToEnd"}
 
+FEW = ("PatientName", "PatientBirthDate", "AccessionNumber", "OtherPatientIDsSequence")
+
 
 def frames(count: int, seed: int) -> np.ndarray:
     """Soft grey levels (count, EDGE, EDGE) uint8 with a dark line."""
@@ -82,6 +84,25 @@ def stuffed(
     path.parent.mkdir(parents=True, exist_ok=True)
     run.save_as(path, enforce_file_format=True)
     return path
+
+
+def ct_series(folder: Path, canaries: Canaries, name: Any, slices: int = 6, **tags: Any) -> None:
+    """A stuffed CT series of 24 x 24 pixels a slice, 3 mm apart; ``name()`` makes the files' names."""
+    shared = {
+        "SeriesInstanceUID": canaries.of("UI", "series"),
+        "FrameOfReferenceUID": canaries.of("UI", "frame of reference"),
+        "PatientID": canaries.text("PatientID"),
+        "IssuerOfPatientID": canaries.text("IssuerOfPatientID"),
+    }
+    rng = np.random.default_rng(3)
+    for k in range(slices):
+        pixels = rng.integers(900, 1200, (24, 24), dtype=np.uint16)
+        stuffed(
+            folder / f"{name()}.dcm", canaries, FEW if k else TABLE_E_1_1, Modality="CT", NumberOfFrames=None, Rows=24, Columns=24,
+            BitsAllocated=16, BitsStored=16, HighBit=15, RescaleSlope="1", RescaleIntercept="-1024",
+            ImagePositionPatient=[0, 0, 3 * k], ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=["2", "2"],
+            PixelData=pixels.tobytes(), **shared, **tags,
+        )  # fmt: skip
 
 
 def spoil(path: Path, was: bytes, becomes: str) -> None:

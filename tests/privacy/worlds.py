@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from tests.privacy.canaries import Canaries
-from tests.privacy.dicoms import DICTIONARY, EDGE, frames, spoil, stuffed
+from tests.privacy.dicoms import DICTIONARY, EDGE, ct_series, frames, spoil, stuffed
 
 Source = dict[str, Any]  # as a recipe has it
 
 
 def sources(folder: Path, canaries: Canaries) -> list[Source]:
     """All of them."""
-    kinds = (dicom, masks, voc, yolo, arcade, imagecas, nifti)
+    kinds = (dicom, masks, voc, yolo, arcade, imagecas, nifti, ct, ctdicom)
     return [
         {"uri": f"{scheme}:{place}", "options": options, "split": {"train": 1}}
         for scheme, place, options in (kind(folder, canaries) for kind in kinds)
@@ -147,6 +147,43 @@ def nifti(folder: Path, canaries: Canaries) -> tuple[str, Path, dict[str, Any]]:
     return "nifti", _labels(folder, canaries, "nifti", ".nii.gz"), {"sides": ["left"]}
 
 
+def ct(folder: Path, canaries: Canaries) -> tuple[str, Path, dict[str, Any]]:
+    """Images with label maps of the same name."""
+    place = named(folder, canaries, "ct")
+    place.mkdir(parents=True)
+    rng = np.random.default_rng(4)
+    for n in range(4):
+        name = _name(canaries, "volume name")
+        hu = rng.integers(-100, 200, (24, 24, 12)).astype(np.int16)
+        label = np.zeros(hu.shape, np.uint8)
+        label[4:20, 4:20, 3:9] = 1
+        (place / f"{name}.nii.gz").write_bytes(_packed(_nifti(hu, canaries), canaries, broken=n == 3))
+        spoilt = _nifti(label, canaries) if n != 2 else canaries.text("no NIfTI").encode() * 50
+        (place / f"{name}_seg.nii.gz").write_bytes(_packed(spoilt, canaries))
+    return "ct", place, {"layout": "pair", "legend": {1: "liver"}}
+
+
+def ctdicom(folder: Path, canaries: Canaries) -> tuple[str, Path, dict[str, Any]]:
+    """Series of slices with an NRRD mask beside them; one lacks slices, one has text where a number belongs."""
+    place = named(folder, canaries, "ctdicom")
+
+    def name() -> str:
+        return _name(canaries, "DICOM file name")
+
+    homes = [place / canaries.text("study folder") for _ in range(4)]
+    for n, home in enumerate(homes):
+        ct_series(home, canaries, name, slices=6 if n != 1 else 2)
+    spoil(next(homes[2].glob("*.dcm")), b"-1024 ", canaries.text("a number"))
+    for home, kind in ((homes[0], "uint8"), (homes[3], canaries.text("NRRD type"))):
+        header = (
+            f"NRRD0004\n# {canaries.text('NRRD')}\ntype: {kind}\ndimension: 3\nspace: left-posterior-superior\n"
+            f"sizes: 24 24 6\nspace directions: (2,0,0) (0,2,0) (0,0,3)\nencoding: raw\nspace origin: (0,0,0)\n"
+            f"content: {canaries.text('NRRD')}\npatient:={canaries.text('NRRD')}\n\n"
+        )
+        (home / f"{name()} liver.nrrd").write_bytes(header.encode() + bytes([0, 1]) * (24 * 24 * 3))
+    return "ctdicom", place, {}
+
+
 def _labels(folder: Path, canaries: Canaries, kind: str, ending: str) -> Path:
     """NIfTI labels whose free texts (descrip, aux_file, intent_name, db_name, extensions) are canaries."""
     place = named(folder, canaries, kind)
@@ -156,18 +193,29 @@ def _labels(folder: Path, canaries: Canaries, kind: str, ending: str) -> Path:
     for n in range(4):
         spoilt = label.copy()
         spoilt[30, 20, 20] = 2 if n == 1 else 0
-        image = nib.Nifti1Image(spoilt, np.diag([1.0, 1.0, 1.0, 1.0]))
-        for field in ("descrip", "aux_file", "intent_name", "db_name"):
-            image.header[field] = canaries.text(f"NIfTI {field}").encode()
-        text = canaries.text("NIfTI extension").encode()
-        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", text))
-        data = image.to_bytes()
-        packed = io.BytesIO()
-        with gzip.GzipFile(canaries.text("gzip name"), "wb", fileobj=packed, mtime=0) as out:
-            out.write(data if n != 2 else canaries.text("no NIfTI").encode() * 50)
-        broken = packed.getvalue()[: len(packed.getvalue()) // 2] if n == 3 else packed.getvalue()
-        (place / f"{_name(canaries, 'label name')}{ending}").write_bytes(broken)
+        data = _nifti(spoilt, canaries) if n != 2 else canaries.text("no NIfTI").encode() * 50
+        name = _name(canaries, "label name")
+        (place / f"{name}{ending}").write_bytes(_packed(data, canaries, broken=n == 3))
     return place
+
+
+def _nifti(values: np.ndarray, canaries: Canaries) -> bytes:
+    """A NIfTI file whose free texts are canaries."""
+    image = nib.Nifti1Image(values, np.diag([1.0, 1.0, 1.0, 1.0]))
+    for field in ("descrip", "aux_file", "intent_name", "db_name"):
+        image.header[field] = canaries.text(f"NIfTI {field}").encode()
+    text = canaries.text("NIfTI extension").encode()
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", text))
+    return image.to_bytes()
+
+
+def _packed(data: bytes, canaries: Canaries, broken: bool = False) -> bytes:
+    """Gzipped under a name; ``broken``: cut in half."""
+    out = io.BytesIO()
+    with gzip.GzipFile(canaries.text("gzip name"), "wb", fileobj=out, mtime=0) as file:
+        file.write(data)
+    whole = out.getvalue()
+    return whole[: len(whole) // 2] if broken else whole
 
 
 def _mask() -> np.ndarray:
