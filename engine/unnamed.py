@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.sources.burned_in import letters
-from generators.types import Angiogram, Case
+from generators.types import Angiogram, Case, Volume
 
 BURNED_IN = "burned_in_text"
 
@@ -28,7 +28,10 @@ def subject_hash(key: bytes, subject: str) -> str:
 
 def unnamed(case: Case, key: bytes) -> Case:
     """The case as a generator may see it, which writes out what it likes: its subject is a hash."""
-    return replace(case, subject=subject_hash(key, case.subject))
+    name = subject_hash(key, case.subject)
+    if isinstance(case, Volume):  # and so are its trees'
+        return replace(case, subject=name, trees=tuple(replace(tree, subject=name) for tree in case.trees))
+    return replace(case, subject=name)
 
 
 def flags(case: Case) -> dict[str, float]:

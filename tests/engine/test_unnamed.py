@@ -10,8 +10,8 @@ from engine.sources import xa_header
 from engine.sources.burned_in import letters
 from engine.sources.pictures import decode
 from engine.sources.xa_pixels import Run
-from engine.unnamed import flags, subject_hash, subject_key
-from generators.types import Angiogram
+from engine.unnamed import flags, subject_hash, subject_key, unnamed
+from generators.types import Angiogram, CoronaryTree, Volume
 from tests.engine.conftest import toy
 
 
@@ -30,6 +30,16 @@ def test_a_subject_s_hash_needs_the_seed_and_the_files():
     assert len({subject_hash(key, "Jane Doe") for key in keys}) == 8
     assert subject_key(1, [Kept(b"a")]) == subject_key(1, [Kept(b"a")])
     assert len(subject_hash(keys[0], "Jane Doe")) == 16
+
+
+def test_the_trees_of_a_volume_are_of_the_same_hashed_subject():
+    tree = CoronaryTree("Jane", "a", "CC0-1.0", "left", np.zeros((1, 3), np.float32), (1.0, 1.0, 1.0))
+    volume = Volume(
+        "Jane", "b", "CC0-1.0", np.zeros((2, 2, 2), np.int16), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), trees=(tree,)
+    )
+    hidden = unnamed(volume, b"key")
+    assert hidden.subject == hidden.trees[0].subject == subject_hash(b"key", "Jane")
+    assert hidden.hu is volume.hu
 
 
 def test_a_generator_never_sees_a_subject_s_name():
