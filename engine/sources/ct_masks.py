@@ -85,8 +85,8 @@ def from_seg(
     step2 = float((normal * normal).sum())
     masks: dict[str, Mask] = {}
     for frame, plane in zip(frames, pixels(header), strict=True):
-        number = int(numbers(_group(frame, shared, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 1)[0])
-        name = titles.get(number)
+        which = int(numbers(_group(frame, shared, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 1)[0])
+        name = titles.get(which)
         if name is None:
             continue
         at = numbers(_group(frame, shared, "PlanePositionSequence"), "ImagePositionPatient", 3)
