@@ -209,7 +209,10 @@ class _Autoencoder(_Task):
             torch.manual_seed(config.seed + 1)
             discriminators = Discriminators(**PRESETS[config.preset].discriminators)
         features = Path(config.features) if config.features else None
-        self.network = Autoencoding(model, discriminators, features, config.adversarial)
+        try:
+            self.network = Autoencoding(model, discriminators, features, config.adversarial)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--features: {error}") from None
 
     def optimizers(self, rate: float) -> list[Any]:
         parts = self.network.averaged(), list(self.network.discriminators.parameters())

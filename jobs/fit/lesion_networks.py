@@ -52,7 +52,7 @@ class Diffusing(nn.Module):  # type: ignore[misc]
         """The loss of each cube, (n,)."""
         model, time, noise = self._model, batch["time"], batch["noise"]
         with torch.no_grad():
-            clean = model.encode(batch["image"])
+            clean = model.encode(batch["image"]).float()
             noisy = model.schedule.add_noise(clean, noise, time)
             condition = model.condition(batch)
             free = model.free(batch["hole"])

@@ -71,6 +71,7 @@ class Model:
         Raises:
             FileNotFoundError, ValueError: the folder lacks something; the message names it.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         model = cls(Settings.load(folder))
@@ -80,7 +81,7 @@ class Model:
                 raise FileNotFoundError(f"{file} is missing: give the folder `model` that `lesionforge fit` wrote")
             try:
                 network.load_state_dict(load_file(file))
-            except Exception as error:  # safetensors' and torch's own kinds
+            except (RuntimeError, SafetensorError) as error:
                 raise ValueError(f"{file} does not fit {folder / 'lesionforge.json'}: {error}") from None
             network.eval().requires_grad_(False)
         return model

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from engine import verify
@@ -177,6 +178,24 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(autoencoder, tmp_path, 
     assert losses(parts) == losses(whole)
     assert weights(parts / "model") == weights(whole / "model")
     assert {f.suffix for f in whole.rglob("*") if f.is_file()} == {".safetensors", ".json", ".jsonl", ".png"}
+
+
+@pytest.mark.parametrize("kind", ["vqgan", "promptlesion-mask"])
+def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(autoencoder, tmp_path, kind):
+    given = {"vqgan": str(autoencoder) if kind != "vqgan" else None, "steps": 2, "every": 2, "adversarial": 2}
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
+        fitted = Model.load(run(config(kind, tmp_path / precision, precision=precision, **given)))
+        assert {p.dtype for _, network in fitted.networks() for p in network.parameters()} == {torch.float32}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert losses(tmp_path / "bf16") != losses(tmp_path / "no")
+    np.testing.assert_allclose(losses(tmp_path / "bf16"), losses(tmp_path / "no"), rtol=0.05)
+
+
+def test_a_perceptual_network_that_is_none_is_named(tmp_path):
+    (tmp_path / "vgg").write_bytes(b"none")
+    with pytest.raises(UsageError, match="--features"):
+        run(config("vqgan", tmp_path / "out", features=str(tmp_path / "vgg")))
 
 
 def test_the_autoencoder_learns(tmp_path):

@@ -64,15 +64,16 @@ def _random() -> nn.ModuleList:
 
 
 def _vgg(weights: Path) -> nn.ModuleList:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
     from torchvision.models import vgg16  # type: ignore[import-untyped]
 
     with torch.device("meta"):
         body = vgg16(weights=None).features[: _VGG_TAKEN[-1] + 1]
-    told = {name.removeprefix("features."): tensor for name, tensor in load_file(weights).items()}
     try:
+        told = {name.removeprefix("features."): tensor for name, tensor in load_file(weights).items()}
         body.load_state_dict({name: told[name] for name in body.state_dict()}, assign=True)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{weights} is not torchvision's VGG-16: {error}") from None
     ends = (0, *(n + 1 for n in _VGG_TAKEN))
     return nn.ModuleList(body[a:b] for a, b in pairwise(ends))
