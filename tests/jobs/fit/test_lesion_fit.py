@@ -241,6 +241,22 @@ def test_settings_that_cannot_be_are_named(options, message):
         config("promptlesion", "x", **{"vqgan": "y", **options})
 
 
+@pytest.mark.parametrize(
+    ("kind", "levels", "published", "steps"),
+    [
+        ("difftumor", None, 4, 4),
+        ("difftumor", 200, 200, 50),
+        ("medddpm", None, 250, 250),
+        ("promptlesion", None, 200, 50),
+    ],
+)
+def test_levels_and_steps_are_the_published_ones(autoencoder, kind, levels, published, steps):
+    """DiffTumor: 4 ancestral steps for early tumours, DDIM with 50 of 200 for late ones."""
+    asked = config(kind, "x", vqgan=None if kind == "medddpm" else str(autoencoder), levels=levels)
+    own = new_model(asked, set(), SPACING).settings
+    assert (own.levels, own.steps) == (published, steps)
+
+
 def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
     with pytest.raises(UsageError, match=r"lesionforge\.json is missing"):
         new_model(config("difftumor", "x", vqgan=str(tmp_path)), set(), SPACING)
