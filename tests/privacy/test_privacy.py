@@ -27,6 +27,9 @@ from tests.privacy.search import Searched, unpacked
 from tests.privacy.standard import TABLE_E_1_1
 
 
+pytestmark = pytest.mark.timeout(600)  # one fixture does it all, two starts of Ray included
+
+
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     return run(tmp_path_factory.mktemp("privacy"))
