@@ -26,7 +26,6 @@ from tests.privacy.canaries import Canaries
 from tests.privacy.search import Searched, unpacked
 from tests.privacy.standard import TABLE_E_1_1
 
-
 pytestmark = pytest.mark.timeout(600)  # one fixture does it all, two starts of Ray included
 
 
