@@ -121,15 +121,17 @@ def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]
     with opened(file) as (header, stream):
         out, low, high = _empty(header, axes, box, np.int16), np.inf, -np.inf
         inside = axes.stored(out)
+        plain = header.dtype.str[1:] == "i2" and (header.slope, header.intercept) == (1.0, 0.0)
         whole = (slice(0, header.shape[0]), slice(0, header.shape[1]), slice(0, header.shape[2]))
         rows, cols, kept = axes.stored_box(box, header.shape) if box else whole
         for k, plane in enumerate(planes(header, stream)):
-            values = plane.astype(np.float64) * header.slope + header.intercept
-            if not np.isfinite(values).all():
+            values = plane if plain else plane.astype(np.float64) * header.slope + header.intercept
+            if not plain and not np.isfinite(values).all():
                 raise BadCase(f"holds values that are no numbers, in slice {k}")
             low, high = min(low, float(values.min())), max(high, float(values.max()))
             if kept.start <= k < kept.stop:
-                inside[:, :, k - kept.start] = np.clip(np.rint(values[rows, cols]), -32768, 32767)
+                part = values[rows, cols]
+                inside[:, :, k - kept.start] = part if plain else np.clip(np.rint(part), -32768, 32767)
     if high - low < MIN_SPREAD_HU or low > 1000:
         raise BadCase(f"holds values from {low:g} to {high:g}, which are no Hounsfield units: was it normalised?")
     return out
