@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.classes import VALUE, canonical, home
+from generators.lesion.classes import ORGANS, VALUE, canonical, home
 from generators.types import BadCase, Volume
 
 Box = tuple[slice, slice, slice]
@@ -68,16 +68,13 @@ class Anatomy:
     def __init__(self, volume: Volume) -> None:
         if volume.labels is None:
             raise BadCase("the volume has no labels; a lesion needs to know where the organs are")
-        table = canonical(volume.legend)
+        labels = canonical(volume.legend)[volume.labels]
         self.voxels: dict[str, NDArray[np.int64]] = {}
-        for name in ("liver", "kidney", "pancreas", "coronary"):
-            values = np.flatnonzero(table == VALUE[name])
-            if not len(values):
-                continue
-            flat = np.flatnonzero(np.isin(volume.labels, values))
+        for name in (*ORGANS, "coronary"):
+            flat = np.flatnonzero(labels == VALUE[name])
             if len(flat) >= MIN_VOXELS:
                 step = -(-len(flat) // CANDIDATES)
-                self.voxels[name] = np.stack(np.unravel_index(flat[::step], volume.labels.shape), axis=1)
+                self.voxels[name] = np.stack(np.unravel_index(flat[::step], labels.shape), axis=1)
 
     def candidates(self, lesion_class: str) -> NDArray[np.int64]:
         """Voxels (n, 3) that a lesion of the class may be centred on.

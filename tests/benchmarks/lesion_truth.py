@@ -36,6 +36,12 @@ REDRAWS = 20
 SLACK_HU = (15.0, 0.1)  # between two meters' cores: HU, or share of dense plaque's, which is no even thing
 SLACK_DS = 12.0  # points: a meter that counts voxels, on vessels of 4 to 8 of them
 CLASSES = (*PLAQUES, *TUMOURS)
+GOALS = {
+    "in_class": "HU in the class's range by the second meter",
+    "hu_within": "HU within tolerance of the request",
+    "volume_within": "volume within 15 % of the request by the second meter",
+    "ds_within": f"%DS within {SLACK_DS:g} points of the request by the second meter",
+}
 BIN_MM = 0.75  # of vessel, whose lumen's voxels are counted
 SHARE = 0.95
 PARAMS = LesionParams(size=96, early=(1, 1), plaques=(1, 1), liver_mm=(10.5, 25), keep_source=True)
@@ -173,23 +179,10 @@ def measure(
             kept[lesion_class] = found
     both = {"calcified", "non_calcified"} <= kept.keys()
     area = separability(kept["calcified"], kept["non_calcified"]) if both else None
-    least = {
-        key: min((r[key] for r in rows if key in r), default=1.0)
-        for key in ("in_class", "hu_within", "volume_within", "ds_within")
-    }
-    met = [
-        goal(f"every class: {wanted} lesions made", all(r["lesions"] == wanted for r in rows)),
-        goal(f"HU in the class's range for >= 95 % (least {least['in_class']:.1%})", least["in_class"] >= SHARE),
-        goal(
-            f"HU within tolerance of the request for >= 95 % (least {least['hu_within']:.1%})",
-            least["hu_within"] >= SHARE,
-        ),
-        goal(f"volume within 15 % for >= 95 % (least {least['volume_within']:.1%})", least["volume_within"] >= SHARE),
-        goal(
-            f"%DS within {SLACK_DS:g} points by a second meter for >= 95 % (least {least['ds_within']:.1%})",
-            least["ds_within"] >= SHARE,
-        ),
-    ]
+    met = [goal(f"every class: {wanted} lesions made", all(r["lesions"] == wanted for r in rows))]
+    for key, what in GOALS.items():
+        if found_in := [r[key] for r in rows if key in r]:
+            met.append(goal(f"{what} for >= 95 % (least {min(found_in):.1%})", min(found_in) >= SHARE))
     if area is not None:
         met.append(goal(f"calcified against non-calcified by HU: AUC {area:.4f} (>= 0.99)", area >= 0.99))
     return {"rows": rows, "reasons": reasons, "auc": area, "goals": met}
