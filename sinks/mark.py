@@ -93,9 +93,9 @@ class Mark:
             if not rivals.keys() - dead:
                 break
             self._stop.wait(min(1.0, BEAT / 4))
+        self._thread.start()
         if self._sign.kind == "run" and not self._store.conditional:
             self._revoke()
-        self._thread.start()
 
     def leave(self) -> None:
         """Take the mark away; where that cannot be done, it will be stale soon."""
