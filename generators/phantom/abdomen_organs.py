@@ -5,6 +5,7 @@ LPS mm around the middle of the body at the height of the first lumbar vertebra:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
 
 Point = tuple[Floats, Floats, Floats]
+BEND_MM = 25.0  # more than any place is moved by: four deviations of the noise
 
 
 class Tissues(Protocol):
@@ -31,35 +33,67 @@ class Tissues(Protocol):
     def veins(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A canvas or a part of it: bent coordinates, depth inside the cavity, noise of two sizes."""
+
+    canvas: Canvas
+    p: Point
+    cavity: Floats
+    lumps: Floats
+    fine: Floats
+
+    def within(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> Scene | None:
+        """The part between two corners and ``BEND_MM`` more, since places bend so far; None where there is none."""
+        part = self.canvas.crop([v - BEND_MM for v in low], [v + BEND_MM for v in high])
+        if part is None:
+            return None
+        x, y, z = (q[part.at] for q in self.p)
+        return Scene(part, (x, y, z), self.cavity[part.at], self.lumps[part.at], self.fine[part.at])
+
+
 def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, int]) -> None:
     """Bowel first, the organs whose labels matter last.
 
     Args:
         cavity: depth in mm inside the space that they may fill.
     """
-    x, y, z = canvas.grid.axes()
-    bent = [6.0 * canvas.waves(f"warp {axis}", 42.0) for axis in "xyz"]
-    p = (x + bent[0], y + bent[1], z + bent[2])
-    lumps, fine = canvas.waves("lumps", 18.0), canvas.waves("fine", 7.0)
-    _mesentery(canvas, p, cavity, hu)
-    _small_bowel(canvas, p, cavity, names)
-    _colon(canvas, cavity, lumps, fine, names)
-    _stomach(canvas, cavity, bent, names)
-    spleen = ellipsoid(p, (100.0, 28.0, 48.0), (27.0, 44.0, 50.0))
-    hollow = ellipsoid(p, (66.0, 18.0, 46.0), (28.0, 30.0, 60.0))
-    canvas.paint(np.minimum(np.minimum(spleen, -hollow), cavity - 2.0), hu.spleen + 3.0 * fine, names["spleen"])
-    _great_vessels(canvas, hu, names)
-    _liver(canvas, p, cavity, hu, names, fine)
-    _kidneys(canvas, p, hu, names, fine)
-    head = np.array([(-30.0, 2.0, -20.0), (-22.0, -6.0, -6.0), (-4.0, -15.0, 3.0), (24.0, -10.0, 10.0),
-                     (56.0, 10.0, 24.0), (78.0, 24.0, 34.0)])  # fmt: skip
-    gland = tube(
-        canvas.grid, head + _sway(canvas, "pancreas", head, 4.0), np.array([13.0, 14.0, 10.0, 11.5, 10.5, 8.0])
-    )
-    gland = gland + 1.2 * lumps + 1.5 * fine
-    canvas.paint(gland, hu.pancreas + 6.0 * fine, names["pancreas"])
+    x, y, z = (axis + 6.0 * canvas.waves(f"warp {n}", 42.0) for n, axis in zip("xyz", canvas.grid.axes(), strict=True))
+    scene = Scene(canvas, (x, y, z), cavity, canvas.waves("lumps", 18.0), canvas.waves("fine", 7.0))
+    _mesentery(scene, hu)
+    for paint, low, high in (
+        (_small_bowel, (-92.0, -200.0, -1e4), (92.0, 22.0, 40.0)),
+        (_colon, (-170.0, -130.0, -1e4), (170.0, 70.0, 80.0)),
+        (_stomach, (-80.0, -100.0, -90.0), (125.0, 70.0, 150.0)),
+        (_spleen, (70.0, -20.0, -5.0), (130.0, 75.0, 100.0)),
+        (_great_vessels, (-1e4, -1e4, -1e4), (1e4, 1e4, 1e4)),
+        (_liver, (-165.0, -105.0, -75.0), (65.0, 85.0, 165.0)),
+        (_left_kidney, (12.0, -2.0, -75.0), (112.0, 82.0, 75.0)),
+        (_right_kidney, (-112.0, -2.0, -90.0), (-12.0, 82.0, 60.0)),
+        (_pancreas, (-60.0, -45.0, -50.0), (110.0, 55.0, 65.0)),
+    ):
+        part = scene.within(low, high)
+        if part is not None:
+            paint(part, hu, names)
+
+
+def _spleen(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    body = ellipsoid(scene.p, (100.0, 28.0, 48.0), (27.0, 44.0, 50.0))
+    hollow = ellipsoid(scene.p, (66.0, 18.0, 46.0), (28.0, 30.0, 60.0))
+    body = np.minimum(np.minimum(body, -hollow), scene.cavity - 2.0)
+    scene.canvas.paint(body, hu.spleen + 3.0 * scene.fine, names["spleen"])
+
+
+def _pancreas(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """From the duodenum's loop across the spine to the spleen, in lobules with fat between them."""
+    canvas = scene.canvas
+    way = np.array([(-30.0, 2.0, -20.0), (-22.0, -6.0, -6.0), (-4.0, -15.0, 3.0), (24.0, -10.0, 10.0),
+                    (56.0, 10.0, 24.0), (78.0, 24.0, 34.0)])  # fmt: skip
+    radii = np.array([13.0, 14.0, 10.0, 11.5, 10.5, 8.0])
+    gland = tube(canvas.grid, way + _sway(canvas, "pancreas", way, 4.0), radii) + 1.2 * scene.lumps + 1.5 * scene.fine
+    canvas.paint(gland, hu.pancreas + 6.0 * scene.fine, names["pancreas"])
     gaps = np.abs(canvas.waves("lobules", 9.0))
-    canvas.blend(np.clip(0.55 - 4.0 * gaps, 0.0, 1.0) * (gland > 0.0), -60.0)  # fat between the lobules
+    canvas.blend(np.clip(0.55 - 4.0 * gaps, 0.0, 1.0) * (gland > 0.0), -60.0)
 
 
 def _sway(canvas: Canvas, name: str, way: Floats, mm: float) -> Floats:
@@ -68,15 +102,17 @@ def _sway(canvas: Canvas, name: str, way: Floats, mm: float) -> Floats:
     return out
 
 
-def _mesentery(canvas: Canvas, p: Point, cavity: Floats, hu: Tissues) -> None:
+def _mesentery(scene: Scene, hu: Tissues) -> None:
     """Vessels in the fat between the loops."""
+    canvas, cavity, p = scene.canvas, scene.cavity, scene.p
     for scale, width in ((20.0, 0.14), (11.0, 0.13)):
         lines = strands(canvas.waves(f"twigs {scale} a", scale), canvas.waves(f"twigs {scale} b", scale), width)
         canvas.blend(np.minimum(2.0 * lines, 0.8) * ((cavity > 4.0) & (p[1] < 40.0)), hu.veins - 20.0)
 
 
-def _small_bowel(canvas: Canvas, p: Point, cavity: Floats, names: dict[str, int]) -> None:
+def _small_bowel(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     """Loops: thick tubes around the curves on which two fields of noise are 0."""
+    canvas, cavity, p = scene.canvas, scene.cavity, scene.p
     a, b = canvas.waves("loops a", 30.0), canvas.waves("loops b", 30.0)
     loops = (0.75 - np.sqrt(a * a + b * b)) * 15.0
     room = np.minimum(
@@ -87,8 +123,9 @@ def _small_bowel(canvas: Canvas, p: Point, cavity: Floats, names: dict[str, int]
     canvas.paint(loops - 3.2, 22.0 + 14.0 * canvas.waves("chyme", 9.0))
 
 
-def _colon(canvas: Canvas, cavity: Floats, lumps: Floats, fine: Floats, names: dict[str, int]) -> None:
+def _colon(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     """A frame of haustrated gut around the belly, with stool and gas."""
+    canvas, cavity, lumps, fine = scene.canvas, scene.cavity, scene.lumps, scene.fine
     way = np.array([(-104.0, 10.0, -140.0), (-106.0, 8.0, -45.0), (-88.0, -30.0, -30.0), (-45.0, -66.0, -38.0),
                     (10.0, -74.0, -48.0), (62.0, -62.0, -20.0), (104.0, -8.0, 22.0), (112.0, 18.0, -10.0),
                     (112.0, 22.0, -140.0)])  # fmt: skip
@@ -101,27 +138,30 @@ def _colon(canvas: Canvas, cavity: Floats, lumps: Floats, fine: Floats, names: d
     canvas.paint(gut - 2.6, stool + (-930.0 - stool) * gas)
 
 
-def _stomach(canvas: Canvas, cavity: Floats, bent: list[Floats], names: dict[str, int]) -> None:
+def _stomach(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     """Stomach with water and an air level, and the duodenum around the pancreas' head."""
-    y = canvas.grid.axes()[1]
+    canvas, cavity = scene.canvas, scene.cavity
+    x, y, _ = canvas.grid.axes()
     way = np.array(
         [(44.0, 14.0, 92.0), (70.0, -4.0, 66.0), (66.0, -34.0, 30.0), (30.0, -48.0, 2.0), (-8.0, -40.0, 0.0)]
     )
     way = way + _sway(canvas, "stomach", way, 6.0)
-    sac = np.minimum(tube(canvas.grid, way, np.array([22.0, 31.0, 27.0, 19.0, 11.0])) + 0.5 * bent[0], cavity - 3.0)
+    sac = np.minimum(
+        tube(canvas.grid, way, np.array([22.0, 31.0, 27.0, 19.0, 11.0])) + 0.5 * (scene.p[0] - x), cavity - 3.0
+    )
     canvas.paint(sac, 78.0, names["stomach"])
     water = float(canvas.rng("air").uniform(-52.0, -38.0))
     canvas.paint(sac - 4.5, np.where(y < water, -960.0, 14.0))
     bulb = np.array([(-8.0, -40.0, 0.0), (-42.0, -26.0, 0.0), (-50.0, -2.0, -20.0), (-42.0, 12.0, -48.0),
                      (0.0, 10.0, -56.0), (30.0, -4.0, -44.0)])  # fmt: skip
-    gut = tube(canvas.grid, bulb + _sway(canvas, "duodenum", bulb, 3.0), 11.0) + 0.3 * bent[1]
+    gut = tube(canvas.grid, bulb + _sway(canvas, "duodenum", bulb, 3.0), 11.0) + 0.3 * (scene.p[1] - y)
     canvas.paint(gut, 85.0, names["duodenum"])
     canvas.paint(gut - 3.0, 22.0)
 
 
-def _great_vessels(canvas: Canvas, hu: Tissues, names: dict[str, int]) -> None:
+def _great_vessels(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     """Aorta, inferior vena cava, portal system, renal and mesenteric vessels."""
-    grid = canvas.grid
+    canvas, grid = scene.canvas, scene.canvas.grid
 
     def pipe(way: list[tuple[float, float, float]], radii: list[float], value: float, label: int) -> None:
         canvas.paint(tube(grid, np.array(way), np.array(radii)), value, label)
@@ -143,8 +183,9 @@ def _great_vessels(canvas: Canvas, hu: Tissues, names: dict[str, int]) -> None:
          portal)  # fmt: skip
 
 
-def _liver(canvas: Canvas, p: Point, cavity: Floats, hu: Tissues, names: dict[str, int], fine: Floats) -> None:
+def _liver(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     """Right and left lobe under the diaphragm, a sharp lower edge, vessels, the gallbladder in its bed."""
+    canvas, p, cavity, fine = scene.canvas, scene.p, scene.cavity, scene.fine
     whole = ellipsoid(p, (-56.0, -10.0, 48.0), (104.0, 92.0, 112.0))
     below = (p[2] + 62.0 - 0.72 * (p[0] + 118.0) * (p[0] > -118.0) + 0.15 * p[1]) / 1.2
     back = np.maximum(0.75 * (-40.0 - p[0]), 26.0 - p[1])  # the hollow before the spine and the right kidney
@@ -171,19 +212,26 @@ def _liver(canvas: Canvas, p: Point, cavity: Floats, hu: Tissues, names: dict[st
     canvas.paint(sac, 6.0, names["gallbladder"])
 
 
-def _kidneys(canvas: Canvas, p: Point, hu: Tissues, names: dict[str, int], fine: Floats) -> None:
-    """Beans in their fat, the hilum to the front and the midline, pyramids a little darker than the cortex."""
-    for side, height in ((1.0, 2.0), (-1.0, -14.0)):
-        up = p[2] - height
-        q = (side * p[0] - 62.0 + 0.18 * up, p[1] - 40.0 - 0.12 * up, up)
-        bean = ellipsoid(q, (0.0, 0.0, 0.0), (27.0, 25.0, 54.0))
-        sinus = ellipsoid(q, (-17.0, -5.0, 0.0), (16.0, 10.0, 22.0))
-        canvas.paint(bean + 7.0, -104.0, 0)
-        body = np.minimum(bean, -sinus)
-        canvas.paint(body, hu.kidney + 4.0 * fine, names["kidney"])
-        pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
-        canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
-        tree = strands(canvas.waves("calyx a", 11.0), canvas.waves("calyx b", 11.0), 0.35)
-        canvas.blend(
-            np.minimum(2.0 * tree, 1.0) * np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0), hu.veins - 30.0
-        )
+def _left_kidney(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    _kidney(scene, hu, names, 1.0, 2.0)
+
+
+def _right_kidney(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    _kidney(scene, hu, names, -1.0, -14.0)
+
+
+def _kidney(scene: Scene, hu: Tissues, names: dict[str, int], side: float, height: float) -> None:
+    """A bean in its fat, the hilum to the front and the midline, pyramids a little darker than the cortex."""
+    canvas, p = scene.canvas, scene.p
+    up = p[2] - height
+    q = (side * p[0] - 62.0 + 0.18 * up, p[1] - 40.0 - 0.12 * up, up)
+    bean = ellipsoid(q, (0.0, 0.0, 0.0), (27.0, 25.0, 54.0))
+    sinus = ellipsoid(q, (-17.0, -5.0, 0.0), (16.0, 10.0, 22.0))
+    canvas.paint(bean + 7.0, -104.0, 0)
+    body = np.minimum(bean, -sinus)
+    canvas.paint(body, hu.kidney + 4.0 * scene.fine, names["kidney"])
+    pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
+    canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
+    tree = strands(canvas.waves("calyx a", 11.0), canvas.waves("calyx b", 11.0), 0.35)
+    room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)
+    canvas.blend(np.minimum(2.0 * tree, 1.0) * room, hu.veins - 30.0)

@@ -67,6 +67,7 @@ class Canvas:
         self.key = key
         self.hu: Floats = np.full(grid.shape, float(hu))
         self.labels = np.zeros(grid.shape, np.uint8)
+        self.at = (slice(None), slice(None), slice(None))  # of a crop: where it lies in what it was cropped from
 
     def rng(self, name: str) -> np.random.Generator:
         """The stream of one structure."""
@@ -88,8 +89,8 @@ class Canvas:
             origin.append(o + mm * first)
         part = copy.copy(self)
         part.grid = Grid((shape[0], shape[1], shape[2]), self.grid.spacing_mm, (origin[0], origin[1], origin[2]))
-        at = (parts[0], parts[1], parts[2])
-        part.hu, part.labels = self.hu[at], self.labels[at]
+        part.at = (parts[0], parts[1], parts[2])
+        part.hu, part.labels = self.hu[part.at], self.labels[part.at]
         return part
 
     def paint(self, depth: Floats, hu: Floats | float, label: int | None = None) -> None:
