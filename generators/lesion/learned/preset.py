@@ -51,7 +51,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "tiny": Preset(
         side=16,
-        vqgan={"hidden": 8, "levels": 2, "dim": 4, "n_codes": 128, "groups": 4},
+        vqgan={"hidden": 8, "levels": 2, "dim": 4, "n_codes": 32, "groups": 4},
         discriminators={"channels": 4, "layers": 1},
         unet={"dim": 16, "mults": (1, 2), "heads": 2, "head_dim": 8, "groups": 4},
         pixels={"channels": (8, 16), "heads": 2, "groups": 4},
