@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.privacy.campaign import Privacy
+from tests.privacy.campaign import run
 from tests.privacy.standard import TABLE_E_1_1
 
 SHOWN = (
@@ -41,15 +41,6 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 1 if figures["leaked"] or figures["beyond loopback"] else 0
-
-
-def run(folder: Path) -> dict:
-    """The campaign; its figures."""
-    campaign = Privacy(folder)
-    with campaign.cluster():
-        campaign.in_process()
-    campaign.ports()
-    return campaign.search()
 
 
 if __name__ == "__main__":

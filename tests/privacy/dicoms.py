@@ -99,7 +99,8 @@ def ct_series(folder: Path, canaries: Canaries, name: Any, slices: int = 6, **ta
         pixels = rng.integers(900, 1200, (24, 24), dtype=np.uint16)
         stuffed(
             folder / f"{name()}.dcm", canaries, FEW if k else TABLE_E_1_1, Modality="CT", NumberOfFrames=None,
-            Rows=24, Columns=24, BitsAllocated=16, BitsStored=16, HighBit=15, RescaleSlope="1", RescaleIntercept="-1024",
+            Rows=24, Columns=24, BitsAllocated=16, BitsStored=16, HighBit=15, RescaleSlope="1",
+            RescaleIntercept="-1024",
             ImagePositionPatient=[0, 0, 3 * k], ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=["2", "2"],
             PixelData=pixels.tobytes(), **shared, **tags,
         )  # fmt: skip

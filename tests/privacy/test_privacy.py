@@ -21,7 +21,7 @@ from engine.sources.xa_header import ALLOWED
 from jobs import cli, console, inspection
 from sinks.store import StoreError
 from tests.privacy import worlds
-from tests.privacy.__main__ import run
+from tests.privacy.campaign import run
 from tests.privacy.canaries import Canaries
 from tests.privacy.search import Searched, unpacked
 from tests.privacy.standard import TABLE_E_1_1
@@ -55,6 +55,12 @@ def test_there_was_something_to_leak(figures):
     assert figures["files searched"] > 300
     assert figures["bytes searched"] > 5_000_000
     assert figures["command lines of processes"] > 10
+
+
+def test_mistakes_end_in_one_line_and_all_else_does_its_work(figures):
+    wrong = ("missing", "empty", "file", "strange", "broken", "refused", "unreachable", "nowhere")
+    for name, code in figures["exit codes"].items():
+        assert code == (1 if name.startswith(wrong) else 0), name
 
 
 def test_writing_in_the_pixels_is_counted(figures):
