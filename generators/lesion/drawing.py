@@ -216,6 +216,7 @@ class Drawing:
                 "area_stenosis": narrowing.area_stenosis,
                 "reference_mm": narrowing.reference_mm,
                 "mld_mm": narrowing.mld_mm,
+                "mld_lps_mm": np.round(self.vessel.points[narrowing.row] + np.array(origin), 3).tolist(),
                 "length_mm": lesion.length_mm,
                 "requested_arc_deg": lesion.arc_deg,
                 "measured_arc_deg": narrowing.arc_deg,

@@ -27,7 +27,7 @@ def narrowed_tree(
         volume: the case that the sample was made of.
         label: the sample's label map, ``label.npy.gz``.
         corner: its first voxel in the volume, ``drawn.corner``.
-        lesions: ``lesions`` of the sample; those with a measured stenosis on this tree become its stenoses.
+        lesions: ``lesions`` of the sample; plaques on this tree become its stenoses.
         side: which tree. A label that tells no sides is taken whole, as one tree of that side.
 
     Raises:
@@ -43,8 +43,8 @@ def narrowed_tree(
     tree = cKDTree(points)
     stenoses = []
     for lesion in lesions:
-        at = lesion["centre_lps_mm"]
-        if lesion.get("measured_ds") is not None and tree.query(at)[0] <= lesion["reference_mm"]:
+        at = lesion.get("mld_lps_mm")  # plaques alone have one
+        if at is not None and tree.query(at)[0] <= lesion["reference_mm"]:
             stenoses.append(
                 Stenosis(
                     segment="",
