@@ -38,7 +38,7 @@ class LesionParams:
         psf_mm: sigma of the scanner's blur, which draws the edge of a plaque, at most a third of its radius.
         capsule: share of tumours with a brighter rim.
         mass_effect: how far tissue is pushed aside at a tumour's edge, as a share of its radius; then the voxels
-            within two radii change, not those of the blended mask alone.
+            within two radii change, not those of the blended mask alone, and their grain is softer.
         hu_tolerance: most HU between the mean asked for in a lesion's core and the one measured.
         volume_tolerance: most relative difference between a tumour's volume asked for and measured.
         ds_tolerance: the same for a plaque's percent diameter stenosis, in points.
