@@ -78,7 +78,7 @@ def score(
 
     shown = list(frames.from_source(test, pairs(test_option)))
     if not shown:
-        raise frames.FrameError(f"{test} holds no frame to score on")
+        raise frames.FrameError("--test holds no frame to score on")
     found = detector.load(model, device).predict([frame.image for frame in shown])
     scores = metrics.Scores(shown, found)
     draws = scores.bootstrap(DRAWS)
