@@ -163,15 +163,32 @@ def _strands(a: Floats, b: Floats, scale: float, out: Floats) -> None:
 
 
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
-    """Depth in mm (about) under an ellipsoid's surface."""
-    rho = np.sqrt(_squares(p, centre, semi))
-    out: Floats = (1.0 - rho) * min(semi)
+    """Depth in mm (about) under an ellipsoid's surface; with two coordinates, that of an endless column."""
+    shape = np.broadcast_shapes(*(q.shape for q in p))
+    at = [np.broadcast_to(q, shape) for q in p]
+    third, c, s = (at[2], centre[2], semi[2]) if len(p) == 3 else (at[0], 0.0, np.inf)
+    out: Floats = np.empty(shape)
+    _ellipsoid(at[0], at[1], third, (*centre[:2], c), (*semi[:2], s), float(min(semi)), out)
     return out
 
 
-def _squares(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
-    out: Floats = np.asarray(sum(((x - c) / s) ** 2 for x, c, s in zip(p, centre, semi, strict=True)))
-    return out
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _ellipsoid(
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    centre: tuple[float, float, float],
+    semi: tuple[float, float, float],
+    scale: float,
+    out: Floats,
+) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                a = (x[i, j, k] - centre[0]) / semi[0]
+                b = (y[i, j, k] - centre[1]) / semi[1]
+                c = (z[i, j, k] - centre[2]) / semi[2]
+                out[i, j, k] = (1.0 - math.sqrt(a * a + b * b + c * c)) * scale
 
 
 def tube(grid: Grid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:
