@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import os
@@ -75,18 +76,18 @@ class S3:
         fields |= {"ContentMD5": b64encode(md5.digest()).decode(), "Metadata": {"writer": token}}
         # The read timeout only starts once the body is sent: a server silent before that would hold us for ever.
         deadline = self._patience + size / SLOWEST_PUT
-        calls = 0
 
         def send() -> bool:
-            nonlocal calls
-            calls += 1
             try:
                 self._call("put_object", key, Body=Chunks(chunks), ContentLength=size, timeout=deadline, **fields)
             except OSError as error:
                 if not isinstance(error, FileExistsError) and code(error) not in ("PreconditionFailed", "412"):
                     raise
-                # An earlier call of ours may have landed though its answer was lost; the token tells.
-                return calls > 1 and self._writer(key) == token
+                # An earlier call of ours may have landed though its answer was lost; the token tells. It may be one
+                # that we never saw: aiohttp itself repeats a PUT where a kept connection was cut.
+                with contextlib.suppress(PermissionError):  # may write, but not look
+                    return self._writer(key) == token
+                return False
             return True
 
         return self._retried(send)
