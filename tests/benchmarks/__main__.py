@@ -16,7 +16,9 @@ from tests.benchmarks.common import LOAD_LIMIT, load
 
 # numba's cache holds the module's name: one made by `python tests/benchmarks/projector.py` cannot be loaded here.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent / "__pycache__" / "numba"))
-BENCHMARKS = ("projector", "writer", "reader", "pipeline", "overhead", "scale", "diffusion")
+BENCHMARKS = (
+    "projector", "writer", "reader", "pipeline", "overhead", "scale", "diffusion", "lesion_speed", "lesion_truth",
+)  # fmt: skip
 
 
 def measure(name: str, quick: bool) -> tuple[dict[str, Any], str]:
