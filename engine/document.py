@@ -71,7 +71,10 @@ _DOCUMENT = TypeAdapter(Document)
 def describe(job: Job) -> Document:
     """The document of a job's dataset."""
     opened = list(zip(job.recipe.sources, job.sources, strict=True))
-    sizes = tuple(SourceSize(r.scheme, s.subjects, s.cases_per_subject, s.fingerprint(), s.licence) for r, s in opened)
+    sizes = tuple(
+        SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence)
+        for (r, s), mark in zip(opened, job.fingerprints, strict=True)
+    )
     # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
     unplaced = tuple(
         r if getattr(s, "public_place", False) else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened

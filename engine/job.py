@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from engine import registry
 from engine.plan import Plan, PlanError
 from engine.recipe import Recipe
-from engine.sources.base import Source, open_sources
+from engine.sources.base import Source, SourceError, open_sources
 from engine.unnamed import subject_key
 from generators.types import Generator
 
@@ -47,6 +47,21 @@ class Job:
         return subject_key(self.recipe.seed, self.sources)
 
     @cached_property
+    def fingerprints(self) -> list[str]:
+        """Of every source.
+
+        Raises:
+            SourceError: where a source cannot tell which data it holds.
+        """
+        out = []
+        for n, source in enumerate(self.sources):
+            try:
+                out.append(source.fingerprint())
+            except SourceError as error:
+                raise SourceError(f"sources.{n}.uri ({self.recipe.sources[n].scheme}): {error}") from None
+        return out
+
+    @cached_property
     def identity(self) -> str:
         """The dataset's identity: see ``Recipe.identity``."""
-        return self.recipe.identity([source.fingerprint() for source in self.sources])
+        return self.recipe.identity(self.fingerprints)

@@ -186,10 +186,15 @@ def _explain(
             message = "is required"
         elif not isinstance(fault.get("input"), (dict, list, tuple)):
             message = f"{message} (got {_shown(fault['input'])})"
-        lines.append(f"{where}{_line(places, loc)}: {field}: {message}")
+        lines.append(f"{where}{_line(places, loc)}: {_one_line(field)}: {_one_line(message)}")
     if len(faults) > SHOWN:
         lines.append(f"{where}: {len(faults) - SHOWN} more faults")
     return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    """Keys may hold anything, line breaks too."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
 
 
 def _shown(value: Any) -> str:

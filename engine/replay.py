@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from engine import document
 from engine.document import DatasetError
 from engine.job import Job
 from engine.make import Maker
+from engine.registry import UnknownPlugin
 from sinks import dataset, layout
 from sinks.encode import encode
 from sinks.store import Store
@@ -52,7 +55,11 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
             raise DatasetError(
                 f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
             )
-    job = Job(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
+    try:
+        job = Job(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
+    except (ValidationError, UnknownPlugin) as error:  # a recipe in YAML has been held against its plugins; this not
+        said = str(error).splitlines()[0]
+        raise DatasetError(f"{store.url(layout.RECIPE)}: its plugins do not take its options: {said}") from None
     spec = doc.plan.find(sample_id)
     if job.identity != doc.identity:
         raise DatasetError(

@@ -26,15 +26,17 @@ class Lot:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._heap: list[tuple[int, str, Any]] = []
+        self._heap: list[tuple[int, str, int, Any]] = []
+        self._seen = 0
 
     def add(self, name: str, item: Any) -> None:
         """Offer an item under its unique name."""
+        self._seen += 1  # parts items of one name, which a damaged index may have
         rank = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
         if len(self._heap) < self.most:
-            heapq.heappush(self._heap, (-rank, name, item))
+            heapq.heappush(self._heap, (-rank, name, self._seen, item))
         elif self._heap and -rank > self._heap[0][0]:
-            heapq.heapreplace(self._heap, (-rank, name, item))
+            heapq.heapreplace(self._heap, (-rank, name, self._seen, item))
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -42,7 +44,7 @@ class Lot:
     def sorted(self, most: int | None = None) -> list[tuple[str, Any]]:
         """The first ``most`` by hash, in the order of their names."""
         first = sorted(self._heap, key=lambda entry: (-entry[0], entry[1]))[:most]
-        return sorted(((name, item) for _, name, item in first), key=lambda entry: entry[0])
+        return sorted(((name, item) for _, name, _, item in first), key=lambda entry: entry[0])
 
 
 @dataclass

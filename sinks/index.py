@@ -151,6 +151,8 @@ def check_rows(table: pa.Table, record: Record) -> None:
     ids = table["sample_id"]
     if not (_all(pc.match_substring_regex(ids, f"^{tar.KEY}$")) and _all(pc.less(pc.utf8_length(ids), tar.MAX_NAME))):
         raise ValueError("an id is no sample's")
+    if pc.count_distinct(ids).as_py() < len(table):
+        raise ValueError("a sample stands in it twice")
     kept = table.filter(pc.equal(table["status"], "ok"))
     if not _all(pc.is_in(table["status"], pa.array(["ok", "quarantined"]))):
         raise ValueError("a row is neither ok nor quarantined")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engine import document, recipe_file, verify
+from engine import document, recipe_file, replay, verify
 from engine.document import DatasetError
 from engine.recipe_file import RecipeError, load, parse
 from sinks.store import Store
@@ -32,6 +32,7 @@ def refusal(text, *sets):
         (SOUND + "shard: {bytes: 9e999 GB}", "not a size in bytes"),
         (SOUND + f"shard: {{bytes: {'9' * 400} GB}}", "more bytes than there are"),
         (SOUND.replace("biplane", "os.system"), "is no generator"),
+        (SOUND + 'balance: {"a\\nb": -1}', "a\\nb"),
         (SOUND.replace("phantom:coronary", "os.path:x"), "is no source"),
     ],
 )
@@ -123,3 +124,9 @@ def test_a_manifest_that_is_none_is_a_problem(store, data):
     assert verify.verify(store).problems == []
     store.put("manifest.json", data)
     assert verify.verify(store).problems == ["manifest.json is no manifest: run the same generate command again"]
+
+
+def test_replay_names_a_document_whose_generator_takes_other_options(store):
+    edited(store, recipe__generator__params={"nothing": 1})
+    with pytest.raises(DatasetError, match=r"recipe\.json: its plugins do not take its options"):
+        replay.replay(store, "train-0000-00000001")

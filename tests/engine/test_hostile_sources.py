@@ -162,6 +162,10 @@ def test_a_label_file_too_large_to_be_fingerprinted_is_named_by_its_number(tmp_p
         file.truncate(2**36)
     with pytest.raises(SourceError, match="label file 1: has 68719476736 bytes"):
         Voc(str(tmp_path), VocOptions()).fingerprint()
+    recipe = {"name": "a", "seed": 1, "sources": [{"uri": f"voc:{tmp_path}"}], "generator": {"name": "stenosis"}}
+    recipe |= {"splits": ["train", "val", "test"]}
+    with pytest.raises(SourceError, match=r"sources\.0\.uri \(voc\): label file 1: "):
+        _ = Job(parse(json.dumps(recipe))).identity
 
 
 def test_names_that_are_no_text_have_a_fingerprint(tmp_path):

@@ -178,3 +178,9 @@ def test_no_room_is_made_for_a_range_that_the_tar_does_not_have(place):
     for read in (lambda: Samples(place)[0], lambda: place.get_range("shards/train-000000.tar", 512, 2**48)):
         with pytest.raises(StoreError, match=r"train-000000\.tar ends before byte"):
             read()
+
+
+def test_a_sample_that_stands_twice_in_an_index_is_refused():
+    body, rows = packed()
+    with pytest.raises(ValueError, match="stands in it twice"):
+        index.read(index.write([*rows, rows[0]], record_of(body, rows)))
