@@ -31,6 +31,9 @@ def as_volume(
         stored = [round(mm, 4) for mm in scan.spacing_mm]
         scan = scan.resampled(spacing_mm, how)
         notes |= {"resampled_from_mm": stored, "interpolation": how}
+    for array in (scan.hu, scan.labels):
+        if array is not None:
+            array.setflags(write=False)  # a case is read once for several variants
     digest = hashlib.blake2b(digest_size=16)
     for k in range(scan.hu.shape[2]):
         digest.update(np.ascontiguousarray(scan.hu[:, :, k], "<i2").tobytes())
