@@ -6,8 +6,9 @@ other with tissue, composite, measure; label what was measured.
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,7 +43,7 @@ class LesionGenerator:
     def __init__(self, params: LesionParams) -> None:
         self.params = params
         self._filler: Filler | None = None
-        self._anatomies: OrderedDict[str, Anatomy] = OrderedDict()
+        self._anatomies: OrderedDict[Hashable, Anatomy] = OrderedDict()
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -72,8 +73,10 @@ class LesionGenerator:
 
     def _anatomy(self, volume: Volume) -> Anatomy:
         """Where the organs are: a pure function of the volume, remembered."""
-        found = self._anatomies.pop(volume.source_id, None) or Anatomy(volume)
-        self._anatomies[volume.source_id] = found
+        labels = 0 if volume.labels is None else zlib.crc32(np.ascontiguousarray(volume.labels).data)
+        key = (volume.source_id, tuple(volume.legend.items()), labels)  # other labels may be of the same CT
+        found = self._anatomies.pop(key, None) or Anatomy(volume)
+        self._anatomies[key] = found
         if len(self._anatomies) > VOLUMES:
             self._anatomies.popitem(last=False)
         return found

@@ -116,11 +116,11 @@ def test_several_lesions_and_classes_in_one_volume(volumes):
 
 
 def test_what_the_volume_does_not_show_is_a_bad_case(volumes):
-    generator = LesionGenerator(PARAMS)
+    generator = LesionGenerator(PARAMS)  # one for all: what it remembers is of these labels, not of this CT
     with pytest.raises(BadCase, match="no coronary"):
         list(generator.generate([volumes["tumour"]], [spec(0, "calcified")]))
-    bare = replace(volumes["tumour"], labels=None, source_id="bare")
-    empty = replace(volumes["tumour"], legend={1: "spleen"}, source_id="empty")
+    bare = replace(volumes["tumour"], labels=None)
+    empty = replace(volumes["tumour"], legend={1: "spleen"})
     with pytest.raises(BadCase, match="no labels"):
         list(generator.generate([bare], [spec(0, "liver_early")]))
     with pytest.raises(BadCase, match="neither"):
