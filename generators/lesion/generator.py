@@ -38,6 +38,7 @@ class LesionGenerator:
         "Mean HU are those of a lesion's core; thin plaque also holds what the blur mixes in from lumen and fat.",
         "Plaque HU are those of a usual protocol (lumen 284-367 HU); they are not shifted with the enhancement.",
         "The texture backend's tumours are darker than their organ: no necrosis, no enhancement phases.",
+        "Its contrasts are SynTumor's, for enhanced organs; in unenhanced ones tumours can come out darker than water.",
     )
 
     def __init__(self, params: LesionParams) -> None:
