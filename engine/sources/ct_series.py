@@ -40,9 +40,9 @@ class Series:
         Raises:
             BadCase: for gaps, duplicates, uneven distances, a tilted gantry, and slices that do not fit together.
         """
+        headers = [xa_header.read(file.read(), ct_header.PLACE) for file in files]
         if len(files) < MIN_SLICES:
             raise BadCase(f"has {len(files)} slices; {MIN_SLICES} or more are a volume")
-        headers = [xa_header.read(file.read(), ct_header.PLACE) for file in files]
         places = np.array([numbers(h, "ImagePositionPatient", 3) for h in headers])
         turned = np.array([numbers(h, "ImageOrientationPatient", 6) for h in headers])
         edges = np.array([numbers(h, "PixelSpacing", 2) for h in headers])
