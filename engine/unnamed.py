@@ -23,7 +23,7 @@ def subject_key(seed: int, sources: Iterable[Any]) -> bytes:
 
 def subject_hash(key: bytes, subject: str) -> str:
     """A subject's name in a dataset."""
-    return hashlib.blake2b(subject.encode(), key=key, digest_size=8).hexdigest()
+    return hashlib.blake2b(subject.encode(errors="surrogateescape"), key=key, digest_size=8).hexdigest()
 
 
 def unnamed(case: Case, key: bytes) -> Case:

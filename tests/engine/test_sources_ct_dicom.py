@@ -12,6 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, Seg
 
 from engine.sources.base import SourceError
 from engine.sources.ct_dicom import CtDicom, CtDicomOptions
+from engine.unnamed import subject_hash
 from generators.types import BadCase
 
 SECRET = "DOE^JANE"
@@ -323,3 +324,13 @@ def test_real_series_with_its_nrrd_masks(data_dir):
     assert 20 < np.median(named["liver"]) < 70
     assert np.median(named["spine"]) > 150
     assert np.argwhere(volume.labels == 2)[:, 0].mean() < 256  # LPS: the liver on the right
+
+
+def test_names_that_are_no_text_are_read(tmp_path):
+    """A file system's names are bytes; those of old recorders are often Latin-1."""
+    write(tmp_path / "a")
+    for path in list((tmp_path / "a").iterdir()):
+        path.rename(path.with_name("\udce9" + path.name))
+    volume = source(tmp_path).read(0)
+    assert np.array_equal(volume.hu, hu())
+    assert subject_hash(b"key", "pair/\udce9") != subject_hash(b"key", "pair/e")
