@@ -52,7 +52,8 @@ def remembered(mark: str, names: tuple[str, ...], make: Callable[[], Arrays]) ->
     place = folder()
     if place is None:
         return make()
-    path = place / f"{hashlib.sha256(mark.encode(errors="surrogateescape")).hexdigest()}.npz"
+    name = hashlib.sha256(mark.encode(errors="surrogateescape")).hexdigest()  # a path may be no text
+    path = place / f"{name}.npz"
     try:
         with np.load(path, allow_pickle=False) as entry:
             return {name: entry[name] for name in names}
