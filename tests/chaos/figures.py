@@ -12,7 +12,6 @@ from engine.recipe import Recipe
 from sinks import dataset
 from sinks.collect import collect
 from sinks.store import Store
-from tests.chaos.cluster import Ours
 
 ZERO = ("lost", "duplicated", "differing", "orphans", "leftovers")  # what must be 0
 
@@ -92,8 +91,3 @@ def redone(log: Path, shard: int) -> float:
     """Shards' worth of samples that were begun more than once."""
     counts = made(log)
     return (counts.total() - len(counts)) / shard
-
-
-def crumbs(ours: Ours) -> int:
-    """Breadcrumbs of live or dead workers; none where every worker has ended in peace."""
-    return len(list(ours.temporary.glob("lesionforge-*")))
