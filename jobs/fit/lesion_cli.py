@@ -114,6 +114,9 @@ def promptlesion(
     classes: Classes = "",
     levels: Annotated[int, typer.Option(help="noise levels")] = 200,
     empty: Annotated[float, typer.Option(help="share of prompts left away, for guidance")] = 0.1,
+    guidance: Annotated[
+        float, typer.Option(help="of the prompt against none when sampling, stored with the model; 1: none")
+    ] = 1.0,
     steps: Steps = 20_000,
     batch: BatchSize = 8,
     rate: Rate = 1e-4,
@@ -127,7 +130,7 @@ def promptlesion(
     as_json: Json = False,
 ) -> None:
     """Fit PromptLesion: every class from one model. The same command again resumes where it was."""
-    given = {"vqgan": str(vqgan), "levels": levels, "classes": _names(classes), "empty": empty}
+    given = {"vqgan": str(vqgan), "levels": levels, "classes": _names(classes), "empty": empty, "guidance": guidance}
     _fit("promptlesion-mask" if mask_prompt else "promptlesion", data, out, given, locals(), workers, as_json)
 
 

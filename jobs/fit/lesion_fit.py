@@ -43,6 +43,7 @@ class LesionFitConfig:
         classes: of lesions; empty: all that the generator drew in the datasets.
         levels: noise levels; None: the published number (DiffTumor 4 for early, 200 for late tumours).
         empty: share of prompts left away, for guidance.
+        guidance: of the sampler, stored with PromptLesion's model.
         adversarial: step from which the autoencoder's discriminators take part.
         features: VGG-16 as safetensors, for the perceptual loss; None: random features.
         seed: of weights and cubes.
@@ -57,6 +58,7 @@ class LesionFitConfig:
     classes: tuple[str, ...] = ()
     levels: int | None = None
     empty: float = 0.1
+    guidance: float = 1.0
     adversarial: int = 10_000
     features: str | None = None
     steps: int = 20_000
@@ -150,7 +152,7 @@ def new_model(config: LesionFitConfig, classes: set[str], spacing_mm: tuple[floa
     few = kind == "medddpm" or levels <= DDIM_STEPS or levels % DDIM_STEPS
     own = Settings(
         kind, window=window, networks=given, classes=names, levels=levels, steps=levels if few else DDIM_STEPS,
-        strength=STRENGTH if kind.startswith("promptlesion") else 1.0, **common,
+        strength=STRENGTH if kind.startswith("promptlesion") else 1.0, guidance=config.guidance, **common,
     )  # fmt: skip
     return Model.new(own, config.seed, base)
 

@@ -21,7 +21,18 @@ from jobs.fit import checkpoint
 
 HELD_OUT = 8  # items of a sheet
 CLIP_NORM = 1.0
-_FREE = ("out", "steps", "rate", "every", "loaders", "cpu", "data", "base", "vqgan")  # may change between runs
+_FREE = (
+    "out",
+    "steps",
+    "rate",
+    "every",
+    "loaders",
+    "cpu",
+    "data",
+    "base",
+    "vqgan",
+    "guidance",
+)  # may change between runs
 
 Item = dict[str, Any]
 Batch = Mapping[str, Any]

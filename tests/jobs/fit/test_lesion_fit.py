@@ -277,7 +277,8 @@ import sys
 from jobs.fit.cli import app
 made, first, second, *options = sys.argv[1:]
 app(["vqgan", made, "--out", first, *options], standalone_mode=False)
-app(["promptlesion", made, "--out", second, "--vqgan", first + "/model", "--mask-prompt", "--levels", "4", *options],
+app(["promptlesion", made, "--out", second, "--vqgan", first + "/model", "--mask-prompt", "--levels", "4", "--guidance", "2",
+     *options],
     standalone_mode=False)
 """
 
@@ -321,6 +322,7 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
     assert own.classes == ("healthy", "liver_early", "kidney_early")
     assert own.backend == "promptlesion-mask"
     assert own.window == (-175.0, 250.0)
+    assert own.guidance == 2
     assert own.spacing_mm == (1.5, 1.5, 1.5)
     assert len(losses(tmp_path / "prompt")) == 2
     drawn = recipe(tmp_path, "drawn", backend="promptlesion-mask", weights=second + "/model", check_hu=False)
