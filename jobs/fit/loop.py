@@ -21,18 +21,8 @@ from jobs.fit import checkpoint
 
 HELD_OUT = 8  # items of a sheet
 CLIP_NORM = 1.0
-_FREE = (
-    "out",
-    "steps",
-    "rate",
-    "every",
-    "loaders",
-    "cpu",
-    "data",
-    "base",
-    "vqgan",
-    "guidance",
-)  # may change between runs
+# What may change between runs of a fit.
+_FREE = ("out", "steps", "rate", "every", "loaders", "cpu", "data", "base", "vqgan", "guidance")
 
 Item = dict[str, Any]
 Batch = Mapping[str, Any]

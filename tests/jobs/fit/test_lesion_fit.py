@@ -277,9 +277,8 @@ import sys
 from jobs.fit.cli import app
 made, first, second, *options = sys.argv[1:]
 app(["vqgan", made, "--out", first, *options], standalone_mode=False)
-app(["promptlesion", made, "--out", second, "--vqgan", first + "/model", "--mask-prompt", "--levels", "4", "--guidance", "2",
-     *options],
-    standalone_mode=False)
+prompt = ["--vqgan", first + "/model", "--mask-prompt", "--levels", "4", "--guidance", "2"]
+app(["promptlesion", made, "--out", second, *prompt, *options], standalone_mode=False)
 """
 
 
