@@ -12,7 +12,7 @@ from jobs.fit.progress import line
 
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="datasets made by the lesion generator")]
 Out = Annotated[Path, typer.Option(help="folder for checkpoint, losses, sheets and the fitted model")]
-Preset = Annotated[str, typer.Option(help="paper, small (one GPU, under an hour) or tiny (toy)")]
+Preset = Annotated[str, typer.Option(help="paper, small (meant for one GPU) or tiny (toy)")]
 Vqgan = Annotated[Path, typer.Option(help="the model that `lesionforge fit vqgan` wrote")]
 Domain = Annotated[str, typer.Option(help="of the HU window: abdomen (-175 ... 250) or ccta (-200 ... 900)")]
 Classes = Annotated[str, typer.Option(help="of lesions, with commas; default: all that the datasets' lesions have")]

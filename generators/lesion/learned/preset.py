@@ -1,4 +1,4 @@
-"""Sizes: the papers' (``paper``), one fitted on a GPU within an hour (``small``) and a toy for tests (``tiny``)."""
+"""Sizes: the papers' (``paper``), one meant for a GPU (``small``, not fitted yet) and a toy for tests (``tiny``)."""
 
 from __future__ import annotations
 
