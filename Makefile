@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench chaos fuzz privacy clean
+.PHONY: demo test lint bench units suites chaos fuzz privacy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -20,8 +20,17 @@ demo: $(VENV)/core
 	@echo "The dataset is in $(DEMO)/: read $(DEMO)/README.md, look at $(DEMO)/pictures/train.png,"
 	@echo "open $(DEMO)/preview/index.html in a browser."
 
+# Two halves side by side: the suites mostly wait (for clusters, time-outs, marks that grow stale).
+SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
+
 test: $(VENV)/all lint
-	$(VENV)/bin/python -m pytest
+	@$(MAKE) --no-print-directory -j2 -Otarget units suites
+
+units: $(VENV)/all
+	$(VENV)/bin/python -m pytest $(SUITES:%=--ignore=%)
+
+suites: $(VENV)/all
+	$(VENV)/bin/python -m pytest -p no:cacheprovider $(SUITES)
 
 lint: $(VENV)/all
 	$(VENV)/bin/ruff check .

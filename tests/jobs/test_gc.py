@@ -68,7 +68,7 @@ def test_a_server_without_conditional_put_is_told_of_and_holds_the_same_bytes(mo
     local, _ = run(toy(), tmp_path / "local")
     write = S3.write
     monkeypatch.setattr(S3, "write", lambda self, key, chunks, new: write(self, key, chunks, False))
-    monkeypatch.setattr(console.err, "file", sys.stderr)
+    monkeypatch.setattr(console.err, "_file", sys.stderr)
     place = f"s3://lesionforge/{uuid.uuid4().hex}-{os.getpid()}"
     generate(written(tmp_path, toy()), place, None, in_process=True)
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: s3")]
