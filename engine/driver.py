@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from engine.blame import Blame
@@ -35,17 +35,24 @@ class Outcome:
     batch_halvings: int = 0
 
 
-def run(job: Job, store: Store, pool: Pool, progress: Callable[[Report], None] = lambda report: None) -> Outcome:
+def run(
+    job: Job,
+    store: Store,
+    pool: Pool,
+    progress: Callable[[Report], None] = lambda report: None,
+    there: Iterable[int] | None = None,
+) -> Outcome:
     """Make every shard that is not committed yet.
 
     Args:
         progress: called with each shard's report.
+        there: numbers of the committed shards, where the caller has listed them; a large listing takes its time.
 
     Raises:
         JobError: where workers die without end or the storage fails for good.
     """
     outcome = Outcome()
-    todo = _todo(job, store)
+    todo = _todo(job.plan.shards, committed(job, store) if there is None else there)
     again: deque[Task] = deque()
     in_flight = most = idle_deaths = 0
     blame = Blame(job.recipe.resources.sample_seconds)
@@ -76,13 +83,16 @@ def run(job: Job, store: Store, pool: Pool, progress: Callable[[Report], None] =
     return outcome
 
 
-def _todo(job: Job, store: Store) -> Iterator[Task]:
-    done = bytearray(job.plan.shards)  # a byte a shard: a set of names would take a hundred times as much
-    for name in dataset.names(store):
-        k = job.plan.number(name)
-        if k is not None:
-            done[k] = True
-    return (Task(k) for k, there in enumerate(done) if not there)
+def committed(job: Job, store: Store) -> Iterator[int]:
+    """Numbers of the plan's committed shards, by their names alone: reading each one's record would take minutes."""
+    return (k for k in map(job.plan.number, dataset.names(store)) if k is not None)
+
+
+def _todo(shards: int, there: Iterable[int]) -> Iterator[Task]:
+    done = bytearray(shards)  # a byte a shard: a set of names would take a hundred times as much
+    for k in there:
+        done[k] = True
+    return (Task(k) for k, made in enumerate(done) if not made)
 
 
 def _count(outcome: Outcome, report: Report) -> None:

@@ -17,7 +17,7 @@ from engine.publisher import Publisher
 from engine.ray_pool import RayPool
 from engine.worker import Report
 from jobs import console
-from sinks import dataset, layout, mark
+from sinks import layout, mark
 from sinks.card import human_bytes
 from sinks.dataset import Totals
 from sinks.store import Store
@@ -129,8 +129,7 @@ def _while_marked(
         if doc.versions.get(name, number) != number:
             console.err.print(f"note: begun with {name} {doc.versions[name]}, here is {number}; new bytes may differ")
     began = time.monotonic()
-    # By their names alone: reading each one's record would hold a large dataset up for minutes.
-    there = [k for k in map(job.plan.number, dataset.names(store)) if k is not None]
+    there = list(driver.committed(job, store))
     outcome = driver.Outcome()
     if len(there) < job.plan.shards:
         store.delete(layout.SUCCESS)
@@ -187,6 +186,6 @@ def _run(
             def told(report: Report) -> None:
                 advance(report.samples, report.quarantined)
 
-            return driver.run(job, store, pool, told)
+            return driver.run(job, store, pool, told, there)
     finally:
         pool.close()

@@ -8,7 +8,7 @@ import pytest
 from engine import document, driver
 from engine.finalise import finalise, shortfall
 from engine.job import Job
-from engine.pools import InProcess
+from engine.pools import Event, InProcess
 from engine.replay import replay
 from engine.verify import verify
 from engine.worker import Worker
@@ -211,3 +211,22 @@ def test_shortfall_says_what_is_missing(tmp_path):
 def test_a_place_without_a_dataset_is_named(tmp_path):
     with pytest.raises(document.DatasetError, match=r"holds no dataset: recipe\.json is missing"):
         verify(Store(str(tmp_path)))
+
+
+def test_what_is_left_is_known_from_one_listing(tmp_path, monkeypatch):
+    store, _ = run(toy(), tmp_path)
+    store.delete(layout.index("train-000001"))
+    job, asked = Job(toy()), []
+    monkeypatch.setattr(Store, "get", lambda _, path: pytest.fail(f"{path} is read"))
+    there = list(driver.committed(job, store))
+    assert len(there) == job.plan.shards - 1
+    monkeypatch.setattr(Store, "list", lambda *_: pytest.fail("listed again"))
+
+    class Asked(InProcess):
+        def wait(self, timeout):
+            asked.append(self._tasks.popleft())
+            return [Event(asked[-1], error=ValueError("not made"))]
+
+    outcome = driver.run(job, store, Asked(toy(), store), there=there)
+    assert [job.plan.shard(task.shard).name for task in asked] == ["train-000001"]
+    assert outcome.failed == {"train-000001": "ValueError: not made"}
