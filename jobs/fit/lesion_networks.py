@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from generators.lesion.learned.model import Model
 from generators.lesion.learned.networks.features import Features
 from generators.lesion.learned.networks.vqgan import Discriminators
+from jobs.fit.loop import Plain
 
 # Weights of DiffTumor's autoencoder losses; the adversarial ones and the commitment have 1.
 L1, PERCEPTUAL, MATCHING = 4.0, 4.0, 4.0
 
 
-class Diffusing(nn.Module):  # type: ignore[misc]
+class Diffusing(Plain):
     """E|eps - eps_theta(z_t, t, condition, prompt)|: absolute in DiffTumor and Med-DDPM, squared in PromptLesion.
 
     PromptLesion's is taken over the hole's cells alone (all of them where nothing is hidden): its sampler puts the
@@ -31,22 +32,6 @@ class Diffusing(nn.Module):  # type: ignore[misc]
         self.unet, self.prompt = model.unet, model.prompt
         if model.vqgan is not None:
             model.vqgan.requires_grad_(False)
-
-    def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        """Names and parameters that are fitted, in a fixed order."""
-        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-
-    def averaged(self) -> list[nn.Parameter]:
-        """Those whose moving average is the fitted model: all."""
-        return [p for _, p in self.trainable()]
-
-    def moving(self) -> list[tuple[str, Tensor]]:
-        """No buffer changes."""
-        return []
-
-    def turns(self, step: int) -> tuple[int, ...]:
-        """The one optimizer, at every step."""
-        return (0,)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """The loss of each cube, (n,)."""

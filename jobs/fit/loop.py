@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from jobs.errors import UsageError
@@ -97,6 +98,26 @@ class Task(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the fitted model."""
+
+
+class Plain(nn.Module):  # type: ignore[misc]
+    """A network with one optimizer and no buffer that changes."""
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        """Names and parameters that are fitted, in a fixed order."""
+        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+
+    def averaged(self) -> list[nn.Parameter]:
+        """Those whose moving average is the fitted model: all."""
+        return [p for _, p in self.trainable()]
+
+    def moving(self) -> list[tuple[str, Tensor]]:
+        """No buffer changes."""
+        return []
+
+    def turns(self, step: int) -> tuple[int, ...]:
+        """The one optimizer, at every step."""
+        return (0,)
 
 
 def begin(config: Config, partly: bool = False) -> Any:

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
 
 from generators.stenosis.diffusion.model import Model
+from jobs.fit.loop import Plain
 
 
-class Loss(nn.Module):  # type: ignore[misc]
+class Loss(Plain):
     """Mean squared error of the predicted noise (or velocity), E|eps - eps_theta(z_t, t, prompt, mask, image)|^2.
 
     It is taken over the latent cells of the box only: whatever is predicted outside is replaced by the source at
@@ -35,22 +36,6 @@ class Loss(nn.Module):  # type: ignore[misc]
         if checkpointing:
             for network in (self.unet, *self.controls.nets):
                 network.enable_gradient_checkpointing()
-
-    def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        """Names and parameters that are fitted, in a fixed order."""
-        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-
-    def averaged(self) -> list[nn.Parameter]:
-        """Those whose moving average is the fitted model: all."""
-        return [p for _, p in self.trainable()]
-
-    def moving(self) -> list[tuple[str, Tensor]]:
-        """No buffer changes."""
-        return []
-
-    def turns(self, step: int) -> tuple[int, ...]:
-        """The one optimizer, at every step."""
-        return (0,)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """The loss of each crop, (n,)."""

@@ -65,6 +65,23 @@ def test_a_failed_start_names_the_log_and_ends_what_it_started(monkeypatch: pyte
     assert server._children == []
 
 
+@pytest.mark.usefixtures("ceph_env")
+def test_a_gateway_that_hangs_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = []
+
+    def wait(self: Ceph, port: int, seconds: float = 2.0) -> None:
+        if not ports:  # as if it had not bound: nobody listens on the port looked at
+            port = ceph.free_ports(1)[0]
+        ports.append(port)
+        answer(self, port, seconds if len(ports) == 1 else 60.0)
+
+    answer = Ceph._wait
+    monkeypatch.setattr(Ceph, "_wait", wait)
+    with Ceph() as server:
+        assert len(ports) == 2
+        server.make_bucket("mine")
+
+
 def test_missing_packages_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
