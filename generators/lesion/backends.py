@@ -14,4 +14,4 @@ def open_backend(params: LesionParams) -> Filler:
         return TextureFiller(params.capsule)
     from generators.lesion.learned import LearnedFiller
 
-    return LearnedFiller(params.weights, params.backend)
+    return LearnedFiller(params.weights, params.backend, params.steps, params.strength, params.guidance)

@@ -9,6 +9,7 @@ from generators.lesion.classes import EARLY_MM
 
 Range = tuple[float, float]
 Backend = Literal["texture", "difftumor", "medddpm", "promptlesion", "promptlesion-mask"]
+SAMPLER = (("steps", 1, 1000), ("strength", 0, 1), ("guidance", 0, 20))  # what may be asked of a learned backend's
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class LesionParams:
     Attributes:
         backend: ``texture`` (CPU, no weights), or a learned one.
         weights: folder of a learned backend's fitted weights.
+        steps, strength, guidance: of a learned backend's sampler; null: as its weights say. ``steps`` divides the
+            noise levels; ``strength`` 0 returns the background as the autoencoder has it, 1 starts from noise alone;
+            ``guidance`` 1 takes the prompt as it is, 0 none.
         size: edge of the stored crop about the first lesion in voxels, cut where the volume is smaller; null: all.
         early, late, plaques: range of the number of lesions of the sample's own class, by its kind.
         others: range of the number of lesions of other classes in the same crop, of any kind that has room there.
@@ -53,6 +57,9 @@ class LesionParams:
 
     backend: Backend = "texture"
     weights: str | None = None
+    steps: int | None = None
+    strength: float | None = None
+    guidance: float | None = None
     size: int | None = 128
     early: tuple[int, int] = (1, 3)
     late: tuple[int, int] = (1, 1)
@@ -128,5 +135,12 @@ class LesionParams:
             raise ValueError(f"backend {self.backend} needs weights: the folder that `lesionforge fit` wrote")
         if self.backend == "texture" and self.weights:
             raise ValueError("weights: the texture backend has none; leave them out")
+        for name, low, high in SAMPLER:
+            if (chosen := getattr(self, name)) is None:
+                continue
+            if self.backend == "texture":
+                raise ValueError(f"{name}: the texture backend samples from no network; leave it out")
+            if not low <= chosen <= high:
+                raise ValueError(f"{name} is {chosen:g}: give {low:g} to {high:g}")
         if self.capsule and self.backend != "texture":
             raise ValueError(f"capsule: only the texture backend draws one, not {self.backend}")

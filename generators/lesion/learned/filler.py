@@ -151,8 +151,8 @@ def sampler(own: Settings, steps: int | None, strength: float | None, guidance: 
     if not 1 <= n <= own.levels or own.levels % n:
         raise ValueError(f"steps is {n}: give a divisor of the {own.levels} noise levels")
     share = own.strength if strength is None else strength
-    if not 0 < share <= 1:
-        raise ValueError(f"strength is {share:g}: give more than 0, at most 1")
+    if not 0 <= share <= 1:
+        raise ValueError(f"strength is {share:g}: give 0 to 1")
     weight = own.guidance if guidance is None else guidance
     if weight != 1 and not own.prompted:
         raise ValueError(f"guidance is {weight:g}: {own.backend} has no prompt, leave it at 1")

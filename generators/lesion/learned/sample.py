@@ -40,9 +40,11 @@ class Sampler:
             source = model.encode(batch["image"])
             condition = model.condition(batch)
             schedule.set_timesteps(self.steps, device=source.device)
-            times = schedule.timesteps[self.steps - max(1, round(self.steps * self.strength)) :]
+            # Any strength above 0 is one step at least; none leaves the background as the autoencoder has it.
+            turns = max(1, round(self.steps * self.strength)) if self.strength else 0
+            times = schedule.timesteps[self.steps - turns :]
             noise = draw()
-            inside = noise if self.strength == 1 else self._noised(model, source, noise, times[0])
+            inside = noise if self.strength == 1 else self._noised(model, source, noise, times[0]) if turns else source
             for time in times:
                 if model.settings.prompted:
                     inside = torch.where(free, inside, self._noised(model, source, noise, time))

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from generators.lesion.backends import open_backend
 from generators.lesion.blend import composite
 from generators.lesion.filler import Patch
 from generators.lesion.learned import LearnedFiller
 from generators.lesion.learned.crop import hounsfield, placed, unit
 from generators.lesion.learned.sample import Sampler
 from generators.lesion.learned.settings import BACKENDS
+from generators.lesion.params import LesionParams
 from generators.types import stream
 from tests.generators.lesion.learned.conftest import new
 
@@ -131,6 +133,32 @@ def test_partial_diffusion_starts_from_the_background_and_full_does_not(folders)
     assert gap[1.0] == 0
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_strength_0_returns_the_background_as_the_autoencoder_has_it(folders, backend):
+    """Oracle: the healthy prompt's way, which samples nothing; the least strength above it changes something."""
+    filler = opened(folders, backend, strength=0.0)
+    sick, healthy = patch(shape=(16, 16, 16)), patch("healthy", shape=(16, 16, 16))
+    made = fill(filler, sick)[0]
+    np.testing.assert_allclose(made[sick.mask], fill(filler, healthy)[0][sick.mask], rtol=0, atol=0.01)
+    some = fill(opened(folders, backend, strength=0.01), sick)[0]
+    assert np.abs(some - made)[sick.mask].max() > 1
+
+
+def test_what_the_recipe_says_of_the_sampler_reaches_it(folders):
+    """And what it leaves out is the model's own."""
+    own = LesionParams("promptlesion", str(folders["promptlesion"]))
+    filler = {}
+    for name, told in (("own", {}), ("same", {"guidance": 1.0}), ("more", {"guidance": 3.0}), ("few", {"steps": 2})):
+        filler[name] = open_backend(replace(own, **told))
+        filler[name].prepare("cpu")
+    assert filler["own"].sampler == filler["same"].sampler == Sampler(4, 0.75, 1.0)
+    assert filler["few"].sampler == Sampler(2, 0.75, 1.0)
+    made = {name: fill(one, patch())[0] for name, one in filler.items()}
+    assert np.array_equal(made["own"], made["same"])
+    assert not np.array_equal(made["own"], made["more"])
+    assert not np.array_equal(made["own"], made["few"])
+
+
 def test_guidance_moves_away_from_no_prompt(folders):
     """Weight 1 takes the prompt as it is, 0 none at all (Ho & Salimans 2022)."""
     filler = opened(folders, "promptlesion")
@@ -163,7 +191,8 @@ def test_what_the_generator_asks_of_a_backend(folders):
     ("options", "message"),
     [
         ({"steps": 3}, "steps is 3: give a divisor of the 8 noise levels"),
-        ({"strength": 0.0}, "strength is 0"),
+        ({"steps": 16}, "steps is 16: give a divisor of the 8 noise levels"),
+        ({"strength": 1.5}, "strength is 1.5: give 0 to 1"),
         ({"backend": "difftumor"}, "is of promptlesion, not of difftumor"),
         ({"backend": "gan"}, "give one of difftumor, medddpm, promptlesion, promptlesion-mask"),
         ({"weights": None}, "weights is missing"),
