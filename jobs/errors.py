@@ -18,7 +18,7 @@ def known() -> list[type[Exception]]:
     from engine.registry import UnknownPlugin
     from engine.sources.base import SourceError
     from jobs.detection.frames import FrameError
-    from jobs.detection.study import StudyError
+    from jobs.study import StudyError
     from sinks.commit import ForeignShard
     from sinks.store import StoreError
 

@@ -118,6 +118,7 @@ def study(
     """Train and score a detector for every arm, size and seed. Run the same command again to continue."""
     from jobs.detection import report as reporting
     from jobs.detection import study as studying
+    from jobs.study import finished
 
     asked = studying.Study(
         studying.Place(real, pairs(real_option)),
@@ -130,7 +131,7 @@ def study(
     )
     todo = studying.runs([int(n) for n in sizes.split(",")], arms.split(","), seeds)
     with steps("runs") as advance:
-        done = len(studying.finished(todo, out))
+        done = len(finished(todo, out))
         advance(done, len(todo), "")
 
         def tell(result: dict[str, Any]) -> None:

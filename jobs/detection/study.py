@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from engine import document
+from jobs import study as generic
 from jobs.detection import detector, frames
 from jobs.detection.arms import Arm, training_set
 from jobs.detection.frames import Frame
 from jobs.detection.metrics import Scores
+from jobs.study import StudyError
 from sinks.store import Store
 
 DRAWS = 400  # bootstrap draws kept per run: the same subjects in every run, so that arms can be paired
-
-
-class StudyError(Exception):
-    """A study that cannot run or go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +87,10 @@ def results(out: Path) -> list[dict[str, Any]]:
     Raises:
         StudyError: where there is none.
     """
-    found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
-    if not found:
-        raise StudyError(f"{out} holds no finished run: run lesionforge study detection --out {out} ... first")
+    found = generic.results(out, "lesionforge study detection")
     if len(sets := {result["dataset"] for result in found} - {None}) > 1:
         raise StudyError(f"{out} mixes runs on {len(sets)} synthetic datasets: move those of the older one away")
     return found
-
-
-def finished(todo: Sequence[Run], out: Path) -> list[Run]:
-    """Those whose result is there."""
-    return [run for run in todo if (out / "runs" / f"{run.name}.json").exists()]
 
 
 def conduct(
@@ -126,29 +115,11 @@ def conduct(
     Raises:
         StudyError: where the folder holds another study's results.
     """
-    (out / "runs").mkdir(parents=True, exist_ok=True)
-    _claim(study, out)
-    there = set(finished(todo, out))
-    left = [run for run in todo if run not in there]
-    if left and study.synthetic is None and any(run.arm != "real" for run in left):
+    generic.claim(out, _told(study), study.identity(), "place of frames")
+    left = set(todo) - set(generic.finished(todo, out))
+    if study.synthetic is None and any(run.arm != "real" for run in left):
         raise StudyError("arms with synthetic samples need a dataset of them: give --synthetic OUT")
-    for result in _in_parallel(study, left, out, min(processes, len(left))):
-        path = out / "runs" / f"{Run(**result['run']).name}.json"
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(result))
-        part.replace(path)
-        tell(result)
-    return len(left)
-
-
-def _claim(study: Study, out: Path) -> None:
-    path = out / "study.json"
-    if not path.exists():
-        path.write_text(json.dumps(_told(study) | {"identity": study.identity()}, indent=2, sort_keys=True))
-    elif (its := json.loads(path.read_text()))["identity"] != study.identity():
-        mine = _told(study)
-        other = ", ".join(name for name in mine if mine[name] != its.get(name)) or "place of frames"
-        raise StudyError(f"{out} holds a study with another {other}: give a new --out, or the same settings")
+    return generic.conduct(todo, out, partial(_run, study, out), processes, tell)
 
 
 def _told(study: Study) -> dict[str, Any]:
@@ -157,30 +128,6 @@ def _told(study: Study) -> dict[str, Any]:
     for part in (told["train"], told["test"]):
         part["uri"] = part["uri"].split(":", 1)[0] + ":"
     return told
-
-
-def _in_parallel(study: Study, left: Sequence[Run], out: Path, processes: int) -> Iterator[dict[str, Any]]:
-    if processes <= 1:
-        yield from (_run(study, out, run) for run in left)
-        return
-    # One thread each: independent runs share two cores better than threads of one run do. Set before torch starts.
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, spawn) as pool:
-            waiting: list[Future[dict[str, Any]]] = [pool.submit(_run, study, out, run) for run in left]
-            try:
-                for done in as_completed(waiting):
-                    yield done.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 @dataclass(frozen=True)
