@@ -27,7 +27,7 @@ test: $(VENV)/all lint
 	@$(MAKE) --no-print-directory -j2 -Otarget units suites
 
 units: $(VENV)/all
-	$(VENV)/bin/python -m pytest $(SUITES:%=--ignore=%)
+	$(VENV)/bin/python -m pytest --durations=30 $(SUITES:%=--ignore=%)
 
 suites: $(VENV)/all
 	$(VENV)/bin/python -m pytest -p no:cacheprovider $(SUITES)

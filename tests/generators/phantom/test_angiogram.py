@@ -1,7 +1,6 @@
 """Procedural angiograms: the physics against closed forms, the look against measured statistics."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -233,11 +232,3 @@ def test_sizes_and_stenoses_that_cannot_be_are_refused():
         phantom_angiogram(key(1), "left", "x", size=64)
     with pytest.raises(ValueError, match="no room"):
         phantom_angiogram(key(1), "left", "x", stenoses=[Narrowing(50, 80.0)])
-
-
-def test_a_frame_takes_about_a_tenth_of_a_second():
-    phantom_angiogram(key(0), "left", "x")
-    start = time.process_time()
-    for n in range(5):
-        phantom_angiogram(key(n), "left", "x")
-    assert (time.process_time() - start) / 5 < 0.3  # 0.1 where nothing else runs
