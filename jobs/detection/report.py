@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from jobs import console
 from jobs.detection import paper, plot
 from jobs.detection.study import results
 from jobs.detection.summary import REAL, Cell, Summary, summarise
+from jobs.tables import Table, short, signed
 
 SHOWN = ("ap50", "ap30", "ap20", "ap_centre", "recall_1fp", "recall_1fp_moderate", "recall_1fp_severe")
 TITLES = {
@@ -33,20 +32,6 @@ NOTE = (
     "FP−: false positives there on a frame without lesions. DiGDA's detectors learn from 5,156 private frames and give "
     "no spread: compare gains, not levels."
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of words."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def markdown(self) -> str:
-        """As GitHub shows it."""
-        lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
-        return f"### {self.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def report(out: Path) -> dict[str, Any]:
@@ -76,11 +61,7 @@ def show(out: Path) -> None:
     """The same tables on the terminal."""
     found = results(out)
     for table in tables(summarise(found)):
-        if console.out.is_terminal:
-            console.table(table.title, table.columns, table.rows)
-        else:  # a log has no width to fit into
-            console.out.print(table.markdown(), markup=False)
-        console.out.print()
+        table.show()
     console.out.print(f"{NOTE}\nwritten: {out}/report.md, report.json, report.png", markup=False)
 
 
@@ -100,7 +81,7 @@ def _table_2(summary: Summary) -> Table:
         for times, theirs in paper.ARCADE.items():
             cells = [summary.cell(size, f"x{times}" if times else REAL, score) for score in paper.COLUMNS]
             if any(cells):
-                rows.append([str(size), f"× {times}", *map(_mean, cells), *map(_short, theirs)])
+                rows.append([str(size), f"× {times}", *map(_mean, cells), *map(short, theirs)])
     return Table("Real to synthetic ratio, ARCADE validation (the paper's Table 2)", columns, rows)
 
 
@@ -111,7 +92,7 @@ def _balance(summary: Summary) -> Table:
             cells = [summary.cell(size, arm, score) for score in (*paper.COLUMNS, "ap50")]
             if all(summary.cell(size, a, "map50") for a in ("x4", "x4-natural")):
                 name = "balanced" if arm == "x4" else "imbalanced"
-                rows.append([str(size), name, *map(_mean, cells), _short(theirs)])
+                rows.append([str(size), name, *map(_mean, cells), short(theirs)])
     columns = ["real", "× 4", *(TITLES[c] for c in (*paper.COLUMNS, "ap50")), "paper mAP50"]
     return Table("Balanced against imbalanced classes (the paper's Figure 4a)", columns, rows)
 
@@ -146,16 +127,10 @@ def _gains(summary: Summary, size: int) -> Table:
 def _mean(cell: Cell | None) -> str:
     if cell is None or cell.mean != cell.mean:
         return "–"
-    return _short(cell.mean) + (f"±{_short(cell.sd)}" if cell.sd is not None else "")
+    return short(cell.mean) + (f"±{short(cell.sd)}" if cell.sd is not None else "")
 
 
 def _gain(cell: Cell | None) -> str:
     if cell is None or cell.gain is None or cell.gain != cell.gain:
         return "–"
-    sign = "+" if cell.gain >= 0 else "-"
-    return sign + _short(abs(cell.gain)) + (f"±{_short(cell.gain_total_se)}" if cell.gain_total_se is not None else "")
-
-
-def _short(value: float) -> str:
-    """``.068``: tables are wide."""
-    return f"{value:.3f}".removeprefix("0")
+    return signed(cell.gain) + (f"±{short(cell.gain_total_se)}" if cell.gain_total_se is not None else "")
