@@ -1,0 +1,56 @@
+"""Two vessels with known sides in one small CT volume, and a source of it; line integrals in closed form."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from generators.carm import View
+from generators.types import Volume
+from tests.generators.lesion.toys import vessel, volume
+
+
+def chest(seed: int = 0, legend: dict[int, str] | None = None) -> Volume:
+    """The toy vessel twice, side by side: the one on the patient's left has label 1, the other 2."""
+    right, left = vessel(seed), vessel(seed + 50)
+    labels = np.concatenate([2 * right.labels, left.labels])
+    hu = np.concatenate([right.hu, left.hu])
+    return volume(hu, labels, legend or {1: "coronary_left", 2: "coronary_right"}, right.spacing_mm, seed)
+
+
+def chords(view: View, through, along, radius) -> np.ndarray:
+    """Length in mm of every pixel's ray inside an endless cylinder: float64 (rows, cols)."""
+    u, v, d = view.axes
+    row, col = np.mgrid[: view.rows, : view.cols]
+    x, y = (col - (view.cols - 1) / 2) * view.pixel_mm[1], (row - (view.rows - 1) / 2) * view.pixel_mm[0]
+    ray = view.sid_mm * d + x[..., None] * u + y[..., None] * v
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    t = np.asarray(along, float) / np.linalg.norm(along)
+    normal = np.cross(ray, t)
+    sine = np.linalg.norm(normal, axis=-1)
+    gap = np.abs(normal @ (np.asarray(through, float) - view.source_mm)) / sine
+    return 2 * np.sqrt(np.maximum(radius**2 - gap**2, 0)) / sine
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    count: int = 2
+
+
+class Toy:
+    """A source of these volumes, for recipes: ``tests.generators.angio_ct.toys.Toy:here``."""
+
+    Options: ClassVar[type[ToyOptions]] = ToyOptions
+    public_place = True
+    licence = "none"
+    cases_per_subject = 1
+
+    def __init__(self, place: str, options: ToyOptions) -> None:
+        self.options, self.subjects = options, options.count
+
+    def fingerprint(self) -> str:
+        return f"angio_ct toys {self.options}"
+
+    def read(self, case: int) -> Volume:
+        return chest(case)
