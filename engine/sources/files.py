@@ -81,7 +81,7 @@ class Folder:
             return {}
         except OSError as error:
             raise SourceError(f"a folder in it cannot be listed: {why(error)}") from None
-        files = [self._file(sub, f) for f in found if f["type"] == "file"]
+        files = [self._file(sub, f) for f in self._plain(found)]
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
 
     def walk(self) -> list[File]:
@@ -92,17 +92,45 @@ class Folder:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         root = self.path.rstrip("/") + "/"
         files = [
-            self._file(path.removeprefix(root).rpartition("/")[0], info)
-            for path, info in found.items()
-            if info["type"] == "file"
+            self._file(str(info["name"]).removeprefix(root).rpartition("/")[0], info)
+            for info in self._plain(found.values())
         ]
         return sorted(files, key=lambda f: natural(f.name))
+
+    def _plain(self, found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """What is a file or a link to one. Folders behind links are listed where they lie.
+
+        Raises:
+            SourceError: for links to folders elsewhere: who leaves them out loses cases silently.
+        """
+        out = []
+        for info in found:
+            if not info.get("islink"):
+                out += [info] if info["type"] == "file" else []
+                continue
+            real = os.path.realpath(info["name"])  # a disk's: no other place has links
+            inside = real.startswith(os.path.realpath(self.path).rstrip("/") + "/")
+            if os.path.isdir(real) and not inside:
+                raise SourceError("holds a link to a folder elsewhere: put that folder itself there")
+            if not os.path.isdir(real):
+                out.append({**self.fs.info(real), "name": info["name"]} if inside and os.path.isfile(real) else info)
+        return out
 
     def _file(self, sub: str, info: Mapping[str, Any]) -> File:
         base = str(info["name"]).rsplit("/", 1)[-1]
         known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
         mark = " ".join(str(value) for value in known if value is not None)
-        return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, self.fs)
+        fs = _Elsewhere() if info.get("islink") else self.fs
+        return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, fs)
+
+
+class _Elsewhere:
+    """The file system of links that lead out of a folder or nowhere: nothing is read through them, and they say so."""
+
+    def open(self, *_: Any, **__: Any) -> Any:
+        raise BadCase("is a link out of the source's folder or to nowhere: put the file itself there")
+
+    cat_file = open
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -130,7 +158,7 @@ def secret(files: Iterable[File]) -> bytes:
         try:
             digest.update(bytes(file.fs.cat_file(file.path, start=0, end=HEAD)))
             break
-        except (FileNotFoundError, PermissionError):
+        except (FileNotFoundError, PermissionError, BadCase):
             continue  # the same for every worker; the case says so when it is read
         except OSError as error:
             raise SourceError(f"a file in it cannot be read: {why(error)}") from None

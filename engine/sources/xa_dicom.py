@@ -132,7 +132,7 @@ def dicom_files(folder: Folder) -> list[File]:
 def _has_preamble(file: File) -> bool:
     try:
         return bool(file.fs.cat_file(file.path, start=128, end=132) == b"DICM")
-    except OSError:
+    except (OSError, BadCase):
         return False
 
 

@@ -14,10 +14,11 @@ from generators.lesion.vessels import STEP_MM, Vessel, frame
 from generators.types import Panel
 
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
-VESSELS = (-100.0, 600.0)
+VESSELS = (-150.0, 750.0)  # wide enough to tell calcium from a lumen of 350 HU
 HALF_MM = 45.0  # of the slice to either side of a tumour
 HALF_PLAQUE_MM = 14.0
 ALONG_MM = 15.0  # of the vessel to either side of a plaque
+ACROSS_MM = 9.0  # to either side of the vessel
 EDGE = 256  # px of a picture's longer edge, about
 MAX_LESIONS = 3
 
@@ -40,7 +41,7 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         title = f"{lesion['class']}: {lesion['measured_volume_mm3']:.0f} mm3, {lesion['measured_hu']:.0f} HU"
         out.append(_axial(title, ct, label, before, centre, spacing, window, half))
         if plaque:
-            title = f"along the vessel: {lesion['requested_ds']:.0f} % asked, {lesion['measured_ds']:.0f} % measured"
+            title = f"along it: {lesion['requested_ds']:.0f} % asked, {lesion['measured_ds']:.0f} % measured"
             out.append(_along(title, ct, label, before, lesion, meta, spacing))
     return out
 
@@ -96,7 +97,7 @@ def _along(
     s = (spacing[0], spacing[1], spacing[2])
 
     def cut(volume: NDArray[Any]) -> NDArray[np.float32]:
-        return curved_planar(volume, s, vessel, angle, 6.0).T
+        return curved_planar(volume, s, vessel, angle, ACROSS_MM).T
 
     zoom = max(1, round(EDGE / max(1, len(points))))
     layers = {"after": _zoom(_grey(cut(ct), VESSELS), zoom)}

@@ -11,8 +11,9 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 from skimage.draw import polygon2mask
 
+from engine.sources.base import SourceError
 from engine.sources.box_text import Marked, check, read_voc, read_yolo
-from engine.sources.files import Folder, natural
+from engine.sources.files import Folder, natural, secret
 from engine.sources.groups import grouped, pack
 from engine.sources.pictures import decode, pixel_hash
 from engine.sources.polygons import lumen, outline, rasterise
@@ -204,3 +205,27 @@ def test_names_are_sorted_by_their_numbers(tmp_path):
     assert list(folder.files()) == ["2.png", "10.png"]
     assert sorted(f.name for f in folder.walk()) == ["10.png", "2.png", "sub/3.png"]
     assert folder.files("nothing") == {}
+
+
+def test_links_are_followed_inside_the_folder_and_told_of_elsewhere(tmp_path):
+    """Before, links to files were left out of folders that are walked, without a word."""
+    place, out = tmp_path / "data", tmp_path / "out"
+    (place / "real").mkdir(parents=True)
+    out.mkdir()
+    (place / "real" / "a.png").write_bytes(b"inside")
+    (out / "b.png").write_bytes(b"outside")
+    (place / "linked").symlink_to(place / "real")  # whose files are listed where they lie
+    for name, target in (("a", place / "real" / "a.png"), ("b", out / "b.png"), ("c", out / "none"), ("d", "d.png")):
+        (place / f"{name}.png").symlink_to(target)
+    folder = Folder(str(place))
+    walked = {file.name: file for file in folder.walk()}
+    assert list(walked) == ["a.png", "b.png", "c.png", "d.png", "real/a.png"]
+    assert folder.files() == {name: walked[name] for name in list(walked)[:4]}
+    assert walked["a.png"].read() == b"inside"
+    for name in ("b.png", "c.png", "d.png"):
+        with pytest.raises(BadCase, match="is a link out of the source's folder or to nowhere"):
+            walked[name].read()
+    assert len(secret(walked.values())) == 32
+    (place / "away").symlink_to(out)
+    with pytest.raises(SourceError, match="holds a link to a folder elsewhere"):
+        folder.walk()

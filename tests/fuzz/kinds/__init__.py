@@ -11,8 +11,9 @@ import importlib
 from typing import Any
 
 #: Kind -> share of the inputs.
-KINDS = ("nifti", "gzips", "dicom", "pictures", "coco", "boxes", "recipes", "tars", "indexes", "documents")
-WEIGHTS = (15, 8, 18, 13, 12, 9, 10, 6, 7, 2)
+KINDS = ("nifti", "gzips", "ct_volumes", "dicom", "ct_series", "pictures", "coco", "boxes", "recipes", "tars")
+KINDS = (*KINDS, "indexes", "documents")
+WEIGHTS = (15, 8, 14, 18, 10, 13, 12, 9, 10, 6, 7, 2)
 
 
 def load(kind: str) -> Any:

@@ -13,7 +13,7 @@ from engine.recipe_file import parse
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng
 
-SMALL: dict[str, dict[str, Any]] = {"biplane": {"grid": 24}, "stenosis": {}}  # params
+SMALL: dict[str, dict[str, Any]] = {"biplane": {"grid": 24}, "stenosis": {}, "lesion": {"size": 24}}  # params
 CASES = 4  # read of each input
 
 
