@@ -1,6 +1,7 @@
 """A straight vessel whose shadow is known: box, length, overlap and stenosis."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ from generators.angio_ct.lumen import Lumen
 from generators.angio_ct.shadow import Segment, shadows
 from generators.carm import Grid, View, project_views
 
-CELL = 0.15
+CELL = 0.2
 RADIUS, DS, LENGTH = 1.6, 60.0, 10.0
 
 
+@cache
 def tube(other_y: float | None = None) -> Lumen:
     """Along z through the isocentre, narrowed over 10 mm; a second one may cross it at a depth."""
-    grid = Grid((80, 160, 200), CELL)
+    grid = Grid((24, 120, 150), CELL)
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
     x, y, z = grid.centres(index).T
     fade = np.where(np.abs(z) < LENGTH / 2, 0.5 + 0.5 * np.cos(2 * np.pi * z / LENGTH), 0)

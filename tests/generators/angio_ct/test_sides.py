@@ -5,18 +5,17 @@ import pytest
 
 from generators.angio_ct.sides import side_at, sided
 from generators.types import BadCase
-from tests.generators.angio_ct.toys import chest
+from tests.generators.angio_ct.toys import chest, plain
 from tests.generators.lesion.toys import abdomen, vessel
 
 
 def test_a_label_of_both_trees_is_parted_by_where_they_lie():
-    known = chest()
-    plain = replace(known, labels=(known.labels > 0).astype(np.uint8), legend={1: "coronary"})
-    found = sided(plain)
+    known, both = chest(), plain()
+    found = sided(both)
     values = {name: value for value, name in found.legend.items()}
     for side, value in (("left", 1), ("right", 2)):
         assert np.array_equal(found.labels == values[f"coronary_{side}"], known.labels == value)
-    assert (plain.labels == 1).sum() == (known.labels > 0).sum()  # the case itself is untouched
+    assert (both.labels == 1).sum() == (known.labels > 0).sum()  # the case itself is untouched
     assert sided(known) is known
 
 
@@ -33,7 +32,7 @@ def test_what_cannot_be_parted_says_why():
         sided(abdomen())
     with pytest.raises(BadCase, match="touch, or one is missing"):
         sided(vessel())
-    stacked = chest(legend={1: "coronary"})
+    stacked = plain()
     labels = np.zeros_like(stacked.labels)
     labels[20:24, 20:24, 5:50] = labels[20:24, 20:24, 60:100] = 1
     with pytest.raises(BadCase, match=r"0\.0 mm apart"):

@@ -1,6 +1,7 @@
 """Two vessels with known sides in one small CT volume, and a source of it; line integrals in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,12 +11,21 @@ from generators.types import Volume
 from tests.generators.lesion.toys import vessel, volume
 
 
-def chest(seed: int = 0, legend: dict[int, str] | None = None) -> Volume:
+@cache
+def chest(seed: int = 0) -> Volume:
     """The toy vessel twice, side by side: the one on the patient's left has label 1, the other 2."""
     right, left = vessel(seed), vessel(seed + 50)
     labels = np.concatenate([2 * right.labels, left.labels])
     hu = np.concatenate([right.hu, left.hu])
-    return volume(hu, labels, legend or {1: "coronary_left", 2: "coronary_right"}, right.spacing_mm, seed)
+    for array in (hu, labels):
+        array.setflags(write=False)
+    return volume(hu, labels, {1: "coronary_left", 2: "coronary_right"}, right.spacing_mm, seed)
+
+
+def plain(seed: int = 0) -> Volume:
+    """The same with one label for both."""
+    known = chest(seed)
+    return replace(known, labels=(known.labels > 0).astype(np.uint8), legend={1: "coronary"})
 
 
 def chords(view: View, through, along, radius) -> np.ndarray:
