@@ -145,9 +145,14 @@ def _value(scores: Mapping[str, Any], score: str) -> float:
 def _mean(table: Floats) -> Floats:
     """Means of the columns over what is there; NaN where nothing is."""
     there = np.isfinite(table)
-    count = there.sum(0)
-    total: Floats = np.where(there, table, 0).sum(0)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return _ratio(np.where(there, table, 0).sum(0), there.sum(0))
+
+
+def _ratio(total: Floats, count: NDArray[Any]) -> Floats:
+    """Quotient, NaN where ``count`` is 0."""
+    out = np.full(count.shape, np.nan)
+    np.divide(total, count, out=out, where=count > 0)
+    return out
 
 
 def over_all(table: Floats, times: Floats | None = None) -> Floats:
@@ -159,10 +164,7 @@ def over_all(table: Floats, times: Floats | None = None) -> Floats:
     """
     weights = np.ones((1, len(table))) if times is None else times
     there = np.isfinite(table)
-    count = weights @ there
-    total = weights @ np.where(there, table, 0)
-    means = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-    return _mean(means.T)
+    return _mean(_ratio(weights @ np.where(there, table, 0), weights @ there).T)
 
 
 def gain(mine: Mapping[int, Floats], base: Mapping[int, Floats]) -> Gain | None:
