@@ -1,4 +1,4 @@
-"""Datasets of lesions in the layouts that detectors' own tools read."""
+"""Datasets in the layouts that other tools read: boxes of lesions for detectors, label maps for nnU-Net."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sinks.exports import coco, yolo
+from sinks.exports import coco, nnunet, yolo
 from sinks.exports.frames import SEVERITIES, Frames
+from sinks.exports.volumes import Volumes
 from sinks.store import Store
 
 FORMATS: Mapping[str, Callable[[Frames, Path], None]] = {"coco": coco.write, "yolo": yolo.write}
@@ -41,9 +42,45 @@ def export(
     """
     if format not in FORMATS:
         raise ValueError(f"no export format {format!r}; there are {', '.join(sorted(FORMATS))}")
-    folder = Path(to)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: files of two exports would mix; give a new folder")
+    folder = _empty(to)
     frames = Frames(place, classes, splits, image)
     FORMATS[format](frames, folder)
     return {"format": format, "to": str(folder), **frames.summary()}
+
+
+def export_volumes(
+    place: str | Path | Store,
+    to: str | Path,
+    classes: Mapping[str, Sequence[str]],
+    splits: Sequence[str] | None = None,
+    image: str = "ct",
+) -> dict[str, Any]:
+    """Write a dataset's CT volumes and label maps into a local folder in nnU-Net's raw format.
+
+    Args:
+        place: where the dataset lies.
+        to: an empty or new folder; nnU-Net wants it named ``DatasetNNN_NAME``.
+        classes: each class of the written label maps, in their order from 1, and the labels of the samples that
+            belong to it, e.g. ``{"liver": ["liver"], "tumour": ["liver_early", "liver_late"]}``.
+        splits: only of these; None takes all there are.
+        image: the member that holds the HU, without its ending. ``source_ct`` gives the volumes before anything was
+            drawn under the same labels: the placebo of a study.
+
+    Returns:
+        Images by split; volumes that hold each class; labels that became background, and in how many volumes.
+
+    Raises:
+        ValueError: for a folder that is not empty, labels that are in no legend or in two classes, or samples without
+            volumes or their place.
+    """
+    folder = _empty(to)
+    volumes = Volumes(place, classes, splits, image)
+    nnunet.write(volumes, folder)
+    return {"format": "nnunet", "to": str(folder), **volumes.summary()}
+
+
+def _empty(to: str | Path) -> Path:
+    folder = Path(to)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: files of two exports would mix; give a new folder")
+    return folder

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sinks import dataset
 from sinks.encode import decode, open_png
+from sinks.exports import splits as splitting
 from sinks.reader import Reader, Samples
 from sinks.store import Store
 
 SEVERITIES = ("mild", "moderate", "severe")
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,7 @@ class Frames:
         if not classes or len(set(classes)) < len(classes) or (graded != set(classes) and len(classes) > 1):
             raise ValueError(f"classes {list(classes)} must be of {', '.join(SEVERITIES)}, or one name for all lesions")
         self._severities = self.classes if graded else None
-        there = {name.rsplit("-", 1)[0] for name in dataset.committed(self._store)}
-        self.splits = [split for split in SPLITS if split in there and (splits is None or split in splits)]
-        if missing := sorted(set(splits or ()) - set(self.splits)):
-            raise ValueError(
-                f"{self._store.url()} has no split {', '.join(missing)}; it has {', '.join(sorted(there))}"
-            )
-        if not self.splits:
-            raise ValueError(f"{self._store.url()} has no committed samples")
+        self.splits = splitting.chosen(self._store, splits)
         self.images: Counter[str] = Counter()
         self.boxes: Counter[tuple[str, str]] = Counter()  # (split, class)
         self.left_out: Counter[str] = Counter()  # by severity class, or why

@@ -1,0 +1,77 @@
+"""nnU-Net's raw format: ``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs``, ``dataset.json``; and folds by subject.
+
+nnU-Net finds the folder as ``nnUNet_raw/DatasetNNN_NAME``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from sinks.exports.volumes import Volumes
+
+FOLDS = 5  # nnU-Net's number
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SCANNER = 1  # NIfTI's code: coordinates of the scanner
+
+
+def write(volumes: Volumes, folder: Path) -> None:
+    """Write the volumes bit by bit as NIfTI, named by their sample ids, and ``dataset.json`` last.
+
+    ``train`` and ``val`` are both training cases to nnU-Net, which would deal them into folds case by case, and so a
+    subject's variants into training and validation at once. ``splits_final.json``, to be copied into nnU-Net's
+    preprocessed folder, keeps subjects together: one fold of the dataset's own splits, or else five.
+
+    Raises:
+        ValueError: where there is nothing to train on.
+    """
+    if volumes.splits == ["test"]:
+        raise ValueError("nnU-Net needs training cases: the splits chosen have no train or val")
+    cases: dict[str, list[tuple[str, str]]] = {}  # split -> (key, subject)
+    for split in volumes.splits:
+        end = "Ts" if split == "test" else "Tr"
+        images, labels = folder / f"images{end}", folder / f"labels{end}"
+        images.mkdir(parents=True, exist_ok=True)
+        labels.mkdir(exist_ok=True)
+        for scan in volumes.read(split):
+            _save(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
+            _save(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
+            cases.setdefault(split, []).append((scan.key, scan.subject))
+    if folds := _folds(cases):
+        (folder / "splits_final.json").write_text(json.dumps(folds, indent=1), encoding="utf-8")
+    body = {
+        "channel_names": {"0": "CT"},
+        "labels": {name: value for value, name in enumerate(["background", *volumes.classes])},
+        "numTraining": sum(len(found) for split, found in cases.items() if split != "test"),
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
+
+
+def _save(voxels: NDArray[np.int16] | NDArray[np.uint8], affine: NDArray[np.float64], path: Path) -> None:
+    image = nib.Nifti1Image(voxels, RAS_FROM_LPS @ affine)
+    image.set_qform(image.affine, SCANNER)
+    image.set_sform(image.affine, SCANNER)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def _folds(cases: dict[str, list[tuple[str, str]]]) -> list[dict[str, list[str]]]:
+    """nnU-Net's folds; none where a single subject allows no validation."""
+    train, val = cases.get("train", []), cases.get("val", [])
+    if train and val:
+        return [{"train": [key for key, _ in train], "val": [key for key, _ in val]}]
+    every = train or val
+    place = {subject: n for n, subject in enumerate(sorted({subject for _, subject in every}))}
+    count = min(FOLDS, len(place))
+    return [
+        {
+            "train": [key for key, subject in every if place[subject] % count != fold],
+            "val": [key for key, subject in every if place[subject] % count == fold],
+        }
+        for fold in range(count if count > 1 else 0)
+    ]

@@ -1,0 +1,117 @@
+"""What exports of CT write: volumes with a label map of chosen classes, numbered one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinks.exports import splits as splitting
+from sinks.reader import Reader, Samples
+from sinks.store import Store
+
+LABELS = "label.npy.gz"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One sample.
+
+    ``hu`` int16 and ``labels`` uint8 (i, j, k), i to the patient's left, j to the back, k to the head (LPS): 0 is
+    background, n + 1 the n-th class. ``affine``: (4, 4), from index to LPS mm. ``subject``: a hash.
+    """
+
+    key: str
+    hu: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+    subject: str
+
+
+class Volumes:
+    """The volumes of a dataset by split, with counts of what was met on the way.
+
+    Args:
+        place: where the dataset lies.
+        classes: each class and the labels of the samples' legends that belong to it. All others are background.
+        splits: only of these.
+        image: member that holds the HU, without its ending.
+    """
+
+    def __init__(
+        self,
+        place: str | Path | Store,
+        classes: Mapping[str, Sequence[str]],
+        splits: Sequence[str] | None,
+        image: str,
+    ) -> None:
+        self._store = place if isinstance(place, Store) else Store(str(place))
+        labels = [label for some in classes.values() for label in some]
+        if not labels or len(set(labels)) < len(labels) or "background" in {*classes, *labels}:
+            raise ValueError(f"classes {dict(classes)} must name labels, each in one class, and no background")
+        self.classes, self._image = list(classes), image
+        self._value = {label: n for n, some in enumerate(classes.values(), 1) for label in some}
+        self.splits = splitting.chosen(self._store, splits)
+        self.images: Counter[str] = Counter()
+        self.held: Counter[tuple[str, str]] = Counter()  # (split, class): volumes that hold it
+        self.left_out: Counter[str] = Counter()  # label of no class: volumes where it became background
+
+    def read(self, split: str) -> Iterator[Scan]:
+        """The volumes of a split, in the order of its shards."""
+        names = Samples(self._store, split).members
+        image = next((name for name in (f"{self._image}.npy", f"{self._image}.npy.gz") if name in names), None)
+        if image is None or LABELS not in names:
+            needed = f"volumes need {self._image}.npy[.gz] and {LABELS}"
+            raise ValueError(f"samples of {self._store.url()} have {', '.join(names)}: {needed}")
+        for sample in Reader(Samples(self._store, split, [image, LABELS, "json"]), shuffle=False):
+            self.images[split] += 1
+            yield self._scan(sample, image, split)
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, as plain data."""
+        held = {split: {name: self.held[split, name] for name in self.classes} for split in self.splits}
+        return {
+            "images": dict(self.images),
+            "held": held,
+            "classes": self.classes,
+            "left_out": dict(self.left_out),
+        }
+
+    def _scan(self, sample: dict[str, Any], image: str, split: str) -> Scan:
+        key, hu, labels, told = sample["__key__"], sample[image], sample[LABELS], sample["json"]
+        if hu.dtype != np.int16 or labels.dtype != np.uint8 or hu.shape != labels.shape or hu.ndim != 3:
+            raise ValueError(
+                f"sample {key} of {self._store.url()}: {image} is {hu.dtype} {hu.shape}, {LABELS} {labels.dtype} "
+                f"{labels.shape}; int16 HU and uint8 labels of one shape (i, j, k) can be exported"
+            )
+        legend = {int(value): str(name) for value, name in told["legend"].items()}
+        if unknown := sorted(self._value.keys() - set(legend.values())):
+            known = ", ".join(name for value, name in sorted(legend.items()) if value)
+            raise ValueError(f"sample {key} has no label {', '.join(unknown)} in its legend; it has {known}")
+        table = np.zeros(256, np.uint8)
+        for value in np.unique(labels).tolist():
+            name = legend.get(value, "")
+            table[value] = self._value.get(name, 0)
+            if value and not table[value]:
+                self.left_out[name or f"value {value}"] += 1
+        for n in np.unique(table[table > 0]).tolist():
+            self.held[split, self.classes[n - 1]] += 1
+        return Scan(key, hu, table[labels], _affine(key, told), str(told["subject"]))
+
+
+def _affine(key: str, told: Mapping[str, Any]) -> NDArray[np.float64]:
+    """From index to LPS mm."""
+    spacing, origin = told.get("spacing_mm"), told.get("origin_lps_mm")
+    for name, values in (("spacing_mm", spacing), ("origin_lps_mm", origin)):
+        if not isinstance(values, list) or len(values) != 3 or not all(map(math.isfinite, values)):
+            raise ValueError(f"sample {key}: {name} is {values!r:.100}; three numbers in mm say where a volume lies")
+    assert spacing is not None
+    affine = np.diag([*spacing, 1.0]).astype(np.float64)
+    affine[:3, 3] = origin
+    return affine

@@ -1,0 +1,194 @@
+"""The nnU-Net export: what nnU-Net's own check, ITK and our own CT source find in it is what was in the shards."""
+
+import hashlib
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from engine.recipe import SourceRecipe
+from engine.sources.base import open_source
+from generators.lesion.classes import VALUE
+from sinks.exports import export_volumes
+from sinks.store import Store
+from tests.sinks import lesions
+
+SPACING, ORIGIN = (0.7, 0.8, 1.5), (-100.5, 20.25, 333.0)
+LEARNT = {
+    "liver_tumour": ["liver_tumour", "liver_early", "liver_late"],
+    "kidney_tumour": ["kidney_tumour", "kidney_early", "kidney_late"],
+    "pancreas_tumour": ["pancreas_tumour", "pancreas_early", "pancreas_late"],
+}
+ORGANS = {name: [name] for name in ("liver", "kidney", "pancreas")}
+
+
+@pytest.fixture(autouse=True)
+def placed(monkeypatch):
+    """The toys say where they lie in the patient."""
+    meta = lesions.meta
+    monkeypatch.setattr(lesions, "meta", lambda *told: meta(*told) | {"origin_lps_mm": list(ORIGIN)})
+
+
+@pytest.fixture
+def store(tmp_path):
+    out = Store(str(tmp_path / "made"))
+    lesions.write(out, 6, spacing=SPACING)
+    lesions.write(out, 2, "test", SPACING, first=20)
+    return out
+
+
+def expected(i, classes):
+    """A sample's label map, reckoned label by label."""
+    labels = lesions.fields(i)["label.npy.gz"]
+    out = np.zeros_like(labels)
+    for n, some in enumerate(classes.values(), 1):
+        for label in some:
+            out[labels == VALUE[label]] = n
+    return out
+
+
+@pytest.mark.parametrize("classes", [LEARNT, ORGANS | LEARNT])
+def test_our_own_source_reads_back_every_voxel(store, tmp_path, classes):
+    export_volumes(store, tmp_path / "Dataset001_toy", classes)
+    source = open_source(SourceRecipe(uri=f"ct:{tmp_path / 'Dataset001_toy'}"))
+    assert source.subjects == 6
+    for i in range(6):
+        volume = source.read(i)
+        assert volume.hu.dtype == np.int16
+        assert np.array_equal(volume.hu, lesions.fields(i)["ct.npy"])
+        assert np.array_equal(volume.labels, expected(i, classes))
+        assert volume.spacing_mm == pytest.approx(SPACING, rel=1e-6)
+        assert volume.origin_mm == pytest.approx(ORIGIN, rel=1e-6)
+        assert volume.legend == dict(enumerate(classes, 1))
+
+
+def test_nibabel_finds_each_voxel_where_it_was_in_the_patient(store, tmp_path):
+    export_volumes(store, tmp_path / "out", LEARNT)
+    index, (x, y, z) = (5, 9, 14), np.array(ORIGIN) + np.array((5, 9, 14)) * SPACING
+    for folder, end, member in (("imagesTr", "_0000", "ct.npy"), ("labelsTr", "", None)):
+        image = nib.load(tmp_path / "out" / folder / f"train-0000-00000002{end}.nii.gz")
+        assert nib.aff2axcodes(image.affine) == ("L", "P", "S")
+        assert np.allclose(nib.affines.apply_affine(image.affine, index), (-x, -y, z), atol=1e-4)  # RAS+
+        assert np.allclose(image.get_qform(), image.get_sform(), atol=1e-4)
+        assert image.header.get_xyzt_units()[0] == "mm"
+        voxels = lesions.fields(2)[member] if member else expected(2, LEARNT)
+        assert np.array_equal(image.dataobj.get_unscaled(), voxels)
+
+
+def test_the_folder_is_nnunet_s(store, tmp_path):
+    told = export_volumes(store, tmp_path / "out", ORGANS | LEARNT)
+    cases = [f"train-0000-{i:08d}" for i in range(6)]
+    tests = [f"test-0000-{i:08d}" for i in (20, 21)]
+    found = {
+        path.name: sorted(file.name for file in path.iterdir())
+        for path in (tmp_path / "out").iterdir()
+        if path.is_dir()
+    }
+    assert found == {
+        "imagesTr": [f"{case}_0000.nii.gz" for case in cases],
+        "labelsTr": [f"{case}.nii.gz" for case in cases],
+        "imagesTs": [f"{case}_0000.nii.gz" for case in tests],
+        "labelsTs": [f"{case}.nii.gz" for case in tests],
+    }
+    names = ["background", *ORGANS, *LEARNT]
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text()) == {
+        "channel_names": {"0": "CT"},
+        "labels": {name: n for n, name in enumerate(names)},
+        "numTraining": 6,
+        "file_ending": ".nii.gz",
+    }
+    assert told["images"] == {"train": 6, "test": 2}
+    held = {name: sum((expected(i, ORGANS | LEARNT) == n).any() for i in range(6)) for n, name in enumerate(names) if n}
+    assert told["held"]["train"] == held
+    assert (held["pancreas"], held["pancreas_tumour"]) == (0, 2)
+    assert told["left_out"] == {}
+
+
+def test_what_becomes_background_is_told(store, tmp_path):
+    told = export_volumes(store, tmp_path / "out", {"tumour": ["liver_early"]}, splits=["train"])
+    assert told["left_out"] == {"liver": 3, "kidney": 3, "kidney_early": 3, "pancreas_tumour": 2}
+    assert told["held"] == {"train": {"tumour": 3}}
+    assert not (tmp_path / "out" / "imagesTs").exists()
+
+
+def test_no_subject_is_on_both_sides_of_a_fold(store, tmp_path):
+    """Two samples a subject: nnU-Net itself would deal them apart."""
+    lesions.write(many := Store(str(tmp_path / "many")), 14)
+    export_volumes(many, tmp_path / "out", LEARNT)
+    folds = json.loads((tmp_path / "out" / "splits_final.json").read_text())
+    every = sorted(f"train-0000-{i:08d}" for i in range(14))
+    assert len(folds) == 5
+    assert sorted(case for fold in folds for case in fold["val"]) == every
+    for fold in folds:
+        assert sorted(fold["train"] + fold["val"]) == every
+        sides = [{int(case[-8:]) // 2 for case in fold[side]} for side in ("train", "val")]
+        assert sides[0].isdisjoint(sides[1])
+    lesions.write(store, 2, "val", SPACING, first=30)
+    told = export_volumes(store, tmp_path / "own", LEARNT)
+    (fold,) = json.loads((tmp_path / "own" / "splits_final.json").read_text())
+    assert fold["val"] == ["val-0000-00000030", "val-0000-00000031"]
+    assert len(fold["train"]) == 6
+    assert json.loads((tmp_path / "own" / "dataset.json").read_text())["numTraining"] == 8
+    assert told["images"] == {"train": 6, "val": 2, "test": 2}
+    lesions.write(lone := Store(str(tmp_path / "lone")), 2)
+    export_volumes(lone, tmp_path / "one", LEARNT)
+    assert not (tmp_path / "one" / "splits_final.json").exists()
+
+
+def test_the_same_dataset_gives_the_same_bytes(store, tmp_path):
+    def hashes(name):
+        export_volumes(store, tmp_path / name, LEARNT)
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        return [(path.relative_to(tmp_path / name), hashlib.sha256(path.read_bytes()).digest()) for path in files]
+
+    assert hashes("a") == hashes("b")
+
+
+def test_no_subject_is_named(store, tmp_path):
+    export_volumes(store, tmp_path / "out", LEARNT)
+    for path in (tmp_path / "out").rglob("*"):
+        assert f"{0:016x}" not in path.name
+        assert path.is_dir() or f"{1:016x}".encode() not in path.read_bytes()
+
+
+def test_nnunet_s_own_check_is_content(store, tmp_path, capfd):
+    check = pytest.importorskip("nnunetv2.experiment_planning.verify_dataset_integrity")
+    folder = tmp_path / "Dataset001_toy"
+    export_volumes(store, folder, ORGANS | LEARNT)
+    check.verify_dataset_integrity(str(folder), 1)
+    said = capfd.readouterr().out
+    assert "verify_dataset_integrity Done" in said
+    assert "Error" not in said
+    assert "Warning: " not in said
+    simpleitk = pytest.importorskip("SimpleITK")  # nnU-Net's reader, whose axes are LPS
+    image = simpleitk.ReadImage(str(folder / "imagesTr" / "train-0000-00000002_0000.nii.gz"))
+    assert np.allclose(image.GetDirection(), np.eye(3).ravel(), atol=1e-6)
+    assert np.allclose(image.GetOrigin(), ORIGIN, atol=1e-4)
+    assert image.GetPixel(5, 9, 14) == lesions.fields(2)["ct.npy"][5, 9, 14]
+    body = json.loads((folder / "dataset.json").read_text())
+    del body["labels"]["pancreas_tumour"]
+    (folder / "dataset.json").write_text(json.dumps(body))
+    with pytest.raises(RuntimeError, match="unexpected labels"):
+        check.verify_dataset_integrity(str(folder), 1)
+
+
+def test_mistakes_are_named(store, tmp_path, monkeypatch):
+    to = tmp_path / "out"
+    with pytest.raises(ValueError, match="has no label spleen in its legend; it has liver, kidney"):
+        export_volumes(store, to, {"spleen": ["spleen"]})
+    with pytest.raises(ValueError, match="each in one class"):
+        export_volumes(store, tmp_path / "b", {"a": ["liver"], "b": ["liver"]})
+    with pytest.raises(ValueError, match="no background"):
+        export_volumes(store, tmp_path / "c", {"background": ["liver"]})
+    with pytest.raises(ValueError, match=r"volumes need source_ct.npy\[.gz\]"):
+        export_volumes(store, tmp_path / "d", LEARNT, image="source_ct")
+    with pytest.raises(ValueError, match="no train or val"):
+        export_volumes(store, tmp_path / "e", LEARNT, splits=["test"])
+    with pytest.raises(ValueError, match="is not empty"):
+        export_volumes(store, tmp_path / "made", LEARNT)
+    meta = lesions.meta
+    monkeypatch.setattr(lesions, "meta", lambda *told: meta(*told) | {"origin_lps_mm": None})
+    lesions.write(lost := Store(str(tmp_path / "lost")), 1)
+    with pytest.raises(ValueError, match="origin_lps_mm is None; three numbers"):
+        export_volumes(lost, tmp_path / "f", LEARNT)
