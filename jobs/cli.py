@@ -13,6 +13,7 @@ import typer
 from jobs import console
 from jobs.detection import cli as detection
 from jobs.fit.cli import app as fit
+from jobs.segmentation import cli as segmentation
 
 app = typer.Typer(
     name="lesionforge",
@@ -27,13 +28,14 @@ app = typer.Typer(
     "short of its quota or has problems; 130 interrupted (run the same command again to continue).",
 )
 
-train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real frames, generated ones, or both.")
-score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real frames.")
+train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real data, generated data, or both.")
+score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real data.")
 study = typer.Typer(no_args_is_help=True, help="Train and score a downstream model over arms, sizes and seeds.")
 report = typer.Typer(no_args_is_help=True, help="Tables and pictures of a study, the paper's numbers beside ours.")
 for group, commands in (("train", train), ("score", score), ("study", study), ("report", report)):
     commands.callback()(lambda: None)  # keeps a group of one command a group
     commands.command("detection")(getattr(detection, group))
+    commands.command("segmentation")(getattr(segmentation, group))
     app.add_typer(commands, name=group)
 app.add_typer(fit, name="fit")
 

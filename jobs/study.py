@@ -50,7 +50,7 @@ def claim(out: Path, told: Mapping[str, Any], identity: str, hidden: str) -> Non
 
 def finished(todo: Sequence[Some], out: Path) -> list[Some]:
     """Those whose result is there."""
-    return [run for run in todo if _file(out, run).exists()]
+    return [run for run in todo if file(out, run).exists()]
 
 
 def results(out: Path, command: str) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def conduct(
     there = {run.name for run in finished(todo, out)}
     left = [run for run in todo if run.name not in there]
     for run, result in _in_parallel(work, left, min(processes, len(left))):
-        path = _file(out, run)
+        path = file(out, run)
         part = path.with_suffix(".part")
         part.write_text(json.dumps(result))
         part.replace(path)
@@ -91,7 +91,8 @@ def conduct(
     return len(left)
 
 
-def _file(out: Path, run: Named) -> Path:
+def file(out: Path, run: Named) -> Path:
+    """Where a run's result is, or will be."""
     return out / "runs" / f"{run.name}.json"
 
 
