@@ -7,8 +7,9 @@ resumes exactly, and no process needs to know what another one drew.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ from sinks.reader import Samples
 LEAST_VOXELS = 8  # a smaller part of a mask is a stray
 TRIES = 20  # volumes looked at for a lesion
 AWAY = 0.25  # of the side: how far a lesion's middle is from the cube's at most
+KEPT = 2**25  # voxels of the volumes last read that stay in memory, about 8 bytes each with their numbered lesions
+
+
+Lesion = tuple[str, int, NDArray[np.int32], tuple[slice, ...]]
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,16 @@ class Volume:
     labels: NDArray[np.uint8]
     legend: dict[int, str]
     spacing_mm: tuple[float, float, float]
+    _found: dict[tuple[str, ...], list[Lesion]] = field(default_factory=dict, repr=False)
 
-    def lesions(self, classes: Sequence[str]) -> list[tuple[str, int, NDArray[np.int32], tuple[slice, ...]]]:
+    def lesions(self, classes: Sequence[str]) -> list[Lesion]:
         """Class, number, numbered parts and box of every lesion: what touches by faces is one.
 
         A real tumour, known by its organ alone, is early up to an equivalent radius of 10 mm, else late.
         """
-        found = []
+        if (known := self._found.get(tuple(classes))) is not None:
+            return known
+        found = self._found[tuple(classes)] = []
         for value in np.unique(self.labels):
             name = self.legend.get(int(value), "")
             if name not in classes[1:] and not name.endswith("_tumour"):
@@ -89,11 +97,19 @@ class Volumes:
             low, high = table.min(0).round(2).tolist(), table.max(0).round(2).tolist()
             raise UsageError(f"voxels are {low} to {high} mm: resample the source (one spacing for one model)")
         self._numbers = [(d, n) for d, samples in enumerate(self._data) for n in range(len(samples))]
+        self._kept: OrderedDict[int, Volume] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, number: int) -> Volume:
+        volume = self._kept.pop(number) if number in self._kept else self._read(number)
+        self._kept[number] = volume
+        while len(self._kept) > max(1, KEPT // volume.hu.size):
+            self._kept.popitem(last=False)
+        return volume
+
+    def _read(self, number: int) -> Volume:
         dataset, n = self._numbers[number]
         sample = self._data[dataset][n]
         told = sample["json"]
