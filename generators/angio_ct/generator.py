@@ -126,16 +126,15 @@ def _geometry(side: Side, lumen: Lumen, views: list[View]) -> dict[str, Any]:
 def _measured(
     plaques: list[dict[str, Any]], count: int, points: NDArray[np.float64], views: list[View]
 ) -> dict[str, float]:
-    """Of the whole sample, and of the view in which the first plaque is least overlapped."""
+    """Of the whole sample, and of the first plaque in the view that shows it best (least overlap, foreshortening)."""
     seen = np.all([view.sees(points) for view in views], axis=0)
     shown = plaques[0]["projections"] if plaques else []
     out = {
         "visible_views": float(sum(record["visible"] for record in shown)) if plaques else float(count),
         "visible_fraction": float(seen.mean()),
-        "overlap": min((record["overlap"] for record in shown), default=0.0),
-        "foreshortening": min((record["foreshortening"] for record in shown), default=0.0),
     }
-    best = min(shown, key=lambda record: (record["densitometric_ds"] is None, record["overlap"]), default=None)
-    if best is not None and best["densitometric_ds"] is not None:
-        out["densitometric_ds"] = best["densitometric_ds"]
-    return out
+    read = [record for record in shown if record["densitometric_ds"] is not None]
+    if not read:  # nothing is hidden without a plaque; one that no view shows is hidden altogether
+        return out | dict.fromkeys(("overlap", "foreshortening"), 1.0 if plaques else 0.0)
+    best = min(read, key=lambda record: record["overlap"] + record["foreshortening"])
+    return out | {key: best[key] for key in ("overlap", "foreshortening", "densitometric_ds")}

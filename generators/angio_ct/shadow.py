@@ -17,7 +17,9 @@ from generators.carm import View, project_views
 
 STEP_MM = 0.25  # between the points of a segment
 FLANK_MM = 1.75  # of the vessel beside a plaque, kept healthy by the generator: the references
-REACH = 1.6  # radii of the healthy vessel: half-width of a profile, and what counts as this vessel
+REACH = 1.35  # radii of the healthy vessel: half-width of a profile
+OWN = 1.6  # radii about the centreline that are this vessel
+BEYOND = 6.0  # radii past the ends that still are: rays at a slant pass there
 DIGITS = 3  # of stored figures
 
 Floats = NDArray[np.float64]
@@ -27,12 +29,13 @@ Floats = NDArray[np.float64]
 class Segment:
     """A plaque's stretch of vessel, LPS mm from the isocentre.
 
-    ``points`` (n, 3) every ``STEP_MM``, flanks included; ``inner``: the rows of the plaque; ``mld`` (3,): where the
-    lumen is least; ``radius_mm`` of the healthy vessel.
+    ``points`` (n, 3) every ``STEP_MM``, flanks included; ``inner``: the rows of the plaque; ``vessel`` (m, 3):
+    the same further on; ``mld`` (3,): where the lumen is least; ``radius_mm`` of the healthy vessel.
     """
 
     points: Floats
     inner: slice
+    vessel: Floats
     mld: Floats
     radius_mm: float
 
@@ -47,10 +50,11 @@ class Segment:
         row = int(np.argmin(((points - middle) ** 2).sum(axis=1)))
         half, flank = math.ceil(lesion["length_mm"] / 2 / STEP_MM), round(FLANK_MM / STEP_MM)
         start, stop = max(0, row - half), min(len(points), row + half + 1)
-        first = max(0, start - flank)
+        first, beyond = max(0, start - flank), round(BEYOND * lesion["reference_mm"] / 2 / STEP_MM)
         return Segment(
             points=points[first : stop + flank],
             inner=slice(start - first, stop - first),
+            vessel=points[max(0, first - beyond) : stop + flank + beyond],
             mld=np.array(lesion["mld_lps_mm"]) - isocentre_mm,
             radius_mm=lesion["reference_mm"] / 2,
         )
@@ -66,7 +70,7 @@ def shadows(
     ``foreshortening``: share of the segment's length that the view hides. ``overlap``: share of the attenuation across
     the segment that is other vessels'. ``densitometric_ds``: percent diameter stenosis read from the line integrals.
     """
-    gap, _ = cKDTree(segment.points).query(lumen.centres, distance_upper_bound=REACH * segment.radius_mm)
+    gap, _ = cKDTree(segment.vessel).query(lumen.centres, distance_upper_bound=OWN * segment.radius_mm)
     own = project_views(lumen.cells[np.isfinite(gap)], lumen.grid, views, threads=threads)
     out = []
     for view, whole, alone in zip(views, integrals, own, strict=True):
