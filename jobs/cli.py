@@ -184,17 +184,33 @@ def gc(
 def export(
     place: Place,
     to: Annotated[Path, typer.Option(help="folder to write; it must be empty or new")],
-    layout: Annotated[str, typer.Option("--format", help="yolo (Ultralytics folder) or coco (ARCADE's layout)")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--format", help="yolo (Ultralytics folder), coco (ARCADE's layout) or nnunet (nnUNet_raw/DatasetNNN_NAME)"
+        ),
+    ],
     classes: Annotated[
-        list[str] | None, typer.Option("--class", help="severity class to write; again for more (default: all)")
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="again for more: severity class (default: all); for nnunet a label, or several as NAME=LABEL,LABEL "
+            "(default: what train segmentation learns)",
+        ),
     ] = None,
-    image: Annotated[str, typer.Option(help="image.png, or source.png for the frames before drawing")] = "image.png",
+    organs: Annotated[bool, typer.Option("--organs", help="nnunet: the organs or vessels of the lesions too")] = False,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="image.png (nnunet: ct), or source.png (nnunet: source_ct) for what was there before drawing"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a stenosis dataset as a folder that other tools train from."""
+    """Write a dataset as a folder that other tools train from: stenoses as boxes, lesions in CT as label maps."""
     from jobs import exporting
 
-    body = exporting.export(place, layout, to, classes or (), image)
+    body = exporting.export(place, layout, to, classes or (), image, organs)
     console.emit(body, as_json, lambda: exporting.show(body))
 
 

@@ -23,8 +23,8 @@ def write(volumes: Volumes, folder: Path) -> None:
     """Write the volumes bit by bit as NIfTI, named by their sample ids, and ``dataset.json`` last.
 
     ``train`` and ``val`` are both training cases to nnU-Net, which would deal them into folds case by case, and so a
-    subject's variants into training and validation at once. ``splits_final.json``, to be copied into nnU-Net's
-    preprocessed folder, keeps subjects together: one fold of the dataset's own splits, or else five.
+    subject's variants into training and validation at once. ``splits_final.json``, which its planner takes over, keeps
+    subjects together: one fold of the dataset's own splits, or else five.
 
     Raises:
         ValueError: where there is nothing to train on.
@@ -35,9 +35,9 @@ def write(volumes: Volumes, folder: Path) -> None:
     for split in volumes.splits:
         end = "Ts" if split == "test" else "Tr"
         images, labels = folder / f"images{end}", folder / f"labels{end}"
-        images.mkdir(parents=True, exist_ok=True)
-        labels.mkdir(exist_ok=True)
         for scan in volumes.read(split):
+            images.mkdir(parents=True, exist_ok=True)  # only now: a first sample that does not fit leaves no folder
+            labels.mkdir(exist_ok=True)
             _save(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
             _save(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
             cases.setdefault(split, []).append((scan.key, scan.subject))
