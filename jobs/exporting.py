@@ -82,7 +82,9 @@ def _named(classes: Sequence[str]) -> dict[str, list[str]]:
 def _learnt(place: str, organs: bool) -> dict[str, list[str]]:
     """The classes of ``train segmentation`` of the domains whose lesions the dataset has, with their labels."""
     lesions = Samples(place, members=["json"]).column("labels.lesions")
-    there = {one.get("class") for some in lesions if isinstance(some, list) for one in some}
+    there = {
+        str(one.get("class")) for some in lesions if isinstance(some, list) for one in some if isinstance(one, dict)
+    }
     out: dict[str, list[str]] = {}
     for domain, names in CLASSES.items():
         of = target(np.arange(len(LABELS), dtype=np.uint8), LEGEND, domain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ class Volumes:
                 f"sample {key} of {self._store.url()}: {image} is {hu.dtype} {hu.shape}, {LABELS} {labels.dtype} "
                 f"{labels.shape}; int16 HU and uint8 labels of one shape (i, j, k) can be exported"
             )
-        legend = {int(value): str(name) for value, name in told["legend"].items()}
+        legend, affine, subject = self._told(key, told)
         if unknown := sorted(self._value.keys() - set(legend.values())):
             known = ", ".join(name for value, name in sorted(legend.items()) if value)
             raise ValueError(f"sample {key} has no label {', '.join(unknown)} in its legend; it has {known}")
@@ -102,16 +101,20 @@ class Volumes:
                 self.left_out[name or f"value {value}"] += 1
         for n in np.unique(table[table > 0]).tolist():
             self.held[split, self.classes[n - 1]] += 1
-        return Scan(key, hu, table[labels], _affine(key, told), str(told["subject"]))
+        return Scan(key, hu, table[labels], affine, subject)
 
-
-def _affine(key: str, told: Mapping[str, Any]) -> NDArray[np.float64]:
-    """From index to LPS mm."""
-    spacing, origin = told.get("spacing_mm"), told.get("origin_lps_mm")
-    for name, values in (("spacing_mm", spacing), ("origin_lps_mm", origin)):
-        if not isinstance(values, list) or len(values) != 3 or not all(map(math.isfinite, values)):
-            raise ValueError(f"sample {key}: {name} is {values!r:.100}; three numbers in mm say where a volume lies")
-    assert spacing is not None
-    affine = np.diag([*spacing, 1.0]).astype(np.float64)
-    affine[:3, 3] = origin
-    return affine
+    def _told(self, key: str, told: Any) -> tuple[dict[int, str], NDArray[np.float64], str]:
+        """Legend, affine from index to LPS mm, and subject, as the sample's ``json`` says them."""
+        try:
+            legend = {int(value): str(name) for value, name in told["legend"].items()}
+            affine = np.diag([*map(float, told["spacing_mm"]), 1.0])
+            affine[:3, 3] = told["origin_lps_mm"]
+            subject = str(told["subject"])
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"sample {key} of {self._store.url()}: its json needs legend, spacing_mm, origin_lps_mm and subject, "
+                f"as the lesion generator writes them ({type(error).__name__})"
+            ) from None
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or min(affine.diagonal()) <= 0:
+            raise ValueError(f"sample {key}: spacing_mm and origin_lps_mm do not place a volume: {affine.tolist()}")
+        return legend, affine, subject

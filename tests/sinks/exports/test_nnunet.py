@@ -188,7 +188,16 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="is not empty"):
         export_volumes(store, tmp_path / "made", LEARNT)
     meta = lesions.meta
-    monkeypatch.setattr(lesions, "meta", lambda *told: meta(*told) | {"origin_lps_mm": None})
-    lesions.write(lost := Store(str(tmp_path / "lost")), 1)
-    with pytest.raises(ValueError, match="origin_lps_mm is None; three numbers"):
-        export_volumes(lost, tmp_path / "f", LEARNT)
+    for n, (name, wrong, reason) in enumerate(
+        [
+            ("origin_lps_mm", None, "do not place a volume"),
+            ("spacing_mm", ["a", 1, 1], "json needs legend"),
+            ("legend", ["liver"], "json needs legend"),
+            ("spacing_mm", [1, 1, 0], "do not place a volume"),
+            ("spacing_mm", [1, 1], "json needs legend"),
+        ]
+    ):
+        monkeypatch.setattr(lesions, "meta", lambda *told, wrong={name: wrong}: meta(*told) | wrong)
+        lesions.write(lost := Store(str(tmp_path / f"lost{n}")), 1)
+        with pytest.raises(ValueError, match=reason):
+            export_volumes(lost, tmp_path / "f", LEARNT)
