@@ -16,12 +16,12 @@ from engine.replay import replay
 from jobs.generate import generate
 from sinks.store import Store
 
-RECIPE = Path(__file__).resolve().parents[3] / "jobs" / "recipes" / "angio_ct_phantom.yaml"
+RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
 GENERATOR = "generators.angio_ct.generator.AngioCt"  # as `angio_ct` where the package is installed
 
 
-def recipe():
-    raw = yaml.safe_load(RECIPE.read_text())
+def recipe(name="angio_ct_phantom.yaml"):
+    raw = yaml.safe_load((RECIPES / name).read_text())
     assert raw["generator"]["name"] == "angio_ct"
     raw["generator"]["name"] = GENERATOR
     return raw
@@ -30,6 +30,16 @@ def recipe():
 def test_the_recipe_plans_every_class_of_plaque():
     plan = Job(parse(json.dumps(recipe()))).plan
     assert {plan[i].target for i in range(len(plan))} == {"calcified", "non_calcified", "low_attenuation", "mixed"}
+
+
+def test_the_recipe_for_imagecas_needs_only_its_folder(tmp_path):
+    for name in ("1.img.nii.gz", "1.label.nii.gz"):
+        (tmp_path / name).touch()
+    raw = recipe("angio_ct_imagecas.yaml")
+    raw["sources"][0] |= {"uri": f"engine.sources.ct_volumes.CtVolumes:{tmp_path}", "split": {"train": 1}}
+    made = Job(parse(json.dumps(raw)))
+    assert len(made.plan) == 4
+    assert made.sources[0].legend == {1: "coronary"}
 
 
 def test_a_whole_job_on_toys(tmp_path):
