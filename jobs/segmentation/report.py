@@ -24,10 +24,11 @@ OTHERS = {
 NOTE = (
     "Ours: mean over test subjects, then classes, then seeds, ± standard deviation over seeds; fractions. Gain: paired "
     "with real samples alone by subject and seed; 95 % bootstrap interval and two-sided paired t-test over the n test "
-    "subjects, for these trainings (seeds are averaged) and not corrected for the number of comparisons. DSC and NSD "
-    "(2 mm) are of volumes that hold the class, lesion DSC and found of single lesions; FP: predicted parts that touch "
-    "no lesion; false alarms: volumes without the class where some is predicted. PromptLesion's figures are from "
-    "private CCTA and public tumour sets and give no spread: compare gains, not levels, least of all with phantoms."
+    "subjects, for these trainings (seeds are averaged) and not corrected for the number of comparisons; the "
+    "interval is too short where n is small (91 % at 12), p is not. DSC and NSD (2 mm unless study.json says otherwise) "
+    "are of volumes that hold the class, lesion DSC and found of single lesions; FP: predicted parts that touch no "
+    "lesion; false alarms: volumes without the class where some is predicted. PromptLesion's figures are from private "
+    "CCTA and public tumour sets and give no spread: compare gains, not levels, least of all with phantoms."
 )
 
 
@@ -104,8 +105,9 @@ def _each(summary: Summary, network: str) -> Table:
     """Table 3: one DiffTumor a class, each scored on its own class, against one model of all."""
     columns = paper.COLUMNS.get(summary.domain, summary.classes)
     own = [_of(summary, network, f"difftumor-{column}", column) for column in columns]
-    title = f"One DiffTumor a class, {summary.domain}, {_network(network)} (PromptLesion's Table 3)"
     figures = paper.EACH.get(network) if summary.domain == "abdomen" else None
+    which = " (PromptLesion's Table 3)" if figures else ""
+    title = f"One DiffTumor a class, {summary.domain}, {_network(network)}{which}"
     words = [*(column.replace("_", "-") for column in columns), MEAN]
     head = ["training data", *words, *(f"paper {word}" for word in words)]
     if not any(own):

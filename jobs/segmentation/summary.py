@@ -39,7 +39,8 @@ class Gain:
     ``sd``: of the gain over seeds (None with one). ``p``: two-sided paired t-test over subjects, of each one's mean
     over the classes that it holds (weighting up those that few hold would make the test too bold); None where gains do
     not differ. ``low``, ``high``: 95 % percentile bootstrap interval of ``value`` over subjects. Both are None with one
-    subject, and hold for these trained networks: seeds are averaged, not resampled. ``subjects``: with a value.
+    subject, and hold for these trained networks: seeds are averaged, not resampled. ``subjects``: with a value. The
+    interval is short where they are few: of normal gains it holds the true one 91 times of 100 with 12, 86 with 6.
     """
 
     value: float

@@ -132,6 +132,14 @@ def test_a_null_result_is_called_significant_as_often_as_it_says(monkeypatch):
     assert 0.85 < np.mean([g.low < 0 < g.high for g in found]) < 0.99  # four subjects carry the third class
 
 
+def test_with_twelve_subjects_p_is_right_and_the_interval_short_as_documented(monkeypatch):
+    monkeypatch.setattr(summing, "DRAWS", 400)
+    rng, none = np.random.default_rng(7), {0: np.zeros((12, 2))}
+    found = [gain({0: rng.normal(0, 0.1, (12, 2))}, none) for _ in range(1000)]
+    assert np.mean([g.p < 0.05 for g in found]) == pytest.approx(0.05, abs=0.025)
+    assert np.mean([g.low < 0 < g.high for g in found]) == pytest.approx(0.91, abs=0.03)
+
+
 def test_a_gain_without_spread_has_no_p():
     same = {0: np.full((5, 2), 0.4)}
     told = gain(same, {0: np.full((5, 2), 0.3)})
