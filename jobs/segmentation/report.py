@@ -25,7 +25,7 @@ NOTE = (
     "Ours: mean over test subjects, then classes, then seeds, ± standard deviation over seeds; fractions. Gain: paired "
     "with real samples alone by subject and seed; 95 % bootstrap interval and two-sided paired t-test over the n test "
     "subjects, for these trainings (seeds are averaged) and not corrected for the number of comparisons; the "
-    "interval is too short where n is small (91 % at 12), p is not. DSC and NSD (2 mm unless study.json says otherwise) "
+    "interval is too short where n is small (91 % at 12), p is not. DSC and NSD (2 mm unless study.json says else) "
     "are of volumes that hold the class, lesion DSC and found of single lesions; FP: predicted parts that touch no "
     "lesion; false alarms: volumes without the class where some is predicted. PromptLesion's figures are from private "
     "CCTA and public tumour sets and give no spread: compare gains, not levels, least of all with phantoms."
