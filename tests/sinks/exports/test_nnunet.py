@@ -153,7 +153,8 @@ def test_no_subject_is_named(store, tmp_path):
 
 
 def test_nnunet_s_own_check_is_content(store, tmp_path, capfd):
-    check = pytest.importorskip("nnunetv2.experiment_planning.verify_dataset_integrity")
+    name = "nnunetv2.experiment_planning.verify_dataset_integrity"
+    check = pytest.importorskip(name, reason="nnU-Net is not installed: pip install -e '.[nnunet]'")
     folder = tmp_path / "Dataset001_toy"
     export_volumes(store, folder, ORGANS | LEARNT)
     check.verify_dataset_integrity(str(folder), 1)
