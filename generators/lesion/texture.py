@@ -22,7 +22,8 @@ COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigma
 SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12
 GRAIN_MM = 1.0  # what is finer counts as the scan's noise
 GRAIN_LIMIT = 3.0  # standard deviations: edges are no noise
-OUTLIER = 4.0  # standard deviations of an organ's noise
+OUTLIER = 3.0  # standard deviations of an organ's noise
+EDGE_MM = 2.0  # width of the blur between tissues
 CAPSULE_MM, CAPSULE_HU = 1.5, (60.0, 110.0)
 SPECK_HU = (350.0, 900.0)  # of the calcium in mixed plaque
 PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
@@ -97,10 +98,10 @@ def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArr
 
 
 def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
-    """The background; where it is not the organ's own tissue, the organ's level and the scan's grain.
+    """The background; where it is not the organ's own tissue, the organ's level and its grain.
 
-    Tumours displace the fat and the vessels that SynTumor's show through: what lies outside of the organ, or as far
-    off its level as its noise never is.
+    Tumours displace the fat and the vessels that SynTumor's show through: what lies outside of the organ or as far
+    off its level as its noise never is, and the blur of its edge.
     """
     organ = patch.others == VALUE[home(patch.lesion_class)]
     if not organ.any():
@@ -108,9 +109,19 @@ def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
     level = np.median(patch.hu[organ])
     off = np.abs(patch.hu - level)
     tissue = organ & (off <= OUTLIER * 1.4826 * np.median(off[organ]))
-    if tissue[patch.mask].all():
+    wrong = patch.mask & ~tissue
+    if not wrong.any():
         return patch.hu
-    return np.where(tissue, patch.hu, np.float32(level) + grain(patch.hu, patch.spacing_mm)).astype(np.float32)
+    tissue &= ndimage.distance_transform_edt(~wrong, sampling=patch.spacing_mm) > EDGE_MM
+    filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
+    own = fine = grain(filled, patch.spacing_mm)
+    known = tissue
+    for n in range(3, 33):  # where the organ is not, its grain comes from further and further away
+        if known[patch.mask].all():
+            break
+        shift, axis = 2 * n, n % 3
+        fine, known = np.where(known, fine, np.roll(own, shift, axis)), known | np.roll(tissue, shift, axis)
+    return np.where(tissue, patch.hu, np.float32(level) + fine).astype(np.float32)
 
 
 def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
