@@ -14,7 +14,7 @@ from engine.sources import trees
 from engine.sources.base import SourceError
 from engine.sources.cache import cached
 from engine.sources.files import File, fingerprint, located, secret, why
-from engine.sources.nifti import read_label
+from engine.sources.tree_label import read_label
 from generators.types import BadCase, CoronaryTree, Side
 
 

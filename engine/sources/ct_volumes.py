@@ -16,8 +16,9 @@ from engine.sources.ct_case import as_volume
 from engine.sources.ct_grid import Axes, Box, Interpolation, Scan, apart_mm, box_of, straightened
 from engine.sources.ct_layouts import Entry, Layout
 from engine.sources.ct_names import standard
-from engine.sources.ct_nifti import Header, header_of, read_hu, read_labels
+from engine.sources.ct_nifti import header_of, read_hu, read_labels
 from engine.sources.files import File, Folder, fingerprint, secret
+from engine.sources.nifti import Header
 from generators.types import BadCase, Volume
 
 SAME_PLACE_MM = 0.1  # an image's and its label map's corners lie no further apart

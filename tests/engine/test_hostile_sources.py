@@ -67,7 +67,7 @@ def test_the_sound_label_is_read(tmp_path):
     [
         ({"dim": (3, 4096, 4096, 4096, 1, 1, 1, 1)}, "at most 1073741824 are read"),
         ({"dim": (3, 32767, 2, 2, 1, 1, 1, 1)}, "4096 voxels an edge"),
-        ({"srow": (1e30, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)}, "a label has 0.01 to 20 mm"),
+        ({"srow": (1e30, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)}, "0.01 to 20 mm are read"),
         ({"srow": (1, 0, 0, 1e9, 0, 1, 0, 0, 0, 0, 1, 0)}, "1e\\+09 mm away"),
         ({"srow": (float("nan"), 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)}, "not finite"),
         ({"vox_offset": (2**30,)}, "voxels begin at byte"),

@@ -158,3 +158,20 @@ def test_the_real_imagecas_label_gets_plaques(data_dir):
         measured += [abs(m["requested_ds"] - m["measured_ds"]) for m in sample.labels["lesions"]]
     assert len(measured) >= 4
     assert np.mean(measured) < 4
+
+
+def test_volumes_thinner_than_the_crop_go_into_one_dataset_with_thick_ones(tmp_path):
+    """``verify`` took the second shape of a member for a fault."""
+    raw = yaml.safe_load((RECIPES / "lesion_phantom.yaml").read_text())
+    raw["generator"] = {"name": GENERATOR, "params": {"size": 60, "early": [1, 1]}}
+    toys = {"options": {"kind": "abdomen", "count": 1}, "split": {"train": 1}}
+    raw["sources"] = [{"uri": f"tests.generators.lesion.toys.{name}:here", **toys} for name in ("Toy", "Thin")]
+    raw |= {"multiply": 1, "splits": ["train"], "balance": {"liver_early": 1}}
+    (recipe := tmp_path / "recipe.json").write_text(json.dumps(raw))
+    assert generate(recipe, str(tmp_path / "out"), None, in_process=True).body()["samples"] == 2
+    verdict = verify.verify(Store(str(tmp_path / "out")), rebuild=True)
+    assert verdict.problems == []
+    (shard,) = (tmp_path / "out" / "shards").glob("*.tar")
+    with tarfile.open(shard) as tar:
+        shapes = {np.load(io.BytesIO(tar.extractfile(m).read())).shape for m in tar if m.name.endswith(".ct.npy")}
+    assert shapes == {(60, 60, 56), (60, 60, 44)}
