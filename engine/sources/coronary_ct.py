@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import ConfigDict
 
 from engine.sources import trees
 from engine.sources.base import SourceError
 from engine.sources.cache import cached
-from engine.sources.files import File, fingerprint, located, secret, why
+from engine.sources.files import Folder, fingerprint, listed, located, secret, why
 from engine.sources.tree_label import read_label
 from generators.types import BadCase, CoronaryTree, Side
 
@@ -43,14 +42,18 @@ class Nifti:
         self.cases_per_subject = len(options.sides)
         self._fs, path = located(place)
         try:
-            found = self._fs.ls(path, detail=True) if self._fs.isdir(path) else [self._fs.info(path)]
+            if self._fs.isdir(path):
+                found = [*Folder(place).files().values()]
+            else:
+                alone = self._fs.info(path)
+                found = [listed(self._fs, alone)] if alone["type"] == "file" else []
         except FileNotFoundError:
             raise SourceError("no such file or folder") from None
         except (OSError, ValueError) as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
-        named = ((re.fullmatch(self.pattern, f["name"].rsplit("/", 1)[-1]), f) for f in found)
-        files = [(m[1], f["name"], f["size"], _mark(f)) for m, f in named if m and f["type"] == "file"]
-        self._files = sorted(files, key=lambda f: (len(f[0]), f[0]) if f[0].isdigit() else (0, f[0]))
+        named = ((re.fullmatch(self.pattern, file.path.rsplit("/", 1)[-1]), file) for file in found)
+        files = [replace(file, name=match[1]) for match, file in named if match]
+        self._files = sorted(files, key=lambda f: (len(f.name), f.name) if f.name.isdigit() else (0, f.name))
         self.subjects = len(self._files)
         if not self._files:
             raise SourceError(f"no file is named like {self.example}; give a folder of labels or one label file")
@@ -58,18 +61,15 @@ class Nifti:
 
     def fingerprint(self) -> str:
         """Hash of the files' names and sizes."""
-        return fingerprint(self._listing())
+        return fingerprint(self._files)
 
     def secret(self) -> bytes:
         """See ``files.secret``."""
-        return secret(self._listing())
+        return secret(self._files)
 
     def locate(self, case: int) -> str:
         """The label file."""
-        return str(self._files[case // self.cases_per_subject][1])
-
-    def _listing(self) -> list[File]:
-        return [File(name, path, size, mark, self._fs) for name, path, size, mark in self._files]
+        return self._files[case // self.cases_per_subject].path
 
     def read(self, case: int) -> CoronaryTree:
         """One tree of one label; both trees of a file are found in one reading."""
@@ -80,15 +80,15 @@ class Nifti:
             raise BadCase(found)
         return found[side]
 
-    def _load(self, file: int) -> dict[Side, CoronaryTree] | str:
+    def _load(self, number: int) -> dict[Side, CoronaryTree] | str:
         """The trees of a file, or the reason why there are none: either is worth remembering."""
-        name, path, _, mark = self._files[file]
+        file = self._files[number]
         only = self.options.sides[0] if len(self.options.sides) == 1 else None
         try:
-            label = cached(f"{self._fs.protocol} {path} {mark}", lambda: read_label(self._fs, path))
-            return trees.split(label, name, self.licence, only)
+            label = cached(f"{self._fs.protocol} {file.path} {file.mark}", lambda: read_label(file.fs, file.path))
+            return trees.split(label, file.name, self.licence, only)
         except BadCase as error:
-            return f"label {file + 1}: {error}"
+            return f"label {number + 1}: {error}"
 
 
 class ImageCas(Nifti):
@@ -97,9 +97,3 @@ class ImageCas(Nifti):
     pattern = r"(\d+|.*)\.label\.nii(\.gz)?"
     example = "12.label.nii.gz"
     licence = "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)"
-
-
-def _mark(info: Mapping[str, Any]) -> str:
-    """Changes when the file does: its size and what the file system knows of its last change."""
-    known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
-    return " ".join(str(value) for value in known if value is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +81,7 @@ class Folder:
             return {}
         except OSError as error:
             raise SourceError(f"a folder in it cannot be listed: {why(error)}") from None
-        files = [self._file(sub, f) for f in self._plain(found)]
+        files = self._plain(found, lambda _: sub)
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
 
     def walk(self) -> list[File]:
@@ -91,37 +91,42 @@ class Folder:
         except OSError as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         root = self.path.rstrip("/") + "/"
-        files = [
-            self._file(str(info["name"]).removeprefix(root).rpartition("/")[0], info)
-            for info in self._plain(found.values())
-        ]
+        files = self._plain(found.values(), lambda name: name.removeprefix(root).rpartition("/")[0])
         return sorted(files, key=lambda f: natural(f.name))
 
-    def _plain(self, found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def _plain(self, found: Iterable[Mapping[str, Any]], sub: Callable[[str], str]) -> list[File]:
         """What is a file or a link to one. Folders behind links are listed where they lie.
+
+        Args:
+            found: the file system's listing.
+            sub: the subfolder of a path.
 
         Raises:
             SourceError: for links to folders elsewhere: who leaves them out loses cases silently.
         """
         out = []
         for info in found:
+            name = str(info["name"])
             if not info.get("islink"):
-                out += [info] if info["type"] == "file" else []
+                out += [listed(self.fs, info, sub(name))] if info["type"] == "file" else []
                 continue
-            real = os.path.realpath(info["name"])  # a disk's: no other place has links
+            real = os.path.realpath(name)  # a disk's: no other place has links
             inside = real.startswith(os.path.realpath(self.path).rstrip("/") + "/")
             if os.path.isdir(real) and not inside:
                 raise SourceError("holds a link to a folder elsewhere: put that folder itself there")
-            if not os.path.isdir(real):
-                out.append({**self.fs.info(real), "name": info["name"]} if inside and os.path.isfile(real) else info)
+            if inside and os.path.isfile(real):
+                out.append(listed(self.fs, {**self.fs.info(real), "name": name}, sub(name)))
+            elif not os.path.isdir(real):
+                out.append(listed(_Elsewhere(), info, sub(name)))
         return out
 
-    def _file(self, sub: str, info: Mapping[str, Any]) -> File:
-        base = str(info["name"]).rsplit("/", 1)[-1]
-        known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
-        mark = " ".join(str(value) for value in known if value is not None)
-        fs = _Elsewhere() if info.get("islink") else self.fs
-        return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, fs)
+
+def listed(fs: Any, info: Mapping[str, Any], sub: str = "") -> File:
+    """A file of a file system's listing; one that is named by itself, not by its folder, may lie behind a link."""
+    base = str(info["name"]).rsplit("/", 1)[-1]
+    known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
+    mark = " ".join(str(value) for value in known if value is not None)
+    return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, fs)
 
 
 class _Elsewhere:

@@ -159,7 +159,7 @@ def test_folders_are_listed_by_number_and_images_ignored(tmp_path):
         write(tmp_path / "a", two_trees(), name=f"{number}.label.nii.gz")
         write(tmp_path / "a", two_trees(), name=f"{number}.img.nii.gz")
     source = ImageCas(str(tmp_path / "a"), LabelOptions())
-    assert [f[0] for f in source._files] == ["2", "10", "1000"]
+    assert [f.name for f in source._files] == ["2", "10", "1000"]
     assert source.fingerprint() == ImageCas(str(tmp_path / "a"), LabelOptions()).fingerprint()
     (tmp_path / "a" / "2.label.nii.gz").unlink()
     assert source.fingerprint() != ImageCas(str(tmp_path / "a"), LabelOptions()).fingerprint()
