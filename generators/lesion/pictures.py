@@ -41,7 +41,7 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         title = f"{lesion['class']}: {lesion['measured_volume_mm3']:.0f} mm3, {lesion['measured_hu']:.0f} HU"
         out.append(_axial(title, ct, label, before, centre, spacing, window, half))
         if plaque:
-            title = f"along it: {lesion['requested_ds']:.0f} % asked, {lesion['measured_ds']:.0f} % measured"
+            title = f"along: {lesion['measured_ds']:.0f} % (asked {lesion['requested_ds']:.0f} %)"
             out.append(_along(title, ct, label, before, lesion, meta, spacing))
     return out
 
