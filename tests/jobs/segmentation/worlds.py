@@ -13,7 +13,7 @@ from tests.jobs.fit.balls import HU, ball, tissue
 HERE = "tests.jobs.segmentation.worlds"
 SIDE = 32
 SPACING = (1.0, 1.0, 1.0)
-TINY = {"patch": 16, "channels": [8, 16, 16], "batch": 4, "steps": 2, "overlap": 0.25}  # changes of a preset
+TINY = {"patch": 16, "channels": [8, 16, 16], "batch": 4, "steps": 2, "positive": 0.5, "weight": 1.0}  # of a preset
 
 
 @dataclass(frozen=True)
