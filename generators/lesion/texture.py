@@ -97,6 +97,15 @@ def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArr
     return cut
 
 
+def _edges(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """What lies within the blur of a step between tissues."""
+    coarse = ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
+    slope = ndimage.gaussian_gradient_magnitude(coarse, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
+    steep = slope > GRAIN_LIMIT * np.median(slope)
+    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~steep, sampling=spacing) <= EDGE_MM / 2
+    return near
+
+
 def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
     """The background; where it is not the organ's own tissue, the organ's level and its grain.
 
@@ -114,13 +123,15 @@ def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
         return patch.hu
     tissue &= ndimage.distance_transform_edt(~wrong, sampling=patch.spacing_mm) > EDGE_MM
     filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
-    own = fine = grain(filled, patch.spacing_mm)
-    known = tissue
-    for n in range(3, 33):  # where the organ is not, its grain comes from further and further away
+    # Other tissue has the scan's grain as well, but for its edges; there it comes from further and further away.
+    flat = tissue | ~_edges(patch.hu, patch.spacing_mm)
+    own = fine = np.where(tissue, grain(filled, patch.spacing_mm), grain(patch.hu, patch.spacing_mm))
+    known = flat
+    for n in range(3, 33):
         if known[patch.mask].all():
             break
         shift, axis = 2 * n, n % 3
-        fine, known = np.where(known, fine, np.roll(own, shift, axis)), known | np.roll(tissue, shift, axis)
+        fine, known = np.where(known, fine, np.roll(own, shift, axis)), known | np.roll(flat, shift, axis)
     return np.where(tissue, patch.hu, np.float32(level) + fine).astype(np.float32)
 
 
