@@ -129,5 +129,6 @@ def test_a_tumour_larger_than_what_is_left_of_its_organ_has_the_scan_s_grain_all
     others = np.where(organ | mask, VALUE["kidney"], 0).astype(np.uint8)
     made = fill(Patch(hu, mask, others, LEGEND, "kidney_late", (1.5, 1.5, 1.5), 120.0))
     fine = made - ndimage.gaussian_filter(made, 1.0)
-    outside = ndimage.binary_erosion(mask, iterations=2) & ~ndimage.binary_dilation(organ, iterations=4)
+    outside = ndimage.binary_erosion(mask, iterations=2)
+    outside[:, :24] = outside[:, :, :24] = False  # what lies behind the organ along neither axis
     assert fine[outside].std() > 0.6 * (noise - ndimage.gaussian_filter(noise, 1.0)).std()
