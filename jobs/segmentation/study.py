@@ -25,7 +25,7 @@ from jobs.segmentation import scans
 from jobs.segmentation.metrics import TOLERANCE_MM, volume_scores
 from jobs.segmentation.scans import Scan
 from jobs.segmentation.segmenter import Segmenter
-from jobs.segmentation.settings import settings
+from jobs.segmentation.settings import NETWORKS, Settings, settings
 from jobs.study import StudyError
 from sinks.store import Store
 
@@ -71,6 +71,10 @@ class Study:
     device: str = "cpu"
     tolerance_mm: float = TOLERANCE_MM
 
+    def settings(self, network: str) -> Settings:
+        """Those of a network."""
+        return settings(network, self.preset, self.changes)
+
     def told(self) -> dict[str, Any]:
         """What results depend on, but for networks, arms, seeds and synthetic scans: these may come to a study."""
         return {
@@ -78,7 +82,7 @@ class Study:
             "test": self.test.content(),
             "domain": self.domain,
             "preset": self.preset,
-            "changes": json.loads(json.dumps(dict(self.changes))),
+            "settings": {name: json.loads(json.dumps(asdict(self.settings(name)))) for name in NETWORKS},
             "size": self.size,
             "device": self.device.split(":")[0],
             "tolerance_mm": self.tolerance_mm,
@@ -130,7 +134,7 @@ def runs(study: Study, networks: Sequence[str], arms: Sequence[str], seeds: int)
     for arm in arms:
         parse(arm, list(study.synthetic))
     for network in networks:
-        settings(network, study.preset, study.changes)
+        study.settings(network)
     return [Run(seed, network, arm) for seed in range(seeds) for network in networks for arm in arms]
 
 
@@ -212,7 +216,7 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
         order = stream(f"segmentation/{run.seed}".encode(), f"scans/{study.size}").permutation(len(real))
         real = [real[i] for i in order[: study.size]]
     wall, cpu = time.monotonic(), time.process_time()
-    model = Segmenter(settings(run.network, study.preset, study.changes), study.domain, study.device)
+    model = Segmenter(study.settings(run.network), study.domain, study.device)
     losses: list[float] = []
     model.fit(real, made, 1 / (1 + times), run.seed, lambda step, of, loss: losses.append(loss))
     fitted = time.process_time()
