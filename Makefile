@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench units suites chaos fuzz privacy clean
+.PHONY: demo test lint bench units suites science chaos fuzz privacy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -20,17 +20,21 @@ demo: $(VENV)/core
 	@echo "The dataset is in $(DEMO)/: read $(DEMO)/README.md, look at $(DEMO)/pictures/train.png,"
 	@echo "open $(DEMO)/preview/index.html in a browser."
 
-# Two halves side by side: the suites mostly wait (for clusters, time-outs, marks that grow stale).
+# Two at a time; the suites mostly wait (for clusters, time-outs, marks that grow stale).
 SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
+SCIENCE := tests/generators tests/jobs/segmentation tests/jobs/fit
 
 test: $(VENV)/all lint
-	@$(MAKE) --no-print-directory -j2 -Otarget units suites
+	@$(MAKE) --no-print-directory -j2 -Otarget units suites science
 
 units: $(VENV)/all
-	$(VENV)/bin/python -m pytest --durations=30 $(SUITES:%=--ignore=%)
+	$(VENV)/bin/python -m pytest --durations=20 $(addprefix --ignore=,$(SUITES) $(SCIENCE))
 
 suites: $(VENV)/all
-	$(VENV)/bin/python -m pytest -p no:cacheprovider $(SUITES)
+	$(VENV)/bin/python -m pytest --durations=10 -p no:cacheprovider $(SUITES)
+
+science: $(VENV)/all
+	$(VENV)/bin/python -m pytest --durations=20 -p no:cacheprovider $(SCIENCE)
 
 lint: $(VENV)/all
 	$(VENV)/bin/ruff check .
