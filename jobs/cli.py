@@ -13,6 +13,7 @@ import typer
 from jobs import console
 from jobs.detection import cli as detection
 from jobs.fit.cli import app as fit
+from jobs.options import Json
 from jobs.segmentation import cli as segmentation
 
 app = typer.Typer(
@@ -47,7 +48,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="change a field of the recipe; may be given again and again"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
 
 
 @app.command()

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from jobs import console
-from jobs.detection.progress import steps
+from jobs.options import Device, Json, Out, pairs
+from jobs.progress import follow, steps
 
 REAL_HELP = "source of real frames, e.g. arcade:FOLDER; its options follow as --real-option part=train"
 
-Out = Annotated[Path, typer.Option(help="where to write")]
 Real = Annotated[str | None, typer.Option(metavar="URI", help=REAL_HELP)]
 RealOption = Annotated[list[str] | None, typer.Option(metavar="A=B", help="an option of the real frames' source")]
 Test = Annotated[str, typer.Option(metavar="URI", help="source of the frames to score on")]
@@ -24,8 +23,6 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="A=B", help="a setting of the detector, e.g. steps=600")
 ]
 Share = Annotated[float, typer.Option(min=0, max=1, help="share of real frames among the pictures drawn")]
-Device = Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
 
 
 def train(
@@ -118,7 +115,6 @@ def study(
     """Train and score a detector for every arm, size and seed. Run the same command again to continue."""
     from jobs.detection import report as reporting
     from jobs.detection import study as studying
-    from jobs.study import finished
 
     asked = studying.Study(
         studying.Place(real, pairs(real_option)),
@@ -130,17 +126,12 @@ def study(
         real_share,
     )
     todo = studying.runs([int(n) for n in sizes.split(",")], arms.split(","), seeds)
-    with steps("runs") as advance:
-        done = len(finished(todo, out))
-        advance(done, len(todo), "")
 
-        def tell(result: dict[str, Any]) -> None:
-            nonlocal done
-            done += 1
-            run = studying.Run(**result["run"]).name
-            advance(done, len(todo), f"{run} AP50 {result['scores']['ap50']:.3f} AP20 {result['scores']['ap20']:.3f}")
+    def note(result: dict[str, Any]) -> str:
+        scores = result["scores"]
+        return f"{studying.Run(**result['run']).name} AP50 {scores['ap50']:.3f} AP20 {scores['ap20']:.3f}"
 
-        studying.conduct(asked, todo, out, processes, tell)
+    follow(todo, out, lambda tell: studying.conduct(asked, todo, out, processes, tell), note)
     body = reporting.report(out)
     console.emit(body, as_json, lambda: reporting.show(out))
 
@@ -154,14 +145,3 @@ def report(
 
     body = reporting.report(out)
     console.emit(body, as_json, lambda: reporting.show(out))
-
-
-def pairs(given: list[str] | None) -> dict[str, Any]:
-    """``["a=1", "b=x"]`` as ``{"a": 1, "b": "x"}``; values are read as YAML."""
-    out = {}
-    for pair in given or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
-        out[name] = yaml.safe_load(value)
-    return out

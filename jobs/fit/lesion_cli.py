@@ -9,6 +9,7 @@ import typer
 
 from jobs import console
 from jobs.fit.progress import line
+from jobs.options import Json
 
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="datasets made by the lesion generator")]
 Out = Annotated[Path, typer.Option(help="folder for checkpoint, losses, sheets and the fitted model")]
@@ -26,7 +27,6 @@ Loaders = Annotated[int, typer.Option(help="processes that read cubes ahead")]
 Seed = Annotated[int, typer.Option(help="of weights and cubes")]
 Cpu = Annotated[bool, typer.Option("--cpu", help="stay on the CPU")]
 Workers = Annotated[int, typer.Option(min=1, help="processes, under Ray Train, one GPU each; 1: this one")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 
 
 def vqgan(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jobs import console
-from jobs.detection.cli import Device, Json, Out, pairs
-from jobs.detection.progress import steps
+from jobs.options import Device, Json, Out, pairs
+from jobs.progress import follow, steps
 
 PLACE = "dataset of the lesion generator, or a CT source with lesion labels, e.g. ct:FOLDER"
 
@@ -132,7 +132,6 @@ def study(
     """Train and score a network for every arm and seed, all for as many steps. The same command again continues."""
     from jobs.segmentation import report as reporting
     from jobs.segmentation import study as studying
-    from jobs.study import finished
 
     named = {}
     for pair in synthetic or ():
@@ -152,16 +151,12 @@ def study(
         tolerance_mm,
     )
     todo = studying.runs(asked, networks.split(","), arms.split(",") if arms else [studying.REAL, *named], seeds)
-    with steps("runs") as advance:
-        done = len(finished(todo, out))
-        advance(done, len(todo), "")
-
-        def tell(result: dict[str, Any]) -> None:
-            nonlocal done
-            done += 1
-            advance(done, len(todo), f"{studying.Run(**result['run']).name} loss {result['loss']:.3f}")
-
-        studying.conduct(asked, todo, out, processes, tell)
+    follow(
+        todo,
+        out,
+        lambda tell: studying.conduct(asked, todo, out, processes, tell),
+        lambda result: f"{studying.Run(**result['run']).name} loss {result['loss']:.3f}",
+    )
     body = reporting.report(out)
     console.emit(body, as_json, lambda: reporting.show(out))
 
