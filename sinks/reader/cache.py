@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sinks.reader.ranges import Range
+Range = tuple[int, int, int]  # number of a shard, offset, size in bytes
 
 
 class Cache:

@@ -10,15 +10,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from sinks.reader.cache import Cache
+from sinks.reader.cache import Cache, Range
 from sinks.store import Store, StoreError
 
 OPEN_FILES = 256  # local shards kept open
 GAP = 64 * 1024  # bytes of no interest that are cheaper to read along than to ask a server twice
-
-
 PAGE = 4096  # bytes that a disk gives at least
-Range = tuple[int, int, int]  # number of a shard, offset, size in bytes
 
 
 class Ranges:

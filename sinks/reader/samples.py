@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sinks import dataset, index, layout
 from sinks.encode import decode
 from sinks.index import Row
-from sinks.reader.ranges import Range, Ranges
+from sinks.reader.cache import Range
+from sinks.reader.ranges import Ranges
 from sinks.store import Store
 
 Sample = dict[str, Any]
