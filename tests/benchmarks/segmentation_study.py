@@ -5,7 +5,8 @@
 "Real" are phantom CTs with a disease of their own law (below): its edges, shapes and numbers are not what the
 ``texture`` backend draws by default, so that no backend has the truth's own law for nothing. The learned backends are
 fitted on the real training subjects alone; every backend draws on the same subjects without their disease; ``placebo``
-adds those healthy CTs with nothing drawn. Every stage resumes: the same command goes on where it stopped.
+adds those healthy CTs with nothing drawn; ``medddpm-checked`` keeps only what measures as it is labelled. Every stage
+resumes: the same command goes on where it stopped.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
 
 RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 LEARNED = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")
+CHECKED = "medddpm"  # also with its lesions drawn again until they measure as what they are labelled
 LEVELS = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
 
 DOMAINS: Mapping[str, Mapping[str, Any]] = {
@@ -116,8 +118,11 @@ def study(out: Path, domain: str, subjects: int, steps: Mapping[str, int], seeds
     fitted(out, domain, "vqgan", steps["vqgan"])
     for kind in LEARNED:
         weights = fitted(out, domain, kind, steps[kind])
-        more = {"backend": kind, "weights": str(weights), "check_hu": False}
-        arms[kind] = made(out, domain, kind, subjects, "train", {f"generator.params.{n}": v for n, v in more.items()})
+        more: dict[str, Any] = {"generator.params.backend": kind, "generator.params.weights": str(weights)}
+        arms[kind] = made(out, domain, kind, subjects, "train", {**more, "generator.params.check_hu": False})
+        if kind == CHECKED:
+            more |= {"generator.params.hu_tolerance": 200, "quality.redraws": 40, "quality.max_quarantined": 0.9}
+            arms[f"{kind}-checked"] = made(out, domain, f"{kind}-checked", subjects, "train", more)
     synthetic = [word for name in arms if name != "real" for word in ("--synthetic", f"{name}={arms[name]}")]
     lesionforge(
         "study", "segmentation", "--real", str(arms["real"]), "--test", str(arms["real"]), *synthetic,
