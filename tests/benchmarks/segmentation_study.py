@@ -125,7 +125,8 @@ def study(out: Path, domain: str, subjects: int, steps: Mapping[str, int], seeds
             arms[f"{kind}-checked"] = made(out, domain, f"{kind}-checked", subjects, "train", more)
     synthetic = [word for name in arms if name != "real" for word in ("--synthetic", f"{name}={arms[name]}")]
     lesionforge(
-        "study", "segmentation", "--real", str(arms["real"]), "--test", str(arms["real"]), *synthetic,
+        "study", "segmentation", "--real", str(arms["real"]), "--test", str(arms["real"]),
+        "--domain", DOMAINS[domain]["window"], *synthetic,
         "--arms", ",".join(arms), "--networks", networks, "--seeds", str(seeds), "--out", str(out / "study"),
     )  # fmt: skip
 
