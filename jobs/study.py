@@ -28,7 +28,7 @@ Work = Callable[[Some], dict[str, Any]]
 
 
 def claim(out: Path, told: Mapping[str, Any], identity: str, hidden: str) -> None:
-    """Take a folder for a study, or make sure that it holds this very one.
+    """Take a folder for a study, or make sure that it holds this very one or no finished run.
 
     Args:
         out: folder of the study, made if it is not there.
@@ -41,7 +41,7 @@ def claim(out: Path, told: Mapping[str, Any], identity: str, hidden: str) -> Non
     """
     (out / "runs").mkdir(parents=True, exist_ok=True)
     path = out / "study.json"
-    if not path.exists():
+    if not path.exists() or not any((out / "runs").glob("*.json")):
         path.write_text(json.dumps(dict(told) | {"identity": identity}, indent=2, sort_keys=True))
     elif (its := json.loads(path.read_text()))["identity"] != identity:
         other = ", ".join(name for name in told if told[name] != its.get(name)) or hidden
