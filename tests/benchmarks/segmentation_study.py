@@ -29,6 +29,7 @@ DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "plaques": {
         "recipe": "plaque_phantom.yaml",
         "window": "ccta",
+        "tolerance": 200,  # HU of the checked arm: plaques have their class's own range
         "balance": {"calcified": 0.5, "non_calcified": 0.5},
         "set": {
             "sources.0.options.shape": [96, 96, 96],
@@ -48,6 +49,7 @@ DOMAINS: Mapping[str, Mapping[str, Any]] = {
     "tumours": {
         "recipe": "lesion_phantom.yaml",
         "window": "abdomen",
+        "tolerance": 60,  # tumours are held to their organ's HU less a contrast, by this
         "balance": {f"{o}_{s}": 1 / 6 for o in ("liver", "kidney", "pancreas") for s in ("early", "late")},
         "set": {
             "sources.0.options.shape": [128, 96, 80],
@@ -121,7 +123,11 @@ def study(out: Path, domain: str, subjects: int, steps: Mapping[str, int], seeds
         more: dict[str, Any] = {"generator.params.backend": kind, "generator.params.weights": str(weights)}
         arms[kind] = made(out, domain, kind, subjects, "train", {**more, "generator.params.check_hu": False})
         if kind == CHECKED:
-            more |= {"generator.params.hu_tolerance": 200, "quality.redraws": 40, "quality.max_quarantined": 0.9}
+            more |= {
+                "generator.params.hu_tolerance": DOMAINS[domain]["tolerance"],
+                "quality.redraws": 40,
+                "quality.max_quarantined": 0.9,
+            }
             arms[f"{kind}-checked"] = made(out, domain, f"{kind}-checked", subjects, "train", more)
     synthetic = [word for name in arms if name != "real" for word in ("--synthetic", f"{name}={arms[name]}")]
     lesionforge(
