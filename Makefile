@@ -24,6 +24,8 @@ demo: $(VENV)/core
 SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
 SCIENCE := tests/generators tests/jobs/segmentation tests/jobs/fit
 
+# One thread each: those of one part would wait for the other's.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/all lint
 	@$(MAKE) --no-print-directory -j2 -Otarget units suites science
 
