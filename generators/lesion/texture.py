@@ -99,8 +99,8 @@ def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArr
 
 def _edges(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
     """What lies within the blur of a step between tissues."""
-    coarse = ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
-    slope = ndimage.gaussian_gradient_magnitude(coarse, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
+    sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
+    slope = ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
     steep = slope > GRAIN_LIMIT * np.median(slope)
     near: NDArray[np.bool_] = ndimage.distance_transform_edt(~steep, sampling=spacing) <= EDGE_MM / 2
     return near

@@ -132,3 +132,17 @@ def test_a_tumour_that_bulges_from_a_corner_of_its_organ_has_the_scan_s_grain_al
     outside = ndimage.binary_erosion(mask, iterations=2)
     outside[:, :26] = outside[:, :, :26] = False
     assert fine[outside].std() > 0.6 * (noise - ndimage.gaussian_filter(noise, 1.0)).std()
+
+
+def test_what_lay_in_the_fat_that_a_tumour_bulges_into_leaves_no_outline():
+    noise = np.random.default_rng(1).normal(0, 12, (48, 48, 48)).astype(np.float32)
+    organ, vessel = np.zeros(noise.shape, bool), np.zeros(noise.shape, bool)
+    organ[:, :24, :24] = True
+    vessel[:, 28:32, 28:32] = True
+    mask = np.sqrt(sum((n - 24.0) ** 2 for n in np.indices(noise.shape))) < 14
+    hu = ndimage.gaussian_filter(np.where(organ, 180.0, np.where(vessel, 250.0, -100.0)), 0.7).astype(np.float32)
+    others = np.where(organ | mask, VALUE["kidney"], 0).astype(np.uint8)
+    made = fill(Patch(hu + noise, mask, others, LEGEND, "kidney_late", (1.5, 1.5, 1.5), 120.0))
+    along = made[18:30].mean(0)  # the noise averages out along the vessel, its outline does not
+    left = (along - ndimage.gaussian_filter(along, 2.0))[26:34, 26:34]
+    assert left.std() < 2 * 12 / np.sqrt(12)

@@ -6,6 +6,7 @@ import pytest
 from generators.lesion.learned.crop import hounsfield
 from generators.lesion.learned.settings import WINDOWS
 from jobs.errors import UsageError
+from jobs.fit import lesions as module
 from jobs.fit.lesions import Cubes, Volumes, ordered
 from sinks.store import Store
 from tests.sinks import lesions
@@ -100,3 +101,18 @@ def test_what_cannot_be_fitted_on_is_named(place, tmp_path):
     lesions.write(Store(str(tmp_path / "thick")), 2, spacing=(1.0, 1.0, 3.0))
     with pytest.raises(UsageError, match="resample the source"):
         Volumes([place, str(tmp_path / "thick")], "train")
+
+
+def test_few_volumes_stay_in_memory_and_are_read_once_while_they_do(place, monkeypatch):
+    volumes = Volumes([place], "train")
+    first = volumes[0]
+    assert volumes[0] is first
+    monkeypatch.setattr(module, "KEPT", 2 * first.hu.size)
+    assert volumes[1] is not first
+    assert volumes[0] is first  # used last
+    assert volumes[2] is volumes[2]
+    assert volumes[0] is first  # the other one went
+    assert len(volumes._kept) == 2
+    monkeypatch.setattr(module, "KEPT", 0)  # of volumes larger than the bound, one
+    assert volumes[3] is volumes[3]
+    assert len(volumes._kept) == 1

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from jobs.errors import UsageError
+from jobs.segmentation import settings
 from jobs.segmentation.study import Place, Run, Study, conduct, parse, runs
 from jobs.study import StudyError, finished
 from tests.jobs.segmentation import worlds
@@ -103,3 +104,15 @@ def test_no_test_subject_is_learnt_from(balls, tmp_path):
 def test_data_without_lesions_are_refused(balls, tmp_path):
     with pytest.raises(UsageError, match="--real shows no calcified"):
         conduct(small(balls, real=Place(balls["healthy"])), [Run(0, "unet", "real")], tmp_path, 1)
+
+
+def test_a_preset_that_has_changed_is_another_study(balls, tmp_path, monkeypatch):
+    """Runs of one name must be of one network, also where lesionforge was upgraded in between."""
+    study = small(balls)
+    conduct(study, [], tmp_path, 1)
+    (tmp_path / "runs" / "unet-real-s00.json").write_text("{}")
+    conduct(study, [], tmp_path, 1)
+    preset = settings.PRESETS["unet", study.preset]
+    monkeypatch.setattr(settings, "PRESETS", {**settings.PRESETS, ("unet", study.preset): replace(preset, decay=0.5)})
+    with pytest.raises(StudyError, match="holds a study with another settings"):
+        conduct(study, [], tmp_path, 1)
