@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import accumulate
 from math import lcm
 
-from engine.permutation import Permutation
+from lesionforge.engine.permutation import Permutation
 
 MAX_BLOCK = 1000  # shares are met exactly in every block of at most this many samples
 

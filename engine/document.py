@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from engine.job import Job
-from engine.plan import Plan
-from engine.recipe import Recipe
-from sinks import layout
-from sinks.store import Store
+from lesionforge.engine.job import Job
+from lesionforge.engine.plan import Plan
+from lesionforge.engine.recipe import Recipe
+from lesionforge.sinks import layout
+from lesionforge.sinks.store import Store
 
 LIBRARIES = ("lesionforge", "numpy", "scipy", "numba", "pillow", "pyarrow", "ray", "torch")
 

@@ -6,13 +6,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from engine.blame import Blame
-from engine.job import Job
-from engine.pools import Pool, Task
-from engine.worker import Report
-from sinks import dataset
-from sinks.commit import ForeignShard
-from sinks.store import Store, StoreError
+from lesionforge.engine.blame import Blame
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import Pool, Task
+from lesionforge.engine.worker import Report
+from lesionforge.sinks import dataset
+from lesionforge.sinks.commit import ForeignShard
+from lesionforge.sinks.store import Store, StoreError
 
 MAX_IDLE_DEATHS = 20  # deaths in a row without a shard or a suspect more: the workers cannot work at all
 POLL = 1.0  # seconds between looks at an idle pool, so that Ctrl-C is answered

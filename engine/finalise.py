@@ -7,15 +7,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from engine import registry
-from engine.document import DatasetError, Document
-from engine.survey import Survey
-from sinks import dataset, layout, manifest
-from sinks.card import card
-from sinks.dataset import Totals
-from sinks.index import Record, Row
-from sinks.pictures import Shown, caption, contact_sheet
-from sinks.store import Store
+from lesionforge.engine import registry
+from lesionforge.engine.document import DatasetError, Document
+from lesionforge.engine.survey import Survey
+from lesionforge.sinks import dataset, layout, manifest
+from lesionforge.sinks.card import card
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.pictures import Shown, caption, contact_sheet
+from lesionforge.sinks.store import Store
 
 SHEET_SAMPLES = 12
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from engine import registry
-from engine.plan import Plan, PlanError
-from engine.recipe import Recipe
-from engine.sources.base import Source, SourceError, open_sources
-from engine.unnamed import subject_key
-from generators.types import Generator
+from lesionforge.engine import registry
+from lesionforge.engine.plan import Plan, PlanError
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.sources.base import Source, SourceError, open_sources
+from lesionforge.engine.unnamed import subject_key
+from lesionforge.generators.types import Generator
 
 
 class Job:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import check
-from engine.job import Job
-from engine.unnamed import flags, unnamed
-from generators.types import BadCase, Case, Rejected, Sample, SampleSpec
-from sinks.index import ROW_KEYS, Row
+from lesionforge.engine import check
+from lesionforge.engine.job import Job
+from lesionforge.engine.unnamed import flags, unnamed
+from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec
+from lesionforge.sinks.index import ROW_KEYS, Row
 
 QUALITY = "quality:"  # begins the reason of a sample that was drawn again until the recipe's limit
 MEMORY = "memory:"  # begins the reason of a sample that found no memory left, be it by its own fault or another's

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from engine.worker import Report
+    from lesionforge.engine.worker import Report
 
 STAGES = ("read", "generate", "encode", "commit")
 #: Kinds of reasons for quarantine: what a reason begins with, and the label it is counted under.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine import log
-from engine.job import Job
-from engine.metrics import Meters
-from engine.pools import Event, Pool, Task
+from lesionforge.engine import log
+from lesionforge.engine.job import Job
+from lesionforge.engine.metrics import Meters
+from lesionforge.engine.pools import Event, Pool, Task
 
 
 class Observer:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from engine.recipe import ResourcesRecipe
+from lesionforge.engine.recipe import ResourcesRecipe
 
 SETTLE = 15.0  # seconds that a cluster may take to see that an earlier job's workers are gone
 EPSILON = 1e-9  # thirds of a GPU do not add up to one

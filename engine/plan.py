@@ -14,10 +14,10 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
-from engine import balance
-from engine.permutation import Permutation
-from engine.recipe import Recipe
-from generators.types import SampleSpec, Split
+from lesionforge.engine import balance
+from lesionforge.engine.permutation import Permutation
+from lesionforge.engine.recipe import Recipe
+from lesionforge.generators.types import SampleSpec, Split
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -27,7 +27,7 @@ class PlanError(Exception):
 
 
 class Sized(Protocol):
-    """What the plan needs to know of a source: ``engine.sources.Source`` has it."""
+    """What the plan needs to know of a source: ``lesionforge.engine.sources.Source`` has it."""
 
     @property
     def subjects(self) -> int: ...

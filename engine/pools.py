@@ -1,4 +1,4 @@
-"""Where workers run: in this process (to debug), or as Ray actors (``engine.ray_pool``).
+"""Where workers run: in this process (to debug), or as Ray actors (``lesionforge.engine.ray_pool``).
 
 Both hand out the same events, so the driver knows one kind of pool.
 """
@@ -9,10 +9,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.breadcrumb import Found
-from engine.recipe import Recipe
-from engine.worker import Report, Worker
-from sinks.store import Store
+from lesionforge.engine.breadcrumb import Found
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.worker import Report, Worker
+from lesionforge.sinks.store import Store
 
 
 @dataclass

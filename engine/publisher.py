@@ -1,15 +1,15 @@
-"""Where only the driver may write final names (``sinks.staging``): a pool whose finished shards it publishes."""
+"""Where only the driver may write final names (``lesionforge.sinks.staging``): a pool whose finished shards it publishes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.job import Job
-from engine.pools import Event, Pool, Task
-from sinks.commit import ForeignShard
-from sinks.mark import Mark
-from sinks.staging import publish
-from sinks.store import Store, StoreError
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import Event, Pool, Task
+from lesionforge.sinks.commit import ForeignShard
+from lesionforge.sinks.mark import Mark
+from lesionforge.sinks.staging import publish
+from lesionforge.sinks.store import Store, StoreError
 
 
 class Publisher:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import breadcrumb, log, metrics
-from engine.breadcrumb import Breadcrumb, Found
-from engine.pools import Task
-from engine.recipe import Recipe
-from engine.worker import Report, Worker
-from sinks.store import Store
+from lesionforge.engine import breadcrumb, log, metrics
+from lesionforge.engine.breadcrumb import Breadcrumb, Found
+from lesionforge.engine.pools import Task
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.worker import Report, Worker
+from lesionforge.sinks.store import Store
 
 LOOK = 60.0  # seconds between looks at a worker that goes on and on with one shard
 GRACE = 5.0  # seconds from a first look that finds it stuck to the second, which must find the same

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from engine import placement
-from engine.placement import PlacementError
-from engine.pools import Event, Task
-from engine.ray_actor import Actor
-from engine.recipe import Recipe
-from sinks.store import Store
+from lesionforge.engine import placement
+from lesionforge.engine.placement import PlacementError
+from lesionforge.engine.pools import Event, Task
+from lesionforge.engine.ray_actor import Actor
+from lesionforge.engine.recipe import Recipe
+from lesionforge.sinks.store import Store
 
 IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
 ANSWER = 30.0  # seconds to wait for what a dead worker left behind

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from engine import registry, secrets
-from engine.recipe import Recipe
+from lesionforge.engine import registry, secrets
+from lesionforge.engine.recipe import Recipe
 
 MAX_BYTES = 2**20  # of a recipe
 MAX_VALUES = 100_000  # of a recipe with its anchors unfolded

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from engine import document
-from engine.document import DatasetError
-from engine.job import Job
-from engine.make import Maker
-from engine.registry import UnknownPlugin
-from sinks import dataset, layout
-from sinks.encode import encode
-from sinks.store import Store
+from lesionforge.engine import document
+from lesionforge.engine.document import DatasetError
+from lesionforge.engine.job import Job
+from lesionforge.engine.make import Maker
+from lesionforge.engine.registry import UnknownPlugin
+from lesionforge.sinks import dataset, layout
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.store import Store
 
 
 @dataclass

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.plan import SPLITS
-from sinks import dataset
-from sinks.dataset import Totals
-from sinks.index import Record, Row
-from sinks.store import Store
+from lesionforge.engine.plan import SPLITS
+from lesionforge.sinks import dataset
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.store import Store
 
 ROWS = 20_000  # index rows that distributions are drawn from
 QUARANTINED = 1_000  # quarantined samples listed one by one

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from engine.sources.burned_in import letters
-from generators.types import Angiogram, Case, Volume
+from lesionforge.engine.sources.burned_in import letters
+from lesionforge.generators.types import Angiogram, Case, Volume
 
 BURNED_IN = "burned_in_text"
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import document
-from engine.document import Document
-from engine.finalise import shortfall
-from engine.plan import Plan, Shard
-from sinks import dataset, index, layout, tar
-from sinks.commit import rebuilt_rows
-from sinks.encode import decode
-from sinks.index import Record, Row
-from sinks.store import Store
+from lesionforge.engine import document
+from lesionforge.engine.document import Document
+from lesionforge.engine.finalise import shortfall
+from lesionforge.engine.plan import Plan, Shard
+from lesionforge.sinks import dataset, index, layout, tar
+from lesionforge.sinks.commit import rebuilt_rows
+from lesionforge.sinks.encode import decode
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.store import Store
 
 SHOWN_PROBLEMS = 1000  # a wrecked dataset shall not fill the terminal
 

@@ -1,7 +1,7 @@
 """An S3 server on this machine: Ceph's RADOS gateway, one node, on loopback, without systemd.
 
 For tests and for trying things out; it is the same server many sites run, so conditional writes behave as they do
-there. `python -m infra.ceph` runs one in the foreground.
+there. `python -m lesionforge.infra.ceph` runs one in the foreground.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Ceph:
             raise CephError(f"already running at {self.endpoint}: stop it first")
         missing = [name for name in _BINARIES if shutil.which(name) is None]
         if missing:
-            raise CephMissing(f"{', '.join(missing)} missing: call infra.ceph.install() or run as root: {_INSTALL}")
+            raise CephMissing(f"{', '.join(missing)} missing: call lesionforge.infra.ceph.install() or run as root: {_INSTALL}")
         if self._given and (self._given / "ceph.conf").exists():
             raise CephError(f"{self._given} already holds a server's data: delete it or choose another folder")
         self.data = self._given or Path(tempfile.mkdtemp(prefix="lesionforge-ceph-"))
@@ -167,7 +167,7 @@ class Ceph:
             shutil.rmtree(self.data, ignore_errors=True)
 
     def env(self) -> dict[str, str]:
-        """The variables that point AWS clients, s3fs and `sinks.store.Store` here."""
+        """The variables that point AWS clients, s3fs and `lesionforge.sinks.store.Store` here."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -276,7 +276,7 @@ def free_ports(count: int) -> list[int]:
 
 def main() -> None:
     """Run a server until Ctrl-C, having written the lines a shell needs to use it."""
-    parser = argparse.ArgumentParser(prog="python -m infra.ceph", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lesionforge.infra.ceph", description=main.__doc__)
     parser.add_argument("--bucket", default="lesionforge", help="bucket to make (default: %(default)s)")
     parser.add_argument("--data", help="folder for its data, kept afterwards (default: a temporary one)")
     parser.add_argument("--objectstore", choices=sorted(_OBJECTSTORE), default="memory")

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import console
-from jobs.detection import cli as detection
-from jobs.fit.cli import app as fit
-from jobs.options import Json
-from jobs.segmentation import cli as segmentation
+from lesionforge.jobs import console
+from lesionforge.jobs.detection import cli as detection
+from lesionforge.jobs.fit.cli import app as fit
+from lesionforge.jobs.options import Json
+from lesionforge.jobs.segmentation import cli as segmentation
 
 app = typer.Typer(
     name="lesionforge",
@@ -73,7 +73,7 @@ def generate(
 
     On a Ray cluster (RAY_ADDRESS set, or inside `ray job submit`) workers run there; else Ray is started here.
     """
-    from jobs.generate import generate as run
+    from lesionforge.jobs.generate import generate as run
 
     console.own_standard_output()
     result = run(recipe, out, workers, in_process, overrides or (), wait_for_nodes)
@@ -92,7 +92,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a recipe would make: samples per split and class, shards, bytes. Makes nothing."""
-    from jobs import planning
+    from lesionforge.jobs import planning
 
     body = planning.plan(recipe, overrides or (), estimate, workers)
     console.emit(body, as_json, lambda: planning.show(body))
@@ -108,7 +108,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say how far a dataset is, from its storage alone. With `--watch --json`, one JSON object a line per change."""
-    from jobs import status as look
+    from lesionforge.jobs import status as look
 
     if watch:
         body = look.watch(place, as_json)
@@ -126,7 +126,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Re-read the whole dataset: checksums, keys, members, plan and quotas. Exit code 3 where anything is wrong."""
-    from jobs import inspection
+    from lesionforge.jobs import inspection
 
     body = inspection.verify(place, rebuild)
     console.emit(body, as_json, lambda: inspection.show_verdict(body))
@@ -145,7 +145,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
-    from jobs import inspection
+    from lesionforge.jobs import inspection
 
     body, file = inspection.replay(place, sample_id, source or (), to)
     console.emit(body, as_json, lambda: inspection.show_replay(body, file))
@@ -159,8 +159,8 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
-    from engine.preview import preview as write
-    from sinks.store import Store
+    from lesionforge.engine.preview import preview as write
+    from lesionforge.sinks.store import Store
 
     where = write(Store(place), samples)
     console.emit({"preview": where}, as_json, lambda: console.out.print(f"open {where}"))
@@ -174,7 +174,7 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Remove what interrupted runs have left: temporary files, tars without an index. Never while a run is at work."""
-    from jobs import collect
+    from lesionforge.jobs import collect
 
     body = collect.gc(place, dry_run, age)
     console.emit(body, as_json, lambda: collect.show(body))
@@ -208,7 +208,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a dataset as a folder that other tools train from: stenoses as boxes, lesions in CT as label maps."""
-    from jobs import exporting
+    from lesionforge.jobs import exporting
 
     body = exporting.export(place, layout, to, classes or (), image, organs)
     console.emit(body, as_json, lambda: exporting.show(body))
@@ -222,7 +222,7 @@ def realism(
     as_json: Json = False,
 ) -> None:
     """Tell drawn lesions from real ones with a small network: AUC on frames it never saw, and what betrays them."""
-    from jobs.realism import measure
+    from lesionforge.jobs.realism import measure
 
     body = measure.measure(place, seeds, sheet)
     console.emit(body, as_json, lambda: measure.show(body))
@@ -238,7 +238,7 @@ def doctor(
 
     With RAY_ADDRESS set, the cluster as well.
     """
-    from jobs import doctor as examination
+    from lesionforge.jobs import doctor as examination
 
     console.own_standard_output()
     body = examination.examine(recipe, out)
@@ -249,7 +249,7 @@ def doctor(
 @app.command()
 def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of recipes, with the options of every installed source and generator."""
-    from engine import recipe
+    from lesionforge.engine import recipe
 
     body = recipe.schema()
     console.emit(body, True, lambda: None)
@@ -257,7 +257,7 @@ def schema(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run a command; a user's mistake ends in one line that names it, never in a traceback."""
-    from jobs.errors import known
+    from lesionforge.jobs.errors import known
 
     signal.signal(signal.SIGTERM, _interrupt)
     as_json = "--json" in sys.argv

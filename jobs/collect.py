@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs import console
-from sinks.card import human_bytes
-from sinks.collect import YOUNG, collect
-from sinks.store import Store
+from lesionforge.jobs import console
+from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.collect import YOUNG, collect
+from lesionforge.sinks.store import Store
 
 
 def gc(place: str, dry_run: bool = False, young: float = YOUNG) -> dict[str, Any]:
-    """Remove leftovers; see ``sinks.collect``.
+    """Remove leftovers; see ``lesionforge.sinks.collect``.
 
     Args:
         place: where the dataset lies.

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.recipe import Recipe
-from jobs import console, machine, packages
-from jobs.errors import known
-from sinks.card import human_bytes
-from sinks.store import Store
+from lesionforge.engine.recipe import Recipe
+from lesionforge.jobs import console, machine, packages
+from lesionforge.jobs.errors import known
+from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.store import Store
 
 SLOW_STORE = 2.0  # seconds for two writes, a read, a list and a delete
 
@@ -56,8 +56,8 @@ def examine(path: Path | None, out: str | None) -> dict[str, Any]:
 
 def _recipe(path: Path) -> tuple[Recipe | None, int | None, Finding]:
     """The recipe, the bytes of its whole dataset, and whether both could be told."""
-    from engine import recipe_file
-    from engine.job import Job
+    from lesionforge.engine import recipe_file
+    from lesionforge.engine.job import Job
 
     recipe = None
     try:

@@ -9,18 +9,18 @@ class UsageError(Exception):
 
 def known() -> list[type[Exception]]:
     """Exceptions whose message is the whole answer; imported late, as they pull in their modules."""
-    from engine.document import DatasetError
-    from engine.driver import JobError
-    from engine.log import LogError
-    from engine.placement import PlacementError
-    from engine.plan import PlanError
-    from engine.recipe_file import RecipeError
-    from engine.registry import UnknownPlugin
-    from engine.sources.base import SourceError
-    from jobs.detection.frames import FrameError
-    from jobs.study import StudyError
-    from sinks.commit import ForeignShard
-    from sinks.store import StoreError
+    from lesionforge.engine.document import DatasetError
+    from lesionforge.engine.driver import JobError
+    from lesionforge.engine.log import LogError
+    from lesionforge.engine.placement import PlacementError
+    from lesionforge.engine.plan import PlanError
+    from lesionforge.engine.recipe_file import RecipeError
+    from lesionforge.engine.registry import UnknownPlugin
+    from lesionforge.engine.sources.base import SourceError
+    from lesionforge.jobs.detection.frames import FrameError
+    from lesionforge.jobs.study import StudyError
+    from lesionforge.sinks.commit import ForeignShard
+    from lesionforge.sinks.store import StoreError
 
     ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
     return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from generators.lesion.classes import LABELS, LEGEND, home
-from jobs import console
-from jobs.errors import UsageError
-from jobs.segmentation.targets import CLASSES, target
-from sinks.exports import FORMATS, export_volumes
-from sinks.exports import export as write
-from sinks.exports.frames import SEVERITIES
-from sinks.reader import Samples
+from lesionforge.generators.lesion.classes import LABELS, LEGEND, home
+from lesionforge.jobs import console
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.segmentation.targets import CLASSES, target
+from lesionforge.sinks.exports import FORMATS, export_volumes
+from lesionforge.sinks.exports import export as write
+from lesionforge.sinks.exports.frames import SEVERITIES
+from lesionforge.sinks.reader import Samples
 
 
 def export(
@@ -27,7 +27,7 @@ def export(
         place: where the dataset lies.
         layout: ``yolo``, ``coco`` or ``nnunet``.
         to: an empty or new folder.
-        classes: of boxes, see `sinks.exports.export`; for ``nnunet`` labels, or several as ``NAME=LABEL,LABEL``. None
+        classes: of boxes, see `lesionforge.sinks.exports.export`; for ``nnunet`` labels, or several as ``NAME=LABEL,LABEL``. None
             gives all severities, or the classes that ``train segmentation`` learns.
         image: the member that holds the picture or the HU.
         organs: for ``nnunet`` without ``classes``: the labels that lesions lie in come before them.

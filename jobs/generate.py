@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import document, driver, finalise, log, recipe_file, secrets
-from engine.job import Job
-from engine.metrics import Meters
-from engine.observer import Observer
-from engine.pools import InProcess, Pool
-from engine.publisher import Publisher
-from engine.ray_pool import RayPool
-from engine.worker import Report
-from jobs import console
-from sinks import layout, mark
-from sinks.card import human_bytes
-from sinks.dataset import Totals
-from sinks.store import Store
+from lesionforge.engine import document, driver, finalise, log, recipe_file, secrets
+from lesionforge.engine.job import Job
+from lesionforge.engine.metrics import Meters
+from lesionforge.engine.observer import Observer
+from lesionforge.engine.pools import InProcess, Pool
+from lesionforge.engine.publisher import Publisher
+from lesionforge.engine.ray_pool import RayPool
+from lesionforge.engine.worker import Report
+from lesionforge.jobs import console
+from lesionforge.sinks import layout, mark
+from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.store import Store
 
 
 @dataclass
@@ -99,7 +99,7 @@ def generate(
         patience: seconds to wait for a cluster without room.
 
     Raises:
-        the errors of ``jobs.errors``.
+        the errors of ``lesionforge.jobs.errors``.
     """
     log.start("driver", log.level())
     recipe = recipe_file.load(path, overrides)

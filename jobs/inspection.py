@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import document
-from engine import replay as replaying
-from engine import verify as verifying
-from jobs import console
-from sinks.card import human_bytes
-from sinks.store import Store
+from lesionforge.engine import document
+from lesionforge.engine import replay as replaying
+from lesionforge.engine import verify as verifying
+from lesionforge.jobs import console
+from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.store import Store
 
 
 def verify(place: str, rebuild: bool) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.recipe import Recipe
-from jobs.packages import Found
-from sinks.card import human_bytes
+from lesionforge.engine.recipe import Recipe
+from lesionforge.jobs.packages import Found
+from lesionforge.sinks.card import human_bytes
 
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
@@ -118,7 +118,7 @@ def ray(recipe: Recipe | None) -> Iterator[Found]:
         return
     import ray
 
-    from engine import placement
+    from lesionforge.engine import placement
 
     try:
         ray.init(log_to_driver=False, logging_level="error")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import recipe_file
-from engine.job import Job
-from jobs import console
+from lesionforge.engine import recipe_file
+from lesionforge.engine.job import Job
+from lesionforge.jobs import console
 
 ESTIMATE_SAMPLES = 3
 
@@ -44,8 +44,8 @@ def plan(path: Path, overrides: Sequence[str], estimate: bool, workers: int) -> 
 
 def _estimate(job: Job, workers: int) -> dict[str, Any]:
     """Make a few samples, spread over the plan; the first is made twice, so that compiling is not counted."""
-    from engine.make import Maker
-    from sinks.encode import encode
+    from lesionforge.engine.make import Maker
+    from lesionforge.sinks.encode import encode
 
     maker = Maker(job)
     count = min(ESTIMATE_SAMPLES, len(job.plan))
@@ -83,7 +83,7 @@ def _estimate(job: Job, workers: int) -> dict[str, Any]:
 
 def show(body: dict[str, Any]) -> None:
     """For people."""
-    from sinks.card import human_bytes
+    from lesionforge.sinks.card import human_bytes
 
     classes = sorted({c for counts in body["classes"].values() for c in counts})
     rows = [(split, *(counts.get(c, 0) for c in classes)) for split, counts in body["classes"].items()]

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jobs import console
-from jobs.study import Some, finished
+from lesionforge.jobs import console
+from lesionforge.jobs.study import Some, finished
 
 
 @contextmanager

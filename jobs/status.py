@@ -14,13 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine import document
-from engine.finalise import shortfall
-from jobs import console
-from sinks import dataset, layout
-from sinks.card import human_bytes
-from sinks.dataset import Totals
-from sinks.store import Store
+from lesionforge.engine import document
+from lesionforge.engine.finalise import shortfall
+from lesionforge.jobs import console
+from lesionforge.sinks import dataset, layout
+from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.store import Store
 
 EVERY = 2.0  # seconds between looks
 SHARE = 0.2  # of the time that may be spent looking: a large listing is asked for more rarely

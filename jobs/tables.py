@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs import console
+from lesionforge.jobs import console
 
 
 @dataclass(frozen=True)

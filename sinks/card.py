@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from sinks import layout
+from lesionforge.sinks import layout
 
 
 def card(

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from sinks import layout, mark
-from sinks.faults import StoreError
-from sinks.place import TEMPORARY, Entry
-from sinks.store import Store
+from lesionforge.sinks import layout, mark
+from lesionforge.sinks.faults import StoreError
+from lesionforge.sinks.place import TEMPORARY, Entry
+from lesionforge.sinks.store import Store
 
 YOUNG = 3600.0  # seconds for which an object is left alone, whoever made it
 _HIDDEN = re.compile(rf"(probe-)?[0-9a-f]{{32}}|{mark.NAME.pattern}|[0-9a-f]{{32}}/[0-9a-f]{{32}}(\.tar|\.parquet)?")

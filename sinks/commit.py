@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sinks import index, layout
-from sinks.index import Record, Row
-from sinks.store import Store
-from sinks.tar import Tar
+from lesionforge.sinks import index, layout
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.store import Store
+from lesionforge.sinks.tar import Tar
 
 
 class ForeignShard(Exception):

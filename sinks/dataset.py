@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sinks import index, layout
-from sinks.commit import ForeignShard
-from sinks.encode import decode
-from sinks.index import Record, Row
-from sinks.reasons import Reasons
-from sinks.store import Store
+from lesionforge.sinks import index, layout
+from lesionforge.sinks.commit import ForeignShard
+from lesionforge.sinks.encode import decode
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.reasons import Reasons
+from lesionforge.sinks.store import Store
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 

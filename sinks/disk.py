@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sinks.faults import StoreError
-from sinks.place import TEMPORARY, Entry
+from lesionforge.sinks.faults import StoreError
+from lesionforge.sinks.place import TEMPORARY, Entry
 
 
 class Disk:

@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec
 
-from sinks.place import Entry, join
+from lesionforge.sinks.place import Entry, join
 
 
 class FileSystem:

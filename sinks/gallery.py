@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import Panel
-from sinks.pictures import BEFORE, fit, layer_png, overlays, patch_png, picture_before, readable
+from lesionforge.generators.types import Panel
+from lesionforge.sinks.pictures import BEFORE, fit, layer_png, overlays, patch_png, picture_before, readable
 
 MARK = "@DATA@"  # where the template takes the data
 BINS = 24  # bars of a histogram, about

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sinks import tar
+from lesionforge.sinks import tar
 
 # What bytes of another kind raise.
 _NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sinks import layout
-from sinks.dataset import Totals
-from sinks.index import Record, Row
+from lesionforge.sinks import layout
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.index import Record, Row
 
 ORDER = ("train", "val", "test")
 

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from sinks.faults import StoreError
-from sinks.store import Store
+from lesionforge.sinks.faults import StoreError
+from lesionforge.sinks.store import Store
 
 BEAT = 10.0  # seconds between two rewritings
 STALE = 90.0  # seconds without one after which the writer counts as dead

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from generators.types import Panel
+from lesionforge.generators.types import Panel
 
 # Overlays in order: orange, blue, green, pink, yellow, violet; each legible on black and on mid grey.
 TINTS = ((255, 149, 0), (0, 190, 255), (150, 215, 60), (255, 110, 170), (250, 220, 70), (180, 150, 255))

@@ -7,9 +7,9 @@ import re
 import uuid
 from collections.abc import Mapping
 
-from sinks.faults import StoreError, code, passing
-from sinks.place import TEMPORARY, Place
-from sinks.s3 import S3
+from lesionforge.sinks.faults import StoreError, code, passing
+from lesionforge.sinks.place import TEMPORARY, Place
+from lesionforge.sinks.s3 import S3
 
 #: Seconds after which an unfinished file is nobody's work any more.
 LEFTOVER_AFTER = 86_400
@@ -23,7 +23,7 @@ def probe(place: Place, url: str) -> bool:
 
     Returns:
         True where the second of two creators is refused; False where it is not, but copies can be revoked, so that
-        one run at a time keeps every promise (`sinks.staging`).
+        one run at a time keeps every promise (`lesionforge.sinks.staging`).
 
     Raises:
         StoreError: where the place cannot be used.

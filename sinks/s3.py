@@ -13,9 +13,9 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sinks.chunks import Chunks
-from sinks.faults import StoreError, code, passing
-from sinks.place import Entry, join
+from lesionforge.sinks.chunks import Chunks
+from lesionforge.sinks.faults import StoreError, code, passing
+from lesionforge.sinks.place import Entry, join
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ any other fsspec    `pipe_file(mode="create")`: trust `probe`      `pipe_file`
 
 S3 objects are never sent in parts: servers ignore the condition when parts are put together (Ceph 16 does), so
 the last of two writers would win. An S3 server that does not refuse the second creator even of one PUT serves one run
-at a time, which publishes by copies inside the server (`sinks.staging`). Credentials and endpoint come from the usual
-AWS variables or `storage_options` (s3fs names). The kinds of place are in `sinks.disk`, `sinks.s3` and
-`sinks.filesystem`.
+at a time, which publishes by copies inside the server (`lesionforge.sinks.staging`). Credentials and endpoint come from the usual
+AWS variables or `storage_options` (s3fs names). The kinds of place are in `lesionforge.sinks.disk`, `lesionforge.sinks.s3` and
+`lesionforge.sinks.filesystem`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from typing import Any
 
 from fsspec.utils import get_protocol
 
-from sinks.disk import Disk
-from sinks.faults import StoreError, code, explain
-from sinks.filesystem import FileSystem
-from sinks.place import TEMPORARY, Entry, Place, join
-from sinks.probe import probe
-from sinks.s3 import S3
+from lesionforge.sinks.disk import Disk
+from lesionforge.sinks.faults import StoreError, code, explain
+from lesionforge.sinks.filesystem import FileSystem
+from lesionforge.sinks.place import TEMPORARY, Entry, Place, join
+from lesionforge.sinks.probe import probe
+from lesionforge.sinks.s3 import S3
 
 __all__ = ["Entry", "Store", "StoreError"]
 
@@ -68,7 +68,7 @@ class Store:
 
     Attributes:
         conditional: whether the place refuses the second of two creators; `probe` finds out.
-        lease: where it does not, the token of the one run that may publish here (`sinks.mark`).
+        lease: where it does not, the token of the one run that may publish here (`lesionforge.sinks.mark`).
 
     Raises:
         StoreError: the URL has one slash after its scheme, as one that went through `Path` does, or an ``s3://``
@@ -217,7 +217,7 @@ class Store:
             place.copy(f"{TEMPORARY}/{_key(stage)}", key)
 
     def probe(self) -> None:
-        """Check before work starts that the place is writable, and set `conditional`: see `sinks.probe`.
+        """Check before work starts that the place is writable, and set `conditional`: see `lesionforge.sinks.probe`.
 
         Raises:
             StoreError: one line with the URL, what failed and what to do.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from infra.ceph import free_ports
+from lesionforge.infra.ceph import free_ports
 
 BIN = Path(sys.executable).parent
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
+from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
 
 FOR_EVER = 10_000  # seconds: longer than any test
 

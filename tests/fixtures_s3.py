@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.session import Session
 
-from infra.ceph import Ceph, CephMissing, free_ports, install
+from lesionforge.infra.ceph import Ceph, CephMissing, free_ports, install
 
 BUCKET = "lesionforge"
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("engine", "generators", "sinks", "jobs", "infra")
 ALLOWED = {  # room -> modules of other rooms it may import
     "generators": (),
-    "sinks": ("generators.types",),
+    "sinks": ("lesionforge.generators.types",),
     "engine": ("sinks", "generators"),
     "jobs": ("engine", "sinks", "generators"),
     "infra": (),
@@ -42,7 +42,7 @@ def test_the_engine_reaches_generators_through_the_registry():
     for path in (ROOT / "engine").rglob("*.py"):
         for name in imports(path):
             if name.startswith("generators"):
-                assert name == "generators.types" or path.parts[-2] == "sources", f"{path} imports {name}"
+                assert name == "lesionforge.generators.types" or path.parts[-2] == "sources", f"{path} imports {name}"
 
 
 def run(code, blocked):
@@ -62,7 +62,7 @@ def test_generators_import_without_ray_torch_or_storage():
 
 
 def test_planning_needs_neither_ray_nor_numba_nor_torch():
-    code = "from engine import plan, recipe, recipe_file, registry, permutation"
+    code = "from lesionforge.engine import plan, recipe, recipe_file, registry, permutation"
     done = run(code, ["ray", "torch", "numba", "pyarrow"])
     assert done.returncode == 0, done.stderr
 

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from engine.sources import twins
-from engine.sources.arcade_index import Labels, Part, Picture, pictures
-from engine.sources.base import SourceError
-from engine.sources.box_text import Marked, check, read_yolo
-from engine.sources.files import File, Folder, fingerprint, secret, texts
-from engine.sources.groups import grouped, pack
-from engine.sources.pictures import decode, pixel_hash
-from engine.sources.polygons import lumen, outline
-from generators.types import Angiogram, BadCase, SeverityClass, Side
+from lesionforge.engine.sources import twins
+from lesionforge.engine.sources.arcade_index import Labels, Part, Picture, pictures
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.box_text import Marked, check, read_yolo
+from lesionforge.engine.sources.files import File, Folder, fingerprint, secret, texts
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures import decode, pixel_hash
+from lesionforge.engine.sources.polygons import lumen, outline
+from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
 CATEGORY = re.compile(r"([1-9]|1[0-6])[a-c]?|stenosis")  # a SYNTAX segment, or a lesion

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.sources.base import SourceError
-from engine.sources.files import File, Folder
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import File, Folder
+from lesionforge.generators.types import BadCase
 
 Task = Literal["stenosis", "syntax"]
 Part = Literal["train", "val", "test"]

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from engine import registry
-from engine.recipe import SourceRecipe
-from generators.types import Case
+from lesionforge.engine import registry
+from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.generators.types import Case
 
 
 class SourceError(Exception):

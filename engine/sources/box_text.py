@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import BadCase, Lesion, SeverityClass
+from lesionforge.generators.types import BadCase, Lesion, SeverityClass
 
 MIN_BOX_PX = 4.0  # a box with a shorter side marks no lesion: DiGDA's smallest has 2 px, its next about 20
 Box = tuple[float, float, float, float]

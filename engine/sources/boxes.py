@@ -10,12 +10,12 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from engine.sources.base import SourceError
-from engine.sources.box_text import Marked, check, read_voc, read_yolo
-from engine.sources.files import File, Folder, fingerprint, natural, secret, stem, texts
-from engine.sources.groups import grouped, pack
-from engine.sources.pictures import ENDINGS, decode, pixel_hash
-from generators.types import Angiogram, BadCase, SeverityClass, Side
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.box_text import Marked, check, read_voc, read_yolo
+from lesionforge.engine.sources.files import File, Folder, fingerprint, natural, secret, stem, texts
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures import ENDINGS, decode, pixel_hash
+from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 
 @dataclass(frozen=True)

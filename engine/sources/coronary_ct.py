@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from engine.sources import trees
-from engine.sources.base import SourceError
-from engine.sources.cache import cached
-from engine.sources.files import Folder, fingerprint, listed, located, secret, why
-from engine.sources.tree_label import read_label
-from generators.types import BadCase, CoronaryTree, Side
+from lesionforge.engine.sources import trees
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.cache import cached
+from lesionforge.engine.sources.files import Folder, fingerprint, listed, located, secret, why
+from lesionforge.engine.sources.tree_label import read_label
+from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
 
 @dataclass(frozen=True)

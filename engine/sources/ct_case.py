@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.sources.ct_grid import Interpolation, Scan
-from generators.types import Volume
+from lesionforge.engine.sources.ct_grid import Interpolation, Scan
+from lesionforge.generators.types import Volume
 
 
 def as_volume(

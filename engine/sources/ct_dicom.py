@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from engine.sources import ct_header, ct_masks, xa_header
-from engine.sources.base import SourceError
-from engine.sources.cache import remembered
-from engine.sources.ct_case import as_volume
-from engine.sources.ct_grid import Axes, Interpolation, Scan, box_of, straightened
-from engine.sources.ct_names import standard
-from engine.sources.ct_series import Series
-from engine.sources.files import File, Folder, secret
-from engine.sources.groups import grouped, pack
-from engine.sources.xa_dicom import dicom_files
-from generators.types import BadCase, Volume
+from lesionforge.engine.sources import ct_header, ct_masks, xa_header
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.cache import remembered
+from lesionforge.engine.sources.ct_case import as_volume
+from lesionforge.engine.sources.ct_grid import Axes, Interpolation, Scan, box_of, straightened
+from lesionforge.engine.sources.ct_names import standard
+from lesionforge.engine.sources.ct_series import Series
+from lesionforge.engine.sources.files import File, Folder, secret
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.xa_dicom import dicom_files
+from lesionforge.generators.types import BadCase, Volume
 
 
 @dataclass(frozen=True)

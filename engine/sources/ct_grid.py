@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.types import BadCase
+from lesionforge.generators.types import BadCase
 
 MAX_ANGLE_DEG = 0.1  # further off the patient's axes an affine is oblique: 1 mm over 570 mm
 MAX_SHEAR_DEG = 0.1

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from engine.sources import xa_header
-from engine.sources.files import File
-from generators.types import BadCase
+from lesionforge.engine.sources import xa_header
+from lesionforge.engine.sources.files import File
+from lesionforge.generators.types import BadCase
 
 _POSITION = {"PlanePositionSequence": {"ImagePositionPatient": None}}
 _SHARED = {

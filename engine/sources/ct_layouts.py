@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from engine.sources.base import SourceError
-from engine.sources.ct_names import legend_of, standard
-from engine.sources.files import File, natural
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct_names import legend_of, standard
+from lesionforge.engine.sources.files import File, natural
+from lesionforge.generators.types import BadCase
 
 Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "pair"]
 MAX_INDEX = 2**24  # bytes of dataset.json

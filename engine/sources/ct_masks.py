@@ -11,14 +11,14 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from engine.sources import ct_header, xa_header
-from engine.sources.ct_grid import MAX_VOXELS, Axes, apart_mm
-from engine.sources.ct_header import number, numbers
-from engine.sources.ct_names import organ_in
-from engine.sources.ct_series import pixels
-from engine.sources.files import File, stem
-from engine.sources.nrrd import read_mask
-from generators.types import BadCase
+from lesionforge.engine.sources import ct_header, xa_header
+from lesionforge.engine.sources.ct_grid import MAX_VOXELS, Axes, apart_mm
+from lesionforge.engine.sources.ct_header import number, numbers
+from lesionforge.engine.sources.ct_names import organ_in
+from lesionforge.engine.sources.ct_series import pixels
+from lesionforge.engine.sources.files import File, stem
+from lesionforge.engine.sources.nrrd import read_mask
+from lesionforge.generators.types import BadCase
 
 SAME_PLACE_MM = 0.1
 Mask = NDArray[np.bool_]

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.sources import nifti
-from engine.sources.ct_grid import MAX_VOXELS, Axes, Box
-from engine.sources.files import File
-from engine.sources.nifti import Header, planes
-from generators.types import BadCase
+from lesionforge.engine.sources import nifti
+from lesionforge.engine.sources.ct_grid import MAX_VOXELS, Axes, Box
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.nifti import Header, planes
+from lesionforge.generators.types import BadCase
 
 MIN_SPREAD_HU = 150  # between the smallest and the largest value of any CT: air and water are 1000 apart
 

@@ -12,11 +12,11 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.utils import iter_pixels
 
-from engine.sources import ct_header, xa_header
-from engine.sources.ct_grid import AIR, MAX_SHEAR_DEG, MAX_VOXELS, Axes
-from engine.sources.ct_header import number, numbers
-from engine.sources.files import File
-from generators.types import BadCase
+from lesionforge.engine.sources import ct_header, xa_header
+from lesionforge.engine.sources.ct_grid import AIR, MAX_SHEAR_DEG, MAX_VOXELS, Axes
+from lesionforge.engine.sources.ct_header import number, numbers
+from lesionforge.engine.sources.files import File
+from lesionforge.generators.types import BadCase
 
 MIN_SLICES = 3
 SPACING_TOLERANCE = 0.02  # of the distance between slices: positions are written with few digits

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from engine.sources import ct_layouts
-from engine.sources.base import SourceError
-from engine.sources.ct_case import as_volume
-from engine.sources.ct_grid import Axes, Box, Interpolation, Scan, apart_mm, box_of, straightened
-from engine.sources.ct_layouts import Entry, Layout
-from engine.sources.ct_names import standard
-from engine.sources.ct_nifti import header_of, read_hu, read_labels
-from engine.sources.files import File, Folder, fingerprint, secret
-from engine.sources.nifti import Header
-from generators.types import BadCase, Volume
+from lesionforge.engine.sources import ct_layouts
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct_case import as_volume
+from lesionforge.engine.sources.ct_grid import Axes, Box, Interpolation, Scan, apart_mm, box_of, straightened
+from lesionforge.engine.sources.ct_layouts import Entry, Layout
+from lesionforge.engine.sources.ct_names import standard
+from lesionforge.engine.sources.ct_nifti import header_of, read_hu, read_labels
+from lesionforge.engine.sources.files import File, Folder, fingerprint, secret
+from lesionforge.engine.sources.nifti import Header
+from lesionforge.generators.types import BadCase, Volume
 
 SAME_PLACE_MM = 0.1  # an image's and its label map's corners lie no further apart
 TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure

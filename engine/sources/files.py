@@ -11,8 +11,8 @@ from typing import Any
 
 import fsspec
 
-from engine.sources.base import SourceError
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.generators.types import BadCase
 
 MAX_BYTES = 2**30  # of a file that is read whole
 HEAD = 2**16  # bytes of the first file that key a source's hashes

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from engine.sources.base import SourceError
-from engine.sources.files import File, Folder, fingerprint, natural, secret, stem
-from engine.sources.pictures import ENDINGS, decode, pixel_hash
-from generators.types import Angiogram, BadCase, Side
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import File, Folder, fingerprint, natural, secret, stem
+from lesionforge.engine.sources.pictures import ENDINGS, decode, pixel_hash
+from lesionforge.generators.types import Angiogram, BadCase, Side
 
 MASK_FOLDERS = ("masks", "labels", "gt")
 MASK_ENDS = ("_gt", "_mask", "_label")

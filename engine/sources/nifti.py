@@ -18,8 +18,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from engine.sources.files import why
-from generators.types import BadCase
+from lesionforge.engine.sources.files import why
+from lesionforge.generators.types import BadCase
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it quotes what broken headers hold
 MAX_EDGE = 4096

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import BadCase
+from lesionforge.generators.types import BadCase
 
 MAX_VOXELS = 2**28
 MAX_HEADER = 2**16

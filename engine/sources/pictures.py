@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from generators.types import BadCase
+from lesionforge.generators.types import BadCase
 
 FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's is asked: some start other programs
 ENDINGS = ("png", "bmp", "jpg", "jpeg", "tif", "tiff", "pgm")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import BadCase
+from lesionforge.generators.types import BadCase
 
 MAX_COORDINATE = 1e5
 CROSSINGS = 2**20  # of edges with rows that are held at once

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.sources.nifti import Header, opened, planes
-from engine.sources.trees import Label
-from generators.types import BadCase
+from lesionforge.engine.sources.nifti import Header, opened, planes
+from lesionforge.engine.sources.trees import Label
+from lesionforge.generators.types import BadCase
 
 MAX_BYTES = 2**30  # of all voxels; a coronary CT of 512 x 512 x 300 has 8e7 to 6e8, by the type of its numbers
 MAX_LABELLED = 2**22  # voxels of the label; two trees have about 2e5

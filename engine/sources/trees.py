@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.types import BadCase, CoronaryTree, Side
+from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
 MIN_SIDE_GAP_MM = 10.0  # left and right centroids lie further apart than this along left-right in any heart
 MIN_TREE_SHARE = 0.05  # a second component smaller than this share of the first is no tree

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.sources.cache import remembered
-from engine.sources.files import File
-from engine.sources.pictures import decode
-from generators.types import BadCase
+from lesionforge.engine.sources.cache import remembered
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.pictures import decode
+from lesionforge.generators.types import BadCase
 
 EDGE = 32
 SAME, SAME_LEVELS = 0.9992, 4.0  # thumbnail correlation of one and the same frame; mean difference in grey levels

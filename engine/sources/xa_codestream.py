@@ -10,7 +10,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from generators.types import BadCase
+from lesionforge.generators.types import BadCase
 
 _FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF of every JPEG process; F7 is JPEG-LS
 _TABLES = {0xC4, 0xDB, 0xDD, 0xF8, 0xFE, *range(0xE0, 0xF0)}  # DHT, DQT, DRI, LSE, COM, APPn

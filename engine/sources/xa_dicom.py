@@ -19,15 +19,15 @@ import numpy as np
 import pydicom
 from pydantic import ConfigDict, Field
 
-from engine.sources import xa_header
-from engine.sources.base import SourceError
-from engine.sources.cache import remembered
-from engine.sources.files import File, Folder, secret
-from engine.sources.groups import grouped, pack
-from engine.sources.pictures import pixel_hash
-from engine.sources.xa_geometry import pixel_mm, view_deg
-from engine.sources.xa_pixels import Run
-from generators.types import Angiogram, BadCase, Side
+from lesionforge.engine.sources import xa_header
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.cache import remembered
+from lesionforge.engine.sources.files import File, Folder, secret
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures import pixel_hash
+from lesionforge.engine.sources.xa_geometry import pixel_mm, view_deg
+from lesionforge.engine.sources.xa_pixels import Run
+from lesionforge.generators.types import Angiogram, BadCase, Side
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

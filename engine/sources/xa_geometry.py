@@ -6,7 +6,7 @@ import math
 
 import pydicom
 
-from generators.carm.view import View
+from lesionforge.generators.carm.view import View
 
 MAX_UNEVEN = 0.01  # relative difference of row and column pitch
 

@@ -15,7 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from generators.types import BadCase
+from lesionforge.generators.types import BadCase
 
 _LUT: Mapping[str, Any] = {"LUTDescriptor": None, "ModalityLUTType": None, "LUTData": None}
 #: Keyword -> None, or what is kept of a sequence's items.
@@ -54,7 +54,7 @@ ALLOWED: Mapping[str, Mapping[str, Any] | None] = {
     "DistanceSourceToPatient": None,
     "ImagerPixelSpacing": None,
 }
-#: These decide which runs are one subject's, and go no further: see ``engine.unnamed``.
+#: These decide which runs are one subject's, and go no further: see ``lesionforge.engine.unnamed``.
 PATIENT = ("PatientID", "IssuerOfPatientID")
 HEAD = 2**20  # bytes that the transfer syntax is looked for in
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()

@@ -20,8 +20,8 @@ from pydicom.uid import (
 )
 from scipy import ndimage
 
-from engine.sources.xa_codestream import claim
-from generators.types import BadCase
+from lesionforge.engine.sources.xa_codestream import claim
+from lesionforge.generators.types import BadCase
 
 MODALITIES = (
     "CT",

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm import View
-from generators.vessel.reference import interpolated
+from lesionforge.generators.carm import View
+from lesionforge.generators.vessel.reference import interpolated
 
 STEP_MM = 0.05  # of a profile, at the vessel's depth
 MLD_ROWS = 3  # the minimum is that of a mean over so many rows

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.carm import View
-from generators.phantom.angiogram_chest import chest
-from generators.phantom.angiogram_detector import Display
-from generators.types import SampleSpec
+from lesionforge.generators.carm import View
+from lesionforge.generators.phantom.angiogram_chest import chest
+from lesionforge.generators.phantom.angiogram_detector import Display
+from lesionforge.generators.types import SampleSpec
 
 CONTRAST = 0.18  # displayed attenuation of a mm of lumen: .45 for a vessel of 2.5 mm
 CONTRAST_SD = 0.2  # of its logarithm, between runs

@@ -14,17 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.angio_ct import pictures
-from generators.angio_ct.film import film
-from generators.angio_ct.lumen import Lumen, fine
-from generators.angio_ct.params import AngioCtParams
-from generators.angio_ct.shadow import Segment, shadows
-from generators.angio_ct.sides import side_at, sided
-from generators.carm import View, project_views, silhouette
-from generators.lesion.classes import PLAQUES
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.narrowed import narrowed_tree
-from generators.types import Panel, Sample, SampleSpec, Side, Volume, severity_class
+from lesionforge.generators.angio_ct import pictures
+from lesionforge.generators.angio_ct.film import film
+from lesionforge.generators.angio_ct.lumen import Lumen, fine
+from lesionforge.generators.angio_ct.params import AngioCtParams
+from lesionforge.generators.angio_ct.shadow import Segment, shadows
+from lesionforge.generators.angio_ct.sides import side_at, sided
+from lesionforge.generators.carm import View, project_views, silhouette
+from lesionforge.generators.lesion.classes import PLAQUES
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.narrowed import narrowed_tree
+from lesionforge.generators.types import Panel, Sample, SampleSpec, Side, Volume, severity_class
 
 
 class AngioCt:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm import Grid
-from generators.types import CoronaryTree
+from lesionforge.generators.carm import Grid
+from lesionforge.generators.types import CoronaryTree
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from generators.biplane.params import MAX_VIEWS, MIN_VIEWS, BiplaneParams
-from generators.carm import View
-from generators.lesion.params import LesionParams
-from generators.types import Side
+from lesionforge.generators.biplane.params import MAX_VIEWS, MIN_VIEWS, BiplaneParams
+from lesionforge.generators.carm import View
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import Side
 
 
 @dataclass(frozen=True)

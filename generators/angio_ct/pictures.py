@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm import View
-from generators.lesion import pictures
-from generators.types import Panel
+from lesionforge.generators.carm import View
+from lesionforge.generators.lesion import pictures
+from lesionforge.generators.types import Panel
 
 LINE = 3  # px, of a box in 512
 CLOSE = 0.75  # longer edges of the box that a close-up reaches from its minimum

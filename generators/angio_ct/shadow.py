@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from generators.angio_ct.densitometry import areas, percent_ds
-from generators.angio_ct.lumen import Lumen
-from generators.carm import View, project_views
+from lesionforge.generators.angio_ct.densitometry import areas, percent_ds
+from lesionforge.generators.angio_ct.lumen import Lumen
+from lesionforge.generators.carm import View, project_views
 
 STEP_MM = 0.25  # between the points of a segment
 FLANK_MM = 1.75  # of the vessel beside a plaque, kept healthy by the generator: the references

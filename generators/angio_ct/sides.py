@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.types import BadCase, Side, Volume
+from lesionforge.generators.types import BadCase, Side, Volume
 
 SIDES: tuple[Side, Side] = ("left", "right")
 LEAST_SHARE = 0.05  # a second tree smaller than this share of the first is none

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.biplane import pictures
-from generators.biplane.motion import Motion
-from generators.biplane.params import BiplaneParams
-from generators.biplane.resample import average_down
-from generators.carm import Grid, View, hull, project_views, silhouette
-from generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
+from lesionforge.generators.biplane import pictures
+from lesionforge.generators.biplane.motion import Motion
+from lesionforge.generators.biplane.params import BiplaneParams
+from lesionforge.generators.biplane.resample import average_down
+from lesionforge.generators.carm import Grid, View, hull, project_views, silhouette
+from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
 
@@ -119,11 +119,11 @@ class Biplane:
         self, truth: NDArray[np.uint8], cells: NDArray[np.int64], grid: Grid, views: list[View]
     ) -> list[NDArray[np.float32]]:
         if self.params.projector == "torch":
-            from generators.carm import torch_projector
+            from lesionforge.generators.carm import torch_projector
 
             return [i.cpu().numpy() for i in torch_projector.project_views(cells, grid, views, device=self._device)]
         if self.params.projector == "odl":
-            from generators.carm import odl_geometry
+            from lesionforge.generators.carm import odl_geometry
 
             return [odl_geometry.project_astra(truth, grid, view) for view in views]
         return project_views(cells, grid, views, threads=self._threads)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from generators.carm import View
-from generators.types import Side
+from lesionforge.generators.carm import View
+from lesionforge.generators.types import Side
 
 Range = tuple[float, float]
 DETECTOR_PIXEL_MM: Range = (0.2769, 0.2789)  # XRA-Diff, released configuration

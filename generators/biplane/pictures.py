@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import Panel
+from lesionforge.generators.types import Panel
 
 
 def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:

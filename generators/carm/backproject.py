@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.carm import kernels, parallel
-from generators.carm.grid import Grid
-from generators.carm.projector import check_clear
-from generators.carm.view import View
+from lesionforge.generators.carm import kernels, parallel
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import check_clear
+from lesionforge.generators.carm.view import View
 
 _BLOCK = 8  # cells per edge tested at once; 4 costs more tests, 16 more cells
 _SHARE = 8  # pieces per thread, as filled and empty regions differ in cost

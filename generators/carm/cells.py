@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.carm.jit import jit
+from lesionforge.generators.carm.jit import jit
 
 
 @jit

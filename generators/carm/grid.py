@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from generators.carm import cells
+from lesionforge.generators.carm import cells
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.carm.grid import Grid
-from generators.carm.view import View
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.view import View
 
 
 def cone_beam_geometry(view: View) -> Any:
@@ -77,7 +77,7 @@ def project_astra(volume: NDArray[Any], grid: Grid, view: View) -> NDArray[np.fl
     if not astra_available():
         missing = "astra-toolbox is not installed" if cuda_devices() else "no CUDA device was found"
         raise RuntimeError(
-            f"ASTRA cannot project here: {missing}. Use generators.carm.project (CPU, exact), or install "
+            f"ASTRA cannot project here: {missing}. Use lesionforge.generators.carm.project (CPU, exact), or install "
             "astra-toolbox on a machine with a CUDA device"
         )
     from odl import uniform_discr

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.carm import kernels, parallel
-from generators.carm.grid import Grid
-from generators.carm.view import View
+from lesionforge.generators.carm import kernels, parallel
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.view import View
 
 
 def project(

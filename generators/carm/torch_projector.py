@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.carm.grid import Grid
-from generators.carm.projector import check_clear
-from generators.carm.view import View
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import check_clear
+from lesionforge.generators.carm.view import View
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.lesion import blend, measure
-from generators.lesion.classes import (
+from lesionforge.generators.lesion import blend, measure
+from lesionforge.generators.lesion.classes import (
     CONTRAST_HU,
     DELTA_HU,
     LEGEND,
@@ -22,14 +22,14 @@ from generators.lesion.classes import (
     WATER_HU,
     home,
 )
-from generators.lesion.filler import Filler, Patch
-from generators.lesion.params import LesionParams
-from generators.lesion.plaque import Plaque
-from generators.lesion.push import push
-from generators.lesion.scene import Box, Scene, box_about
-from generators.lesion.tumour import Tumour, radius_mm
-from generators.lesion.vessels import STEP_MM, Vessel
-from generators.types import Rejected
+from lesionforge.generators.lesion.filler import Filler, Patch
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.plaque import Plaque
+from lesionforge.generators.lesion.push import push
+from lesionforge.generators.lesion.scene import Box, Scene, box_about
+from lesionforge.generators.lesion.tumour import Tumour, radius_mm
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.types import Rejected
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
 CLOSE_HU = 3.0  # HU that are left alone

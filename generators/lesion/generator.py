@@ -14,15 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion import pictures
-from generators.lesion.backends import open_backend
-from generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
-from generators.lesion.drawing import Drawing, paint
-from generators.lesion.filler import Filler
-from generators.lesion.params import LesionParams
-from generators.lesion.scene import Anatomy, Scene
-from generators.lesion.site import other_place, place, scene_for
-from generators.types import BadCase, Panel, Rejected, Sample, SampleSpec, Volume
+from lesionforge.generators.lesion import pictures
+from lesionforge.generators.lesion.backends import open_backend
+from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
+from lesionforge.generators.lesion.drawing import Drawing, paint
+from lesionforge.generators.lesion.filler import Filler
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.scene import Anatomy, Scene
+from lesionforge.generators.lesion.site import other_place, place, scene_for
+from lesionforge.generators.types import BadCase, Panel, Rejected, Sample, SampleSpec, Volume
 
 VOLUMES = 8  # whose anatomy is remembered: variants come back to them
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.lesion.classes import PLAQUES, VALUE, home
-from generators.lesion.scene import Box
-from generators.lesion.sections import areas, sections
-from generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
+from lesionforge.generators.lesion.scene import Box
+from lesionforge.generators.lesion.sections import areas, sections
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
 
 CORE = 0.5  # of the greatest depth: what is deeper is the core, where a reader would put the region of interest
 SHELL_MM = (1.0, 12.0)  # from a tumour's edge: the organ that it is compared with

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from generators.lesion.classes import VALUE
-from generators.types import BadCase, CoronaryTree, Side, Stenosis, Volume
+from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.types import BadCase, CoronaryTree, Side, Stenosis, Volume
 
 
 def narrowed_tree(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from generators.lesion.classes import EARLY_MM
+from lesionforge.generators.lesion.classes import EARLY_MM
 
 Range = tuple[float, float]
 Backend = Literal["texture", "difftumor", "medddpm", "promptlesion", "promptlesion-mask"]

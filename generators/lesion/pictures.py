@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.classes import PLAQUES
-from generators.lesion.sections import curved_planar
-from generators.lesion.vessels import STEP_MM, Vessel, frame
-from generators.types import Panel
+from lesionforge.generators.lesion.classes import PLAQUES
+from lesionforge.generators.lesion.sections import curved_planar
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, frame
+from lesionforge.generators.types import Panel
 
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
 VESSELS = (-150.0, 750.0)  # wide enough to tell calcium from a lumen of 350 HU

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from generators.lesion.classes import VALUE
-from generators.lesion.params import LesionParams
-from generators.lesion.scene import Box, Scene, box_about
-from generators.lesion.tumour import MIN_VOXELS, largest
-from generators.lesion.vessels import STEP_MM, Vessel
-from generators.types import Rejected
+from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.scene import Box, Scene, box_about
+from lesionforge.generators.lesion.tumour import MIN_VOXELS, largest
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.types import Rejected
 
 FLANK_MM = 2.0  # healthy vessel to either side, where the meter takes its references
 SHORTER = 0.85  # of a plaque's length, where it has no room

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from generators.lesion.classes import PLAQUES, VALUE
-from generators.lesion.scene import Scene, box_about
+from lesionforge.generators.lesion.classes import PLAQUES, VALUE
+from lesionforge.generators.lesion.scene import Scene, box_about
 
 REACH = 2.0  # radii: beyond, nothing moves
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.classes import ORGANS, VALUE, canonical, home
-from generators.types import BadCase, Volume
+from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home
+from lesionforge.generators.types import BadCase, Volume
 
 Box = tuple[slice, slice, slice]
 CANDIDATES = 4096  # voxels remembered of an organ, spread evenly over it

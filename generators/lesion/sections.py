@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.lesion.vessels import Vessel
+from lesionforge.generators.lesion.vessels import Vessel
 
 
 def sections(

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion import measure, vessels
-from generators.lesion.classes import PLAQUES, VALUE, home
-from generators.lesion.drawing import Drawing
-from generators.lesion.params import LesionParams
-from generators.lesion.plaque import Plaque
-from generators.lesion.scene import Anatomy, Scene
-from generators.lesion.tumour import Tumour
-from generators.lesion.vessels import STEP_MM, Vessel
-from generators.types import Rejected, Volume
+from lesionforge.generators.lesion import measure, vessels
+from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
+from lesionforge.generators.lesion.drawing import Drawing
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.plaque import Plaque
+from lesionforge.generators.lesion.scene import Anatomy, Scene
+from lesionforge.generators.lesion.tumour import Tumour
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.types import Rejected, Volume
 
 WINDOW = 64  # voxels to either side in which vessels are traced
 DISEASED = 10.0  # %DS that a stretch may measure before a plaque is put there

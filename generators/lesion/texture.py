@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.lesion.classes import DELTA_HU, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
-from generators.lesion.filler import Patch
+from lesionforge.generators.lesion.classes import DELTA_HU, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
+from lesionforge.generators.lesion.filler import Patch
 
 COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
 SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.lesion.classes import EARLY_MM, VALUE, canonical, home
-from generators.lesion.ellipsoid import REACH, Ellipsoid
-from generators.lesion.params import LesionParams
-from generators.lesion.scene import Box, Scene, box_about
-from generators.types import Rejected, Volume
+from lesionforge.generators.lesion.classes import EARLY_MM, VALUE, canonical, home
+from lesionforge.generators.lesion.ellipsoid import REACH, Ellipsoid
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.scene import Box, Scene, box_about
+from lesionforge.generators.types import Rejected, Volume
 
 TRIES = 40  # places looked at
 ROUNDS = 6  # of scaling a shape that its organ clips

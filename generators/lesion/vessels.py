@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
-from generators.types import CoronaryTree
+from lesionforge.generators.types import CoronaryTree
 
 STEP_MM = 0.25  # between points of a centreline
 SMOOTH_MM = 1.0  # sigma along it: a skeleton runs in steps of a voxel

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.phantom.abdomen_organs import paint_organs
-from generators.phantom.abdomen_wall import paint_wall
-from generators.phantom.ct_canvas import AIR, Canvas, Grid
-from generators.phantom.ct_scanner import KERNELS, scan
-from generators.phantom.tree import LICENCE
-from generators.types import Volume, stream
+from lesionforge.generators.phantom.abdomen_organs import paint_organs
+from lesionforge.generators.phantom.abdomen_wall import paint_wall
+from lesionforge.generators.phantom.ct_canvas import AIR, Canvas, Grid
+from lesionforge.generators.phantom.ct_scanner import KERNELS, scan
+from lesionforge.generators.phantom.tree import LICENCE
+from lesionforge.generators.types import Volume, stream
 
 NAMES = (
     "liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "duodenum", "colon", "small_bowel", "aorta",

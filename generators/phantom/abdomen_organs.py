@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
 
 Point = tuple[Floats, Floats, Floats]
 BEND_MM = 25.0  # more than any place is moved by: four deviations of the noise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.phantom.ct_bones import MUSCLE, ribs, spine
-from generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct_bones import MUSCLE, ribs, spine
+from lesionforge.generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
 
 SPINE = (0.0, 44.0)
 LUNG = -850.0

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm.view import View
-from generators.phantom.angiogram_chest import chest
-from generators.phantom.angiogram_detector import Display
-from generators.phantom.angiogram_vessels import Projected, absorb, attenuation_per_px, line, project
-from generators.phantom.curve import STEP_MM
-from generators.phantom.grow import grow
-from generators.phantom.heart import Heart
-from generators.phantom.stenosis import Narrowing, narrow
-from generators.phantom.tree import LICENCE
-from generators.types import Angiogram, Branch, Lesion, Side, Stenosis, severity_class, stream
+from lesionforge.generators.carm.view import View
+from lesionforge.generators.phantom.angiogram_chest import chest
+from lesionforge.generators.phantom.angiogram_detector import Display
+from lesionforge.generators.phantom.angiogram_vessels import Projected, absorb, attenuation_per_px, line, project
+from lesionforge.generators.phantom.curve import STEP_MM
+from lesionforge.generators.phantom.grow import grow
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.phantom.stenosis import Narrowing, narrow
+from lesionforge.generators.phantom.tree import LICENCE
+from lesionforge.generators.types import Angiogram, Branch, Lesion, Side, Stenosis, severity_class, stream
 
 Floats = NDArray[np.float64]
 # Views as they are taken: primary (LAO +) and secondary (cranial +) angle, degrees.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm.view import View
+from lesionforge.generators.carm.view import View
 
 Floats = NDArray[np.float64]
 STEP = 2  # pixels between the places where the background is worked out

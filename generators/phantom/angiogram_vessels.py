@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm.view import View
-from generators.types import Branch
+from lesionforge.generators.carm.view import View
+from lesionforge.generators.types import Branch
 
 Floats = NDArray[np.float64]
 MIN_INCLINATION = 0.4  # cosine below which a vessel running along the ray is not drawn any darker

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.phantom.curve import STEP_MM
-from generators.phantom.heart import Floats
-from generators.types import Branch
+from lesionforge.generators.phantom.curve import STEP_MM
+from lesionforge.generators.phantom.heart import Floats
+from lesionforge.generators.types import Branch
 
 RADIUS_GRID_MM = 2.0**-20  # see curve.GRID_MM; finer, so that Murray's law can be checked
 MIN_RADIUS_MM = 0.35  # smallest vessel an angiogram shows and a 0.4 mm voxel grid carries (diagonal / 2)

@@ -8,15 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from generators.phantom.ccta_chest import paint_chest
-from generators.phantom.ccta_heart import FAT, Blood, paint_heart
-from generators.phantom.ccta_vessels import GreatVessels
-from generators.phantom.ct_canvas import AIR, Canvas, Floats, Grid
-from generators.phantom.ct_scanner import KERNELS, scan
-from generators.phantom.ct_vessels import filled
-from generators.phantom.heart import Heart
-from generators.phantom.tree import LICENCE, coronary_tree, phantom_tree
-from generators.types import Branch, CoronaryTree, Side, Volume, stream
+from lesionforge.generators.phantom.ccta_chest import paint_chest
+from lesionforge.generators.phantom.ccta_heart import FAT, Blood, paint_heart
+from lesionforge.generators.phantom.ccta_vessels import GreatVessels
+from lesionforge.generators.phantom.ct_canvas import AIR, Canvas, Floats, Grid
+from lesionforge.generators.phantom.ct_scanner import KERNELS, scan
+from lesionforge.generators.phantom.ct_vessels import filled
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.phantom.tree import LICENCE, coronary_tree, phantom_tree
+from lesionforge.generators.types import Branch, CoronaryTree, Side, Volume, stream
 
 NAMES = (
     "coronary_left", "coronary_right", "coronary_wall", "aorta", "pulmonary_artery", "left_ventricle",

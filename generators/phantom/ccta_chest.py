@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.phantom.ct_bones import bony, ribs, spine
-from generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct_bones import bony, ribs, spine
+from lesionforge.generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, strands, tube
 
 MIDLINE = -14.0  # LPS x in mm
 SPINE_Y = 82.0  # centre of the vertebral bodies

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from generators.phantom.ct_canvas import Canvas, Floats, Grid, ellipsoid, strands, tube
-from generators.phantom.heart import Heart
+from lesionforge.generators.phantom.ct_canvas import Canvas, Floats, Grid, ellipsoid, strands, tube
+from lesionforge.generators.phantom.heart import Heart
 
 MEAN_MM = (53.0, 36.0, 50.0)  # semi-axes of the mean heart, in which the chambers are given
 AV_COSINE = -0.29  # of theta at the atrioventricular groove

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.phantom.ccta_heart import FAT, Blood, world
-from generators.phantom.ct_canvas import Canvas, Floats, Grid, tube
-from generators.phantom.heart import Heart
-from generators.types import Branch
+from lesionforge.generators.phantom.ccta_heart import FAT, Blood, world
+from lesionforge.generators.phantom.ct_canvas import Canvas, Floats, Grid, tube
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.types import Branch
 
 ROOT_MM = 14.5  # radius of the aortic root
 RISE = np.array([-0.16, -0.22, 1.0])  # the ascending aorta's direction

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, tube
+from lesionforge.generators.phantom.ct_canvas import Canvas, Floats, ellipsoid, tube
 
 MUSCLE = 58.0
 

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import stream
+from lesionforge.generators.types import stream
 
 Floats = NDArray[np.float64]
 

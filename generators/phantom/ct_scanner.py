@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from generators.phantom.ct_canvas import Canvas, Grid
+from lesionforge.generators.phantom.ct_canvas import Canvas, Grid
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0 / 2.3548200450309493  # Gaussian standard deviation of a FWHM of 1

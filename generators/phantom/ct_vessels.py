@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.phantom.ct_canvas import Grid
+from lesionforge.generators.phantom.ct_canvas import Grid
 
 Floats = NDArray[np.float64]
 SUB = 4  # points along a voxel's edge, spelled out below: 64 fill one integer

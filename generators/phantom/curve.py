@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 
-from generators.phantom.heart import Floats, Heart
+from lesionforge.generators.phantom.heart import Floats, Heart
 
 STEP_MM = 0.5  # spacing of centreline points
 GRID_MM = 2.0**-10  # centrelines lie on this grid, which swallows the last bits that differ between CPUs

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from generators.phantom.calibre import MIN_RADIUS_MM, reach, snap, taper
-from generators.phantom.curve import STEP_MM, course, tangents
-from generators.phantom.heart import Floats, Heart
-from generators.phantom.limbs import Limb, limbs, root_diameter_mm
-from generators.types import Branch, Side
+from lesionforge.generators.phantom.calibre import MIN_RADIUS_MM, reach, snap, taper
+from lesionforge.generators.phantom.curve import STEP_MM, course, tangents
+from lesionforge.generators.phantom.heart import Floats, Heart
+from lesionforge.generators.phantom.limbs import Limb, limbs, root_diameter_mm
+from lesionforge.generators.types import Branch, Side
 
 TAKE_OFF = (30.0, 75.0)  # degrees between a side branch and its parent at the origin
 TRUNK_TAPER = 0.96  # end over start radius of a trunk, side branches apart

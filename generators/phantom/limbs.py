@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from generators.phantom.heart import Dominance
-from generators.types import Side
+from lesionforge.generators.phantom.heart import Dominance
+from lesionforge.generators.types import Side
 
 Place = tuple[float, float, float]  # theta degrees, phi degrees, depth mm
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.phantom.calibre import RADIUS_GRID_MM, bifurcations
-from generators.phantom.curve import STEP_MM
-from generators.types import Branch, Stenosis
+from lesionforge.generators.phantom.calibre import RADIUS_GRID_MM, bifurcations
+from lesionforge.generators.phantom.curve import STEP_MM
+from lesionforge.generators.types import Branch, Stenosis
 
 MIN_REFERENCE_MM = 2.0  # smallest healthy diameter given a stenosis
 _DRAWN_PERCENT = (30.0, 90.0)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.phantom.grow import grow
-from generators.phantom.heart import Heart
-from generators.phantom.stenosis import Narrowing, narrow
-from generators.phantom.voxels import voxelise
-from generators.types import Branch, CoronaryTree, Side, Stenosis, stream
+from lesionforge.generators.phantom.grow import grow
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.phantom.stenosis import Narrowing, narrow
+from lesionforge.generators.phantom.voxels import voxelise
+from lesionforge.generators.types import Branch, CoronaryTree, Side, Stenosis, stream
 
 LICENCE = "CC0-1.0"  # made here from random numbers, of nobody
 

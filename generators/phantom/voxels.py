@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import Branch
+from lesionforge.generators.types import Branch
 
 Occupied = NDArray[np.uint8]
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
-from generators.carm.jit import jit
-from generators.stenosis.editor import Narrowing
-from generators.stenosis.pixels import locate, spread
-from generators.stenosis.texture import requantise
-from generators.vessel.profile import attenuation, straighten
+from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.pixels import locate, spread
+from lesionforge.generators.stenosis.texture import requantise
+from lesionforge.generators.vessel.profile import attenuation, straighten
 
 Rows = NDArray[np.float64]
 Patch = NDArray[np.float64]  # (n, k): one row per point of the centreline, one column per step across

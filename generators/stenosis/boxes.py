@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis.attenuation import REACH
-from generators.stenosis.pixels import PixelBox
-from generators.stenosis.texture import BLOCK
+from lesionforge.generators.stenosis.attenuation import REACH
+from lesionforge.generators.stenosis.pixels import PixelBox
+from lesionforge.generators.stenosis.texture import BLOCK
 
 Rows = NDArray[np.float64]
 LEAST_SIDE = 34.0  # px: the tenth percentile of DiGDA's boxes in frames of 512 px

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.vessel.densitometry import fit_lumen
-from generators.vessel.qca import Reading, read
-from generators.vessel.walls import grey_walls
+from lesionforge.generators.vessel.densitometry import fit_lumen
+from lesionforge.generators.vessel.qca import Reading, read
+from lesionforge.generators.vessel.walls import grey_walls
 
 if TYPE_CHECKING:
-    from generators.stenosis.sites import Vessel
+    from lesionforge.generators.stenosis.sites import Vessel
 
 CONTEXT = 45  # rows beyond the lesion: the meter's references and its neighbourhood of contrast
 MARGIN = 24  # px of frame about these rows

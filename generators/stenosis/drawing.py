@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis import boxes
-from generators.stenosis.closure import Measured, by_edges, measure
-from generators.stenosis.editor import Editor, Narrowing
-from generators.stenosis.shape import Profile, Shape
-from generators.stenosis.sites import WIDE, Anatomy, Site, segment_at
-from generators.types import Angiogram, Rejected, SeverityClass, severity_class
+from lesionforge.generators.stenosis import boxes
+from lesionforge.generators.stenosis.closure import Measured, by_edges, measure
+from lesionforge.generators.stenosis.editor import Editor, Narrowing
+from lesionforge.generators.stenosis.shape import Profile, Shape
+from lesionforge.generators.stenosis.sites import WIDE, Anatomy, Site, segment_at
+from lesionforge.generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
 SPARE = 14  # rows beyond the lesion's ends: means along the vessel reach so far

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis.masks import narrow_mask
-from generators.stenosis.pixels import PixelBox
-from generators.stenosis.texture import Texture
-from generators.types import SeverityClass, Side
+from lesionforge.generators.stenosis.masks import narrow_mask
+from lesionforge.generators.stenosis.pixels import PixelBox
+from lesionforge.generators.stenosis.texture import Texture
+from lesionforge.generators.types import SeverityClass, Side
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis import boxes, pictures
-from generators.stenosis.drawing import Drawing, close_loop
-from generators.stenosis.editor import Editor
-from generators.stenosis.params import StenosisParams
-from generators.stenosis.shape import Shape
-from generators.stenosis.sites import Anatomy, choose
-from generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
+from lesionforge.generators.stenosis import boxes, pictures
+from lesionforge.generators.stenosis.drawing import Drawing, close_loop
+from lesionforge.generators.stenosis.editor import Editor
+from lesionforge.generators.stenosis.params import StenosisParams
+from lesionforge.generators.stenosis.shape import Shape
+from lesionforge.generators.stenosis.sites import Anatomy, choose
+from lesionforge.generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
 
 FRAMES = 256  # frames whose measured vessels are remembered, some 300 kB each: variants come back to them
 
@@ -149,10 +149,10 @@ class StenosisGenerator:
 
 def _open(params: StenosisParams) -> Editor:
     if params.backend == "attenuation":
-        from generators.stenosis.attenuation import AttenuationEditor
+        from lesionforge.generators.stenosis.attenuation import AttenuationEditor
 
         return AttenuationEditor()
-    from generators.stenosis.diffusion import DiffusionEditor
+    from lesionforge.generators.stenosis.diffusion import DiffusionEditor
 
     editor: Editor = DiffusionEditor(params.weights)
     return editor

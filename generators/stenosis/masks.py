@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, map_coordinates, median_filter
 
-from generators.stenosis.pixels import PixelBox, locate
+from lesionforge.generators.stenosis.pixels import PixelBox, locate
 
 Rows = NDArray[np.float64]
 WALL_STEP = 0.25  # px

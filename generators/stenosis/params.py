@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from generators.types import SeverityClass
+from lesionforge.generators.types import SeverityClass
 
 Range = tuple[float, float]
 EDGES = (50.0, 70.0)  # %DS where the class changes

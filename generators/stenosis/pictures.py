@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import Panel
+from lesionforge.generators.types import Panel
 
 ZOOM = 3
 HALF = 40  # px of the frame to either side of a lesion

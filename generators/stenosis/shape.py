@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from generators.stenosis.params import StenosisParams
-from generators.types import SeverityClass, stream
+from lesionforge.generators.stenosis.params import StenosisParams
+from lesionforge.generators.types import SeverityClass, stream
 
 Rows = NDArray[np.float64]
 ROUGH = 0.08  # sd of the walls' irregularity half-way down a shoulder, as a share of the narrowing

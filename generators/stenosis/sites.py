@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 from skimage.measure import points_in_poly
 
-from generators.stenosis.closure import by_edges
-from generators.stenosis.params import StenosisParams
-from generators.stenosis.shape import Shape
-from generators.stenosis.texture import Texture
-from generators.types import Angiogram, BadCase
-from generators.vessel.densitometry import Lumen, fit_lumen
-from generators.vessel.graph import trace
-from generators.vessel.profile import attenuation, straighten
-from generators.vessel.qca import Reading, read
+from lesionforge.generators.stenosis.closure import by_edges
+from lesionforge.generators.stenosis.params import StenosisParams
+from lesionforge.generators.stenosis.shape import Shape
+from lesionforge.generators.stenosis.texture import Texture
+from lesionforge.generators.types import Angiogram, BadCase
+from lesionforge.generators.vessel.densitometry import Lumen, fit_lumen
+from lesionforge.generators.vessel.graph import trace
+from lesionforge.generators.vessel.profile import attenuation, straighten
+from lesionforge.generators.vessel.qca import Reading, read
 
 Rows = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.vessel.chord import RADIUS_STEP, STEP, Chords, chord_tables, line_of, without_line
-from generators.vessel.graph import arc_length
-from generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
-from generators.vessel.profile import Points, Spline, attenuation, normals
+from lesionforge.generators.vessel.chord import RADIUS_STEP, STEP, Chords, chord_tables, line_of, without_line
+from lesionforge.generators.vessel.graph import arc_length
+from lesionforge.generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
+from lesionforge.generators.vessel.profile import Points, Spline, attenuation, normals
 
 Rows = NDArray[np.float64]
 Table = NDArray[np.float64]

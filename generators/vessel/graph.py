@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from generators.vessel.skeleton import chains, wall_distance
+from lesionforge.generators.vessel.skeleton import chains, wall_distance
 
 End = Literal["fork", "end", "border"]
 Points = NDArray[np.float64]

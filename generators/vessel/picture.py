@@ -9,11 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from generators.vessel.densitometry import Lumen
-from generators.vessel.profile import around
-from generators.vessel.qca import Reading
-from generators.vessel.reference import reference_curve
-from generators.vessel.walls import Walls
+from lesionforge.generators.vessel.densitometry import Lumen
+from lesionforge.generators.vessel.profile import around
+from lesionforge.generators.vessel.qca import Reading
+from lesionforge.generators.vessel.reference import reference_curve
+from lesionforge.generators.vessel.walls import Walls
 
 LUMEN, HEALTHY, NARROW = "#ffd84d", "#5ad1ff", "#ff5a4d"
 

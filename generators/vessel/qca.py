@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.vessel.densitometry import Lumen
-from generators.vessel.reference import Reference, computer_defined, reference_curve
-from generators.vessel.walls import Walls, symmetry
+from lesionforge.generators.vessel.densitometry import Lumen
+from lesionforge.generators.vessel.reference import Reference, computer_defined, reference_curve
+from lesionforge.generators.vessel.walls import Walls, symmetry
 
 Kind = Literal["densitometric", "geometric", "mask"]
 
@@ -66,7 +66,7 @@ def read(
         at: row of a known place: the mean of three rows there is its minimal diameter. None searches for it: of the
             detected lesions the worst, without any the narrowest place (which on healthy vessel reads 10 to 20 %).
         lesion: half-length in rows left out of the reference; None takes the lesion's own borders.
-        reference: see ``generators.vessel.reference``.
+        reference: see ``lesionforge.generators.vessel.reference``.
         pixel_mm: pixel size at the isocentre.
 
     Raises ValueError for a row outside of the vessel.

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.carm.jit import jit
-from generators.vessel.chord import STEP, blurred_chord
-from generators.vessel.densitometry import PSF_SIGMA, window
-from generators.vessel.graph import arc_length
-from generators.vessel.profile import Points, around, attenuation, normals, straighten
+from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.vessel.chord import STEP, blurred_chord
+from lesionforge.generators.vessel.densitometry import PSF_SIGMA, window
+from lesionforge.generators.vessel.graph import arc_length
+from lesionforge.generators.vessel.profile import Points, around, attenuation, normals, straighten
 
 Rows = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from generators.types import stream
-from jobs.detection.frames import CLASSES, Frame, FrameError
+from lesionforge.generators.types import stream
+from lesionforge.jobs.detection.frames import CLASSES, Frame, FrameError
 
 NAMES = "real, xN, xN-natural, xN-placebo or xN-synthetic, N = 1, 2, 4 ..."
 

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from jobs.detection import augment, network
-from jobs.detection.detector import Detections, Progress
-from jobs.detection.frames import Frame
-from jobs.detection.inputs import SIZE, InputCache, scale
+from lesionforge.jobs.detection import augment, network
+from lesionforge.jobs.detection.detector import Detections, Progress
+from lesionforge.jobs.detection.frames import Frame
+from lesionforge.jobs.detection.inputs import SIZE, InputCache, scale
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``lesionforge train|score|report|study detection``: the functions that ``jobs.cli`` hangs into its command line."""
+"""``lesionforge train|score|report|study detection``: the functions that ``lesionforge.jobs.cli`` hangs into its command line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import console
-from jobs.options import Device, Json, Out, pairs
-from jobs.progress import follow, steps
+from lesionforge.jobs import console
+from lesionforge.jobs.options import Device, Json, Out, pairs
+from lesionforge.jobs.progress import follow, steps
 
 REAL_HELP = "source of real frames, e.g. arcade:FOLDER; its options follow as --real-option part=train"
 
@@ -38,7 +38,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a detector of stenoses on real frames, on a generated dataset, or on both."""
-    from jobs.detection import detector, frames
+    from lesionforge.jobs.detection import detector, frames
 
     if real is None and synthetic is None:
         raise typer.BadParameter("give --real, --synthetic or both")
@@ -70,8 +70,8 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score a detector on real frames: every metric with its 95 % bootstrap interval over subjects."""
-    from jobs.detection import detector, frames, metrics
-    from jobs.detection.study import DRAWS
+    from lesionforge.jobs.detection import detector, frames, metrics
+    from lesionforge.jobs.detection.study import DRAWS
 
     shown = list(frames.from_source(test, pairs(test_option)))
     if not shown:
@@ -113,8 +113,8 @@ def study(
     as_json: Json = False,
 ) -> None:
     """Train and score a detector for every arm, size and seed. Run the same command again to continue."""
-    from jobs.detection import report as reporting
-    from jobs.detection import study as studying
+    from lesionforge.jobs.detection import report as reporting
+    from lesionforge.jobs.detection import study as studying
 
     asked = studying.Study(
         studying.Place(real, pairs(real_option)),
@@ -141,7 +141,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Tables and picture of a study, finished or not, with the paper's numbers beside ours."""
-    from jobs.detection import report as reporting
+    from lesionforge.jobs.detection import report as reporting
 
     body = reporting.report(out)
     console.emit(body, as_json, lambda: reporting.show(out))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.detection.frames import Frame
+from lesionforge.jobs.detection.frames import Frame
 
 Progress = Callable[[int, int, float], None]  # step, of how many, loss
 
@@ -67,11 +67,11 @@ def make(name: str, device: str = "cpu", **options: Any) -> Detector:
         ValueError: for a name that is no detector's.
     """
     if name == "centre":
-        from jobs.detection.centre import CentreDetector, CentreSettings
+        from lesionforge.jobs.detection.centre import CentreDetector, CentreSettings
 
         return CentreDetector(CentreSettings(**options), device)
     if name.startswith("yolo"):
-        from jobs.detection.yolo import YoloDetector, YoloSettings
+        from lesionforge.jobs.detection.yolo import YoloDetector, YoloSettings
 
         return YoloDetector(YoloSettings(model=name, **options), device)
     raise ValueError(f"detector {name!r} is unknown; give centre, or an Ultralytics model such as yolo11n")
@@ -80,9 +80,9 @@ def make(name: str, device: str = "cpu", **options: Any) -> Detector:
 def load(path: Path, device: str = "cpu") -> Detector:
     """A detector from the file that its ``save`` wrote."""
     if path.suffix == ".safetensors":
-        from jobs.detection.centre import CentreDetector
+        from lesionforge.jobs.detection.centre import CentreDetector
 
         return CentreDetector.load(path, device)
-    from jobs.detection.yolo import YoloDetector
+    from lesionforge.jobs.detection.yolo import YoloDetector
 
     return YoloDetector.load(path, device)

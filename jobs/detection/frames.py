@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.recipe import SourceRecipe
-from engine.sources.base import open_source
-from generators.types import Angiogram, BadCase
-from sinks import dataset
-from sinks.encode import decode
-from sinks.store import Store
+from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.engine.sources.base import open_source
+from lesionforge.generators.types import Angiogram, BadCase
+from lesionforge.sinks import dataset
+from lesionforge.sinks.encode import decode
+from lesionforge.sinks.store import Store
 
 CLASSES = ("moderate", "severe")  # DiGDA's: [50, 70) and [70, 100] %DS
 UNGRADED = -1  # a lesion whose severity nobody said

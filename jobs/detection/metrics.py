@@ -22,9 +22,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import stream
-from jobs.detection.detector import Detections
-from jobs.detection.frames import CLASSES, UNGRADED, Frame
+from lesionforge.generators.types import stream
+from lesionforge.jobs.detection.detector import Detections
+from lesionforge.jobs.detection.frames import CLASSES, UNGRADED, Frame
 
 Floats = NDArray[np.float64]
 Rule = float | Literal["centre"]

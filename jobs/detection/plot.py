@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.detection.summary import REAL, Summary
+from lesionforge.jobs.detection.summary import REAL, Summary
 
 PANELS = (
     ("ap50", "AP at IoU .5"),

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobs import console
-from jobs.detection import paper, plot
-from jobs.detection.study import results
-from jobs.detection.summary import REAL, Cell, Summary, summarise
-from jobs.tables import Table, short, signed
+from lesionforge.jobs import console
+from lesionforge.jobs.detection import paper, plot
+from lesionforge.jobs.detection.study import results
+from lesionforge.jobs.detection.summary import REAL, Cell, Summary, summarise
+from lesionforge.jobs.tables import Table, short, signed
 
 SHOWN = ("ap50", "ap30", "ap20", "ap_centre", "recall_1fp", "recall_1fp_moderate", "recall_1fp_severe")
 TITLES = {

@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine import document
-from jobs import study as generic
-from jobs.detection import detector, frames
-from jobs.detection.arms import Arm, training_set
-from jobs.detection.frames import Frame
-from jobs.detection.metrics import Scores
-from jobs.study import StudyError
-from sinks.store import Store
+from lesionforge.engine import document
+from lesionforge.jobs import study as generic
+from lesionforge.jobs.detection import detector, frames
+from lesionforge.jobs.detection.arms import Arm, training_set
+from lesionforge.jobs.detection.frames import Frame
+from lesionforge.jobs.detection.metrics import Scores
+from lesionforge.jobs.study import StudyError
+from lesionforge.sinks.store import Store
 
 DRAWS = 400  # bootstrap draws kept per run: the same subjects in every run, so that arms can be paired
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import stream
-from jobs.detection.metrics import interval
+from lesionforge.generators.types import stream
+from lesionforge.jobs.detection.metrics import interval
 
 REAL = "real"
 

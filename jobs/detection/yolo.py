@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from generators.types import stream
-from jobs.detection.detector import Detections, Progress
-from jobs.detection.frames import CLASSES, UNGRADED, Frame, FrameError
+from lesionforge.generators.types import stream
+from lesionforge.jobs.detection.detector import Detections, Progress
+from lesionforge.jobs.detection.frames import CLASSES, UNGRADED, Frame, FrameError
 
 
 @dataclass(frozen=True)

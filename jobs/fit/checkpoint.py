@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from jobs.errors import UsageError
+from lesionforge.jobs.errors import UsageError
 
 
 def save(file: Path, step: int, network: Any, optimizers: Sequence[Any], ema: Any) -> None:

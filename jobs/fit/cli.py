@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import console
-from jobs.fit import lesion_cli
-from jobs.fit.progress import line
+from lesionforge.jobs import console
+from lesionforge.jobs.fit import lesion_cli
+from lesionforge.jobs.fit.progress import line
 
 app = typer.Typer(no_args_is_help=True, help="Fit the models of generators that learn.")
 
@@ -43,9 +43,9 @@ def stenosis(
     """
     console.own_standard_output()
     try:
-        from jobs.fit.trainer import FitConfig, fit
+        from lesionforge.jobs.fit.trainer import FitConfig, fit
     except ImportError as error:
-        from jobs.errors import UsageError
+        from lesionforge.jobs.errors import UsageError
 
         raise UsageError(f"{error}: fitting needs the extra, pip install 'lesionforge[train]'") from None
     config = FitConfig(
@@ -56,7 +56,7 @@ def stenosis(
     if workers == 1:
         folder = fit(config, tell=line(steps))
     else:
-        from jobs.fit.cluster import fit_on_ray
+        from lesionforge.jobs.fit.cluster import fit_on_ray
 
         folder = fit_on_ray(config, workers)
     body: dict[str, Any] = {"model": str(folder), "sheets": str(out / "sheets"), "losses": str(out / "losses.jsonl")}

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import UsageError
-from jobs.fit.trainer import fit
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit.trainer import fit
 
 
 def fit_on_ray(config: Any, workers: int, fit: Callable[[Any], Path] = fit) -> Path:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import console
-from jobs.fit.progress import line
-from jobs.options import Json
+from lesionforge.jobs import console
+from lesionforge.jobs.fit.progress import line
+from lesionforge.jobs.options import Json
 
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="datasets made by the lesion generator")]
 Out = Annotated[Path, typer.Option(help="folder for checkpoint, losses, sheets and the fitted model")]
@@ -149,9 +149,9 @@ def _fit(
     """One command's work; ``options``: all it was given, of which the shared ones are taken."""
     console.own_standard_output()
     try:
-        from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
+        from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
     except ImportError as error:
-        from jobs.errors import UsageError
+        from lesionforge.jobs.errors import UsageError
 
         raise UsageError(f"{error}: fitting needs the extra, pip install 'lesionforge[train]'") from None
     shared = {name: options[name] for name in _SHARED}
@@ -159,7 +159,7 @@ def _fit(
     if workers == 1:
         folder = fit_lesion(config, tell=line(config.steps))
     else:
-        from jobs.fit.cluster import fit_on_ray
+        from lesionforge.jobs.fit.cluster import fit_on_ray
 
         folder = fit_on_ray(config, workers, fit_lesion)
     body: dict[str, Any] = {"model": str(folder), "sheets": str(out / "sheets"), "losses": str(out / "losses.jsonl")}
@@ -167,8 +167,8 @@ def _fit(
 
 
 def _names(classes: str) -> tuple[str, ...]:
-    from generators.lesion.classes import CLASSES
-    from jobs.errors import UsageError
+    from lesionforge.generators.lesion.classes import CLASSES
+    from lesionforge.jobs.errors import UsageError
 
     names = tuple(name for name in classes.split(",") if name)
     for name in names:

@@ -10,18 +10,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from generators.lesion.learned.model import Model, networks
-from generators.lesion.learned.networks.vqgan import Discriminators
-from generators.lesion.learned.preset import PRESETS
-from generators.lesion.learned.sample import Sampler, stacked
-from generators.lesion.learned.settings import BACKENDS, WINDOWS, Settings
-from generators.types import stream
-from jobs import console
-from jobs.errors import UsageError
-from jobs.fit import loop, volume_sheet
-from jobs.fit.lesion_networks import Autoencoding, Diffusing
-from jobs.fit.lesions import Cubes, Volumes, ordered
-from jobs.fit.loop import Item, Items, Step
+from lesionforge.generators.lesion.learned.model import Model, networks
+from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
+from lesionforge.generators.lesion.learned.preset import PRESETS
+from lesionforge.generators.lesion.learned.sample import Sampler, stacked
+from lesionforge.generators.lesion.learned.settings import BACKENDS, WINDOWS, Settings
+from lesionforge.generators.types import stream
+from lesionforge.jobs import console
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import loop, volume_sheet
+from lesionforge.jobs.fit.lesion_networks import Autoencoding, Diffusing
+from lesionforge.jobs.fit.lesions import Cubes, Volumes, ordered
+from lesionforge.jobs.fit.loop import Item, Items, Step
 
 HEALTHY_SHARE = 0.15  # of PromptLesion's cubes
 ANYWHERE_SHARE = 0.5  # of the autoencoder's cubes
@@ -32,12 +32,12 @@ STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
 
 @dataclass(frozen=True)
 class LesionFitConfig:
-    """How to fit; what is not said here is said in ``jobs.fit.loop.Config``.
+    """How to fit; what is not said here is said in ``lesionforge.jobs.fit.loop.Config``.
 
     Attributes:
         kind: ``vqgan`` or one of the backends.
         data: datasets made by the ``lesion`` generator.
-        preset: of ``generators.lesion.learned.preset``.
+        preset: of ``lesionforge.generators.lesion.learned.preset``.
         vqgan: folder of the fitted autoencoder, for those that work on its latents.
         domain: of the HU window, ``abdomen`` or ``ccta``; on latents the autoencoder's counts.
         classes: of lesions; empty: all that the generator drew in the datasets.

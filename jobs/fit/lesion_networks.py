@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from generators.lesion.learned.model import Model
-from generators.lesion.learned.networks.features import Features
-from generators.lesion.learned.networks.vqgan import Discriminators
-from jobs.fit.loop import Plain
+from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.networks.features import Features
+from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
+from lesionforge.jobs.fit.loop import Plain
 
 # Weights of DiffTumor's autoencoder losses; the adversarial ones and the commitment have 1.
 L1, PERCEPTUAL, MATCHING = 4.0, 4.0, 4.0

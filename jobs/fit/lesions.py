@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from generators.lesion.classes import CLASSES, EARLY_MM
-from generators.lesion.learned.crop import Cube, inside, regions, views
-from generators.lesion.learned.filler import SPACING_TOLERANCE
-from generators.lesion.learned.settings import HEALTHY
-from generators.types import stream
-from jobs.errors import UsageError
-from jobs.fit.loop import Item
-from sinks.reader import Samples
+from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM
+from lesionforge.generators.lesion.learned.crop import Cube, inside, regions, views
+from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
+from lesionforge.generators.lesion.learned.settings import HEALTHY
+from lesionforge.generators.types import stream
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit.loop import Item
+from lesionforge.sinks.reader import Samples
 
 LEAST_VOXELS = 8  # a smaller part of a mask is a stray
 TRIES = 20  # volumes looked at for a lesion

@@ -17,8 +17,8 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from jobs.errors import UsageError
-from jobs.fit import checkpoint
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import checkpoint
 
 HELD_OUT = 8  # items of a sheet
 CLIP_NORM = 1.0

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from generators.stenosis.diffusion.model import Model
-from jobs.fit.loop import Plain
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.jobs.fit.loop import Plain
 
 
 class Loss(Plain):

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis.diffusion.crop import PixelBox, Window, views
-from generators.stenosis.diffusion.prompt import EMPTY, prompt
-from generators.types import stream
-from jobs.errors import UsageError
-from sinks.reader import Samples
+from lesionforge.generators.stenosis.diffusion.crop import PixelBox, Window, views
+from lesionforge.generators.stenosis.diffusion.prompt import EMPTY, prompt
+from lesionforge.generators.types import stream
+from lesionforge.jobs.errors import UsageError
+from lesionforge.sinks.reader import Samples
 
 MEMBERS = ("image.png", "mask.png", "json")
 HEALTHY = 0.3  # share of boxes on vessel where nothing was drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from jobs import console
+from lesionforge.jobs import console
 
 
 def line(steps: int) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from generators.stenosis.diffusion.crop import PixelBox, paste
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.sample import Sampler, uint8
+from lesionforge.generators.stenosis.diffusion.crop import PixelBox, paste
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.sample import Sampler, uint8
 
 GAP = 4
 

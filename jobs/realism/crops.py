@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.types import stream
-from sinks import dataset
-from sinks.store import Store
+from lesionforge.generators.types import stream
+from lesionforge.sinks import dataset
+from lesionforge.sinks.store import Store
 
 EDGE = 64  # px of a crop
 JITTER = 6.0  # px; a real box's centre is not exactly the MLD, so no kind may be centred better than another

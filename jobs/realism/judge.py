@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
-from generators.types import SeverityClass, severity_class
-from jobs.realism.crops import Crops
+from lesionforge.generators.types import SeverityClass, severity_class
+from lesionforge.jobs.realism.crops import Crops
 
 FOLDS, STEPS, BATCH = 3, 200, 64
 SIGMA = 1.5  # px; parts texture from shape

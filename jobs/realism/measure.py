@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs import console
-from jobs.errors import UsageError
-from jobs.realism.crops import Crops, collect
-from jobs.realism.judge import Verdict, judge
-from sinks.store import Store
+from lesionforge.jobs import console
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.realism.crops import Crops, collect
+from lesionforge.jobs.realism.judge import Verdict, judge
+from lesionforge.sinks.store import Store
 
 LEAST = 40  # crops of each kind, below which an AUC means nothing
 COLUMNS = 16  # of the sheet

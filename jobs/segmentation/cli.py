@@ -1,4 +1,4 @@
-"""``lesionforge train|score|report|study segmentation``: the functions that ``jobs.cli`` hangs into itself."""
+"""``lesionforge train|score|report|study segmentation``: the functions that ``lesionforge.jobs.cli`` hangs into itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from jobs import console
-from jobs.options import Device, Json, Out, pairs
-from jobs.progress import follow, steps
+from lesionforge.jobs import console
+from lesionforge.jobs.options import Device, Json, Out, pairs
+from lesionforge.jobs.progress import follow, steps
 
 PLACE = "dataset of the lesion generator, or a CT source with lesion labels, e.g. ct:FOLDER"
 
@@ -40,9 +40,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network that segments plaques or tumours, on the train splits of real data, generated data, or both."""
-    from jobs.segmentation import scans
-    from jobs.segmentation import settings as presets
-    from jobs.segmentation.segmenter import Segmenter
+    from lesionforge.jobs.segmentation import scans
+    from lesionforge.jobs.segmentation import settings as presets
+    from lesionforge.jobs.segmentation.segmenter import Segmenter
 
     if real is None and synthetic is None:
         raise typer.BadParameter("give --real, --synthetic or both")
@@ -77,10 +77,10 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score a network on labelled scans: per class Dice by voxel and by lesion, surface Dice, lesions found."""
-    from jobs.segmentation import scans
-    from jobs.segmentation.segmenter import Segmenter
-    from jobs.segmentation.study import scored
-    from jobs.segmentation.summary import SCORES, summarise
+    from lesionforge.jobs.segmentation import scans
+    from lesionforge.jobs.segmentation.segmenter import Segmenter
+    from lesionforge.jobs.segmentation.study import scored
+    from lesionforge.jobs.segmentation.summary import SCORES, summarise
 
     learnt = Segmenter.load(model, device)
     shown = scans.read(test, test_split, learnt.domain, pairs(test_option))
@@ -130,8 +130,8 @@ def study(
     as_json: Json = False,
 ) -> None:
     """Train and score a network for every arm and seed, all for as many steps. The same command again continues."""
-    from jobs.segmentation import report as reporting
-    from jobs.segmentation import study as studying
+    from lesionforge.jobs.segmentation import report as reporting
+    from lesionforge.jobs.segmentation import study as studying
 
     named = {}
     for pair in synthetic or ():
@@ -166,7 +166,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Tables and picture of a study, finished or not, with PromptLesion's numbers beside ours."""
-    from jobs.segmentation import report as reporting
+    from lesionforge.jobs.segmentation import report as reporting
 
     body = reporting.report(out)
     console.emit(body, as_json, lambda: reporting.show(out))

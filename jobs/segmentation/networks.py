@@ -6,7 +6,7 @@ from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.unet import UNet
 from torch import nn
 
-from jobs.segmentation.settings import Settings
+from lesionforge.jobs.segmentation.settings import Settings
 
 
 def build(settings: Settings, classes: int) -> nn.Module:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.learned.crop import Cube, inside, unit
-from generators.types import stream
-from jobs.segmentation.scans import Scan
+from lesionforge.generators.lesion.learned.crop import Cube, inside, unit
+from lesionforge.generators.types import stream
+from lesionforge.jobs.segmentation.scans import Scan
 
 AWAY = 0.25  # of the side: how far the lesion's voxel is from the patch's middle at most
 FLIP, TURN, CHANGE = 0.2, 0.2, 0.15  # chances: of each axis, of quarter turns, of grey values (DiffTumor's)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.segmentation import paper
-from jobs.segmentation.summary import REAL, Summary
+from lesionforge.jobs.segmentation import paper
+from lesionforge.jobs.segmentation.summary import REAL, Summary
 
 COLOURS = {
     REAL: "#555555",

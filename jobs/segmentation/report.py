@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs import console
-from jobs.segmentation import paper, plot
-from jobs.segmentation.summary import MEAN, REAL, Cell, Summary, summarise
-from jobs.study import results
-from jobs.tables import Table, short, signed
+from lesionforge.jobs import console
+from lesionforge.jobs.segmentation import paper, plot
+from lesionforge.jobs.segmentation.summary import MEAN, REAL, Cell, Summary, summarise
+from lesionforge.jobs.study import results
+from lesionforge.jobs.tables import Table, short, signed
 
 COMMAND = "lesionforge study segmentation"
 OTHERS = {

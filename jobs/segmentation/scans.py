@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.recipe import SourceRecipe
-from engine.sources.base import open_source
-from engine.unnamed import subject_key, unnamed
-from generators.lesion.learned.filler import SPACING_TOLERANCE
-from generators.types import BadCase, Volume
-from jobs.errors import UsageError
-from jobs.segmentation.targets import classes_of, target
-from sinks.reader import Samples
+from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.engine.sources.base import open_source
+from lesionforge.engine.unnamed import subject_key, unnamed
+from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
+from lesionforge.generators.types import BadCase, Volume
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.segmentation.targets import classes_of, target
+from lesionforge.sinks.reader import Samples
 
 CANDIDATES = 4096  # voxels remembered of a class, spread evenly over it
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from generators.lesion.learned.crop import unit
-from generators.lesion.learned.settings import WINDOWS
-from jobs.errors import UsageError
-from jobs.segmentation.networks import build
-from jobs.segmentation.patches import Patches
-from jobs.segmentation.scans import Scan, matches, same_spacing
-from jobs.segmentation.settings import Settings
-from jobs.segmentation.targets import classes_of
+from lesionforge.generators.lesion.learned.crop import unit
+from lesionforge.generators.lesion.learned.settings import WINDOWS
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.segmentation.networks import build
+from lesionforge.jobs.segmentation.patches import Patches
+from lesionforge.jobs.segmentation.scans import Scan, matches, same_spacing
+from lesionforge.jobs.segmentation.settings import Settings
+from lesionforge.jobs.segmentation.targets import classes_of
 
 TOLD_EVERY = 20  # steps
 

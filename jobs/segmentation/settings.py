@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from jobs.errors import UsageError
+from lesionforge.jobs.errors import UsageError
 
 NETWORKS: Final = ("unet", "dynunet")
 

@@ -15,19 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine import document
-from engine.recipe import SourceRecipe
-from engine.sources.base import open_source
-from generators.types import stream
-from jobs import study as generic
-from jobs.errors import UsageError
-from jobs.segmentation import scans
-from jobs.segmentation.metrics import TOLERANCE_MM, volume_scores
-from jobs.segmentation.scans import Scan
-from jobs.segmentation.segmenter import Segmenter
-from jobs.segmentation.settings import NETWORKS, Settings, settings
-from jobs.study import StudyError
-from sinks.store import Store
+from lesionforge.engine import document
+from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.engine.sources.base import open_source
+from lesionforge.generators.types import stream
+from lesionforge.jobs import study as generic
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.segmentation import scans
+from lesionforge.jobs.segmentation.metrics import TOLERANCE_MM, volume_scores
+from lesionforge.jobs.segmentation.scans import Scan
+from lesionforge.jobs.segmentation.segmenter import Segmenter
+from lesionforge.jobs.segmentation.settings import NETWORKS, Settings, settings
+from lesionforge.jobs.study import StudyError
+from lesionforge.sinks.store import Store
 
 REAL = "real"
 

@@ -4,7 +4,7 @@ A score of a class is averaged over a subject's volumes, then over the subjects,
 ``mean``), then over the seeds. Scores that ask how well lesions are segmented are averaged over volumes whose labels
 hold the class: the same volumes in every arm, so that arms can be paired. What happens elsewhere is counted apart:
 
-- ``dsc`` ``nsd`` ``lesion_dsc``: see `jobs.segmentation.metrics`.
+- ``dsc`` ``nsd`` ``lesion_dsc``: see `lesionforge.jobs.segmentation.metrics`.
 - ``found``: share of a volume's lesions that the prediction touches.
 - ``false_positives``: predicted components a volume that touch no lesion, in all volumes.
 - ``false_alarms``: share of the volumes without the class in which some is predicted.
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from generators.types import stream
-from jobs.segmentation import paper
-from jobs.study import StudyError
+from lesionforge.generators.types import stream
+from lesionforge.jobs.segmentation import paper
+from lesionforge.jobs.study import StudyError
 
 REAL = "real"
 MEAN = "mean"  # the column over classes

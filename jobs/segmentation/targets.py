@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.classes import ORGANS, TUMOURS
-from jobs.errors import UsageError
+from lesionforge.generators.lesion.classes import ORGANS, TUMOURS
+from lesionforge.jobs.errors import UsageError
 
 #: PromptLesion's, background aside. Early and late tumours of an organ are one class, as in its Table 2.
 CLASSES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sinks.exports import coco, nnunet, yolo
-from sinks.exports.frames import SEVERITIES, Frames
-from sinks.exports.volumes import Volumes
-from sinks.store import Store
+from lesionforge.sinks.exports import coco, nnunet, yolo
+from lesionforge.sinks.exports.frames import SEVERITIES, Frames
+from lesionforge.sinks.exports.volumes import Volumes
+from lesionforge.sinks.store import Store
 
 FORMATS: Mapping[str, Callable[[Frames, Path], None]] = {"coco": coco.write, "yolo": yolo.write}
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sinks.exports.frames import Box, Frames
+from lesionforge.sinks.exports.frames import Box, Frames
 
 KEPT = ("synthetic", "severity_class", "requested_ds", "measured_ds")  # of a lesion, beside COCO's own fields
 

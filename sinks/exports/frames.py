@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sinks.encode import decode, open_png
-from sinks.exports import splits as splitting
-from sinks.reader import Reader, Samples
-from sinks.store import Store
+from lesionforge.sinks.encode import decode, open_png
+from lesionforge.sinks.exports import splits as splitting
+from lesionforge.sinks.reader import Reader, Samples
+from lesionforge.sinks.store import Store
 
 SEVERITIES = ("mild", "moderate", "severe")
 
@@ -42,7 +42,7 @@ class Frames:
 
     Args:
         place: where the dataset lies.
-        classes: see `sinks.exports.export`.
+        classes: see `lesionforge.sinks.exports.export`.
         splits: only of these.
         image: member that holds the picture.
     """

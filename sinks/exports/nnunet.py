@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from sinks.exports.volumes import Volumes
+from lesionforge.sinks.exports.volumes import Volumes
 
 FOLDS = 5  # nnU-Net's number
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

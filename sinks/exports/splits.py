@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sinks import dataset
-from sinks.index import SPLITS
-from sinks.store import Store
+from lesionforge.sinks import dataset
+from lesionforge.sinks.index import SPLITS
+from lesionforge.sinks.store import Store
 
 
 def chosen(store: Store, wanted: Sequence[str] | None) -> list[str]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sinks.exports import splits as splitting
-from sinks.reader import Reader, Samples
-from sinks.store import Store
+from lesionforge.sinks.exports import splits as splitting
+from lesionforge.sinks.reader import Reader, Samples
+from lesionforge.sinks.store import Store
 
 LABELS = "label.npy.gz"
 

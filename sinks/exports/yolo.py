@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from sinks.exports.frames import Frame, Frames
+from lesionforge.sinks.exports.frames import Frame, Frames
 
 
 def write(frames: Frames, folder: Path) -> None:

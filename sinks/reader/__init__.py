@@ -2,7 +2,7 @@
 
 ``Samples`` is the map (``samples[i]``), ``Reader`` the stream, ``loader`` the stream through torch's worker processes::
 
-    from sinks.reader import Reader, Samples, loader
+    from lesionforge.sinks.reader import Reader, Samples, loader
 
     real = Samples("s3://bucket/real", split="train", members=["image.png", "json"])
     made = Samples("made", split="train", members=["image.png", "json"])
@@ -13,8 +13,8 @@
             checkpoint["data"] = reader.state()  # four integers; after a restart: reader.resume(checkpoint["data"])
 """
 
-from sinks.reader.loader import loader
-from sinks.reader.reader import Reader
-from sinks.reader.samples import Sample, Samples
+from lesionforge.sinks.reader.loader import loader
+from lesionforge.sinks.reader.reader import Reader
+from lesionforge.sinks.reader.samples import Sample, Samples
 
 __all__ = ["Reader", "Sample", "Samples", "loader"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sinks.reader.reader import Reader
+from lesionforge.sinks.reader.reader import Reader
 
 
 def loader(reader: Reader, workers: int = 2, **options: Any) -> Iterator[Any]:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sinks.reader.order import Indices, Split, epoch_order, quotas
-from sinks.reader.prefetch import ahead
-from sinks.reader.samples import Sample, Samples
-from sinks.reader.strata import strata
+from lesionforge.sinks.reader.order import Indices, Split, epoch_order, quotas
+from lesionforge.sinks.reader.prefetch import ahead
+from lesionforge.sinks.reader.samples import Sample, Samples
+from lesionforge.sinks.reader.strata import strata
 
 Transform = Callable[[Sample, np.random.Generator], Any]
 

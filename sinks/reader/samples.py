@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sinks import dataset, index, layout
-from sinks.encode import decode
-from sinks.index import Row
-from sinks.reader.cache import Range
-from sinks.reader.ranges import Ranges
-from sinks.store import Store
+from lesionforge.sinks import dataset, index, layout
+from lesionforge.sinks.encode import decode
+from lesionforge.sinks.index import Row
+from lesionforge.sinks.reader.cache import Range
+from lesionforge.sinks.reader.ranges import Ranges
+from lesionforge.sinks.store import Store
 
 Sample = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sinks.reader.order import Indices
-from sinks.reader.samples import Samples
+from lesionforge.sinks.reader.order import Indices
+from lesionforge.sinks.reader.samples import Samples
 
 
 def strata(

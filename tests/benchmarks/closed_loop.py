@@ -1,6 +1,6 @@
 """Stenoses drawn into real angiograms and measured again: ``python -m tests.benchmarks.closed_loop --data FOLDER``.
 
-FOLDER is ARCADE's (see ``engine.sources.arcade``). Prints the table as text and as Markdown.
+FOLDER is ARCADE's (see ``lesionforge.engine.sources.arcade``). Prints the table as text and as Markdown.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.sources.arcade import Arcade, ArcadeOptions
-from generators.stenosis.closure import by_edges, measure
-from generators.stenosis.drawing import Drawing
-from generators.stenosis.generator import StenosisGenerator
-from generators.stenosis.params import StenosisParams
-from generators.types import Angiogram, BadCase, Rejected, Sample, SampleSpec, severity_class
-from sinks.encode import encode
+from lesionforge.engine.sources.arcade import Arcade, ArcadeOptions
+from lesionforge.generators.stenosis.closure import by_edges, measure
+from lesionforge.generators.stenosis.drawing import Drawing
+from lesionforge.generators.stenosis.generator import StenosisGenerator
+from lesionforge.generators.stenosis.params import StenosisParams
+from lesionforge.generators.types import Angiogram, BadCase, Rejected, Sample, SampleSpec, severity_class
+from lesionforge.sinks.encode import encode
 from tests.benchmarks.common import Row, goal, goals, median, table
 from tests.benchmarks.residue import residue
 

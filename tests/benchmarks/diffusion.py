@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from generators.stenosis.diffusion import DiffusionEditor
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.preset import PRESETS
-from generators.stenosis.editor import Narrowing
-from generators.stenosis.texture import Texture
-from generators.types import stream
+from lesionforge.generators.stenosis.diffusion import DiffusionEditor
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.preset import PRESETS
+from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.texture import Texture
+from lesionforge.generators.types import stream
 from tests.benchmarks.common import Row, goal, goals, table
 from tests.jobs.fit.stable_diffusion import write
 

@@ -16,11 +16,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from generators.lesion.learned import LearnedFiller
-from generators.lesion.learned.preset import PRESETS
-from generators.lesion.learned.settings import BACKENDS
-from generators.types import stream
-from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
+from lesionforge.generators.lesion.learned import LearnedFiller
+from lesionforge.generators.lesion.learned.preset import PRESETS
+from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.generators.types import stream
+from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
 from tests.jobs.fit.balls import CLASSES, HU, SPACING, Balls, patch
 
 SIDE = PRESETS["tiny"].side

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.learned.crop import views
-from generators.lesion.learned.model import Model, networks
-from generators.lesion.learned.preset import PRESETS
-from generators.lesion.learned.sample import stacked
-from generators.lesion.learned.settings import BACKENDS, Settings
-from generators.lesion.params import LesionParams
-from generators.types import Rejected, SampleSpec, Volume
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.learned.crop import views
+from lesionforge.generators.lesion.learned.model import Model, networks
+from lesionforge.generators.lesion.learned.preset import PRESETS
+from lesionforge.generators.lesion.learned.sample import stacked
+from lesionforge.generators.lesion.learned.settings import BACKENDS, Settings
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import Rejected, SampleSpec, Volume
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
 
 CLASSES = ("healthy", "liver_early", "liver_late", "kidney_early", "kidney_late", "pancreas_early", "pancreas_late")
@@ -68,7 +68,7 @@ def seconds(backend: str, preset: str, device: str, rounds: int) -> Row:
         stages |= {"encode": lambda: made.encode(batch["image"]), "decode": lambda: made.decode(latent)}
         rows = torch.randn(latent[0, 0].numel(), latent.shape[1], device=device)
         codes = torch.randn(made.settings.networks["vqgan"]["n_codes"], latent.shape[1], device=device)
-        from generators.lesion.learned.networks.codebook import nearest
+        from lesionforge.generators.lesion.learned.networks.codebook import nearest
 
         def onehot() -> Any:
             far = (rows**2).sum(1, keepdim=True) - 2 * rows @ codes.T + (codes**2).sum(1)

@@ -19,16 +19,16 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from generators.lesion import blend
-from generators.lesion import measure as meter
-from generators.lesion.classes import PLAQUES, TUMOURS
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.params import LesionParams
-from generators.lesion.texture import TextureFiller
-from generators.phantom.abdomen import phantom_abdomen
-from generators.phantom.ccta import phantom_ccta
-from generators.types import Rejected, SampleSpec, Volume
-from sinks.encode import encode
+from lesionforge.generators.lesion import blend
+from lesionforge.generators.lesion import measure as meter
+from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.texture import TextureFiller
+from lesionforge.generators.phantom.abdomen import phantom_abdomen
+from lesionforge.generators.phantom.ccta import phantom_ccta
+from lesionforge.generators.types import Rejected, SampleSpec, Volume
+from lesionforge.sinks.encode import encode
 from tests.benchmarks.common import Row, table
 
 SIZE = 128

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from generators.lesion.classes import CONTRAST_HU, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.params import LesionParams
-from generators.phantom.abdomen import phantom_abdomen
-from generators.phantom.ccta import phantom_ccta
-from generators.types import Rejected, Sample, SampleSpec, Volume
+from lesionforge.generators.lesion.classes import CONTRAST_HU, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.phantom.abdomen import phantom_abdomen
+from lesionforge.generators.phantom.ccta import phantom_ccta
+from lesionforge.generators.types import Rejected, Sample, SampleSpec, Volume
 from tests.benchmarks.common import Row, goal, goals, table
 
 LESIONS = 200

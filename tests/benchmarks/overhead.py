@@ -29,9 +29,9 @@ class Pair:
     """The actor: one worker of ours, and the bare loop beside it."""
 
     def __init__(self, asked: dict[str, Any], place: str) -> None:
-        from engine.recipe import Recipe
-        from engine.worker import Worker
-        from sinks.store import Store
+        from lesionforge.engine.recipe import Recipe
+        from lesionforge.engine.worker import Worker
+        from lesionforge.sinks.store import Store
 
         self.worker = Worker(Recipe.model_validate(asked), Store(place))
         bare(3)
@@ -53,11 +53,11 @@ def bare(samples: int) -> float:
 
 def hand_over(asked: dict[str, Any], place: str) -> float:
     """Seconds between the end of a shard in the worker and the beginning of its next, through driver and pool."""
-    from engine import driver
-    from engine.job import Job
-    from engine.ray_pool import RayPool
-    from engine.recipe import Recipe
-    from sinks.store import Store
+    from lesionforge.engine import driver
+    from lesionforge.engine.job import Job
+    from lesionforge.engine.ray_pool import RayPool
+    from lesionforge.engine.recipe import Recipe
+    from lesionforge.sinks.store import Store
 
     made, store, ends, walls = Recipe.model_validate(asked), Store(place), list[float](), list[float]()
 

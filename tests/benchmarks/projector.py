@@ -29,7 +29,7 @@ import torch  # noqa: E402
 from itk import RTK as rtk  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from generators.carm import Grid, View, adjoint, hull, project_views, silhouette, torch_projector  # noqa: E402
+from lesionforge.generators.carm import Grid, View, adjoint, hull, project_views, silhouette, torch_projector  # noqa: E402
 
 GRID = Grid((128, 128, 128), 0.95)
 VIEWS = [View(1100, 760, 5, 0), View(1060, 790, -35, 25)]

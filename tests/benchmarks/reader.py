@@ -32,13 +32,13 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from sinks import index, layout
-from sinks.encode import decode
-from sinks.index import Record
-from sinks.index import Row as IndexRow
-from sinks.reader import Reader, Samples
-from sinks.store import Store
-from sinks.tar import Tar
+from lesionforge.sinks import index, layout
+from lesionforge.sinks.encode import decode
+from lesionforge.sinks.index import Record
+from lesionforge.sinks.index import Row as IndexRow
+from lesionforge.sinks.reader import Reader, Samples
+from lesionforge.sinks.store import Store
+from lesionforge.sinks.tar import Tar
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
 
 GOALS = {"webdataset": 2.0, "mosaicml-streaming": 4.0}

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve, gaussian_filter1d
 
-from generators.stenosis.editor import Narrowing
-from generators.stenosis.pixels import locate
-from generators.vessel.profile import attenuation, straighten
+from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.pixels import locate
+from lesionforge.generators.vessel.profile import attenuation, straighten
 
 Grey = NDArray[np.uint8]
 LAPLACE = np.array([[0, -0.25, 0], [-0.25, 1, -0.25], [0, -0.25, 0]])

@@ -19,16 +19,16 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from engine import driver
-from engine.job import Job
-from engine.pools import Event, Task
-from engine.recipe import Recipe
-from engine.recipe_file import parse
-from engine.worker import Report
-from sinks import layout, manifest
-from sinks.dataset import Totals
-from sinks.index import Record
-from sinks.store import Store
+from lesionforge.engine import driver
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import Event, Task
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.worker import Report
+from lesionforge.sinks import layout, manifest
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.index import Record
+from lesionforge.sinks.store import Store
 from tests.benchmarks.common import Row, goal, goals, table
 
 WORKERS, SECONDS = 64, 0.5
@@ -75,7 +75,7 @@ class Instant:
 
 def scheduling(workers: int, rounds: int) -> Row:
     """Efficiency of that many Ray workers over ``rounds`` shards each, the first and the last of them left out."""
-    from engine.ray_pool import RayPool
+    from lesionforge.engine.ray_pool import RayPool
 
     made = recipe(workers * (rounds + 2), SECONDS, cpus=1 / 32)
     ends: list[float] = []
@@ -129,7 +129,7 @@ def _grown(shards: int) -> Row:
 
 def resume(listed: int) -> Row:
     """Seconds from a store with so many committed shards to the first that is left."""
-    from infra.ceph import Ceph, install
+    from lesionforge.infra.ceph import Ceph, install
 
     install()
     with Ceph() as server:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
+from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
 
 RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 LEARNED = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")

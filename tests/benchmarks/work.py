@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from generators.types import CoronaryTree, Panel, Sample, SampleSpec
+from lesionforge.generators.types import CoronaryTree, Panel, Sample, SampleSpec
 
 SIDE = 256
 FAST, SLOW = 3, 36  # turns of the same work: about 5 ms and 50 ms a sample on the machine this was written on

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import webdataset
 
-from sinks.encode import encode
-from sinks.store import Store
-from sinks.tar import Tar
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.store import Store
+from lesionforge.sinks.tar import Tar
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
 
 GOAL = 1.3  # times ShardWriter as it comes, with SHA-256 on

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.job import Job
-from engine.recipe import Recipe
+from lesionforge.engine.job import Job
+from lesionforge.engine.recipe import Recipe
 from tests.chaos.cluster import Nodes, cluster
 from tests.chaos.figures import Run, check
 from tests.chaos.toy import SHARD, Driver, recipe, undisturbed

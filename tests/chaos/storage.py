@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from infra.ceph import Ceph, install
+from lesionforge.infra.ceph import Ceph, install
 from tests.chaos import storage_alone, storage_local
 from tests.chaos.proxy import Call
 from tests.chaos.storage_bench import BUCKET, Bench, Figures, Reader, check, count, cured, disturbed, refused, said
@@ -82,7 +82,7 @@ def _over_ray(bench: Bench, name: str, creation: str, fault: Callable[[Call], st
     figures, url, begun = Figures(name), f"s3://{BUCKET}/ray-{creation}", time.monotonic()
     bench.proxy.calm()
     bench.proxy.creation, bench.proxy.fault = creation, fault
-    command = "from jobs.cli import main; main()", "generate", str(bench.path), "--out", url, "--workers", "2", "--json"
+    command = "from lesionforge.jobs.cli import main; main()", "generate", str(bench.path), "--out", url, "--workers", "2", "--json"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with Reader(bench.direct(url), figures):
         done = subprocess.run(

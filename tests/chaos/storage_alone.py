@@ -19,8 +19,8 @@ from unittest import mock
 
 import numpy as np
 
-from generators.types import Sample
-from sinks import dataset
+from lesionforge.generators.types import Sample
+from lesionforge.sinks import dataset
 from tests.chaos.cluster import until
 from tests.chaos.proxy import Call
 from tests.chaos.storage_bench import (
@@ -42,9 +42,9 @@ _DRIVER = """
 import sys, time
 from pathlib import Path
 from unittest import mock
-from jobs import console, errors
-from jobs.generate import generate
-from sinks import mark
+from lesionforge.jobs import console, errors
+from lesionforge.jobs.generate import generate
+from lesionforge.sinks import mark
 from tests.chaos import storage_alone, storage_bench
 recipe, url, other, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 console.err.quiet = True

@@ -18,14 +18,14 @@ from unittest import mock
 
 from botocore.session import Session
 
-from engine.job import Job
-from engine.verify import verify
-from jobs import console
-from jobs.collect import gc
-from jobs.errors import known
-from jobs.generate import Result, generate
-from sinks import dataset, index, layout, mark, s3, tar
-from sinks.store import Store
+from lesionforge.engine.job import Job
+from lesionforge.engine.verify import verify
+from lesionforge.jobs import console
+from lesionforge.jobs.collect import gc
+from lesionforge.jobs.errors import known
+from lesionforge.jobs.generate import Result, generate
+from lesionforge.sinks import dataset, index, layout, mark, s3, tar
+from lesionforge.sinks.store import Store
 from tests.chaos.proxy import Call, Proxy
 from tests.chaos.toy import recipe, undisturbed
 

@@ -18,8 +18,8 @@ from dataclasses import fields
 from pathlib import Path
 from unittest import mock
 
-from jobs import console
-from sinks import mark
+from lesionforge.jobs import console
+from lesionforge.sinks import mark
 from tests.chaos.cluster import until
 from tests.chaos.storage_alone import pixels
 from tests.chaos.storage_bench import BEAT, STALE, Figures, Reader, Twin, cured, said

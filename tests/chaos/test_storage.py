@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.ceph import CephMissing
+from lesionforge.infra.ceph import CephMissing
 from tests.chaos.storage import everything, table
 
 

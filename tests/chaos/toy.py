@@ -13,13 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from engine import document, driver
-from engine.finalise import finalise
-from engine.job import Job
-from engine.pools import InProcess
-from engine.recipe import Recipe
-from engine.recipe_file import parse
-from sinks.store import Store
+from lesionforge.engine import document, driver
+from lesionforge.engine.finalise import finalise
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import InProcess
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.recipe_file import parse
+from lesionforge.sinks.store import Store
 from tests import faulty
 from tests.chaos.cluster import PATIENCE, Ours, until
 from tests.conftest import heed_sigint
@@ -71,7 +71,7 @@ class Driver:
         self.start()
 
     def start(self) -> None:
-        command = "from jobs.cli import main; main()", "generate", str(self._file), "--out", str(self.out)
+        command = "from lesionforge.jobs.cli import main; main()", "generate", str(self._file), "--out", str(self.out)
         with self._said("out").open("w") as out, self._said("err").open("w") as err:  # a pipe may fill, or never close
             self._process = subprocess.Popen(
                 [sys.executable, "-c", *command, "--workers", str(self._workers), "--json"],

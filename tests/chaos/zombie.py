@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from engine import recipe_file
-from engine.worker import Worker
-from sinks.disk import Disk
-from sinks.store import Store
+from lesionforge.engine import recipe_file
+from lesionforge.engine.worker import Worker
+from lesionforge.sinks.disk import Disk
+from lesionforge.sinks.store import Store
 from tests import faulty
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import balance
-from engine.permutation import Permutation
-from engine.plan import Plan, PlanError
-from engine.recipe import Recipe
+from lesionforge.engine import balance
+from lesionforge.engine.permutation import Permutation
+from lesionforge.engine.plan import Plan, PlanError
+from lesionforge.engine.recipe import Recipe
 from tests.engine.conftest import toy
 
 CLASSES = ("mild", "moderate", "severe")

@@ -4,13 +4,13 @@ from collections import deque
 
 import pytest
 
-from engine import driver
-from engine.blame import Blame
-from engine.breadcrumb import Found, Work
-from engine.job import Job
-from engine.pools import Event, InProcess, Task
-from sinks import dataset
-from sinks.store import Store
+from lesionforge.engine import driver
+from lesionforge.engine.blame import Blame
+from lesionforge.engine.breadcrumb import Found, Work
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import Event, InProcess, Task
+from lesionforge.sinks import dataset
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from engine import breadcrumb
-from engine.breadcrumb import Breadcrumb, Work
+from lesionforge.engine import breadcrumb
+from lesionforge.engine.breadcrumb import Breadcrumb, Work
 from tests.engine.conftest import ROOT
 
 
@@ -41,7 +41,7 @@ def child(path, body, seconds):
     code = f"""
 import sys, time
 from pathlib import Path
-from engine.breadcrumb import Breadcrumb
+from lesionforge.engine.breadcrumb import Breadcrumb
 from tests import faulty
 crumb = Breadcrumb(Path(sys.argv[1]), {seconds})
 with crumb.shard():

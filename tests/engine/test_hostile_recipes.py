@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from engine import document, recipe_file, replay, verify
-from engine.document import DatasetError
-from engine.recipe_file import RecipeError, load, parse
-from sinks.store import Store
+from lesionforge.engine import document, recipe_file, replay, verify
+from lesionforge.engine.document import DatasetError
+from lesionforge.engine.recipe_file import RecipeError, load, parse
+from lesionforge.sinks.store import Store
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds.recipes import LAUGHS
 
@@ -63,8 +63,8 @@ def test_a_recipe_without_end_is_not_read_whole(tmp_path, monkeypatch):
 
 
 def test_more_samples_than_can_be_counted_are_refused(tmp_path):
-    from engine.job import Job
-    from engine.plan import PlanError
+    from lesionforge.engine.job import Job
+    from lesionforge.engine.plan import PlanError
 
     with pytest.raises(PlanError, match="times"):
         Job(parse(SOUND + f"multiply: {10**30}"))

@@ -12,20 +12,20 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from engine.job import Job
-from engine.recipe_file import parse
-from engine.sources import polygons, xa_header
-from engine.sources.arcade import Arcade, ArcadeOptions
-from engine.sources.base import SourceError
-from engine.sources.box_text import read_voc
-from engine.sources.boxes import Voc, VocOptions
-from engine.sources.coronary_ct import LabelOptions, Nifti
-from engine.sources.files import Folder
-from engine.sources.masks import Masks, MasksOptions
-from engine.sources.pictures import MAX_PIXELS, decode
-from engine.sources.xa_codestream import claim
-from engine.sources.xa_dicom import DicomOptions, XaDicom
-from generators.types import BadCase
+from lesionforge.engine.job import Job
+from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.sources import polygons, xa_header
+from lesionforge.engine.sources.arcade import Arcade, ArcadeOptions
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.box_text import read_voc
+from lesionforge.engine.sources.boxes import Voc, VocOptions
+from lesionforge.engine.sources.coronary_ct import LabelOptions, Nifti
+from lesionforge.engine.sources.files import Folder
+from lesionforge.engine.sources.masks import Masks, MasksOptions
+from lesionforge.engine.sources.pictures import MAX_PIXELS, decode
+from lesionforge.engine.sources.xa_codestream import claim
+from lesionforge.engine.sources.xa_dicom import DicomOptions, XaDicom
+from lesionforge.generators.types import BadCase
 from tests.fuzz.kinds import dicom_file as runs
 from tests.fuzz.kinds import gzips, nifti, pictures
 from tests.fuzz.kinds.boxes import LAUGHS

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engine import log
+from lesionforge.engine import log
 from tests.engine.conftest import ROOT
 
 
@@ -48,7 +48,7 @@ def test_a_driver_that_was_not_asked_says_nothing(capsys):
 
 
 def test_who_never_asked_hears_nothing():
-    code = "from engine import log; log.write('error', 'failed')"
+    code = "from lesionforge.engine import log; log.write('error', 'failed')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine import check
-from engine.job import Job
-from engine.make import Maker
-from engine.plan import PlanError
-from generators.types import Sample, stream
+from lesionforge.engine import check
+from lesionforge.engine.job import Job
+from lesionforge.engine.make import Maker
+from lesionforge.engine.plan import PlanError
+from lesionforge.generators.types import Sample, stream
 from tests.engine.conftest import toy
 
 

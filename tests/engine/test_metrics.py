@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from engine import metrics
-from engine.make import MEMORY, QUALITY
-from engine.metrics import KINDS, METRICS, OTHER, Meters, kind
-from engine.worker import Report, Worker
-from sinks.store import Store
+from lesionforge.engine import metrics
+from lesionforge.engine.make import MEMORY, QUALITY
+from lesionforge.engine.metrics import KINDS, METRICS, OTHER, Meters, kind
+from lesionforge.engine.worker import Report, Worker
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import toy
 
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from engine import log
-from engine.breadcrumb import Found, Work
-from engine.job import Job
-from engine.observer import Observer
-from engine.pools import Event, Task
-from engine.worker import Report
+from lesionforge.engine import log
+from lesionforge.engine.breadcrumb import Found, Work
+from lesionforge.engine.job import Job
+from lesionforge.engine.observer import Observer
+from lesionforge.engine.pools import Event, Task
+from lesionforge.engine.worker import Report
 from tests.engine.conftest import toy
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.permutation import Permutation
+from lesionforge.engine.permutation import Permutation
 
 
 @given(st.integers(1, 3000), st.binary(max_size=16))

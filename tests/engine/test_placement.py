@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine import placement
-from engine.placement import Cluster, PlacementError, check, places
-from engine.recipe import ResourcesRecipe
+from lesionforge.engine import placement
+from lesionforge.engine.placement import Cluster, PlacementError, check, places
+from lesionforge.engine.recipe import ResourcesRecipe
 
 NODE = {"CPU": 4.0, "GPU": 1.0}
 BARE = {"CPU": 16.0}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.plan import Plan, PlanError
-from engine.recipe import Recipe
+from lesionforge.engine.plan import Plan, PlanError
+from lesionforge.engine.recipe import Recipe
 
 
 def make(subjects=(10,), width=1, samples=8, sample_bytes=1000, **fields) -> Plan:

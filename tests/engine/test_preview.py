@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import preview as module
-from engine.document import DatasetError, Document, SourceSize
-from engine.preview import PAGE, preview
-from engine.recipe import Recipe
-from engine.survey import Lot, Survey
-from generators.types import Panel
-from sinks import index, layout
-from sinks.encode import encode
-from sinks.index import Record, Row
-from sinks.store import Store
-from sinks.tar import Tar
+from lesionforge.engine import preview as module
+from lesionforge.engine.document import DatasetError, Document, SourceSize
+from lesionforge.engine.preview import PAGE, preview
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.survey import Lot, Survey
+from lesionforge.generators.types import Panel
+from lesionforge.sinks import index, layout
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.store import Store
+from lesionforge.sinks.tar import Tar
 
 EVIL = "</script><script>alert(1)</script><!-- & \u2028"
 SIZE = 96

@@ -19,7 +19,7 @@ from tests.engine.test_worker import run
 def generate(path, out, *more, **popen):
     """The command line in a process of its own, as a user runs it."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from jobs.cli import main; main()", "generate", str(path), "--out", str(out), *more],
+        [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", "generate", str(path), "--out", str(out), *more],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=heed_sigint, **popen,
     )  # fmt: skip

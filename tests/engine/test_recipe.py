@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from engine import recipe as recipes
-from engine.recipe_file import RecipeError, load, parse
+from lesionforge.engine import recipe as recipes
+from lesionforge.engine.recipe_file import RecipeError, load, parse
 
 GOOD = """\
 name: demo

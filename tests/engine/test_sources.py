@@ -4,10 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from engine.sources.base import SourceError
-from engine.sources.coronary_ct import ImageCas, LabelOptions, Nifti
-from engine.sources.phantom import Phantom, PhantomOptions
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.coronary_ct import ImageCas, LabelOptions, Nifti
+from lesionforge.engine.sources.phantom import Phantom, PhantomOptions
+from lesionforge.generators.types import BadCase
 
 
 @pytest.fixture(autouse=True)

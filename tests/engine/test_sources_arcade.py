@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from engine.sources import twins
-from engine.sources.arcade import Arcade, ArcadeOptions
-from engine.sources.base import SourceError
-from generators.types import BadCase
+from lesionforge.engine.sources import twins
+from lesionforge.engine.sources.arcade import Arcade, ArcadeOptions
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.generators.types import BadCase
 
 NUMBERS = [*(str(n) for n in range(1, 10)), "9a", "10", "10a", "11", "12", "12a", "13", "14", "14a", "15"]
 SEGMENTS = [*NUMBERS, "16", "16a", "16b", "16c", "12b", "14b", "stenosis"]

@@ -9,10 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from engine.sources.base import SourceError
-from engine.sources.ct_grid import Axes, Scan
-from engine.sources.ct_volumes import CtOptions, CtVolumes
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct_grid import Axes, Scan
+from lesionforge.engine.sources.ct_volumes import CtOptions, CtVolumes
+from lesionforge.generators.types import BadCase
 
 SHAPE = (12, 10, 8)
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

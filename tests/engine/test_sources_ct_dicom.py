@@ -10,10 +10,10 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, SegmentationStorage
 
-from engine.sources.base import SourceError
-from engine.sources.ct_dicom import CtDicom, CtDicomOptions
-from engine.unnamed import subject_hash
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct_dicom import CtDicom, CtDicomOptions
+from lesionforge.engine.unnamed import subject_hash
+from lesionforge.generators.types import BadCase
 
 SECRET = "DOE^JANE"
 ROWS, COLS, SLICES = 12, 16, 6

@@ -8,10 +8,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, XRayAngiographicImageStorage
 from scipy import ndimage
 
-from engine.sources import xa_header
-from engine.sources.base import SourceError
-from engine.sources.xa_dicom import DicomOptions, XaDicom
-from generators.types import BadCase
+from lesionforge.engine.sources import xa_header
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.xa_dicom import DicomOptions, XaDicom
+from lesionforge.generators.types import BadCase
 
 SECRET = "DOE^JANE"
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from engine.sources.base import SourceError
-from engine.sources.boxes import Voc, VocOptions, Yolo, YoloOptions
-from engine.sources.masks import Masks, MasksOptions
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.boxes import Voc, VocOptions, Yolo, YoloOptions
+from lesionforge.engine.sources.masks import Masks, MasksOptions
+from lesionforge.generators.types import BadCase
 
 PICTURE = np.random.default_rng(3).integers(60, 200, (48, 64), np.uint8)
 VESSEL = np.zeros((48, 64), np.uint8)

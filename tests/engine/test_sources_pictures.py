@@ -11,13 +11,13 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 from skimage.draw import polygon2mask
 
-from engine.sources.base import SourceError
-from engine.sources.box_text import Marked, check, read_voc, read_yolo
-from engine.sources.files import Folder, natural, secret
-from engine.sources.groups import grouped, pack
-from engine.sources.pictures import decode, pixel_hash
-from engine.sources.polygons import lumen, outline, rasterise
-from generators.types import BadCase
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.box_text import Marked, check, read_voc, read_yolo
+from lesionforge.engine.sources.files import Folder, natural, secret
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures import decode, pixel_hash
+from lesionforge.engine.sources.polygons import lumen, outline, rasterise
+from lesionforge.generators.types import BadCase
 
 GREY = np.arange(64 * 48, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
 

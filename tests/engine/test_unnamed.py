@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.job import Job
-from engine.make import Maker
-from engine.sources import xa_header
-from engine.sources.burned_in import letters
-from engine.sources.pictures import decode
-from engine.sources.xa_pixels import Run
-from engine.unnamed import flags, subject_hash, subject_key, unnamed
-from generators.types import Angiogram, CoronaryTree, Volume
+from lesionforge.engine.job import Job
+from lesionforge.engine.make import Maker
+from lesionforge.engine.sources import xa_header
+from lesionforge.engine.sources.burned_in import letters
+from lesionforge.engine.sources.pictures import decode
+from lesionforge.engine.sources.xa_pixels import Run
+from lesionforge.engine.unnamed import flags, subject_hash, subject_key, unnamed
+from lesionforge.generators.types import Angiogram, CoronaryTree, Volume
 from tests.engine.conftest import toy
 
 

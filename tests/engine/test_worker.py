@@ -5,15 +5,15 @@ from collections import Counter
 
 import pytest
 
-from engine import document, driver
-from engine.finalise import finalise, shortfall
-from engine.job import Job
-from engine.pools import Event, InProcess
-from engine.replay import replay
-from engine.verify import verify
-from engine.worker import Worker
-from sinks import dataset, layout
-from sinks.store import Store
+from lesionforge.engine import document, driver
+from lesionforge.engine.finalise import finalise, shortfall
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import Event, InProcess
+from lesionforge.engine.replay import replay
+from lesionforge.engine.verify import verify
+from lesionforge.engine.worker import Worker
+from lesionforge.sinks import dataset, layout
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 from rich.console import Console
 
-from jobs import cli, console
+from lesionforge.jobs import cli, console
 
 
 def command(arguments: list[str]) -> int:

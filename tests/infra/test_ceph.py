@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import ceph
-from infra.ceph import Ceph, CephError, CephMissing
-from sinks.store import Store
+from lesionforge.infra import ceph
+from lesionforge.infra.ceph import Ceph, CephError, CephMissing
+from lesionforge.sinks.store import Store
 from tests.conftest import heed_sigint
 
 
@@ -92,7 +92,7 @@ def test_missing_packages_name_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("ceph_env")
 def test_the_command_prints_what_a_shell_needs_and_ends_on_interrupt() -> None:
-    command = [sys.executable, "-m", "infra.ceph", "--bucket", "mine"]
+    command = [sys.executable, "-m", "lesionforge.infra.ceph", "--bucket", "mine"]
     folder = Path(ceph.__file__).parents[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, preexec_fn=heed_sigint) as run:
         assert run.stdout is not None

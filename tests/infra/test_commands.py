@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from jobs.cli import app
+from lesionforge.jobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"(?:^|[\s`(])(lesionforge (?:[a-z]+)\b[^`\n#|&;)]*)")

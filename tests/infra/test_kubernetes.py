@@ -11,8 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from engine import placement, recipe_file
-from engine.recipe import ResourcesRecipe
+from lesionforge.engine import placement, recipe_file
+from lesionforge.engine.recipe import ResourcesRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBE = ROOT / "infra" / "kuberay"

@@ -24,7 +24,7 @@ TINY = [word for path, value in CHANGES.items() for word in ("--set", f"{path}={
 
 def cli(*args, code=0):
     done = subprocess.run(
-        [sys.executable, "-c", "from jobs.cli import main; main()", *map(str, args)],
+        [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", *map(str, args)],
         cwd=ROOT, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr

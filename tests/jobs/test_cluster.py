@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import metrics
+from lesionforge.engine import metrics
 from tests.clusters import BIN, RayCluster
 from tests.engine.conftest import shas, toy
 from tests.engine.test_worker import run

@@ -11,8 +11,8 @@ from typing import ClassVar
 import pytest
 from rich.console import Console
 
-from jobs import doctor, machine, packages
-from sinks.store import Store, StoreError
+from lesionforge.jobs import doctor, machine, packages
+from lesionforge.sinks.store import Store, StoreError
 from tests.engine.conftest import toy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ def found(findings, name):
 
 def cli(*args, code=0, **env):
     done = subprocess.run(
-        [sys.executable, "-c", "from jobs.cli import main; main()", "doctor", *map(str, args)],
+        [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", "doctor", *map(str, args)],
         cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from jobs.cli import app
-from sinks.store import Store
+from lesionforge.jobs.cli import app
+from lesionforge.sinks.store import Store
 from tests.sinks import lesions, stenoses
 
 TUMOURS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]

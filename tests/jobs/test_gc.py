@@ -9,11 +9,11 @@ import uuid
 
 import pytest
 
-from jobs import console
-from jobs.collect import gc
-from jobs.generate import generate
-from sinks.s3 import S3
-from sinks.store import Store, StoreError
+from lesionforge.jobs import console
+from lesionforge.jobs.collect import gc
+from lesionforge.jobs.generate import generate
+from lesionforge.sinks.s3 import S3
+from lesionforge.sinks.store import Store, StoreError
 from tests.engine.conftest import ROOT, toy
 from tests.engine.test_ray import wait_for
 from tests.engine.test_worker import run
@@ -28,7 +28,7 @@ def written(folder, recipe):
 
 def cli(*args, **popen):
     return subprocess.Popen(
-        [sys.executable, "-c", "from jobs.cli import main; main()", *map(str, args)],
+        [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", *map(str, args)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen,
     )  # fmt: skip
 

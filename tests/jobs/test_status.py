@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import document, finalise
-from engine.job import Job
-from engine.worker import Worker
-from jobs import console, status
-from sinks import layout
-from sinks.store import Store
+from lesionforge.engine import document, finalise
+from lesionforge.engine.job import Job
+from lesionforge.engine.worker import Worker
+from lesionforge.jobs import console, status
+from lesionforge.sinks import layout
+from lesionforge.sinks.store import Store
 from tests.conftest import heed_sigint
 from tests.engine.conftest import toy
 
@@ -100,7 +100,7 @@ def test_the_rate_is_that_of_the_last_minutes():
 
 def cli(*args, **popen):
     return subprocess.Popen(
-        [sys.executable, "-c", "from jobs.cli import main; main()", "status", *map(str, args)],
+        [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", "status", *map(str, args)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen,
     )  # fmt: skip
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.driver import run
-from engine.job import Job
-from engine.pools import InProcess
-from engine.verify import verify
-from engine.worker import Worker
-from sinks import layout
-from sinks.store import Store
+from lesionforge.engine.driver import run
+from lesionforge.engine.job import Job
+from lesionforge.engine.pools import InProcess
+from lesionforge.engine.verify import verify
+from lesionforge.engine.worker import Worker
+from lesionforge.sinks import layout
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import ROOT, toy
 from tests.engine.test_worker import run as run_whole
 
@@ -86,7 +86,7 @@ def test_an_interrupted_run_is_continued_on_s3(s3):
 def test_the_command_line_writes_to_s3_with_ray_workers(s3, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(toy().model_dump(mode="json")))
-    main = "from jobs.cli import main; main()"
+    main = "from lesionforge.jobs.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", main, "generate", str(path), "--out", s3, "--workers", "2", "--json"],
         cwd=ROOT, capture_output=True, text=True, timeout=200,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jobs.study import StudyError, claim
+from lesionforge.jobs.study import StudyError, claim
 
 
 def test_a_folder_without_a_finished_run_may_be_taken_by_another_study(tmp_path):

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 from botocore.session import Session
 
-from infra.ceph import free_ports
+from lesionforge.infra.ceph import free_ports
 from tests.clusters import RayCluster
 from tests.fixtures_s3 import BUCKET, _make_bucket
 from tests.privacy.desk import ROOT, Desk, environment
@@ -70,7 +70,7 @@ def ports(desk: Desk) -> None:
     """Where our own Ray listens, while a job runs."""
     listening = set[tuple[str, str]]()
     recipe = desk.write_recipe("ports", {"sources": desk.sources[:1]})
-    command = [sys.executable, "-c", "from jobs.cli import main; main()", "generate", str(recipe), "--workers", "1"]
+    command = [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", "generate", str(recipe), "--workers", "1"]
     said = desk.folder / "said"
     short = Path(tempfile.mkdtemp(prefix="lf-"))  # sockets lie in it, whose paths are bounded
     with (said / "ports.out").open("wb") as out, (said / "ports.err").open("wb") as err:

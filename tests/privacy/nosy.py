@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from generators.types import Angiogram, BadCase, Case, Panel, Rejected, Sample, SampleSpec
+from lesionforge.generators.types import Angiogram, BadCase, Case, Panel, Rejected, Sample, SampleSpec
 
 
 @dataclass(frozen=True)

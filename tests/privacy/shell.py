@@ -33,12 +33,12 @@ def run(folder: Path, name: str, environment: dict[str, str], arguments: list[st
 
 
 if __name__ == "__main__":
-    from engine import finalise, preview, registry, replay, verify  # noqa: F401
-    from engine.sources import arcade, boxes, coronary_ct, masks, xa_dicom  # noqa: F401
-    from jobs import generate, inspection  # noqa: F401
-    from jobs.cli import main
-    from jobs.errors import known
-    from sinks import exports  # noqa: F401
+    from lesionforge.engine import finalise, preview, registry, replay, verify  # noqa: F401
+    from lesionforge.engine.sources import arcade, boxes, coronary_ct, masks, xa_dicom  # noqa: F401
+    from lesionforge.jobs import generate, inspection  # noqa: F401
+    from lesionforge.jobs.cli import main
+    from lesionforge.jobs.errors import known
+    from lesionforge.sinks import exports  # noqa: F401
 
     known()
     for kind in ("sources", "generators"):  # looking for entry points takes its time

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 from pydicom.datadict import tag_for_keyword
 
-from engine.ray_actor import ShardWorker
-from engine.recipe import SourceRecipe
-from engine.sources.base import SourceError, open_source
-from engine.sources.xa_header import ALLOWED
-from jobs import cli, console, inspection
-from sinks.store import StoreError
+from lesionforge.engine.ray_actor import ShardWorker
+from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.engine.sources.base import SourceError, open_source
+from lesionforge.engine.sources.xa_header import ALLOWED
+from lesionforge.jobs import cli, console, inspection
+from lesionforge.sinks.store import StoreError
 from tests.privacy import worlds
 from tests.privacy.campaign import run
 from tests.privacy.canaries import Canaries

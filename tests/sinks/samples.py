@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from sinks import index
-from sinks.encode import encode
-from sinks.index import Record, Row
-from sinks.tar import Tar
+from lesionforge.sinks import index
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.tar import Tar
 
 RECIPE = "a" * 64
 VERSION = "0.1.0"
@@ -31,7 +31,7 @@ def fields(i: int, pixels: int = 0) -> dict[str, Any]:
 
 
 def meta(i: int) -> dict[str, Any]:
-    """The ``json`` member as `engine.make.Maker.members` builds it."""
+    """The ``json`` member as `lesionforge.engine.make.Maker.members` builds it."""
     return {
         "sample_id": name_of(i),
         "split": "train",

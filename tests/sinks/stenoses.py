@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from sinks.commit import commit
-from sinks.encode import encode
-from sinks.index import Row, place, row_of
-from sinks.store import Store
-from sinks.tar import Tar
+from lesionforge.sinks.commit import commit
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.index import Row, place, row_of
+from lesionforge.sinks.store import Store
+from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, VERSION
 
 CLASSES = ("mild", "moderate", "severe")

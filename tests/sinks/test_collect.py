@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs import collect as job
-from sinks import layout
-from sinks.collect import collect
-from sinks.mark import hold
-from sinks.store import Store, StoreError
+from lesionforge.jobs import collect as job
+from lesionforge.sinks import layout
+from lesionforge.sinks.collect import collect
+from lesionforge.sinks.mark import hold
+from lesionforge.sinks.store import Store, StoreError
 from tests.engine.conftest import toy
 from tests.engine.test_worker import run
 
@@ -50,8 +50,8 @@ def all_of(store: Store) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr("sinks.mark.STALE", 1.0)
-    monkeypatch.setattr("sinks.mark.BEAT", 0.2)
+    monkeypatch.setattr("lesionforge.sinks.mark.STALE", 1.0)
+    monkeypatch.setattr("lesionforge.sinks.mark.BEAT", 0.2)
 
 
 def test_leftovers_go_and_everything_else_stays(store):
@@ -84,7 +84,7 @@ def test_what_is_young_stays(store):
 def test_never_while_a_run_is_at_work(store, monkeypatch):
     with hold(Store(store._root), "run") as held:
         before = all_of(store)
-        monkeypatch.setattr("sinks.mark.STALE", 60.0)
+        monkeypatch.setattr("lesionforge.sinks.mark.STALE", 60.0)
         with pytest.raises(StoreError, match="a run is at work"):
             collect(store, young=0)
         assert all_of(store).keys() == before.keys() | {f".tmp/{held.name}"}

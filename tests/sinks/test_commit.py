@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sinks import index, layout, tar
-from sinks.commit import ForeignShard, commit, committed, rebuilt_rows
-from sinks.index import Row
-from sinks.store import Store
-from sinks.tar import Tar
+from lesionforge.sinks import index, layout, tar
+from lesionforge.sinks.commit import ForeignShard, commit, committed, rebuilt_rows
+from lesionforge.sinks.index import Row
+from lesionforge.sinks.store import Store
+from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, VERSION, name_of, packed, record_of, whole
 
 SHARD = "train-000000"

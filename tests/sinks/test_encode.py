@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from sinks.encode import decode, encode
+from lesionforge.sinks.encode import decode, encode
 from tests.sinks.samples import fields, meta
 
 RNG = np.random.default_rng(0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generators.types import Panel
-from sinks.gallery import distributions, gallery, histogram, panel_data, title
-from sinks.pictures import TINTS, Shown, blend, caption, contact_sheet, fit, layer_png, number, readable, sides
+from lesionforge.generators.types import Panel
+from lesionforge.sinks.gallery import distributions, gallery, histogram, panel_data, title
+from lesionforge.sinks.pictures import TINTS, Shown, blend, caption, contact_sheet, fit, layer_png, number, readable, sides
 
 
 def picture(layer: dict) -> Image.Image:

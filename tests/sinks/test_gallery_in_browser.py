@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generators.types import Panel
-from sinks.gallery import distributions, gallery, panel_data
-from sinks.pictures import readable
+from lesionforge.generators.types import Panel
+from lesionforge.sinks.gallery import distributions, gallery, panel_data
+from lesionforge.sinks.pictures import readable
 from tests.sinks.browser import Browser
 
 SIZE = 160

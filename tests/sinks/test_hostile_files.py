@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from sinks import encode, index
-from sinks.commit import ForeignShard
-from sinks.dataset import indexes
-from sinks.encode import decode
-from sinks.exports import export
-from sinks.index import Record
-from sinks.reader import Samples
-from sinks.store import Store, StoreError
+from lesionforge.sinks import encode, index
+from lesionforge.sinks.commit import ForeignShard
+from lesionforge.sinks.dataset import indexes
+from lesionforge.sinks.encode import decode
+from lesionforge.sinks.exports import export
+from lesionforge.sinks.index import Record
+from lesionforge.sinks.reader import Samples
+from lesionforge.sinks.store import Store, StoreError
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds import indexes as spoiled
 from tests.sinks.samples import packed, record_of
@@ -163,7 +163,7 @@ def test_an_id_that_leads_elsewhere_is_exported_nowhere(place, tmp_path):
 
 @pytest.mark.parametrize("box", [None, "x", [1, 2], [1, 2, float("1e999"), 4], {}])
 def test_a_lesion_without_a_box_is_named_by_its_sample(box):
-    from sinks.exports.frames import Frames
+    from lesionforge.sinks.exports.frames import Frames
 
     frames = Frames.__new__(Frames)
     frames._severities = None

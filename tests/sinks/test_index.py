@@ -7,10 +7,10 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from sinks import index
-from sinks.encode import encode
-from sinks.index import Row
-from sinks.tar import Tar
+from lesionforge.sinks import index
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.index import Row
+from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, meta, name_of, packed, record_of, whole
 
 

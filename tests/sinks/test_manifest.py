@@ -6,10 +6,10 @@ import tarfile
 import pytest
 from braceexpand import braceexpand
 
-from sinks import layout, manifest
-from sinks.commit import commit
-from sinks.dataset import Totals, committed, indexes
-from sinks.store import Store
+from lesionforge.sinks import layout, manifest
+from lesionforge.sinks.commit import commit
+from lesionforge.sinks.dataset import Totals, committed, indexes
+from lesionforge.sinks.store import Store
 from tests.sinks.samples import RECIPE, VERSION, fields, packed
 
 SHARDS = {"train-000000": (0, 4, {1}), "train-000001": (4, 3, set()), "val-000000": (7, 2, {8})}

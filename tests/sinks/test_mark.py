@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sinks import mark
-from sinks.mark import hold
-from sinks.store import Store, StoreError
+from lesionforge.sinks import mark
+from lesionforge.sinks.mark import hold
+from lesionforge.sinks.store import Store, StoreError
 
 
 @pytest.fixture(params=["memory", "local", "ceph"])

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from sinks import faults, probe, s3
-from sinks import store as module
-from sinks.store import Store, StoreError
+from lesionforge.sinks import faults, probe, s3
+from lesionforge.sinks import store as module
+from lesionforge.sinks.store import Store, StoreError
 
 PLACES = ("local", "memory", "ceph", "moto")
 S3 = ("ceph", "moto")
@@ -82,7 +82,7 @@ def test_of_racing_threads_exactly_one_creates_each_object(store: Store) -> None
 
 RACER = """
 import pathlib, sys, time
-from sinks.store import Store
+from lesionforge.sinks.store import Store
 url, writer, go = sys.argv[1:]
 store = Store(url)
 while not pathlib.Path(go).exists():
@@ -118,7 +118,7 @@ DYING = {
     "local": "os.fsync = lambda file: stop()",
     # The body is read twice, once to sign it: stop half-way through sending it.
     "s3": """
-from sinks.chunks import Chunks
+from lesionforge.sinks.chunks import Chunks
 read, sent = Chunks.readinto, [0]
 def readinto(self, buffer):
     sent[0] += len(buffer)
@@ -133,7 +133,7 @@ Chunks.readinto = readinto
 def test_a_writer_killed_half_way_leaves_nothing_to_see(store: Store, call: str) -> None:
     script = f"""
 import os, sys, time
-from sinks.store import Store
+from lesionforge.sinks.store import Store
 def stop():
     print("half-way", flush=True)
     time.sleep(60)

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sinks import tar
-from sinks.encode import encode
-from sinks.tar import BLOCK, Tar
+from lesionforge.sinks import tar
+from lesionforge.sinks.encode import encode
+from lesionforge.sinks.tar import BLOCK, Tar
 from tests.sinks.samples import fields, meta, name_of, packed, whole
 
 ODD_SIZES = {"empty.bin": b"", "one.bin": b"x", "block.bin": b"y" * 512, "more.bin": b"z" * 513}

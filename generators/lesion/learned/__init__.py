@@ -3,6 +3,6 @@
 Nothing here imports torch before a model is made or loaded, but for ``networks``.
 """
 
-from generators.lesion.learned.filler import LearnedFiller
+from lesionforge.generators.lesion.learned.filler import LearnedFiller
 
 __all__ = ["LearnedFiller"]

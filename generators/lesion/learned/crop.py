@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.learned.settings import HEALTHY
+from lesionforge.generators.lesion.learned.settings import HEALTHY
 
 Floats = NDArray[np.float32]
 Voxel = TypeVar("Voxel", bound=np.generic)

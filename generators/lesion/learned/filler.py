@@ -1,4 +1,4 @@
-"""The learned backends as ``generators.lesion.filler.Filler``: cube by cube, so that memory does not grow."""
+"""The learned backends as ``lesionforge.generators.lesion.filler.Filler``: cube by cube, so that memory does not grow."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.lesion.filler import Patch
-from generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, views
-from generators.lesion.learned.sample import Sampler, stacked
-from generators.lesion.learned.settings import BACKENDS, HEALTHY, Settings
+from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, views
+from lesionforge.generators.lesion.learned.sample import Sampler, stacked
+from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, Settings
 
 if TYPE_CHECKING:
-    from generators.lesion.learned.model import Model
+    from lesionforge.generators.lesion.learned.model import Model
 
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
@@ -58,7 +58,7 @@ class LearnedFiller:
         """Load the weights; a fixed choice of kernels on a GPU (promise P1, level L2)."""
         import torch
 
-        from generators.lesion.learned.model import Model
+        from lesionforge.generators.lesion.learned.model import Model
 
         own = Settings.load(self.weights)
         if own.backend not in BACKENDS or self._backend not in (None, own.backend):
@@ -73,7 +73,7 @@ class LearnedFiller:
         self._model = Model.load(self.weights).to(device)
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
-        """See ``generators.lesion.filler.Filler``.
+        """See ``lesionforge.generators.lesion.filler.Filler``.
 
         ``healthy``: nothing is hidden, and the background comes back as the autoencoder has it.
         """

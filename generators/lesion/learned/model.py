@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generators.lesion.learned.preset import Preset
-from generators.lesion.learned.settings import Settings
+from lesionforge.generators.lesion.learned.preset import Preset
+from lesionforge.generators.lesion.learned.settings import Settings
 
 
 class Model:
@@ -30,23 +30,23 @@ class Model:
         self.schedule: Any = None
         given = settings.networks
         if "vqgan" in given:
-            from generators.lesion.learned.networks.vqgan import VQGAN
+            from lesionforge.generators.lesion.learned.networks.vqgan import VQGAN
 
             self.vqgan = VQGAN(**given["vqgan"])
         if "unet" in given:
-            from generators.lesion.learned.networks.unet import LatentUNet
+            from lesionforge.generators.lesion.learned.networks.unet import LatentUNet
 
             self.unet = LatentUNet(**given["unet"])
         if "pixels" in given:
-            from generators.lesion.learned.networks.pixels import PixelUNet
+            from lesionforge.generators.lesion.learned.networks.pixels import PixelUNet
 
             self.unet = PixelUNet(**given["pixels"])
         if "prompt" in given:
-            from generators.lesion.learned.networks.prompt import ClassPrompt, MaskPrompt
+            from lesionforge.generators.lesion.learned.networks.prompt import ClassPrompt, MaskPrompt
 
             self.prompt = (MaskPrompt if settings.backend == "promptlesion-mask" else ClassPrompt)(**given["prompt"])
         if settings.levels:
-            from generators.lesion.learned.networks.schedule import cosine
+            from lesionforge.generators.lesion.learned.networks.schedule import cosine
 
             self.schedule = cosine(settings.levels)
 

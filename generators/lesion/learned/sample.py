@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.model import Model
 
 
 @dataclass(frozen=True)

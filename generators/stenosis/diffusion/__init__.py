@@ -3,6 +3,6 @@
 Nothing here imports torch before a model is made or loaded.
 """
 
-from generators.stenosis.diffusion.editor import DiffusionEditor
+from lesionforge.generators.stenosis.diffusion.editor import DiffusionEditor
 
 __all__ = ["DiffusionEditor"]

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis.diffusion.crop import Window, paste, views
-from generators.stenosis.diffusion.prompt import prompt
-from generators.stenosis.diffusion.sample import Sampler, stacked, uint8
-from generators.stenosis.editor import Narrowing
-from generators.stenosis.texture import requantise
+from lesionforge.generators.stenosis.diffusion.crop import Window, paste, views
+from lesionforge.generators.stenosis.diffusion.prompt import prompt
+from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked, uint8
+from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.texture import requantise
 
 if TYPE_CHECKING:
-    from generators.stenosis.diffusion.model import Model
+    from lesionforge.generators.stenosis.diffusion.model import Model
 
 
 class DiffusionEditor:
-    """Draws lesions with a fitted diffusion model; see ``generators.stenosis.editor.Editor``.
+    """Draws lesions with a fitted diffusion model; see ``lesionforge.generators.stenosis.editor.Editor``.
 
     Args:
         weights: folder that ``lesionforge fit stenosis`` wrote.
@@ -49,7 +49,7 @@ class DiffusionEditor:
         """Load the weights; bfloat16 and a fixed choice of kernels on a GPU."""
         import torch
 
-        from generators.stenosis.diffusion.model import Model
+        from lesionforge.generators.stenosis.diffusion.model import Model
 
         self._device = device
         cuda = device.startswith("cuda")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from generators.stenosis.diffusion.preset import Preset, Settings
-from generators.stenosis.diffusion.prompt import WORDS
+from lesionforge.generators.stenosis.diffusion.preset import Preset, Settings
+from lesionforge.generators.stenosis.diffusion.prompt import WORDS
 
 _LOCAL = {"local_files_only": True, "use_safetensors": True}  # never a download, never a pickle
 _NETWORKS = ("unet", "controls", "text_encoder", "vae")

@@ -6,7 +6,7 @@ Angles are rounded to ten degrees: finer ones no text encoder tells apart.
 
 from __future__ import annotations
 
-from generators.types import SeverityClass, Side
+from lesionforge.generators.types import SeverityClass, Side
 
 EMPTY = ""  # of the classifier-free branch
 _SEGMENTS = (*(str(n) for n in range(1, 17)), "9a", "10a", "12a", "12b", "14a", "14b", "16a", "16b", "16c")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.prompt import EMPTY
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.prompt import EMPTY
 
 
 @dataclass(frozen=True)

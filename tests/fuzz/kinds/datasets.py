@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from engine import document, preview, verify
-from engine.document import DatasetError
-from generators.types import CoronaryTree, Sample, SampleSpec
-from jobs import inspection
-from jobs.errors import UsageError
-from jobs.exporting import export
-from jobs.generate import generate
-from sinks import dataset, layout
-from sinks.commit import ForeignShard
-from sinks.encode import json_bytes
-from sinks.reader import Reader, Samples
-from sinks.store import Store, StoreError
+from lesionforge.engine import document, preview, verify
+from lesionforge.engine.document import DatasetError
+from lesionforge.generators.types import CoronaryTree, Sample, SampleSpec
+from lesionforge.jobs import inspection
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.exporting import export
+from lesionforge.jobs.generate import generate
+from lesionforge.sinks import dataset, layout
+from lesionforge.sinks.commit import ForeignShard
+from lesionforge.sinks.encode import json_bytes
+from lesionforge.sinks.reader import Reader, Samples
+from lesionforge.sinks.store import Store, StoreError
 from tests.faulty import Faulty
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng
@@ -149,7 +149,7 @@ def _command(rng: Rng, folder: Path, store: Store) -> list[str]:
 
 def _continue(rng: Rng, folder: Path, store: Store) -> list[str]:
     """The driver's part: what is committed, adopting a tar that somebody else left, finishing the dataset."""
-    from engine import finalise
+    from lesionforge.engine import finalise
 
     doc = document.read(store)
     for name in dataset.committed(store):

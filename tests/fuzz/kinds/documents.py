@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sinks import layout
+from lesionforge.sinks import layout
 from tests.fuzz.kinds import datasets
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, value, word
 

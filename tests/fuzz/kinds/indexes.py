@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sinks.index import SCHEMA
+from lesionforge.sinks.index import SCHEMA
 from tests.fuzz.kinds import datasets
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, value, word
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from engine import recipe_file
-from engine.job import Job
+from lesionforge.engine import recipe_file
+from lesionforge.engine.job import Job
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, value, word
 

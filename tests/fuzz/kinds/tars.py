@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sinks import index
+from lesionforge.sinks import index
 from tests.fuzz.kinds import datasets, pictures
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, word
 

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from engine.sources.base import SourceError
+from lesionforge.engine.sources.base import SourceError
 from tests.fuzz.mutate import Rng
 
 TRAPS = ("crash", "hang", "memory", "escape", "escape", "escape", "crash", "crash", "generic", "error", "read", "hang")

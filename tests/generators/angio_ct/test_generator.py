@@ -3,13 +3,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from generators.angio_ct.generator import AngioCt
-from generators.angio_ct.params import AngioCtParams, FilmParams
-from generators.carm import View
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.params import LesionParams
-from generators.types import severity_class
-from sinks.encode import decode, encode
+from lesionforge.generators.angio_ct.generator import AngioCt
+from lesionforge.generators.angio_ct.params import AngioCtParams, FilmParams
+from lesionforge.generators.carm import View
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import severity_class
+from lesionforge.sinks.encode import decode, encode
 from tests.generators.angio_ct.toys import chest
 from tests.generators.lesion.toys import spec
 

@@ -4,8 +4,8 @@ from itertools import product
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from generators.angio_ct.lumen import fine
-from generators.types import CoronaryTree
+from lesionforge.generators.angio_ct.lumen import fine
+from lesionforge.generators.types import CoronaryTree
 
 
 def tree(occupied, voxel, origin=(-3.0, 8.0, 1.5)):

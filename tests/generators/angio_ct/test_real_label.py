@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from engine.sources.coronary_ct import ImageCas, LabelOptions
-from generators.angio_ct.generator import AngioCt
-from generators.angio_ct.params import AngioCtParams
-from generators.angio_ct.sides import sided
-from generators.types import Rejected, Volume
+from lesionforge.engine.sources.coronary_ct import ImageCas, LabelOptions
+from lesionforge.generators.angio_ct.generator import AngioCt
+from lesionforge.generators.angio_ct.params import AngioCtParams
+from lesionforge.generators.angio_ct.sides import sided
+from lesionforge.generators.types import Rejected, Volume
 from tests.generators.lesion.toys import spec
 
 

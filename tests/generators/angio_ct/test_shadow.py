@@ -6,9 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from generators.angio_ct.lumen import Lumen
-from generators.angio_ct.shadow import Segment, shadows
-from generators.carm import Grid, View, project_views
+from lesionforge.generators.angio_ct.lumen import Lumen
+from lesionforge.generators.angio_ct.shadow import Segment, shadows
+from lesionforge.generators.carm import Grid, View, project_views
 
 CELL = 0.2
 RADIUS, DS, LENGTH = 1.6, 60.0, 10.0

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generators.angio_ct.sides import side_at, sided
-from generators.types import BadCase
+from lesionforge.generators.angio_ct.sides import side_at, sided
+from lesionforge.generators.types import BadCase
 from tests.generators.angio_ct.toys import chest, plain
 from tests.generators.lesion.toys import abdomen, vessel
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from generators.carm import View
-from generators.types import Volume
+from lesionforge.generators.carm import View
+from lesionforge.generators.types import Volume
 from tests.generators.lesion.toys import vessel, volume
 
 

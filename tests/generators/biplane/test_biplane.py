@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.biplane.generator import Biplane
-from generators.biplane.motion import Motion
-from generators.biplane.params import CODE_LEFT_SECOND, TABLE, BiplaneParams
-from generators.biplane.resample import average_down
-from generators.carm import Grid, View, hull, project_views
-from generators.phantom.tree import phantom_tree
-from generators.types import BadCase, SampleSpec
-from sinks.encode import decode, encode
+from lesionforge.generators.biplane.generator import Biplane
+from lesionforge.generators.biplane.motion import Motion
+from lesionforge.generators.biplane.params import CODE_LEFT_SECOND, TABLE, BiplaneParams
+from lesionforge.generators.biplane.resample import average_down
+from lesionforge.generators.carm import Grid, View, hull, project_views
+from lesionforge.generators.phantom.tree import phantom_tree
+from lesionforge.generators.types import BadCase, SampleSpec
+from lesionforge.sinks.encode import decode, encode
 
 SMALL = {"grid": 64, "detector": 128, "spacing_mm": (1.6, 2.2)}
 
@@ -153,7 +153,7 @@ def test_the_torch_projector_gives_the_same_labels():
 
 
 def test_odl_s_projector_says_what_it_needs():
-    from generators.carm.odl_geometry import astra_available
+    from lesionforge.generators.carm.odl_geometry import astra_available
 
     if astra_available():
         pytest.skip("ASTRA with CUDA is here: the refusal cannot be seen")

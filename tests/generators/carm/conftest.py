@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.carm import Grid, View
+from lesionforge.generators.carm import Grid, View
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.carm import Grid, View, adjoint, hull, project, project_views, silhouette
+from lesionforge.generators.carm import Grid, View, adjoint, hull, project, project_views, silhouette
 
 
 def shadows(volume: NDArray[np.uint8], grid: Grid, views: list[View]) -> list[NDArray[np.uint8]]:

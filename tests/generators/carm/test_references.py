@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.carm import Grid, View, hull, project, silhouette
+from lesionforge.generators.carm import Grid, View, hull, project, silhouette
 
 XA = {  # primary, secondary, SID as the headers print them; SOD 720 in all
     "IM1.dcm": (31.3, 0.1, 860, "LAO 31.3 CRA 0.1"),

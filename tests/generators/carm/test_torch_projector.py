@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.carm import Grid, View, adjoint, project_views
+from lesionforge.generators.carm import Grid, View, adjoint, project_views
 
 torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("memory_mb", [4, 256])
 def test_equals_the_compiled_projector(memory_mb: int, random_tree: NDArray[np.float64], pair: list[View]) -> None:
-    from generators.carm import torch_projector
+    from lesionforge.generators.carm import torch_projector
 
     grid = Grid((96, 96, 96), 0.95)
     volume, _ = grid.occupy(random_tree)
@@ -30,7 +30,7 @@ def test_equals_the_compiled_projector(memory_mb: int, random_tree: NDArray[np.f
 
 
 def test_cells_cut_by_the_detector_edge(pair: list[View]) -> None:
-    from generators.carm import torch_projector
+    from lesionforge.generators.carm import torch_projector
 
     grid = Grid((40, 40, 40), 1.0)
     views = [View(1000, 750, 10, 5, 20, 30, (1.5, 1.0))]
@@ -40,7 +40,7 @@ def test_cells_cut_by_the_detector_edge(pair: list[View]) -> None:
 
 
 def test_gradient_is_the_adjoint(random_tree: NDArray[np.float64], pair: list[View]) -> None:
-    from generators.carm import torch_projector
+    from lesionforge.generators.carm import torch_projector
 
     grid = Grid((64, 64, 64), 1.4)
     cells = np.argwhere(grid.occupy(random_tree)[0])
@@ -52,7 +52,7 @@ def test_gradient_is_the_adjoint(random_tree: NDArray[np.float64], pair: list[Vi
 
 
 def test_refuses_mixed_detectors(pair: list[View]) -> None:
-    from generators.carm import torch_projector
+    from lesionforge.generators.carm import torch_projector
 
     grid, cells = Grid((4, 4, 4), 1.0), np.array([[1, 2, 3]])
     with pytest.raises(ValueError, match="of one size"):
@@ -62,6 +62,6 @@ def test_refuses_mixed_detectors(pair: list[View]) -> None:
 
 
 def test_the_package_imports_neither_torch_nor_ray_nor_odl() -> None:
-    code = "import sys, generators.carm, generators.carm.torch_projector, generators.carm.odl_geometry\n"
+    code = "import sys, lesionforge.generators.carm, lesionforge.generators.carm.torch_projector, lesionforge.generators.carm.odl_geometry\n"
     code += "assert not {'torch', 'ray', 'odl', 'pydicom'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from generators.lesion import blend
+from lesionforge.generators.lesion import blend
 
 
 def ball(radius, n):

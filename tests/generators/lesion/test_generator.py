@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.lesion import blend
-from generators.lesion.classes import CLASSES, LABELS, LEGEND, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.params import LesionParams
-from generators.types import BadCase, Generator, Rejected
+from lesionforge.generators.lesion import blend
+from lesionforge.generators.lesion.classes import CLASSES, LABELS, LEGEND, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import BadCase, Generator, Rejected
 from tests.generators.lesion.toys import abdomen, spec, vessel
 
 PARAMS = LesionParams(size=64, liver_mm=(10.5, 16), kidney_mm=(10.5, 14), keep_source=True, plaques=(1, 1))
@@ -166,7 +166,7 @@ def test_a_backend_that_ignores_hu_is_asked_once_and_measured(volumes, monkeypat
             assert all((p.others[p.mask] == VALUE[home(p.lesion_class)]).all() for p in patches)
             return [np.full(p.hu.shape, 70, np.float32) for p in patches]
 
-    monkeypatch.setattr("generators.lesion.generator.open_backend", lambda params: Flat())
+    monkeypatch.setattr("lesionforge.generators.lesion.generator.open_backend", lambda params: Flat())
     params = replace(PARAMS, check_hu=False, early=(1, 1), early_mm=(7, 9))
     sample = made(volumes, "liver_early", 1, params)
     assert sample.labels["lesions"][0]["measured_hu"] == pytest.approx(70, abs=6)

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import yaml
 
-from engine import verify
-from engine.job import Job
-from engine.make import Maker
-from engine.recipe_file import parse
-from generators.lesion.classes import VALUE
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.params import LesionParams
-from generators.types import Rejected, Sample, Volume
-from jobs.generate import generate
-from sinks.store import Store
+from lesionforge.engine import verify
+from lesionforge.engine.job import Job
+from lesionforge.engine.make import Maker
+from lesionforge.engine.recipe_file import parse
+from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import Rejected, Sample, Volume
+from lesionforge.jobs.generate import generate
+from lesionforge.sinks.store import Store
 from tests.generators.lesion.toys import spec
 
 RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
-GENERATOR = "generators.lesion.generator.LesionGenerator"  # as `lesion` where the package is installed
+GENERATOR = "lesionforge.generators.lesion.generator.LesionGenerator"  # as `lesion` where the package is installed
 
 
 def job(name, **changes) -> Job:
@@ -120,7 +120,7 @@ def test_real_abdominal_ct(data_dir, tmp_path):
     classes = ("liver_early", "liver_late", "kidney_early", "kidney_late", "pancreas_early", "pancreas_late")
     made = job(
         "lesion_ct.yaml",
-        sources__0__uri=f"engine.sources.ct_volumes.CtVolumes:{folder}",
+        sources__0__uri=f"lesionforge.engine.sources.ct_volumes.CtVolumes:{folder}",
         sources__0__options=options,
         sources__0__split={"train": 1},
         multiply=6,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from generators.lesion import measure
-from generators.lesion.classes import VALUE
-from generators.lesion.vessels import STEP_MM, Vessel, frame
+from lesionforge.generators.lesion import measure
+from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, frame
 from tests.generators.lesion.toys import STEP_MM as VOXEL
 from tests.generators.lesion.toys import centreline
 

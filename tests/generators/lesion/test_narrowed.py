@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generators.lesion.classes import VALUE
-from generators.lesion.generator import LesionGenerator
-from generators.lesion.narrowed import narrowed_tree
-from generators.lesion.params import LesionParams
-from generators.types import BadCase
+from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.narrowed import narrowed_tree
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import BadCase
 from tests.generators.lesion.toys import abdomen, spec, vessel
 
 

@@ -3,13 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from generators.lesion import measure
-from generators.lesion.classes import VALUE
-from generators.lesion.params import LesionParams
-from generators.lesion.plaque import Plaque
-from generators.lesion.scene import Scene
-from generators.lesion.vessels import STEP_MM, from_label
-from generators.types import Rejected
+from lesionforge.generators.lesion import measure
+from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.plaque import Plaque
+from lesionforge.generators.lesion.scene import Scene
+from lesionforge.generators.lesion.vessels import STEP_MM, from_label
+from lesionforge.generators.types import Rejected
 from tests.generators.lesion.toys import TUBE_MM, vessel
 
 

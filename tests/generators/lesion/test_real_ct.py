@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from engine import verify
-from generators.lesion import blend
-from generators.lesion.classes import PLAQUES, TUMOURS
-from generators.lesion.learned.model import Model
-from generators.lesion.learned.settings import BACKENDS
-from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
-from jobs.generate import generate
-from sinks.reader import Samples
-from sinks.store import Store
+from lesionforge.engine import verify
+from lesionforge.generators.lesion import blend
+from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
+from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
+from lesionforge.jobs.generate import generate
+from lesionforge.sinks.reader import Samples
+from lesionforge.sinks.store import Store
 from tests.generators.lesion import real_ct
 
 STEPS = 3  # of each fit: enough to pass through all of it

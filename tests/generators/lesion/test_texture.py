@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.lesion.classes import DELTA_HU, LEGEND, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
-from generators.lesion.filler import Patch
-from generators.lesion.texture import CAPSULE_MM, TextureFiller, syntumor
+from lesionforge.generators.lesion.classes import DELTA_HU, LEGEND, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
+from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.texture import CAPSULE_MM, TextureFiller, syntumor
 
 
 def patch(lesion_class="liver_early", mean_hu=None, sigma=0.0, n=40, radius=9.0, spacing=1.0):

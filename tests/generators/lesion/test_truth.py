@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from generators.lesion.classes import PLAQUES, TUMOURS
-from generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
+from lesionforge.generators.lesion.generator import LesionGenerator
 from tests.benchmarks import lesion_truth as truth
 from tests.generators.lesion.toys import abdomen, spec, vessel
 

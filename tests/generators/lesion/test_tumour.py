@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.lesion.classes import EARLY_MM, LABELS, TUMOURS, VALUE, home
-from generators.lesion.params import LesionParams
-from generators.lesion.scene import Anatomy, Scene
-from generators.lesion.tumour import SOFT_HU, Tumour, ball_mm3, largest, radius_mm
-from generators.types import Rejected
+from lesionforge.generators.lesion.classes import EARLY_MM, LABELS, TUMOURS, VALUE, home
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.scene import Anatomy, Scene
+from lesionforge.generators.lesion.tumour import SOFT_HU, Tumour, ball_mm3, largest, radius_mm
+from lesionforge.generators.types import Rejected
 from tests.generators.lesion.toys import abdomen
 
 PARAMS = LesionParams(liver_mm=(10.5, 18), kidney_mm=(10.5, 14))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from generators.lesion.vessels import STEP_MM, frame, from_label, from_trees
-from generators.types import Branch, CoronaryTree
+from lesionforge.generators.lesion.vessels import STEP_MM, frame, from_label, from_trees
+from lesionforge.generators.types import Branch, CoronaryTree
 from tests.generators.lesion.toys import STEP_MM as VOXEL
 from tests.generators.lesion.toys import TUBE_MM, centreline, vessel
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from generators.types import BadCase, SampleSpec, Volume
+from lesionforge.generators.types import BadCase, SampleSpec, Volume
 
 ORGANS = {1: "liver", 2: "kidney_right", 3: "pancreas", 4: "spleen"}
 ORGAN_HU = {1: 105, 2: 150, 3: 95, 4: 115}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.phantom.heart import Heart
-from generators.phantom.tree import phantom_tree
-from generators.types import CoronaryTree, Side, stream
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.phantom.tree import phantom_tree
+from lesionforge.generators.types import CoronaryTree, Side, stream
 
 SEEDS = 24
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from engine.sources.base import SourceError
-from engine.sources.phantom import Phantom, PhantomOptions
-from generators.phantom.abdomen import LEGEND, phantom_abdomen
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.phantom import Phantom, PhantomOptions
+from lesionforge.generators.phantom.abdomen import LEGEND, phantom_abdomen
 
 VALUE = {name: value for value, name in LEGEND.items()}
 MILLILITRES = {"liver": (900, 2600), "kidney": (180, 480), "spleen": (90, 450), "pancreas": (35, 160)}

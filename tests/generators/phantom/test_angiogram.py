@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from generators.carm.view import View
-from generators.phantom.angiogram import VIEWS, phantom_angiogram
-from generators.phantom.angiogram_chest import SPINE_LPS, _spine, chest
-from generators.phantom.angiogram_detector import Collimator, Display
-from generators.phantom.angiogram_vessels import Projected, absorb, attenuation_per_px, line, project
-from generators.phantom.stenosis import Narrowing
-from generators.types import Branch, severity_class
+from lesionforge.generators.carm.view import View
+from lesionforge.generators.phantom.angiogram import VIEWS, phantom_angiogram
+from lesionforge.generators.phantom.angiogram_chest import SPINE_LPS, _spine, chest
+from lesionforge.generators.phantom.angiogram_detector import Collimator, Display
+from lesionforge.generators.phantom.angiogram_vessels import Projected, absorb, attenuation_per_px, line, project
+from lesionforge.generators.phantom.stenosis import Narrowing
+from lesionforge.generators.types import Branch, severity_class
 
 
 def key(n):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generators.phantom.calibre import MIN_RADIUS_MM, bifurcations, reach, taper
-from generators.types import Side
+from lesionforge.generators.phantom.calibre import MIN_RADIUS_MM, bifurcations, reach, taper
+from lesionforge.generators.types import Side
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

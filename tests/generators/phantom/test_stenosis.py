@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generators.phantom.calibre import bifurcations
-from generators.phantom.heart import Heart
-from generators.phantom.stenosis import MIN_REFERENCE_MM, Narrowing, measure_percent_ds
-from generators.phantom.tree import coronary_tree
-from generators.phantom.voxels import voxelise
-from generators.types import Branch, Side, Stenosis, stream
+from lesionforge.generators.phantom.calibre import bifurcations
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.phantom.stenosis import MIN_REFERENCE_MM, Narrowing, measure_percent_ds
+from lesionforge.generators.phantom.tree import coronary_tree
+from lesionforge.generators.phantom.voxels import voxelise
+from lesionforge.generators.types import Branch, Side, Stenosis, stream
 
 SIDES: tuple[Side, Side] = ("left", "right")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.phantom.curve import STEP_MM
-from generators.phantom.heart import Heart
-from generators.phantom.tree import coronary_tree, phantom_tree
-from generators.types import CoronaryTree, Side, stream
+from lesionforge.generators.phantom.curve import STEP_MM
+from lesionforge.generators.phantom.heart import Heart
+from lesionforge.generators.phantom.tree import coronary_tree, phantom_tree
+from lesionforge.generators.types import CoronaryTree, Side, stream
 
 SIDES: tuple[Side, Side] = ("left", "right")
 VOXEL_MM3 = 0.4**3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generators.phantom.voxels import voxelise
-from generators.types import Branch
+from lesionforge.generators.phantom.voxels import voxelise
+from lesionforge.generators.types import Branch
 
 
 def vessel(points: list[list[float]], radii: list[float]) -> Branch:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.stenosis.attenuation import AttenuationEditor
-from generators.stenosis.texture import Texture
-from generators.types import stream
+from lesionforge.generators.stenosis.attenuation import AttenuationEditor
+from lesionforge.generators.stenosis.texture import Texture
+from lesionforge.generators.types import stream
 from tests.generators.stenosis.tubes import MU_DEPTH, narrowing, tube
 from tests.generators.vessel import tubes
 

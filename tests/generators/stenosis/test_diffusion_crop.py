@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from generators.stenosis.diffusion.crop import BLEND_PX, HIDDEN, Window, _membrane, paste, views
-from generators.stenosis.diffusion.prompt import WORDS, prompt
+from lesionforge.generators.stenosis.diffusion.crop import BLEND_PX, HIDDEN, Window, _membrane, paste, views
+from lesionforge.generators.stenosis.diffusion.prompt import WORDS, prompt
 
 
 @pytest.fixture

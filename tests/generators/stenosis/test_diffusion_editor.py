@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.fft import dctn
 
-from generators.stenosis.diffusion import DiffusionEditor
-from generators.stenosis.diffusion.crop import BLEND_PX
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.preset import PRESETS
-from generators.stenosis.editor import Editor, Narrowing
-from generators.stenosis.texture import Texture, quantisation
-from generators.types import stream
+from lesionforge.generators.stenosis.diffusion import DiffusionEditor
+from lesionforge.generators.stenosis.diffusion.crop import BLEND_PX
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.preset import PRESETS
+from lesionforge.generators.stenosis.editor import Editor, Narrowing
+from lesionforge.generators.stenosis.texture import Texture, quantisation
+from lesionforge.generators.types import stream
 
 SHAPE = (72, 90)
 WIDTH = 9.0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.preset import PRESETS
-from generators.stenosis.diffusion.prompt import prompt
-from generators.stenosis.diffusion.sample import Sampler, stacked, uint8
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.preset import PRESETS
+from lesionforge.generators.stenosis.diffusion.prompt import prompt
+from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked, uint8
 from tests.jobs.fit.stable_diffusion import write
 from tests.jobs.fit.toy import SIDE, Toy, hole
 
@@ -196,7 +196,7 @@ def test_sd15_has_the_published_sizes():
     """ControlNet for Stable Diffusion 1.5: 361 M parameters; the U-Net 860 M. On torch's meta device, no memory."""
     from diffusers import UNet2DConditionModel
 
-    from generators.stenosis.diffusion.model import _controls
+    from lesionforge.generators.stenosis.diffusion.model import _controls
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)  # the rest is diffusers' default

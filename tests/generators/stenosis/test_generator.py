@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.sources.arcade import Arcade, ArcadeOptions
-from generators.phantom.angiogram import phantom_angiogram
-from generators.stenosis import boxes
-from generators.stenosis.generator import StenosisGenerator
-from generators.stenosis.params import StenosisParams
-from generators.stenosis.sites import Anatomy
-from generators.types import BadCase, Generator, Lesion, Rejected, SampleSpec, severity_class
-from sinks.encode import decode, encode
+from lesionforge.engine.sources.arcade import Arcade, ArcadeOptions
+from lesionforge.generators.phantom.angiogram import phantom_angiogram
+from lesionforge.generators.stenosis import boxes
+from lesionforge.generators.stenosis.generator import StenosisGenerator
+from lesionforge.generators.stenosis.params import StenosisParams
+from lesionforge.generators.stenosis.sites import Anatomy
+from lesionforge.generators.types import BadCase, Generator, Lesion, Rejected, SampleSpec, severity_class
+from lesionforge.sinks.encode import decode, encode
 
 
 @pytest.fixture(scope="module")

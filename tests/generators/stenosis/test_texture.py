@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from generators.stenosis.texture import Texture, jpeg_quality, quantisation, requantise
-from generators.types import stream
+from lesionforge.generators.stenosis.texture import Texture, jpeg_quality, quantisation, requantise
+from lesionforge.generators.types import stream
 from tests.generators.vessel import tubes
 
 

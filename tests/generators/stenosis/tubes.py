@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from generators.stenosis import boxes
-from generators.stenosis.editor import Narrowing
-from generators.stenosis.texture import Texture
+from lesionforge.generators.stenosis import boxes
+from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.texture import Texture
 from tests.generators.vessel import tubes
 
 QUIET = Texture(np.zeros((16, 16)), None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from generators.vessel.chord import blurred_chord, chord_tables, line_of, without_line
+from lesionforge.generators.vessel.chord import blurred_chord, chord_tables, line_of, without_line
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 1.6])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from generators.vessel.densitometry import Lumen, fit_lumen
-from generators.vessel.graph import Segment, trace
-from generators.vessel.qca import read
+from lesionforge.generators.vessel.densitometry import Lumen, fit_lumen
+from lesionforge.generators.vessel.graph import Segment, trace
+from lesionforge.generators.vessel.qca import read
 from tests.generators.vessel.conftest import CONTRAST
 from tests.generators.vessel.tubes import Case, Tube, lesion, line, render
 

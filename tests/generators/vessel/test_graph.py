@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.vessel.graph import arc_length, resample, smooth, trace
-from generators.vessel.skeleton import chains, wall_distance
+from lesionforge.generators.vessel.graph import arc_length, resample, smooth, trace
+from lesionforge.generators.vessel.skeleton import chains, wall_distance
 from tests.generators.vessel.tubes import Frame, lesion, line, render
 
 

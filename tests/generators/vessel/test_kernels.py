@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import minimize
 
-from generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
+from lesionforge.generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
 
 
 def test_costs_are_the_squared_residual_less_the_rows_own_square() -> None:

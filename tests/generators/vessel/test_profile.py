@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from generators.vessel.profile import attenuation, normals, straighten
+from lesionforge.generators.vessel.profile import attenuation, normals, straighten
 from tests.generators.vessel.tubes import arc
 
 

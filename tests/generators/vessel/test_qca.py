@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from generators.vessel.picture import picture
-from generators.vessel.qca import lesions, read
+from lesionforge.generators.vessel.picture import picture
+from lesionforge.generators.vessel.qca import lesions, read
 from tests.generators.vessel.test_walls import hand_made
 
 ROWS = np.arange(161)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from generators.vessel.densitometry import fit_lumen
-from generators.vessel.graph import Segment, trace
-from generators.vessel.qca import lesions, read
-from generators.vessel.walls import grey_walls, mask_walls
+from lesionforge.generators.vessel.densitometry import fit_lumen
+from lesionforge.generators.vessel.graph import Segment, trace
+from lesionforge.generators.vessel.qca import lesions, read
+from lesionforge.generators.vessel.walls import grey_walls, mask_walls
 from tests.generators.vessel.tubes import Frame, grain
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from generators.vessel.reference import computer_defined, interpolated, mean_local, reference_curve
+from lesionforge.generators.vessel.reference import computer_defined, interpolated, mean_local, reference_curve
 
 ROWS = np.arange(121)
 TAPER = 12 - 0.03 * ROWS

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from jobs.detection.arms import Arm, sized, training_set
-from jobs.detection.frames import CLASSES, FrameError
+from lesionforge.jobs.detection.arms import Arm, sized, training_set
+from lesionforge.jobs.detection.frames import CLASSES, FrameError
 from tests.jobs.detection.worlds import frame
 
 IMAGE, BARE = np.ones((64, 64), np.uint8), np.zeros((64, 64), np.uint8)

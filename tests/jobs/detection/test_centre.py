@@ -6,9 +6,9 @@ from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 
-from jobs.detection import augment, detector, network  # noqa: E402
-from jobs.detection import inputs as seen  # noqa: E402
-from jobs.detection.metrics import Scores  # noqa: E402
+from lesionforge.jobs.detection import augment, detector, network  # noqa: E402
+from lesionforge.jobs.detection import inputs as seen  # noqa: E402
+from lesionforge.jobs.detection.metrics import Scores  # noqa: E402
 from tests.jobs.detection.worlds import dot, frame, noise  # noqa: E402
 
 
@@ -150,7 +150,7 @@ def test_a_saved_detector_says_the_same(learnt, tmp_path):
 
 
 def test_every_arm_sees_as_many_pictures_and_the_asked_share_of_real_ones():
-    from jobs.detection.centre import _order
+    from lesionforge.jobs.detection.centre import _order
 
     rng = torch.Generator().manual_seed(0)
     order = _order(5, 40, 0.5, 4000, rng)

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.detection import cli
+from lesionforge.jobs.detection import cli
 from tests.jobs.detection.worlds import HERE
 
 pytest.importorskip("torch")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jobs.detection import frames
-from jobs.detection.frames import FrameError, labelled
+from lesionforge.jobs.detection import frames
+from lesionforge.jobs.detection.frames import FrameError, labelled
 from tests.jobs.detection import worlds
 from tests.jobs.detection.worlds import HERE, TRAIN
 

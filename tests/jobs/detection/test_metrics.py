@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from jobs.detection import metrics
-from jobs.detection.metrics import Scores, at_false_positives, average_precision, best_f1, match
+from lesionforge.jobs.detection import metrics
+from lesionforge.jobs.detection.metrics import Scores, at_false_positives, average_precision, best_f1, match
 from tests.jobs.detection.worlds import found, frame, random_world
 
 RULES = [0.2, 0.3, 0.5, 0.75]

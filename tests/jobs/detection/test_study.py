@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from jobs.detection import study as studying
-from jobs.detection.report import report, tables
-from jobs.detection.study import Place, Run, Study, StudyError, conduct, runs
-from jobs.detection.summary import summarise
+from lesionforge.jobs.detection import study as studying
+from lesionforge.jobs.detection.report import report, tables
+from lesionforge.jobs.detection.study import Place, Run, Study, StudyError, conduct, runs
+from lesionforge.jobs.detection.summary import summarise
 from tests.jobs.detection.worlds import HERE, TEST, TRAIN
 
 SOURCE = f"{HERE}.ToySource:here"
@@ -73,7 +73,7 @@ def result(arm, seed, score, draws, size=50):
 
 
 def _scores():
-    from jobs.detection.metrics import Scores
+    from lesionforge.jobs.detection.metrics import Scores
     from tests.jobs.detection.worlds import found, frame
 
     return Scores([frame([[0, 0, 9, 9]], [0])], [found()]).values()

@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 if importlib.util.find_spec("ultralytics") is None:  # imported, it would change Pillow for every test collected after
     pytest.skip("needs the extra 'yolo'", allow_module_level=True)
 
-from jobs.detection import detector  # noqa: E402
-from jobs.detection.yolo import YoloSettings, _write  # noqa: E402
+from lesionforge.jobs.detection import detector  # noqa: E402
+from lesionforge.jobs.detection.yolo import YoloSettings, _write  # noqa: E402
 from tests.jobs.detection.worlds import frame, noise  # noqa: E402
 
 

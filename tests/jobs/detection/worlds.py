@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.types import Angiogram, Lesion, Panel, Sample
-from jobs.detection.detector import Detections
-from jobs.detection.frames import Frame
+from lesionforge.generators.types import Angiogram, Lesion, Panel, Sample
+from lesionforge.jobs.detection.detector import Detections
+from lesionforge.jobs.detection.frames import Frame
 
 
 def frame(boxes=(), classes=(), *, image=None, subject="s", drawn=None, ignore=(), **names):
@@ -135,7 +135,7 @@ def make_dataset(folder, **params):
     """A dataset of the toy generator on the toy source's frames, through the engine: 4 samples a frame."""
     import yaml
 
-    from jobs.generate import generate
+    from lesionforge.jobs.generate import generate
 
     recipe = {
         "name": "toy",

@@ -10,16 +10,16 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from generators.stenosis.diffusion.crop import views
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.preset import PRESETS
-from generators.stenosis.diffusion.sample import Sampler, stacked
-from generators.types import stream
-from jobs.errors import UsageError
-from jobs.fit import sheet
-from jobs.fit.network import Loss
-from jobs.fit.trainer import FitConfig, fit
-from sinks.store import Store
+from lesionforge.generators.stenosis.diffusion.crop import views
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.preset import PRESETS
+from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked
+from lesionforge.generators.types import stream
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import sheet
+from lesionforge.jobs.fit.network import Loss
+from lesionforge.jobs.fit.trainer import FitConfig, fit
+from lesionforge.sinks.store import Store
 from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy, hole, percent_ds, tube
 from tests.sinks import stenoses
@@ -264,12 +264,12 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 ALONE = """
 import sys
-from jobs.fit.trainer import FitConfig, fit
-from sinks.store import Store
+from lesionforge.jobs.fit.trainer import FitConfig, fit
+from lesionforge.sinks.store import Store
 from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy
-from generators.stenosis.diffusion.model import Model
-from generators.stenosis.diffusion.preset import PRESETS
+from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 model = Model.new(PRESETS["tiny"], 0)
 toys = Toy(model.shape(SIDE)), Toy(model.shape(SIDE), b"held out")
 fit(FitConfig(data=(), out=sys.argv[1], preset="tiny", steps=3, batch=4, rate=3e-3, warmup=1, every=3, precision="no",
@@ -325,7 +325,7 @@ def test_the_command_fits_from_shards(tmp_path):
         "--json",
     ]
     run = start(
-        "from jobs.fit.cli import app; app()", "stenosis", tmp_path / "made", "--out", tmp_path / "fit", *options
+        "from lesionforge.jobs.fit.cli import app; app()", "stenosis", tmp_path / "made", "--out", tmp_path / "fit", *options
     )
     printed, said = run.communicate(timeout=200)
     assert run.returncode == 0, said

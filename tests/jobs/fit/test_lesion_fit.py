@@ -11,21 +11,21 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from engine import verify
-from generators.lesion import blend
-from generators.lesion.learned import LearnedFiller
-from generators.lesion.learned.model import Model
-from generators.lesion.learned.networks.vqgan import Discriminators
-from generators.lesion.learned.preset import PRESETS
-from generators.lesion.learned.sample import stacked
-from generators.lesion.learned.settings import BACKENDS
-from generators.types import stream
-from jobs.errors import UsageError
-from jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
-from jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
-from jobs.generate import generate
-from sinks.reader import Samples
-from sinks.store import Store
+from lesionforge.engine import verify
+from lesionforge.generators.lesion import blend
+from lesionforge.generators.lesion.learned import LearnedFiller
+from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
+from lesionforge.generators.lesion.learned.preset import PRESETS
+from lesionforge.generators.lesion.learned.sample import stacked
+from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.generators.types import stream
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
+from lesionforge.jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
+from lesionforge.jobs.generate import generate
+from lesionforge.sinks.reader import Samples
+from lesionforge.sinks.store import Store
 from tests.jobs.fit.balls import CLASSES, SPACING, Balls, patch
 
 SIDE = PRESETS["tiny"].side
@@ -274,7 +274,7 @@ OPTIONS = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--every", "2", "
 OPTIONS += ["--loaders", "0", "--cpu", "--json"]
 FIT = """
 import sys
-from jobs.fit.cli import app
+from lesionforge.jobs.fit.cli import app
 made, first, second, *options = sys.argv[1:]
 app(["vqgan", made, "--out", first, *options], standalone_mode=False)
 prompt = ["--vqgan", first + "/model", "--mask-prompt", "--levels", "4", "--guidance", "2"]
@@ -290,7 +290,7 @@ def recipe(folder, out, **params):
             {"uri": "tests.generators.lesion.toys.Toy:here", "options": {"count": 2}, "split": {"train": 1}},
         ],
         "generator": {
-            "name": "generators.lesion.generator.LesionGenerator",
+            "name": "lesionforge.generators.lesion.generator.LesionGenerator",
             "params": {"size": 40, "early": [1, 1], "early_mm": [6, 8], "keep_source": True, **params},
         },
         "multiply": 2,

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from generators.lesion.learned.crop import hounsfield
-from generators.lesion.learned.settings import WINDOWS
-from jobs.errors import UsageError
-from jobs.fit import lesions as module
-from jobs.fit.lesions import Cubes, Volumes, ordered
-from sinks.store import Store
+from lesionforge.generators.lesion.learned.crop import hounsfield
+from lesionforge.generators.lesion.learned.settings import WINDOWS
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import lesions as module
+from lesionforge.jobs.fit.lesions import Cubes, Volumes, ordered
+from lesionforge.sinks.store import Store
 from tests.sinks import lesions
 from tests.sinks.lesions import LESION_HU
 

@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from generators.stenosis.diffusion.crop import HIDDEN
-from jobs.errors import UsageError
-from jobs.fit.pairs import MARGIN, Pairs
-from sinks.reader import Samples
-from sinks.store import Store
+from lesionforge.generators.stenosis.diffusion.crop import HIDDEN
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit.pairs import MARGIN, Pairs
+from lesionforge.sinks.reader import Samples
+from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
 CROP, SHAPE = 64, (4, 32, 32)

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from generators.stenosis.diffusion.crop import views
-from generators.types import stream
+from lesionforge.generators.stenosis.diffusion.crop import views
+from lesionforge.generators.types import stream
 
 SIDE = 24
 BOX = (2, 4, 22, 20)  # x0, y0, x1, y1: hidden
@@ -42,7 +42,7 @@ def percent_ds(image):
 
 
 class Toy:
-    """Crops by number, as ``jobs.fit.pairs.Pairs`` gives them."""
+    """Crops by number, as ``lesionforge.jobs.fit.pairs.Pairs`` gives them."""
 
     def __init__(self, shape, seed=b"toy", levels=1000):
         self.shape, self.seed, self.levels = shape, seed, levels

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jobs.realism import crops
+from lesionforge.jobs.realism import crops
 
 
 def sample(edge=200):

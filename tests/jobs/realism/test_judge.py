@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
-from jobs.realism.crops import EDGE, Crops
-from jobs.realism.judge import auc, judge
+from lesionforge.jobs.realism.crops import EDGE, Crops
+from lesionforge.jobs.realism.judge import auc, judge
 
 pytest.importorskip("torch")
 

@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 
 from typer.testing import CliRunner
 
-from jobs.cli import app
-from jobs.segmentation.summary import SCORES
+from lesionforge.jobs.cli import app
+from lesionforge.jobs.segmentation.summary import SCORES
 from tests.jobs.segmentation.worlds import HERE, TINY
 
 FEW = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]

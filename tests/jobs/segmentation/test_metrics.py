@@ -11,7 +11,7 @@ pytest.importorskip("monai")
 
 from skimage.measure import label, marching_cubes
 
-from jobs.segmentation.metrics import dice, surface_dice, volume_scores
+from lesionforge.jobs.segmentation.metrics import dice, surface_dice, volume_scores
 
 
 def cube(side, at, shape=(20, 20, 20)):

@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from jobs.errors import UsageError  # noqa: E402
-from jobs.segmentation.networks import build  # noqa: E402
-from jobs.segmentation.segmenter import Segmenter  # noqa: E402
-from jobs.segmentation.settings import NETWORKS, PRESETS, settings  # noqa: E402
+from lesionforge.jobs.errors import UsageError  # noqa: E402
+from lesionforge.jobs.segmentation.networks import build  # noqa: E402
+from lesionforge.jobs.segmentation.segmenter import Segmenter  # noqa: E402
+from lesionforge.jobs.segmentation.settings import NETWORKS, PRESETS, settings  # noqa: E402
 
 
 @pytest.mark.parametrize(("network", "count"), [("unet", 4_807_482), ("dynunet", 16_538_563)])

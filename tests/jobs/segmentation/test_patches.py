@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generators.lesion.learned.settings import WINDOWS
-from jobs.segmentation.patches import Patches
-from jobs.segmentation.scans import read
+from lesionforge.generators.lesion.learned.settings import WINDOWS
+from lesionforge.jobs.segmentation.patches import Patches
+from lesionforge.jobs.segmentation.scans import read
 
 WINDOW = WINDOWS["ccta"]
 SIDE = 16

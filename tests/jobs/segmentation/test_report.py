@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from jobs import console
-from jobs.segmentation import paper
-from jobs.segmentation.report import report, show, tables
-from jobs.segmentation.summary import summarise
-from jobs.study import StudyError
+from lesionforge.jobs import console
+from lesionforge.jobs.segmentation import paper
+from lesionforge.jobs.segmentation.report import report, show, tables
+from lesionforge.jobs.segmentation.summary import summarise
+from lesionforge.jobs.study import StudyError
 from tests.jobs.segmentation.test_summary import CLASSES, result, volumes
 
 ORGANS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from generators.lesion.classes import LABELS, LEGEND
-from jobs.errors import UsageError
-from jobs.segmentation.scans import matches, read, require_lesions, same_spacing
-from jobs.segmentation.targets import classes_of, target
+from lesionforge.generators.lesion.classes import LABELS, LEGEND
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.segmentation.scans import matches, read, require_lesions, same_spacing
+from lesionforge.jobs.segmentation.targets import classes_of, target
 from tests.jobs.segmentation import worlds
 from tests.jobs.segmentation.worlds import HERE
 

@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from jobs.errors import UsageError  # noqa: E402
-from jobs.segmentation.metrics import dice  # noqa: E402
-from jobs.segmentation.scans import read  # noqa: E402
-from jobs.segmentation.segmenter import Segmenter  # noqa: E402
-from jobs.segmentation.settings import settings  # noqa: E402
+from lesionforge.jobs.errors import UsageError  # noqa: E402
+from lesionforge.jobs.segmentation.metrics import dice  # noqa: E402
+from lesionforge.jobs.segmentation.scans import read  # noqa: E402
+from lesionforge.jobs.segmentation.segmenter import Segmenter  # noqa: E402
+from lesionforge.jobs.segmentation.settings import settings  # noqa: E402
 from tests.jobs.segmentation.worlds import TINY  # noqa: E402
 
 

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from jobs.errors import UsageError
-from jobs.segmentation import settings
-from jobs.segmentation.study import Place, Run, Study, conduct, parse, runs
-from jobs.study import StudyError, finished
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.segmentation import settings
+from lesionforge.jobs.segmentation.study import Place, Run, Study, conduct, parse, runs
+from lesionforge.jobs.study import StudyError, finished
 from tests.jobs.segmentation import worlds
 from tests.jobs.segmentation.worlds import TINY
 

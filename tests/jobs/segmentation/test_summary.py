@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jobs.segmentation import summary as summing
-from jobs.segmentation.summary import MEAN, gain, over_all, summarise
-from jobs.study import StudyError
+from lesionforge.jobs.segmentation import summary as summing
+from lesionforge.jobs.segmentation.summary import MEAN, gain, over_all, summarise
+from lesionforge.jobs.study import StudyError
 
 CLASSES = ["calcified", "non_calcified"]
 

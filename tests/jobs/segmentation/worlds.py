@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
-from generators.lesion.classes import LEGEND, VALUE
-from generators.types import Panel, Sample, Volume
-from jobs.generate import generate
+from lesionforge.generators.lesion.classes import LEGEND, VALUE
+from lesionforge.generators.types import Panel, Sample, Volume
+from lesionforge.jobs.generate import generate
 from tests.jobs.fit.balls import HU, ball, tissue
 
 HERE = "tests.jobs.segmentation.worlds"

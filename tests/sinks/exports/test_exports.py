@@ -13,9 +13,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from sinks.exports import export
-from sinks.exports.frames import SEVERITIES
-from sinks.store import Store
+from lesionforge.sinks.exports import export
+from lesionforge.sinks.exports.frames import SEVERITIES
+from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
 LOST = {3, 7}
@@ -215,7 +215,7 @@ def test_hugging_face_loads_the_shards_as_they_are(store, tmp_path, monkeypatch)
 
 def test_pictures_are_the_stored_bytes(store, tmp_path):
     """Not encoded anew: what a detector sees is bit by bit what was measured."""
-    from sinks.reader import Samples
+    from lesionforge.sinks.reader import Samples
 
     export(store, tmp_path / "yolo", "yolo", splits=["val"])
     for sample in Samples(store, "val", ["image.png"], decoded=False):

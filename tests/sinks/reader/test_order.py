@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sinks.reader.order import Split, epoch_order, permutation, quotas
+from lesionforge.sinks.reader.order import Split, epoch_order, permutation, quotas
 
 
 def test_permutation_stays_what_it_is():

@@ -9,9 +9,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sinks.reader import Reader, Samples, loader
-from sinks.reader.prefetch import ahead
-from sinks.store import Store
+from lesionforge.sinks.reader import Reader, Samples, loader
+from lesionforge.sinks.reader.prefetch import ahead
+from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
 LOST = {1, 8}
@@ -278,5 +278,5 @@ def test_importing_the_reader_imports_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; import sinks.reader; assert 'torch' not in sys.modules and 'ray' not in sys.modules"
+    code = "import sys; import lesionforge.sinks.reader; assert 'torch' not in sys.modules and 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

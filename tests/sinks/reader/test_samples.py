@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import webdataset
 
-from sinks import dataset, layout
-from sinks.reader import Reader, Samples
-from sinks.reader.ranges import GAP, merged
-from sinks.store import Store, StoreError
+from lesionforge.sinks import dataset, layout
+from lesionforge.sinks.reader import Reader, Samples
+from lesionforge.sinks.reader.ranges import GAP, merged
+from lesionforge.sinks.store import Store, StoreError
 from tests.sinks import stenoses
 
 LOST = {2, 9}
@@ -170,7 +170,7 @@ def test_a_cache_keeps_what_was_read_only_and_never_another_shard(tmp_path):
 
 
 def test_threads_and_other_processes_may_share_it(local, monkeypatch):
-    monkeypatch.setattr("sinks.reader.ranges.OPEN_FILES", 1)  # files are pushed out while others read them
+    monkeypatch.setattr("lesionforge.sinks.reader.ranges.OPEN_FILES", 1)  # files are pushed out while others read them
     samples = Samples(local, members=["image.png"])
     expected = [sample["image.png"] for sample in samples]
     with ThreadPoolExecutor(8) as pool:
@@ -188,10 +188,10 @@ def test_what_no_thread_reads_is_announced_to_the_disk(local, monkeypatch):
     samples.read(range(18))
     samples.expect(range(18))
     assert not told  # just written: all of it is in memory
-    monkeypatch.setattr("sinks.reader.ranges.Ranges._in_memory", lambda self, item: False)
+    monkeypatch.setattr("lesionforge.sinks.reader.ranges.Ranges._in_memory", lambda self, item: False)
     assert len(list(Reader(samples, shuffle=False))) == 18
     assert not told  # one stretch only, nothing to announce
-    monkeypatch.setattr("sinks.reader.reader.LOOKAHEAD", (5, 1 << 30))
+    monkeypatch.setattr("lesionforge.sinks.reader.reader.LOOKAHEAD", (5, 1 << 30))
     assert len(list(Reader(samples, shuffle=False))) == 18
     covered = sum(size for _, size in told)
     assert covered >= samples.sizes(np.arange(5, 18)).sum()

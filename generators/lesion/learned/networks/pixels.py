@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from generators.lesion.learned.networks.unet import waves
+from lesionforge.generators.lesion.learned.networks.unet import waves
 
 
 def _normed(channels: int, outside: int, groups: int) -> nn.Module:

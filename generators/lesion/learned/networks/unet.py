@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from generators.lesion.learned.networks.attention import Attention, LinearAttention, Places, Positions
+from lesionforge.generators.lesion.learned.networks.attention import Attention, LinearAttention, Places, Positions
 
 
 class Block(nn.Module):  # type: ignore[misc]

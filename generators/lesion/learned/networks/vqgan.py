@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from generators.lesion.learned.networks.codebook import Codebook
+from lesionforge.generators.lesion.learned.networks.codebook import Codebook
 
 _EPS = 1e-6
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from generators.lesion.learned.model import Model, networks
-from generators.lesion.learned.preset import PRESETS
-from generators.lesion.learned.settings import Settings
+from lesionforge.generators.lesion.learned.model import Model, networks
+from lesionforge.generators.lesion.learned.preset import PRESETS
+from lesionforge.generators.lesion.learned.settings import Settings
 
 CLASSES = ("healthy", "calcified", "non_calcified")
 

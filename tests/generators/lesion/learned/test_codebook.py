@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from generators.lesion.learned.networks.codebook import COMMITMENT, Codebook, nearest
-from generators.lesion.learned.networks.vqgan import VQGAN
+from lesionforge.generators.lesion.learned.networks.codebook import COMMITMENT, Codebook, nearest
+from lesionforge.generators.lesion.learned.networks.vqgan import VQGAN
 
 
 def two_codes(begun=True):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, unit, views
-from generators.lesion.learned.settings import WINDOWS
+from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, unit, views
+from lesionforge.generators.lesion.learned.settings import WINDOWS
 
 CLASSES = ("healthy", "calcified", "non_calcified")
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from generators.lesion.backends import open_backend
-from generators.lesion.blend import composite
-from generators.lesion.filler import Patch
-from generators.lesion.learned import LearnedFiller
-from generators.lesion.learned.crop import hounsfield, placed, unit
-from generators.lesion.learned.sample import Sampler
-from generators.lesion.learned.settings import BACKENDS
-from generators.lesion.params import LesionParams
-from generators.types import stream
+from lesionforge.generators.lesion.backends import open_backend
+from lesionforge.generators.lesion.blend import composite
+from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.learned import LearnedFiller
+from lesionforge.generators.lesion.learned.crop import hounsfield, placed, unit
+from lesionforge.generators.lesion.learned.sample import Sampler
+from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.types import stream
 from tests.generators.lesion.learned.conftest import new
 
 WINDOW = (-200.0, 900.0)
@@ -229,7 +229,7 @@ def test_an_autoencoder_alone_draws_nothing(tmp_path):
 def test_the_backend_is_chosen_without_torch():
     """Recipes are checked on machines that have the core only."""
     code = (
-        "import sys\nsys.modules['torch'] = None\nfrom generators.lesion.learned import LearnedFiller\n"
+        "import sys\nsys.modules['torch'] = None\nfrom lesionforge.generators.lesion.learned import LearnedFiller\n"
         "LearnedFiller('somewhere', 'promptlesion')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

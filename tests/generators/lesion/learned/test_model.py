@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from generators.lesion.learned.crop import views
-from generators.lesion.learned.model import Model
-from generators.lesion.learned.sample import stacked
-from generators.lesion.learned.settings import BACKENDS
+from lesionforge.generators.lesion.learned.crop import views
+from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.sample import stacked
+from lesionforge.generators.lesion.learned.settings import BACKENDS
 from tests.generators.lesion.learned.conftest import CLASSES, new
 
 SIDE = 16
