@@ -22,7 +22,7 @@ demo: $(VENV)/core
 
 # Two at a time; the suites mostly wait (for clusters, time-outs, marks that grow stale).
 SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
-SCIENCE := tests/generators tests/jobs/segmentation tests/jobs/fit
+SCIENCE := tests/generators tests/jobs/tasks/segmentation tests/jobs/fit
 
 # One thread each: those of one part would wait for the other's.
 test: export OMP_NUM_THREADS := 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lesionforge.engine.breadcrumb import Found
-from lesionforge.engine.pools import Task
+from lesionforge.engine.pool import Task
+from lesionforge.engine.watchdog import Found
 
 KILLED = "killed its worker"
 LATE = "time:"  # begins the reason of a sample that took longer than it may

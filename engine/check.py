@@ -18,7 +18,7 @@ class BadOutput(Exception):
 def samples(made: Iterable[Any], specs: Sequence[SampleSpec]) -> list[Sample]:
     """The samples of one call of a generator, one per spec.
 
-    Arrays are left to ``lesionforge.sinks.encode``, which looks at every value of them anyway.
+    Arrays are left to ``sinks.encode``, which looks at every value of them anyway.
 
     Raises:
         BadOutput: for another number of samples, another type, somebody else's sample, or a number that is none.

@@ -7,15 +7,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lesionforge.engine import registry
-from lesionforge.engine.document import DatasetError, Document
+from lesionforge.engine import plugins
+from lesionforge.engine.dataset import DatasetError, Document
 from lesionforge.engine.survey import Survey
 from lesionforge.sinks import dataset, layout, manifest
 from lesionforge.sinks.card import card
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.pictures import Shown, caption, contact_sheet
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.pictures.sheet import Shown, caption, contact_sheet
+from lesionforge.sinks.store.store import Store
 
 SHEET_SAMPLES = 12
 
@@ -76,9 +76,9 @@ def make_generator(doc: Document) -> Any:
         DatasetError: where the generator that the dataset names is not installed, or takes other parameters.
     """
     try:
-        kind: Any = registry.load("generators", doc.recipe.generator.name)
+        kind: Any = plugins.load("generators", doc.recipe.generator.name)
         return kind(TypeAdapter(kind.Params).validate_python(doc.recipe.generator.params))
-    except registry.UnknownPlugin as error:
+    except plugins.UnknownPlugin as error:
         raise DatasetError(f"{layout.RECIPE}: {error}") from None
     except (ValueError, TypeError) as error:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

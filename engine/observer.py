@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lesionforge.engine import log
-from lesionforge.engine.job import Job
-from lesionforge.engine.metrics import Meters
-from lesionforge.engine.pools import Event, Pool, Task
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import Event, Pool, Task
+from lesionforge.engine.telemetry import Meters
 
 
 class Observer:

@@ -27,7 +27,7 @@ class PlanError(Exception):
 
 
 class Sized(Protocol):
-    """What the plan needs to know of a source: ``lesionforge.engine.sources.Source`` has it."""
+    """What the plan needs to know of a source: ``engine.sources.Source`` has it."""
 
     @property
     def subjects(self) -> int: ...

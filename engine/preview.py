@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lesionforge.engine import document
-from lesionforge.engine.document import Document
+from lesionforge.engine import dataset as document
+from lesionforge.engine.dataset import Document
 from lesionforge.engine.finalise import make_generator, shortfall
 from lesionforge.engine.plan import SPLITS
 from lesionforge.engine.survey import Survey
@@ -16,10 +16,10 @@ from lesionforge.generators.types import Panel
 from lesionforge.sinks import dataset
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.gallery import distributions, gallery, panel_data
 from lesionforge.sinks.index import Row
-from lesionforge.sinks.pictures import readable
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
+from lesionforge.sinks.pictures.sheet import readable
+from lesionforge.sinks.store.store import Store
 
 PAGE = "preview/index.html"
 EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with which all fit into

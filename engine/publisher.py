@@ -1,15 +1,15 @@
-"""Where only the driver may write final names (``lesionforge.sinks.staging``): a pool whose finished shards it publishes."""
+"""Where only the driver may write final names (``sinks.staging``): a pool whose finished shards it publishes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from lesionforge.engine.job import Job
-from lesionforge.engine.pools import Event, Pool, Task
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import Event, Pool, Task
 from lesionforge.sinks.commit import ForeignShard
-from lesionforge.sinks.mark import Mark
 from lesionforge.sinks.staging import publish
-from lesionforge.sinks.store import Store, StoreError
+from lesionforge.sinks.store.lease import Mark
+from lesionforge.sinks.store.store import Store, StoreError
 
 
 class Publisher:

@@ -1,4 +1,4 @@
-"""The recipe: what dataset to make, said completely. ``recipe_file`` reads one from YAML."""
+"""The recipe: what dataset to make, said completely. ``recipe_yaml`` reads one from YAML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from lesionforge.engine import registry
+from lesionforge.engine import plugins
 from lesionforge.generators.types import Split
 
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -148,8 +148,8 @@ def schema() -> dict[str, Any]:
     """JSON Schema of a recipe, with each installed source's options and generator's params under ``$defs``."""
     out = Recipe.model_json_schema()
     for kind, field in (("sources", "Options"), ("generators", "Params")):
-        for name in registry.names(kind):
+        for name in plugins.names(kind):
             out.setdefault("$defs", {})[f"{kind}.{name}"] = TypeAdapter(
-                getattr(registry.load(kind, name), field)
+                getattr(plugins.load(kind, name), field)
             ).json_schema()
     return out

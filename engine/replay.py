@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from lesionforge.engine import document
-from lesionforge.engine.document import DatasetError
-from lesionforge.engine.job import Job
-from lesionforge.engine.make import Maker
-from lesionforge.engine.registry import UnknownPlugin
+from lesionforge.engine import dataset as document
+from lesionforge.engine.dataset import DatasetError
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.plugins import UnknownPlugin
+from lesionforge.engine.sample import Maker
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 
 @dataclass

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lesionforge.engine import document
-from lesionforge.engine.document import Document
+from lesionforge.engine import dataset as document
+from lesionforge.engine.dataset import Document
 from lesionforge.engine.finalise import shortfall
 from lesionforge.engine.plan import Plan, Shard
 from lesionforge.sinks import dataset, index, layout, tar
 from lesionforge.sinks.commit import rebuilt_rows
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 SHOWN_PROBLEMS = 1000  # a wrecked dataset shall not fill the terminal
 

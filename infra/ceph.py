@@ -136,7 +136,9 @@ class Ceph:
             raise CephError(f"already running at {self.endpoint}: stop it first")
         missing = [name for name in _BINARIES if shutil.which(name) is None]
         if missing:
-            raise CephMissing(f"{', '.join(missing)} missing: call lesionforge.infra.ceph.install() or run as root: {_INSTALL}")
+            raise CephMissing(
+                f"{', '.join(missing)} missing: call lesionforge.infra.ceph.install() or run as root: {_INSTALL}"
+            )
         if self._given and (self._given / "ceph.conf").exists():
             raise CephError(f"{self._given} already holds a server's data: delete it or choose another folder")
         self.data = self._given or Path(tempfile.mkdtemp(prefix="lesionforge-ceph-"))
@@ -167,7 +169,7 @@ class Ceph:
             shutil.rmtree(self.data, ignore_errors=True)
 
     def env(self) -> dict[str, str]:
-        """The variables that point AWS clients, s3fs and `lesionforge.sinks.store.Store` here."""
+        """The variables that point AWS clients, s3fs and `sinks.store.store.Store` here."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,

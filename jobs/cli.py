@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.detection import cli as detection
 from lesionforge.jobs.fit.cli import app as fit
 from lesionforge.jobs.options import Json
-from lesionforge.jobs.segmentation import cli as segmentation
+from lesionforge.jobs.tasks.detection import cli as detection
+from lesionforge.jobs.tasks.segmentation import cli as segmentation
 
 app = typer.Typer(
     name="lesionforge",
@@ -73,7 +73,7 @@ def generate(
 
     On a Ray cluster (RAY_ADDRESS set, or inside `ray job submit`) workers run there; else Ray is started here.
     """
-    from lesionforge.jobs.generate import generate as run
+    from lesionforge.jobs.commands.generate import generate as run
 
     console.own_standard_output()
     result = run(recipe, out, workers, in_process, overrides or (), wait_for_nodes)
@@ -92,10 +92,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a recipe would make: samples per split and class, shards, bytes. Makes nothing."""
-    from lesionforge.jobs import planning
+    from lesionforge.jobs.commands import plan
 
-    body = planning.plan(recipe, overrides or (), estimate, workers)
-    console.emit(body, as_json, lambda: planning.show(body))
+    body = plan.plan(recipe, overrides or (), estimate, workers)
+    console.emit(body, as_json, lambda: plan.show(body))
 
 
 @app.command()
@@ -108,7 +108,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say how far a dataset is, from its storage alone. With `--watch --json`, one JSON object a line per change."""
-    from lesionforge.jobs import status as look
+    from lesionforge.jobs.commands import status as look
 
     if watch:
         body = look.watch(place, as_json)
@@ -126,10 +126,10 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Re-read the whole dataset: checksums, keys, members, plan and quotas. Exit code 3 where anything is wrong."""
-    from lesionforge.jobs import inspection
+    from lesionforge.jobs.commands import verify
 
-    body = inspection.verify(place, rebuild)
-    console.emit(body, as_json, lambda: inspection.show_verdict(body))
+    body = verify.verify(place, rebuild)
+    console.emit(body, as_json, lambda: verify.show_verdict(body))
     raise typer.Exit(console.SHORT if body["problems"] else console.OK)
 
 
@@ -145,10 +145,10 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
-    from lesionforge.jobs import inspection
+    from lesionforge.jobs.commands import verify
 
-    body, file = inspection.replay(place, sample_id, source or (), to)
-    console.emit(body, as_json, lambda: inspection.show_replay(body, file))
+    body, file = verify.replay(place, sample_id, source or (), to)
+    console.emit(body, as_json, lambda: verify.show_replay(body, file))
     raise typer.Exit(console.OK if body["identical"] else console.SHORT)
 
 
@@ -160,7 +160,7 @@ def preview(
 ) -> None:
     """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
     from lesionforge.engine.preview import preview as write
-    from lesionforge.sinks.store import Store
+    from lesionforge.sinks.store.store import Store
 
     where = write(Store(place), samples)
     console.emit({"preview": where}, as_json, lambda: console.out.print(f"open {where}"))
@@ -174,10 +174,10 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Remove what interrupted runs have left: temporary files, tars without an index. Never while a run is at work."""
-    from lesionforge.jobs import collect
+    from lesionforge.jobs.commands import gc
 
-    body = collect.gc(place, dry_run, age)
-    console.emit(body, as_json, lambda: collect.show(body))
+    body = gc.gc(place, dry_run, age)
+    console.emit(body, as_json, lambda: gc.show(body))
 
 
 @app.command()
@@ -208,10 +208,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a dataset as a folder that other tools train from: stenoses as boxes, lesions in CT as label maps."""
-    from lesionforge.jobs import exporting
+    from lesionforge.jobs.commands import export
 
-    body = exporting.export(place, layout, to, classes or (), image, organs)
-    console.emit(body, as_json, lambda: exporting.show(body))
+    body = export.export(place, layout, to, classes or (), image, organs)
+    console.emit(body, as_json, lambda: export.show(body))
 
 
 @score.command()
@@ -222,7 +222,7 @@ def realism(
     as_json: Json = False,
 ) -> None:
     """Tell drawn lesions from real ones with a small network: AUC on frames it never saw, and what betrays them."""
-    from lesionforge.jobs.realism import measure
+    from lesionforge.jobs.tasks.realism import measure
 
     body = measure.measure(place, seeds, sheet)
     console.emit(body, as_json, lambda: measure.show(body))
@@ -238,7 +238,7 @@ def doctor(
 
     With RAY_ADDRESS set, the cluster as well.
     """
-    from lesionforge.jobs import doctor as examination
+    from lesionforge.jobs.commands import doctor as examination
 
     console.own_standard_output()
     body = examination.examine(recipe, out)

@@ -9,18 +9,18 @@ class UsageError(Exception):
 
 def known() -> list[type[Exception]]:
     """Exceptions whose message is the whole answer; imported late, as they pull in their modules."""
-    from lesionforge.engine.document import DatasetError
+    from lesionforge.engine.dataset import DatasetError
     from lesionforge.engine.driver import JobError
     from lesionforge.engine.log import LogError
-    from lesionforge.engine.placement import PlacementError
     from lesionforge.engine.plan import PlanError
-    from lesionforge.engine.recipe_file import RecipeError
-    from lesionforge.engine.registry import UnknownPlugin
+    from lesionforge.engine.plugins import UnknownPlugin
+    from lesionforge.engine.ray.placement import PlacementError
+    from lesionforge.engine.recipe_yaml import RecipeError
     from lesionforge.engine.sources.base import SourceError
-    from lesionforge.jobs.detection.frames import FrameError
-    from lesionforge.jobs.study import StudyError
+    from lesionforge.jobs.studies.runs import StudyError
+    from lesionforge.jobs.tasks.detection.frames import FrameError
     from lesionforge.sinks.commit import ForeignShard
-    from lesionforge.sinks.store import StoreError
+    from lesionforge.sinks.store.store import StoreError
 
     ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
     return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]

@@ -11,7 +11,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lesionforge.jobs import console
-from lesionforge.jobs.study import Some, finished
+from lesionforge.jobs.studies.runs import Some, finished
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from lesionforge.sinks.tar import Tar
 
 

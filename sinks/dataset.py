@@ -13,7 +13,7 @@ from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.reasons import Reasons
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 

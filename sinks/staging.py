@@ -1,7 +1,7 @@
 """Committing where the place does not refuse the second of two creators: only one process ever writes final names.
 
 The worker stages its tar and its index under names of its own attempt. The driver, whose mark is the only run's
-(`lesionforge.sinks.mark`), publishes them by two copies inside the server: the tar first, the index last, which commits.
+(`sinks.store.lease`), publishes them by two copies inside the server: the tar first, the index last, which commits.
 
 - A worker that wakes up late, or a request of it that lands late, writes a name that nobody looks at.
 - A copy repeated or landing late writes the same bytes once more.
@@ -20,14 +20,14 @@ from collections.abc import Sequence
 
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import committed
-from lesionforge.sinks.faults import StoreError
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.errors import StoreError
+from lesionforge.sinks.store.store import Store
 from lesionforge.sinks.tar import Tar
 
 
 def stage(store: Store, shard: str, recipe: str, version: str, rows: Sequence[Row], body: Tar) -> tuple[Record, str]:
-    """Leave a shard for the driver to publish; arguments as of `lesionforge.sinks.commit.commit`.
+    """Leave a shard for the driver to publish; arguments as of `sinks.commit.commit`.
 
     Returns:
         Its record, and the attempt's name.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from lesionforge.engine import registry
+from lesionforge.engine import plugins
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.generators.types import Case
 
@@ -62,7 +62,7 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
     Raises:
         SourceError: where the place is missing or empty.
     """
-    kind = registry.load("sources", recipe.scheme)
+    kind = plugins.load("sources", recipe.scheme)
     options = TypeAdapter(kind.Options).validate_python(recipe.options)
     place = recipe.uri.split(":", 1)[1]
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.engine.sources.trees import Label
+from lesionforge.engine.sources.trees.split import Label
 
 Arrays = dict[str, NDArray[Any]]
 

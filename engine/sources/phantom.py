@@ -102,10 +102,10 @@ class Phantom:
             if self.kind in CT:
                 return self._scan(key, name)
             if self.kind == "angiogram":
-                from lesionforge.generators.phantom.angiogram import phantom_angiogram
+                from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 
                 return phantom_angiogram(key, o.sides[part], name, stenoses=o.stenoses, size=o.size)
-            from lesionforge.generators.phantom.tree import phantom_tree
+            from lesionforge.generators.phantom.tree.coronary import phantom_tree
 
             return phantom_tree(key, o.sides[part], name, stenoses=o.stenoses, voxel_mm=o.voxel_mm)
         except ValueError as error:  # no room left for that many stenoses
@@ -114,11 +114,11 @@ class Phantom:
     def _scan(self, key: bytes, name: str) -> Volume:
         o = self.options
         if self.kind == "abdomen":
-            from lesionforge.generators.phantom.abdomen import phantom_abdomen
+            from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
 
             shape, spacing = o.shape or (144, 112, 96), o.spacing_mm or (2.5, 2.5, 2.5)
             return phantom_abdomen(key, name, shape=shape, spacing_mm=spacing, kernel=o.kernel, noise_hu=o.noise_hu)
-        from lesionforge.generators.phantom.ccta import phantom_ccta
+        from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 
         shape, spacing = o.shape or (128, 128, 128), o.spacing_mm or (1.0, 1.0, 1.0)
         return phantom_ccta(

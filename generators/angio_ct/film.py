@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.carm import View
-from lesionforge.generators.phantom.angiogram_chest import chest
-from lesionforge.generators.phantom.angiogram_detector import Display
+from lesionforge.generators.phantom.angiogram.chest import chest
+from lesionforge.generators.phantom.angiogram.detector import Display
 from lesionforge.generators.types import SampleSpec
 
 CONTRAST = 0.18  # displayed attenuation of a mm of lumen: .45 for a vessel of 2.5 mm

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.kernels import jit
 
 
 @jit

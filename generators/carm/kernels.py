@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm.jit import inline, jit
 from lesionforge.generators.carm.view import Constants
+from lesionforge.generators.kernels import inline, jit
 
 LANES = 8  # pixels per step; buffers are this much wider than the detector
 STRIPE = 3  # 2**3 rows: how the detector is dealt out to threads

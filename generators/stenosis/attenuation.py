@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
-from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.stenosis.editor import Narrowing
 from lesionforge.generators.stenosis.pixels import locate, spread
 from lesionforge.generators.stenosis.texture import requantise

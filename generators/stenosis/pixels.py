@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.kernels import jit
 
 SPACING = 1.5  # px, more than two neighbouring points of a centreline lie apart
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open: columns x0 ... x1 - 1, rows y0 ... y1 - 1

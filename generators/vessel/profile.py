@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lesionforge.generators.carm.jit import inline, jit
+from lesionforge.generators.kernels import inline, jit
 
 Points = NDArray[np.float64]
 

@@ -66,7 +66,7 @@ def read(
         at: row of a known place: the mean of three rows there is its minimal diameter. None searches for it: of the
             detected lesions the worst, without any the narrowest place (which on healthy vessel reads 10 to 20 %).
         lesion: half-length in rows left out of the reference; None takes the lesion's own borders.
-        reference: see ``lesionforge.generators.vessel.reference``.
+        reference: see ``generators.vessel.reference``.
         pixel_mm: pixel size at the isocentre.
 
     Raises ValueError for a row outside of the vessel.

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.kernels import jit
 
 Rows = NDArray[np.float64]
 Reference = Literal["interpolated", "computer-defined", "mean-local"]

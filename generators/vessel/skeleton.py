@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.kernels import jit
 
 
 @jit

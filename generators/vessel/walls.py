@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lesionforge.generators.carm.jit import jit
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.vessel.chord import STEP, blurred_chord
 from lesionforge.generators.vessel.densitometry import PSF_SIGMA, window
 from lesionforge.generators.vessel.graph import arc_length

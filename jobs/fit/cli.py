@@ -9,7 +9,7 @@ import typer
 
 from lesionforge.jobs import console
 from lesionforge.jobs.fit import lesion_cli
-from lesionforge.jobs.fit.progress import line
+from lesionforge.jobs.learning.progress import line
 
 app = typer.Typer(no_args_is_help=True, help="Fit the models of generators that learn.")
 
@@ -56,7 +56,7 @@ def stenosis(
     if workers == 1:
         folder = fit(config, tell=line(steps))
     else:
-        from lesionforge.jobs.fit.cluster import fit_on_ray
+        from lesionforge.jobs.learning.cluster import fit_on_ray
 
         folder = fit_on_ray(config, workers)
     body: dict[str, Any] = {"model": str(folder), "sheets": str(out / "sheets"), "losses": str(out / "losses.jsonl")}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.fit.progress import line
+from lesionforge.jobs.learning.progress import line
 from lesionforge.jobs.options import Json
 
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="datasets made by the lesion generator")]
@@ -159,7 +159,7 @@ def _fit(
     if workers == 1:
         folder = fit_lesion(config, tell=line(config.steps))
     else:
-        from lesionforge.jobs.fit.cluster import fit_on_ray
+        from lesionforge.jobs.learning.cluster import fit_on_ray
 
         folder = fit_on_ray(config, workers, fit_lesion)
     body: dict[str, Any] = {"model": str(folder), "sheets": str(out / "sheets"), "losses": str(out / "losses.jsonl")}

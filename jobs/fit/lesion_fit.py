@@ -18,10 +18,11 @@ from lesionforge.generators.lesion.learned.settings import BACKENDS, WINDOWS, Se
 from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import loop, volume_sheet
+from lesionforge.jobs.fit import volume_sheet
 from lesionforge.jobs.fit.lesion_networks import Autoencoding, Diffusing
 from lesionforge.jobs.fit.lesions import Cubes, Volumes, ordered
-from lesionforge.jobs.fit.loop import Item, Items, Step
+from lesionforge.jobs.learning import loop
+from lesionforge.jobs.learning.loop import Item, Items, Step
 
 HEALTHY_SHARE = 0.15  # of PromptLesion's cubes
 ANYWHERE_SHARE = 0.5  # of the autoencoder's cubes
@@ -32,12 +33,12 @@ STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
 
 @dataclass(frozen=True)
 class LesionFitConfig:
-    """How to fit; what is not said here is said in ``lesionforge.jobs.fit.loop.Config``.
+    """How to fit; what is not said here is said in ``jobs.learning.loop.Config``.
 
     Attributes:
         kind: ``vqgan`` or one of the backends.
         data: datasets made by the ``lesion`` generator.
-        preset: of ``lesionforge.generators.lesion.learned.preset``.
+        preset: of ``generators.lesion.learned.preset``.
         vqgan: folder of the fitted autoencoder, for those that work on its latents.
         domain: of the HU window, ``abdomen`` or ``ccta``; on latents the autoencoder's counts.
         classes: of lesions; empty: all that the generator drew in the datasets.

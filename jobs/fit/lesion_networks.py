@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lesionforge.generators.lesion.learned.model import Model
 from lesionforge.generators.lesion.learned.networks.features import Features
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
-from lesionforge.jobs.fit.loop import Plain
+from lesionforge.jobs.learning.loop import Plain
 
 # Weights of DiffTumor's autoencoder losses; the adversarial ones and the commitment have 1.
 L1, PERCEPTUAL, MATCHING = 4.0, 4.0, 4.0

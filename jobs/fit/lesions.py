@@ -22,7 +22,7 @@ from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit.loop import Item
+from lesionforge.jobs.learning.loop import Item
 from lesionforge.sinks.reader import Samples
 
 LEAST_VOXELS = 8  # a smaller part of a mask is a stray

@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from lesionforge.generators.stenosis.diffusion.model import Model
-from lesionforge.jobs.fit.loop import Plain
+from lesionforge.jobs.learning.loop import Plain
 
 
 class Loss(Plain):

@@ -14,11 +14,12 @@ from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import loop, sheet
-from lesionforge.jobs.fit.loop import Item, Step
-from lesionforge.jobs.fit.loop import Items as Crops
+from lesionforge.jobs.fit import sheet
 from lesionforge.jobs.fit.network import Loss
 from lesionforge.jobs.fit.pairs import Pairs
+from lesionforge.jobs.learning import loop
+from lesionforge.jobs.learning.loop import Item, Step
+from lesionforge.jobs.learning.loop import Items as Crops
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FitConfig:
     Attributes:
         data: datasets made by the ``stenosis`` generator.
         out: folder for checkpoint, losses, sheets and the fitted model; one that all processes see.
-        preset: of ``lesionforge.generators.stenosis.diffusion.preset``.
+        preset: of ``generators.stenosis.diffusion.preset``.
         base: local Stable Diffusion folder, for presets that start from one.
         steps, batch: optimizer steps, and crops of each over all processes.
         rate, warmup: learning rate (AdamW), and steps over which it rises to it.

@@ -12,7 +12,7 @@ from typing import Any
 from lesionforge.sinks.encode import decode, open_png
 from lesionforge.sinks.exports import splits as splitting
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 SEVERITIES = ("mild", "moderate", "severe")
 
@@ -42,7 +42,7 @@ class Frames:
 
     Args:
         place: where the dataset lies.
-        classes: see `lesionforge.sinks.exports.export`.
+        classes: see `sinks.exports.export`.
         splits: only of these.
         image: member that holds the picture.
     """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lesionforge.sinks import dataset
 from lesionforge.sinks.index import SPLITS
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 
 def chosen(store: Store, wanted: Sequence[str] | None) -> list[str]:

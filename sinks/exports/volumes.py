@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lesionforge.sinks.exports import splits as splitting
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 LABELS = "label.npy.gz"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.sinks.reader.cache import Cache, Range
-from lesionforge.sinks.store import Store, StoreError
+from lesionforge.sinks.store.store import Store, StoreError
 
 OPEN_FILES = 256  # local shards kept open
 GAP = 64 * 1024  # bytes of no interest that are cheaper to read along than to ask a server twice

@@ -17,7 +17,7 @@ from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Row
 from lesionforge.sinks.reader.cache import Range
 from lesionforge.sinks.reader.ranges import Ranges
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 
 Sample = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Stenoses drawn into real angiograms and measured again: ``python -m tests.benchmarks.closed_loop --data FOLDER``.
 
-FOLDER is ARCADE's (see ``lesionforge.engine.sources.arcade``). Prints the table as text and as Markdown.
+FOLDER is ARCADE's (see ``engine.sources.pictures.arcade``). Prints the table as text and as Markdown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.engine.sources.arcade import Arcade, ArcadeOptions
+from lesionforge.engine.sources.pictures.arcade import Arcade, ArcadeOptions
 from lesionforge.generators.stenosis.closure import by_edges, measure
 from lesionforge.generators.stenosis.drawing import Drawing
 from lesionforge.generators.stenosis.generator import StenosisGenerator

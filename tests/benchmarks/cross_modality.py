@@ -2,7 +2,7 @@
 
 Plaques on phantom CT angiograms at 0.5 mm, every one in two views drawn from the bi-plane ranges. The percent diameter
 stenosis measured in 3-D is the truth; it is read again from the noiseless line integrals (along the known centreline,
-other vessels included) and, by the quantitative coronary angiography of ``lesionforge.generators.vessel``, from the grey frames.
+other vessels included) and, by the quantitative coronary angiography of ``generators.vessel``, from the grey frames.
 Views are told apart by how well they show the plaque. The QCA is given the centreline and the lesion's extent, not the
 severity; readings that it calls invalid are counted, not averaged.
 """
@@ -23,7 +23,7 @@ from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.shadow import Segment
 from lesionforge.generators.carm import View
 from lesionforge.generators.lesion.classes import PLAQUES
-from lesionforge.generators.phantom.ccta import phantom_ccta
+from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 from lesionforge.generators.types import Rejected, Sample, SampleSpec
 from lesionforge.generators.vessel import densitometry, qca
 from tests.benchmarks.common import Row, goal, goals, table

@@ -25,8 +25,8 @@ from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.texture import TextureFiller
-from lesionforge.generators.phantom.abdomen import phantom_abdomen
-from lesionforge.generators.phantom.ccta import phantom_ccta
+from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
+from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 from lesionforge.generators.types import Rejected, SampleSpec, Volume
 from lesionforge.sinks.encode import encode
 from tests.benchmarks.common import Row, table

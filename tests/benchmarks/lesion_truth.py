@@ -25,8 +25,8 @@ from scipy.spatial import cKDTree
 from lesionforge.generators.lesion.classes import CONTRAST_HU, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.phantom.abdomen import phantom_abdomen
-from lesionforge.generators.phantom.ccta import phantom_ccta
+from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
+from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 from lesionforge.generators.types import Rejected, Sample, SampleSpec, Volume
 from tests.benchmarks.common import Row, goal, goals, table
 

@@ -2,7 +2,7 @@
 
 Every run is a process of its own that starts Ray with the same arguments, makes N samples with two worker processes
 into a fresh folder on the local disk, in shards of the same number of samples, and calls os.sync(). Ours is
-``lesionforge.jobs.generate`` with all it does (SHA-256, indexes, manifest, card, pictures). Theirs is
+``jobs.commands.generate`` with all it does (SHA-256, indexes, manifest, card, pictures). Theirs is
 ``ray.data.range(N).map_batches(Actor).write_webdataset(folder)`` around the same source, generator and checks: once as
 its guide has it (arrays out of the actors, encoded while writing), once tuned (bytes out of the actors, a batch a
 shard). Seconds run from the start of the process to the end of the sync; CPU seconds are those of the whole tree of
@@ -70,7 +70,7 @@ def recipe(work: str, samples: int, shard: int) -> dict[str, Any]:
 
 
 def run_ours(asked: dict[str, Any], folder: Path) -> int:
-    from lesionforge.jobs.generate import generate
+    from lesionforge.jobs.commands.generate import generate
 
     start_ray()
     path = folder / "recipe.yaml"
@@ -83,9 +83,9 @@ class Plain:
     """Our source and generator behind ``map_batches``, as Ray Data's guide has it: arrays out."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        from lesionforge.engine.job import Job
-        from lesionforge.engine.make import Maker
+        from lesionforge.engine.pipeline import Job
         from lesionforge.engine.recipe import Recipe
+        from lesionforge.engine.sample import Maker
 
         self.maker = Maker(Job(Recipe.model_validate(asked)))
 
@@ -136,7 +136,7 @@ def run_ray_data(asked: dict[str, Any], folder: Path, tuned: bool) -> int:
 
 
 def _samples(asked: dict[str, Any]) -> int:
-    from lesionforge.engine.job import Job
+    from lesionforge.engine.pipeline import Job
     from lesionforge.engine.recipe import Recipe
 
     return len(Job(Recipe.model_validate(asked)).plan)

@@ -20,15 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lesionforge.engine import driver
-from lesionforge.engine.job import Job
-from lesionforge.engine.pools import Event, Task
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import Event, Task
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.worker import Report
 from lesionforge.sinks import layout, manifest
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.benchmarks.common import Row, goal, goals, table
 
 WORKERS, SECONDS = 64, 0.5
@@ -75,7 +75,7 @@ class Instant:
 
 def scheduling(workers: int, rounds: int) -> Row:
     """Efficiency of that many Ray workers over ``rounds`` shards each, the first and the last of them left out."""
-    from lesionforge.engine.ray_pool import RayPool
+    from lesionforge.engine.ray.pool import RayPool
 
     made = recipe(workers * (rounds + 2), SECONDS, cpus=1 / 32)
     ends: list[float] = []

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from lesionforge.engine.job import Job
+from lesionforge.engine.pipeline import Job
 from tests.chaos.cluster import Ours, Stuck, until
 from tests.chaos.figures import Run, check, redone
 from tests.chaos.toy import SHARD, Driver, recipe, undisturbed

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine.job import Job
+from lesionforge.engine.pipeline import Job
 from lesionforge.engine.recipe import Recipe
 from tests.chaos.cluster import Nodes, cluster
 from tests.chaos.figures import Run, check

@@ -82,7 +82,16 @@ def _over_ray(bench: Bench, name: str, creation: str, fault: Callable[[Call], st
     figures, url, begun = Figures(name), f"s3://{BUCKET}/ray-{creation}", time.monotonic()
     bench.proxy.calm()
     bench.proxy.creation, bench.proxy.fault = creation, fault
-    command = "from lesionforge.jobs.cli import main; main()", "generate", str(bench.path), "--out", url, "--workers", "2", "--json"
+    command = (
+        "from lesionforge.jobs.cli import main; main()",
+        "generate",
+        str(bench.path),
+        "--out",
+        url,
+        "--workers",
+        "2",
+        "--json",
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with Reader(bench.direct(url), figures):
         done = subprocess.run(

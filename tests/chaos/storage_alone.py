@@ -43,7 +43,7 @@ import sys, time
 from pathlib import Path
 from unittest import mock
 from lesionforge.jobs import console, errors
-from lesionforge.jobs.generate import generate
+from lesionforge.jobs.commands.generate import generate
 from lesionforge.sinks import mark
 from tests.chaos import storage_alone, storage_bench
 recipe, url, other, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])

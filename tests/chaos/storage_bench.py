@@ -18,14 +18,15 @@ from unittest import mock
 
 from botocore.session import Session
 
-from lesionforge.engine.job import Job
+from lesionforge.engine.pipeline import Job
 from lesionforge.engine.verify import verify
 from lesionforge.jobs import console
-from lesionforge.jobs.collect import gc
+from lesionforge.jobs.commands.gc import gc
+from lesionforge.jobs.commands.generate import Result, generate
 from lesionforge.jobs.errors import known
-from lesionforge.jobs.generate import Result, generate
-from lesionforge.sinks import dataset, index, layout, mark, s3, tar
-from lesionforge.sinks.store import Store
+from lesionforge.sinks import dataset, index, layout, tar
+from lesionforge.sinks.store import lease, s3
+from lesionforge.sinks.store.store import Store
 from tests.chaos.proxy import Call, Proxy
 from tests.chaos.toy import recipe, undisturbed
 
@@ -167,7 +168,7 @@ class Bench(Twin):
         with (
             mock.patch.dict(os.environ, self.proxy.env),
             mock.patch.object(s3, "time", SimpleNamespace(sleep=sleep)),
-            mock.patch.multiple(mark, BEAT=BEAT, STALE=STALE),
+            mock.patch.multiple(lease, BEAT=BEAT, STALE=STALE),
             mock.patch.object(console.err, "quiet", True),
         ):
             yield

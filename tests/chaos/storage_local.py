@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 from lesionforge.jobs import console
-from lesionforge.sinks import mark
+from lesionforge.sinks.store import lease
 from tests.chaos.cluster import until
 from tests.chaos.storage_alone import pixels
 from tests.chaos.storage_bench import BEAT, STALE, Figures, Reader, Twin, cured, said
@@ -104,5 +104,5 @@ def _inside(folder: Path, seed: int) -> list[Figures]:
 
 if __name__ == "__main__":
     console.err.quiet = True
-    mock.patch.multiple(mark, BEAT=BEAT, STALE=STALE).start()
+    mock.patch.multiple(lease, BEAT=BEAT, STALE=STALE).start()
     sys.stdout.write(json.dumps([row.body() for row in _inside(Path(sys.argv[1]), int(sys.argv[2]))]))

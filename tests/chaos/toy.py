@@ -13,13 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from lesionforge.engine import document, driver
+from lesionforge.engine import dataset, driver
 from lesionforge.engine.finalise import finalise
-from lesionforge.engine.job import Job
-from lesionforge.engine.pools import InProcess
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import InProcess
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.recipe_file import parse
-from lesionforge.sinks.store import Store
+from lesionforge.engine.recipe_yaml import parse
+from lesionforge.sinks.store.store import Store
 from tests import faulty
 from tests.chaos.cluster import PATIENCE, Ours, until
 from tests.conftest import heed_sigint
@@ -54,8 +54,8 @@ def recipe(
 def undisturbed(recipe: Recipe, place: Path) -> None:
     """The same dataset, made in this process and without the pauses."""
     store, job = Store(str(place)), Job(recipe)
-    doc = document.describe(job)
-    document.claim(store, doc)
+    doc = dataset.describe(job)
+    dataset.claim(store, doc)
     with mock.patch.object(faulty, "time", SimpleNamespace(sleep=lambda seconds: None)):
         driver.run(job, store, InProcess(recipe, store))
     finalise(store, doc)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from lesionforge.engine import recipe_file
+from lesionforge.engine import recipe_yaml
 from lesionforge.engine.worker import Worker
-from lesionforge.sinks.disk import Disk
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.disk import Disk
+from lesionforge.sinks.store.store import Store
 from tests import faulty
 
 
@@ -42,7 +42,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
 def main() -> None:
     path, out, moment = sys.argv[1:]
     owner, name, nth = MOMENTS[moment]
-    worker = Worker(recipe_file.load(Path(path)), Store(out))
+    worker = Worker(recipe_yaml.load(Path(path)), Store(out))
     with mock.patch.object(owner, name, once(getattr(owner, name), nth)):
         worker.make(0)
     sys.stdout.write("finished\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.recipe_yaml import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 # Ray workers and subprocesses import tests.faulty from here.

@@ -6,11 +6,11 @@ import pytest
 
 from lesionforge.engine import driver
 from lesionforge.engine.blame import Blame
-from lesionforge.engine.breadcrumb import Found, Work
-from lesionforge.engine.job import Job
-from lesionforge.engine.pools import Event, InProcess, Task
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import Event, InProcess, Task
+from lesionforge.engine.watchdog import Found, Work
 from lesionforge.sinks import dataset
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.engine.conftest import shas, toy
 
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from lesionforge.engine import document, recipe_file, replay, verify
-from lesionforge.engine.document import DatasetError
-from lesionforge.engine.recipe_file import RecipeError, load, parse
-from lesionforge.sinks.store import Store
+from lesionforge.engine import dataset, recipe_yaml, replay, verify
+from lesionforge.engine.dataset import DatasetError
+from lesionforge.engine.recipe_yaml import RecipeError, load, parse
+from lesionforge.sinks.store.store import Store
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds.recipes import LAUGHS
 
@@ -56,14 +56,14 @@ def test_overrides_that_no_parser_likes_are_one_line(override):
 
 
 def test_a_recipe_without_end_is_not_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe_file, "MAX_BYTES", 100)
+    monkeypatch.setattr(recipe_yaml, "MAX_BYTES", 100)
     (tmp_path / "recipe.yaml").write_text("#" * 101)
     with pytest.raises(RecipeError, match="larger than 100 bytes"):
         load(tmp_path / "recipe.yaml")
 
 
 def test_more_samples_than_can_be_counted_are_refused(tmp_path):
-    from lesionforge.engine.job import Job
+    from lesionforge.engine.pipeline import Job
     from lesionforge.engine.plan import PlanError
 
     with pytest.raises(PlanError, match="times"):
@@ -102,13 +102,13 @@ def edited(store, **changes):
 def test_a_document_that_cannot_be_true_is_named(store, change):
     edited(store, **change)
     with pytest.raises(DatasetError, match=r"recipe\.json cannot be read: "):
-        document.read(store)
+        dataset.read(store)
 
 
 def test_a_document_of_brackets_is_named(store):
     store.put("recipe.json", b"[" * 100_000)
     with pytest.raises(DatasetError, match=r"recipe\.json cannot be read: "):
-        document.read(store)
+        dataset.read(store)
 
 
 @pytest.mark.timeout(60)

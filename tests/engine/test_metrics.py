@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from lesionforge.engine import metrics
-from lesionforge.engine.make import MEMORY, QUALITY
-from lesionforge.engine.metrics import KINDS, METRICS, OTHER, Meters, kind
+from lesionforge.engine import telemetry
+from lesionforge.engine.sample import MEMORY, QUALITY
+from lesionforge.engine.telemetry import KINDS, METRICS, OTHER, Meters, kind
 from lesionforge.engine.worker import Report, Worker
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.engine.conftest import toy
 
 
@@ -37,7 +37,7 @@ def made(monkeypatch):
         made[metric.name] = Fake()
         return made[metric.name]
 
-    monkeypatch.setattr(metrics, "_ray_metric", make)
+    monkeypatch.setattr(telemetry, "_ray_metric", make)
     return made
 
 
@@ -134,9 +134,9 @@ class Nvml:
 
 
 def test_a_gpu_is_read_where_there_is_one(made, monkeypatch):
-    monkeypatch.setattr(metrics, "GPU_PERIOD", 0.001)
+    monkeypatch.setattr(telemetry, "GPU_PERIOD", 0.001)
     nvml = Nvml()
-    thread = metrics.watch_gpus("name", ["1"], nvml)
+    thread = telemetry.watch_gpus("name", ["1"], nvml)
     assert nvml.enough.wait(30)
     thread.join(30)  # ends when the GPU does
     assert made["lesionforge_gpu_busy_ratio"].values == {(("dataset", "name"), ("gpu", "1")): 1.0}
@@ -144,10 +144,10 @@ def test_a_gpu_is_read_where_there_is_one(made, monkeypatch):
 
 @pytest.mark.parametrize(("gpus", "works"), [([], True), (["0"], False), (["7"], True), (["MIG-3f2a"], True)])
 def test_without_a_readable_gpu_there_is_no_series(made, gpus, works):
-    assert metrics.watch_gpus("name", gpus, Nvml(works)) is None
+    assert telemetry.watch_gpus("name", gpus, Nvml(works)) is None
     assert made == {}
 
 
 def test_this_machine_s_own_library_is_asked():
     """Ray's copy of pynvml; with no driver here it says so, and that is no error."""
-    assert metrics.watch_gpus("name", ["99"]) is None
+    assert telemetry.watch_gpus("name", ["99"]) is None

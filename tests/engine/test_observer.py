@@ -5,10 +5,10 @@ import json
 import pytest
 
 from lesionforge.engine import log
-from lesionforge.engine.breadcrumb import Found, Work
-from lesionforge.engine.job import Job
 from lesionforge.engine.observer import Observer
-from lesionforge.engine.pools import Event, Task
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import Event, Task
+from lesionforge.engine.watchdog import Found, Work
 from lesionforge.engine.worker import Report
 from tests.engine.conftest import toy
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lesionforge.engine import preview as module
-from lesionforge.engine.document import DatasetError, Document, SourceSize
+from lesionforge.engine.dataset import DatasetError, Document, SourceSize
 from lesionforge.engine.preview import PAGE, preview
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.survey import Lot, Survey
@@ -19,7 +19,7 @@ from lesionforge.generators.types import Panel
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from lesionforge.sinks.tar import Tar
 
 EVIL = "</script><script>alert(1)</script><!-- & \u2028"

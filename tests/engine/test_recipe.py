@@ -4,7 +4,7 @@ import re
 import pytest
 
 from lesionforge.engine import recipe as recipes
-from lesionforge.engine.recipe_file import RecipeError, load, parse
+from lesionforge.engine.recipe_yaml import RecipeError, load, parse
 
 GOOD = """\
 name: demo

@@ -5,15 +5,16 @@ from collections import Counter
 
 import pytest
 
-from lesionforge.engine import document, driver
+from lesionforge.engine import dataset as document
+from lesionforge.engine import driver
 from lesionforge.engine.finalise import finalise, shortfall
-from lesionforge.engine.job import Job
-from lesionforge.engine.pools import Event, InProcess
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import Event, InProcess
 from lesionforge.engine.replay import replay
 from lesionforge.engine.verify import verify
 from lesionforge.engine.worker import Worker
 from lesionforge.sinks import dataset, layout
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.engine.conftest import shas, toy
 
 

@@ -21,7 +21,7 @@ from tests.fuzz.guard import Guard, limit_growth
 from tests.fuzz.kinds import KINDS, load
 from tests.fuzz.mutate import Rng
 
-GENERIC = re.compile(r"(source|error): (\w+\.)*[A-Z]\w+: .*\(\w+\.py:\d+\)", re.DOTALL)  # see lesionforge.engine.make.describe
+GENERIC = re.compile(r"(source|error): (\w+\.)*[A-Z]\w+: .*\(\w+\.py:\d+\)", re.DOTALL)  # see engine.sample.describe
 LOOKED = ("read ", "os.listdir ", "os.scandir ")
 MEMORY = re.compile(r"^memory: |MemoryError|malloc of size|[Uu]nable to allocate|bad_alloc")
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from lesionforge.engine import placement, recipe_file
+from lesionforge.engine import recipe_yaml
+from lesionforge.engine.ray import placement
 from lesionforge.engine.recipe import ResourcesRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ def test_a_job_that_starts_again_is_safe_to_start_again():
 def test_the_recipe_has_room_in_the_groups(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE["data"]["recipe.yaml"])
-    resources = recipe_file.load(path).resources
+    resources = recipe_yaml.load(path).resources
     words = shlex.split(JOB["spec"]["entrypoint"])
     nodes = [node for group in CLUSTER["spec"]["workerGroupSpecs"] for node in [size(group)] * group["maxReplicas"]]
     assert placement.places(nodes, resources) >= int(words[words.index("--workers") + 1])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lesionforge.engine import metrics
+from lesionforge.engine import telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "infra" / "grafana.json").read_text())
 QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
-EXPORTED = {metric.exported: metric for metric in metrics.METRICS}
+EXPORTED = {metric.exported: metric for metric in telemetry.METRICS}
 RAY_S_LABELS = {"NodeAddress"}  # Ray puts it on every metric of ours
 
 

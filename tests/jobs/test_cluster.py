@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lesionforge.engine import metrics
+from lesionforge.engine import telemetry
 from tests.clusters import BIN, RayCluster
 from tests.engine.conftest import shas, toy
 from tests.engine.test_worker import run
@@ -161,7 +161,7 @@ def test_prometheus_sees_every_metric_and_the_logs_every_loss(cluster, write, tm
     assert seen["ray_lesionforge_bytes_total"] == body["bytes"]
     kinds = {key.partition("kind=")[2]: value for key, value in seen.items() if "kind=" in key}
     assert kinds == {"source": 2, "error": 1, "killed": 1}
-    assert set(kinds) <= {*metrics.KINDS.values(), metrics.OTHER}
+    assert set(kinds) <= {*telemetry.KINDS.values(), telemetry.OTHER}
     assert seen["ray_lesionforge_redraws_total"] == 2
     assert seen["ray_lesionforge_worker_deaths_total"] == body["worker_deaths"] >= 2
     assert seen["ray_lesionforge_retries_total"] >= body["worker_deaths"]
@@ -169,9 +169,9 @@ def test_prometheus_sees_every_metric_and_the_logs_every_loss(cluster, write, tm
     assert seen["ray_lesionforge_planned_samples"] == seen["ray_lesionforge_done_samples"] == 40
     assert 1 <= seen["ray_lesionforge_workers state=placed"] <= 2  # they need not start at the same time
     assert 1 <= seen["ray_lesionforge_queue_depth"] <= 4
-    assert all(seen[f"ray_lesionforge_stage_seconds_total stage={stage}"] > 0 for stage in metrics.STAGES)
+    assert all(seen[f"ray_lesionforge_stage_seconds_total stage={stage}"] > 0 for stage in telemetry.STAGES)
     exported = {key.split()[0] for key in seen}
-    assert exported == {m.exported for m in metrics.METRICS} - {"ray_lesionforge_gpu_busy_ratio"}  # no GPU here
+    assert exported == {m.exported for m in telemetry.METRICS} - {"ray_lesionforge_gpu_busy_ratio"}  # no GPU here
     committed = [entry for entry in lines(err) if entry["event"] == "committed"]
     assert sum(entry["samples"] for entry in committed) == 36
     assert all(entry["role"] == "driver" and entry["shard"] for entry in committed)

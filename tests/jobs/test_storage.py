@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from lesionforge.engine.driver import run
-from lesionforge.engine.job import Job
-from lesionforge.engine.pools import InProcess
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import InProcess
 from lesionforge.engine.verify import verify
 from lesionforge.engine.worker import Worker
 from lesionforge.sinks import layout
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.engine.conftest import ROOT, toy
 from tests.engine.test_worker import run as run_whole
 

@@ -70,7 +70,15 @@ def ports(desk: Desk) -> None:
     """Where our own Ray listens, while a job runs."""
     listening = set[tuple[str, str]]()
     recipe = desk.write_recipe("ports", {"sources": desk.sources[:1]})
-    command = [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", "generate", str(recipe), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        "from lesionforge.jobs.cli import main; main()",
+        "generate",
+        str(recipe),
+        "--workers",
+        "1",
+    ]
     said = desk.folder / "said"
     short = Path(tempfile.mkdtemp(prefix="lf-"))  # sockets lie in it, whose paths are bounded
     with (said / "ports.out").open("wb") as out, (said / "ports.err").open("wb") as err:

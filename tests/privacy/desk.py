@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine.unnamed import subject_hash
+from lesionforge.engine.privacy import subject_hash
 from tests.privacy import worlds
 from tests.privacy.canaries import Canaries
 from tests.privacy.search import Searched

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, XRayAngiographicImageStorage
 
-from lesionforge.engine.sources.xa_header import ALLOWED
+from lesionforge.engine.sources.dicom import ALLOWED
 from tests.privacy.canaries import TEXT, Canaries
 from tests.privacy.standard import REPEATING, TABLE_E_1_1
 

@@ -33,17 +33,17 @@ def run(folder: Path, name: str, environment: dict[str, str], arguments: list[st
 
 
 if __name__ == "__main__":
-    from lesionforge.engine import finalise, preview, registry, replay, verify  # noqa: F401
-    from lesionforge.engine.sources import arcade, boxes, coronary_ct, masks, xa_dicom  # noqa: F401
-    from lesionforge.jobs import generate, inspection  # noqa: F401
+    from lesionforge.engine import finalise, plugins, preview, replay, verify  # noqa: F401
+    from lesionforge.engine.sources.xa import runs  # noqa: F401
     from lesionforge.jobs.cli import main
+    from lesionforge.jobs.commands import generate  # noqa: F401
     from lesionforge.jobs.errors import known
     from lesionforge.sinks import exports  # noqa: F401
 
     known()
     for kind in ("sources", "generators"):  # looking for entry points takes its time
-        for plugin in registry.names(kind):
-            registry.load(kind, plugin)
+        for plugin in plugins.names(kind):
+            plugins.load(kind, plugin)
     file = Path(sys.argv[1])
     codes = {name: run(file.parent, name, env, args) for name, env, args in json.loads(file.read_text())}
     sys.stdout.write(json.dumps(codes))

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image, PngImagePlugin
 from pydicom.datadict import tag_for_keyword
 
-from lesionforge.engine.ray_actor import ShardWorker
+from lesionforge.engine.ray.actor import ShardWorker
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.engine.sources.base import SourceError, open_source
-from lesionforge.engine.sources.xa_header import ALLOWED
-from lesionforge.jobs import cli, console, inspection
-from lesionforge.sinks.store import StoreError
+from lesionforge.engine.sources.dicom import ALLOWED
+from lesionforge.jobs import cli, console
+from lesionforge.jobs.commands import verify
+from lesionforge.sinks.store.store import StoreError
 from tests.privacy import worlds
 from tests.privacy.campaign import run
 from tests.privacy.canaries import Canaries
@@ -192,5 +193,5 @@ def test_a_source_s_place_is_said_to_a_terminal_alone(monkeypatch, terminal):
     assert ("/data/DOE_JANE" in err.getvalue()) is terminal
     assert "DOE_JANE" not in out.getvalue()  # --json may go anywhere
     body = {"sample_id": "s", "reason": None, "stored_reason": None, "differing": [], "identical": True, "members": {}}
-    inspection.show_replay(body, "/data/DOE_JANE/1.dcm")
+    verify.show_replay(body, "/data/DOE_JANE/1.dcm")
     assert ("DOE_JANE" in out.getvalue()) is terminal

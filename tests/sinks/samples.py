@@ -31,7 +31,7 @@ def fields(i: int, pixels: int = 0) -> dict[str, Any]:
 
 
 def meta(i: int) -> dict[str, Any]:
-    """The ``json`` member as `lesionforge.engine.make.Maker.members` builds it."""
+    """The ``json`` member as `engine.sample.Maker.members` builds it."""
     return {
         "sample_id": name_of(i),
         "split": "train",

@@ -1,4 +1,4 @@
-"""The learned backends as ``lesionforge.generators.lesion.filler.Filler``: cube by cube, so that memory does not grow."""
+"""The learned backends as ``generators.lesion.filler.Filler``: cube by cube, so that memory does not grow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LearnedFiller:
         self._model = Model.load(self.weights).to(device)
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
-        """See ``lesionforge.generators.lesion.filler.Filler``.
+        """See ``generators.lesion.filler.Filler``.
 
         ``healthy``: nothing is hidden, and the background comes back as the autoencoder has it.
         """

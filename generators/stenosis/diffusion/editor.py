@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DiffusionEditor:
-    """Draws lesions with a fitted diffusion model; see ``lesionforge.generators.stenosis.editor.Editor``.
+    """Draws lesions with a fitted diffusion model; see ``generators.stenosis.editor.Editor``.
 
     Args:
         weights: folder that ``lesionforge fit stenosis`` wrote.

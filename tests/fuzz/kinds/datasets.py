@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from lesionforge.engine import document, preview, verify
-from lesionforge.engine.document import DatasetError
+from lesionforge.engine import dataset as document
+from lesionforge.engine import preview, verify
+from lesionforge.engine.dataset import DatasetError
 from lesionforge.generators.types import CoronaryTree, Sample, SampleSpec
-from lesionforge.jobs import inspection
+from lesionforge.jobs.commands import verify as inspection
+from lesionforge.jobs.commands.export import export
+from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.exporting import export
-from lesionforge.jobs.generate import generate
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import json_bytes
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store import Store, StoreError
+from lesionforge.sinks.store.store import Store, StoreError
 from tests.faulty import Faulty
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng

@@ -1,4 +1,4 @@
-"""Recipes: values, types, keys and YAML's own tricks, through ``recipe_file.load`` and the command line."""
+"""Recipes: values, types, keys and YAML's own tricks, through ``recipe_yaml.load`` and the command line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from lesionforge.engine import recipe_file
-from lesionforge.engine.job import Job
+from lesionforge.engine import recipe_yaml
+from lesionforge.engine.pipeline import Job
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, value, word
 
@@ -148,7 +148,7 @@ def run(rng: Rng, folder: Path) -> list[str]:
     if rng.chance(0.1):
         command(["plan", str(path), *(part for text in sets for part in ("--set", text))])
         return []
-    recipe = recipe_file.load(path, sets)
+    recipe = recipe_yaml.load(path, sets)
     job = Job(recipe)
     assert len(job.identity) == 64
     assert job.plan[0].sample_id

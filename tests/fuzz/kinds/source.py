@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine.job import Job
-from lesionforge.engine.make import Maker
-from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.recipe_yaml import parse
+from lesionforge.engine.sample import Maker
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng
 
@@ -23,7 +23,7 @@ def read(rng: Rng, folder: Path, uri: str, generator: str = "stenosis", **option
     Of one input in ten a sample is made of each case that could be read, so that generators meet strange cases, too.
 
     Raises:
-        the errors of ``lesionforge.jobs.errors``: what ends a job before it began.
+        the errors of ``jobs.errors``: what ends a job before it began.
     """
     recipe: dict[str, Any] = {
         "name": "fuzz",

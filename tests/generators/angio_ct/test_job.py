@@ -10,11 +10,11 @@ import yaml
 from PIL import Image
 
 from lesionforge.engine import verify
-from lesionforge.engine.job import Job
-from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.replay import replay
-from lesionforge.jobs.generate import generate
-from lesionforge.sinks.store import Store
+from lesionforge.jobs.commands.generate import generate
+from lesionforge.sinks.store.store import Store
 
 RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
 GENERATOR = "lesionforge.generators.angio_ct.generator.AngioCt"  # as `angio_ct` where the package is installed
@@ -36,7 +36,7 @@ def test_the_recipe_for_imagecas_needs_only_its_folder(tmp_path):
     for name in ("1.img.nii.gz", "1.label.nii.gz"):
         (tmp_path / name).touch()
     raw = recipe("angio_ct_imagecas.yaml")
-    raw["sources"][0] |= {"uri": f"lesionforge.engine.sources.ct_volumes.CtVolumes:{tmp_path}", "split": {"train": 1}}
+    raw["sources"][0] |= {"uri": f"lesionforge.engine.sources.ct.folder.CtVolumes:{tmp_path}", "split": {"train": 1}}
     made = Job(parse(json.dumps(raw)))
     assert len(made.plan) == 4
     assert made.sources[0].legend == {1: "coronary"}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.engine.sources.coronary_ct import ImageCas, LabelOptions
+from lesionforge.engine.sources.trees.labels import ImageCas, LabelOptions
 from lesionforge.generators.angio_ct.generator import AngioCt
 from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.sides import sided

@@ -10,7 +10,7 @@ from lesionforge.generators.biplane.motion import Motion
 from lesionforge.generators.biplane.params import CODE_LEFT_SECOND, TABLE, BiplaneParams
 from lesionforge.generators.biplane.resample import average_down
 from lesionforge.generators.carm import Grid, View, hull, project_views
-from lesionforge.generators.phantom.tree import phantom_tree
+from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.types import BadCase, SampleSpec
 from lesionforge.sinks.encode import decode, encode
 

@@ -13,15 +13,15 @@ import pytest
 import yaml
 
 from lesionforge.engine import verify
-from lesionforge.engine.job import Job
-from lesionforge.engine.make import Maker
-from lesionforge.engine.recipe_file import parse
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.recipe_yaml import parse
+from lesionforge.engine.sample import Maker
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected, Sample, Volume
-from lesionforge.jobs.generate import generate
-from lesionforge.sinks.store import Store
+from lesionforge.jobs.commands.generate import generate
+from lesionforge.sinks.store.store import Store
 from tests.generators.lesion.toys import spec
 
 RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
@@ -120,7 +120,7 @@ def test_real_abdominal_ct(data_dir, tmp_path):
     classes = ("liver_early", "liver_late", "kidney_early", "kidney_late", "pancreas_early", "pancreas_late")
     made = job(
         "lesion_ct.yaml",
-        sources__0__uri=f"lesionforge.engine.sources.ct_volumes.CtVolumes:{folder}",
+        sources__0__uri=f"lesionforge.engine.sources.ct.folder.CtVolumes:{folder}",
         sources__0__options=options,
         sources__0__split={"train": 1},
         multiply=6,

@@ -11,10 +11,10 @@ from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
 from lesionforge.generators.lesion.learned.model import Model
 from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
-from lesionforge.jobs.generate import generate
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.generators.lesion import real_ct
 
 STEPS = 3  # of each fit: enough to pass through all of it

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.phantom.heart import Heart
-from lesionforge.generators.phantom.tree import phantom_tree
+from lesionforge.generators.phantom.tree.coronary import phantom_tree
+from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import CoronaryTree, Side, stream
 
 SEEDS = 24

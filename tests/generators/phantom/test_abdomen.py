@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.phantom import Phantom, PhantomOptions
-from lesionforge.generators.phantom.abdomen import LEGEND, phantom_abdomen
+from lesionforge.generators.phantom.ct.abdomen import LEGEND, phantom_abdomen
 
 VALUE = {name: value for value, name in LEGEND.items()}
 MILLILITRES = {"liver": (900, 2600), "kidney": (180, 480), "spleen": (90, 450), "pancreas": (35, 160)}

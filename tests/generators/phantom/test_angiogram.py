@@ -7,11 +7,11 @@ import pytest
 from scipy import ndimage, stats
 
 from lesionforge.generators.carm.view import View
-from lesionforge.generators.phantom.angiogram import VIEWS, phantom_angiogram
-from lesionforge.generators.phantom.angiogram_chest import SPINE_LPS, _spine, chest
-from lesionforge.generators.phantom.angiogram_detector import Collimator, Display
-from lesionforge.generators.phantom.angiogram_vessels import Projected, absorb, attenuation_per_px, line, project
-from lesionforge.generators.phantom.stenosis import Narrowing
+from lesionforge.generators.phantom.angiogram.chest import SPINE_LPS, _spine, chest
+from lesionforge.generators.phantom.angiogram.detector import Collimator, Display
+from lesionforge.generators.phantom.angiogram.frame import VIEWS, phantom_angiogram
+from lesionforge.generators.phantom.angiogram.vessels import Projected, absorb, attenuation_per_px, line, project
+from lesionforge.generators.phantom.tree.stenosis import Narrowing
 from lesionforge.generators.types import Branch, severity_class
 
 

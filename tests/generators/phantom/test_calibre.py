@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionforge.generators.phantom.calibre import MIN_RADIUS_MM, bifurcations, reach, taper
+from lesionforge.generators.phantom.tree.calibre import MIN_RADIUS_MM, bifurcations, reach, taper
 from lesionforge.generators.types import Side
 
 

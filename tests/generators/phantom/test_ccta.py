@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.generators.phantom.ccta import LEGEND, phantom_ccta
-from lesionforge.generators.phantom.ccta_heart import Blood
-from lesionforge.generators.phantom.tree import phantom_tree
+from lesionforge.generators.phantom.ct.ccta import LEGEND, phantom_ccta
+from lesionforge.generators.phantom.ct.ccta_heart import Blood
+from lesionforge.generators.phantom.tree.coronary import phantom_tree
 
 VALUE = {name: value for value, name in LEGEND.items()}
 SMALL = {"shape": (40, 40, 40), "spacing_mm": (3.0, 3.0, 3.0)}

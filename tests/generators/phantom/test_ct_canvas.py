@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from lesionforge.generators.phantom.ct_canvas import Canvas, Grid, ellipsoid, strands, tube, waves
-from lesionforge.generators.phantom.ct_scanner import KERNELS, Kernel, noise, scan
-from lesionforge.generators.phantom.ct_vessels import filled
+from lesionforge.generators.phantom.ct.canvas import Canvas, Grid, ellipsoid, strands, tube, waves
+from lesionforge.generators.phantom.ct.scanner import KERNELS, Kernel, noise, scan
+from lesionforge.generators.phantom.ct.vessels import filled
 
 UNIT = (1.0, 1.0, 1.0)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionforge.generators.phantom.calibre import bifurcations
-from lesionforge.generators.phantom.heart import Heart
-from lesionforge.generators.phantom.stenosis import MIN_REFERENCE_MM, Narrowing, measure_percent_ds
-from lesionforge.generators.phantom.tree import coronary_tree
-from lesionforge.generators.phantom.voxels import voxelise
+from lesionforge.generators.phantom.tree.calibre import bifurcations
+from lesionforge.generators.phantom.tree.coronary import coronary_tree
+from lesionforge.generators.phantom.tree.heart import Heart
+from lesionforge.generators.phantom.tree.stenosis import MIN_REFERENCE_MM, Narrowing, measure_percent_ds
+from lesionforge.generators.phantom.tree.voxels import voxelise
 from lesionforge.generators.types import Branch, Side, Stenosis, stream
 
 SIDES: tuple[Side, Side] = ("left", "right")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.generators.phantom.curve import STEP_MM
-from lesionforge.generators.phantom.heart import Heart
-from lesionforge.generators.phantom.tree import coronary_tree, phantom_tree
+from lesionforge.generators.phantom.tree.coronary import coronary_tree, phantom_tree
+from lesionforge.generators.phantom.tree.curve import STEP_MM
+from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import CoronaryTree, Side, stream
 
 SIDES: tuple[Side, Side] = ("left", "right")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionforge.generators.phantom.voxels import voxelise
+from lesionforge.generators.phantom.tree.voxels import voxelise
 from lesionforge.generators.types import Branch
 
 

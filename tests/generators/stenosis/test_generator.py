@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lesionforge.engine.sources.arcade import Arcade, ArcadeOptions
-from lesionforge.generators.phantom.angiogram import phantom_angiogram
+from lesionforge.engine.sources.pictures.arcade import Arcade, ArcadeOptions
+from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.stenosis import boxes
 from lesionforge.generators.stenosis.generator import StenosisGenerator
 from lesionforge.generators.stenosis.params import StenosisParams

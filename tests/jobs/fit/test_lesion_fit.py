@@ -20,12 +20,12 @@ from lesionforge.generators.lesion.learned.preset import PRESETS
 from lesionforge.generators.lesion.learned.sample import stacked
 from lesionforge.generators.lesion.learned.settings import BACKENDS
 from lesionforge.generators.types import stream
+from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
 from lesionforge.jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
-from lesionforge.jobs.generate import generate
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store.store import Store
 from tests.jobs.fit.balls import CLASSES, SPACING, Balls, patch
 
 SIDE = PRESETS["tiny"].side

@@ -42,7 +42,7 @@ def percent_ds(image):
 
 
 class Toy:
-    """Crops by number, as ``lesionforge.jobs.fit.pairs.Pairs`` gives them."""
+    """Crops by number, as ``jobs.fit.pairs.Pairs`` gives them."""
 
     def __init__(self, shape, seed=b"toy", levels=1000):
         self.shape, self.seed, self.levels = shape, seed, levels

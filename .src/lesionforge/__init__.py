@@ -1,0 +1,1 @@
+"""Training data that does not exist, for coronary and lesion imaging."""

@@ -1,0 +1,67 @@
+"""A job: one recipe opened and ready to make samples of, the same object in the driver and in every worker."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from lesionforge.engine import plugins
+from lesionforge.engine.plan import Plan, PlanError
+from lesionforge.engine.privacy import subject_key
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.sources.base import Source, SourceError, open_sources
+from lesionforge.generators.types import Generator
+
+
+class Job:
+    """Sources, generator and plan of a recipe."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Lists the sources; reads no case and loads no weights.
+
+        Raises:
+            SourceError: where a source is not there.
+            PlanError: where the recipe asks for nothing, or for classes the generator does not make.
+        """
+        self.recipe = recipe
+        self.sources: list[Source] = open_sources(recipe.sources)
+        kind: Any = plugins.load("generators", recipe.generator.name)
+        params = TypeAdapter(kind.Params).validate_python(recipe.generator.params)
+        self.generator: Generator = kind(params)
+        classes = tuple(getattr(kind, "classes", ()))
+        asked = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
+        unknown = sorted(asked - set(classes))
+        if unknown:
+            makes = f"its classes are {', '.join(classes)}" if classes else "it has no classes; leave balance out"
+            raise PlanError(f"balance: generator {recipe.generator.name} does not make {unknown[0]!r}; {makes}")
+        if isinstance(recipe.balance, str) and not classes:
+            raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
+        balanced = getattr(kind, "balanced", classes)  # the classes worth having equally many of
+        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), balanced)
+
+    @cached_property
+    def subject_key(self) -> bytes:
+        """Keys the hashes of subjects' names; written nowhere."""
+        return subject_key(self.recipe.seed, self.sources)
+
+    @cached_property
+    def fingerprints(self) -> list[str]:
+        """Of every source.
+
+        Raises:
+            SourceError: where a source cannot tell which data it holds.
+        """
+        out = []
+        for n, source in enumerate(self.sources):
+            try:
+                out.append(source.fingerprint())
+            except SourceError as error:
+                raise SourceError(f"sources.{n}.uri ({self.recipe.sources[n].scheme}): {error}") from None
+        return out
+
+    @cached_property
+    def identity(self) -> str:
+        """The dataset's identity: see ``Recipe.identity``."""
+        return self.recipe.identity(self.fingerprints)

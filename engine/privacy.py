@@ -1,0 +1,46 @@
+"""What may say who a case is of, and how it is kept out of all that is written (promise P8)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from lesionforge.engine.sources.pictures.burned_in import letters
+from lesionforge.generators.types import Angiogram, Case, Volume
+
+BURNED_IN = "burned_in_text"
+
+
+def subject_key(seed: int, sources: Iterable[Any]) -> bytes:
+    """The key of a job's hashes: from its seed, and from what only those know who have the sources' files."""
+    digest = hashlib.blake2b(f"subject/{seed}".encode(), digest_size=32)
+    for source in sources:
+        digest.update(source.secret() if hasattr(source, "secret") else bytes(32))
+    return digest.digest()
+
+
+def subject_hash(key: bytes, subject: str) -> str:
+    """A subject's name in a dataset."""
+    return hashlib.blake2b(subject.encode(errors="surrogateescape"), key=key, digest_size=8).hexdigest()
+
+
+def unnamed(case: Case, key: bytes) -> Case:
+    """The case as a generator may see it, which writes out what it likes: its subject is a hash."""
+    name = subject_hash(key, case.subject)
+    if isinstance(case, Volume):  # and so are its trees'
+        return replace(case, subject=name, trees=tuple(replace(tree, subject=name) for tree in case.trees))
+    return replace(case, subject=name)
+
+
+def flags(case: Case) -> dict[str, float]:
+    """``burned_in_text`` of an angiogram: letters seen in its pixels; at least 1 where its DICOM file declares any.
+
+    The pixels themselves are what the dataset is made of: they are flagged, not changed. The recipe may refuse such
+    samples: ``quality: {limits: {burned_in_text: {max: 0}}}``.
+    """
+    if not isinstance(case, Angiogram):
+        return {}
+    declared = 1 if case.notes.get("burned_in_annotation") else 0
+    return {BURNED_IN: float(max(letters(case.image), declared))}

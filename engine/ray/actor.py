@@ -1,0 +1,144 @@
+"""One Ray actor that makes shards, and the driver's hold on it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lesionforge.engine import log, telemetry, watchdog
+from lesionforge.engine.pool import Task
+from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.watchdog import Breadcrumb, Found
+from lesionforge.engine.worker import Report, Worker
+from lesionforge.sinks.store.store import Store
+
+LOOK = 60.0  # seconds between looks at a worker that goes on and on with one shard
+GRACE = 5.0  # seconds from a first look that finds it stuck to the second, which must find the same
+
+
+class ShardWorker:
+    """The actor: a worker and its breadcrumb."""
+
+    def __init__(self, recipe: Recipe, store: Store, log_level: str) -> None:
+        import ray
+
+        log.start("worker", log_level)
+        here = ray.get_runtime_context()
+        gpus = here.get_accelerator_ids().get("GPU", [])
+        log.write("info", "placed", dataset=recipe.name, node=here.get_node_id(), gpus=gpus)
+        telemetry.watch_gpus(recipe.name, gpus)
+        self._crumb = watchdog.new_path()
+        self._worker = Worker(recipe, store, Breadcrumb(self._crumb, recipe.resources.sample_seconds))
+
+    def home(self) -> tuple[str, str]:
+        """Its node, and its breadcrumb there."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id()), str(self._crumb)
+
+    def make(self, k: int, skip: Mapping[str, str], careful: bool) -> Report:
+        try:
+            return self._worker.make(k, skip, careful)
+        except Exception as error:
+            error.__cause__ = error.__context__ = None  # Ray shows the whole chain; ours alone is free of secrets
+            raise
+
+
+class Actor:
+    """A remote worker and its tasks in order. Ray restarts nothing: retries are the driver's (max_restarts=0)."""
+
+    def __init__(self, ray: Any, recipe: Recipe, store: Store) -> None:
+        self._ray = ray
+        r = recipe.resources
+        self._limit = r.sample_seconds
+        actor = ray.remote(
+            num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
+        )(ShardWorker)  # fmt: skip
+        self.handle = actor.remote(recipe, store, log.level() or "info")
+        self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
+        self.home: tuple[str, str] | None = None
+        self.failed = ""  # why it never came to run
+        self.leaving = False  # its node will be taken away
+        self.tasks: deque[tuple[Task, Any]] = deque()
+        self._look_at, self._suspect = 0.0, False
+        self._looking: Any = None
+
+    def ready(self) -> bool:
+        """Whether it is placed and can take tasks."""
+        if self.home is None and not self.failed and self._ray.wait([self.placing], timeout=0)[0]:
+            try:
+                self.home = self._ray.get(self.placing)
+            except self._ray.exceptions.RayError as error:
+                self.failed = str(error).strip().splitlines()[-1]  # the innermost cause stands last
+        return self.home is not None
+
+    def takes_tasks(self) -> bool:
+        """Whether it is placed, on a node that stays."""
+        return self.ready() and not self.leaving
+
+    def leave(self) -> list[Task]:
+        """Take no more tasks and end the one in hand; returns those that had not begun."""
+        self.leaving = True
+        waiting = [self.tasks.pop() for _ in range(len(self.tasks) - 1)]
+        for _, ref in waiting:
+            self._ray.cancel(ref)  # should it have begun all the same, somebody else is quicker: no harm
+        return [task for task, _ in waiting]
+
+    def submit(self, task: Task) -> None:
+        if not self.tasks:
+            self._look_later()
+        self.tasks.append((task, self.handle.make.remote(task.shard, task.skip, task.careful)))
+
+    def next_task(self) -> tuple[Task, Any]:
+        """Take the first task off: it has ended."""
+        self._look_later()
+        return self.tasks.popleft()
+
+    def kill(self) -> None:
+        """End its process now."""
+        self._ray.kill(self.handle)
+
+    def kill_if_stuck(self) -> None:
+        """Give up a worker that its own alarm cannot end: a stopped process, or one stuck in the kernel."""
+        if self._looking is None:
+            if self.tasks and time.monotonic() > self._look_at:
+                self._looking = self.ask()
+        elif self._ray.wait([self._looking], timeout=0)[0]:
+            _, overdue = self.answer(self._looking)
+            self._looking = None
+            if overdue <= 0 or not self.tasks:
+                self._look_later()
+            elif self._suspect:
+                self.kill()
+            else:
+                self._suspect, self._look_at = True, time.monotonic() + GRACE
+
+    def _look_later(self) -> None:
+        self._suspect, self._look_at = False, time.monotonic() + min(self._limit or LOOK, LOOK) + GRACE
+
+    def ask(self, last: bool = False) -> Any:
+        """Have its breadcrumb read on its own node, and removed if this is the ``last`` time."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        assert self.home is not None  # it has had a task
+        node, path = self.home
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+        return self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(_look).remote(path, last)
+
+    def answer(self, asked: Any) -> tuple[Found, float]:
+        """What ``ask`` found, and by how many seconds the worker is overdue; nothing where the node is gone."""
+        try:
+            return self._ray.get(asked, timeout=0)  # type: ignore[no-any-return]
+        except self._ray.exceptions.RayError:
+            return Found(), float("-inf")
+
+
+def _look(path: str, last: bool) -> tuple[Found, float]:
+    """Runs on the worker's node: its breadcrumb, and by how many seconds it is overdue; for ever if it is stopped."""
+    found = watchdog.read(Path(path))
+    if last:
+        Path(path).unlink(missing_ok=True)
+    return found, float("inf") if watchdog.stopped(Path(path)) else found.overdue()

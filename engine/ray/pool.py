@@ -1,0 +1,191 @@
+"""Workers as Ray actors, pinned to CPUs and GPUs, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from lesionforge.engine.pool import Event, Task
+from lesionforge.engine.ray import placement
+from lesionforge.engine.ray.actor import Actor
+from lesionforge.engine.ray.placement import PlacementError
+from lesionforge.engine.recipe import Recipe
+from lesionforge.sinks.store.store import Store
+
+IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
+ANSWER = 30.0  # seconds to wait for what a dead worker left behind
+EVERY = 1.0  # seconds between questions about nodes that will go
+LOST = 60.0  # seconds without any worker and any room for one after which a run without ``patience`` gives up
+# glibc: keep freed arrays of a few megabytes in place of giving them back and faulting them in for every sample.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+
+
+@dataclass(eq=False)
+class _Death:
+    """A dead worker whose breadcrumb is being read."""
+
+    actor: Actor
+    task: Task
+    said: str
+    asked: Any
+    until: float
+
+
+class RayPool:
+    """Ray actors, each owning whole shards. Only those that run hold tasks, so a lost node holds up nobody."""
+
+    def __init__(
+        self, recipe: Recipe, store: Store, workers: int | None = None, most: int = 1_000_000, patience: float = 0
+    ) -> None:
+        """Connects to the cluster that RAY_ADDRESS names, else starts one on this machine.
+
+        Args:
+            recipe, store: the job.
+            workers: how many; as many as have room, and at most ``most``, where ``None``.
+            patience: seconds to wait for a cluster that has no room at all; then work begins with the first worker
+                that is placed. With 0, all must have room from the start.
+
+        Raises:
+            PlacementError: within seconds, where the workers cannot be placed.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if not os.environ.get("RAY_ADDRESS"):
+            # Ray would listen on every address of this machine, without encryption. This variable, whatever it is
+            # called, has it take the loopback address for its own; it is read on import.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        import ray
+
+        self._ray = ray
+        self._recipe, self._store = recipe, store
+        self._workers: list[Actor] = []
+        self._deaths: list[_Death] = []
+        self._patience, self._room_seen = patience, time.monotonic()
+        self._drain_seen = 0.0
+        self._own = not ray.is_initialized()
+        if self._own:
+            _start(ray, recipe, workers or 1)
+        try:
+            if workers is None:
+                workers = min(most, max(1, placement.places(placement.look().total, recipe.resources)))
+            if not patience:
+                placement.check(recipe.resources, workers)
+            for _ in range(workers):
+                self._workers.append(Actor(ray, recipe, store))
+        except BaseException:
+            self.close()
+            raise
+
+    def room(self) -> int:
+        return sum(IN_FLIGHT - len(worker.tasks) for worker in self._workers if worker.takes_tasks())
+
+    def submit(self, task: Task) -> None:
+        min((w for w in self._workers if w.takes_tasks()), key=lambda w: len(w.tasks)).submit(task)
+
+    def states(self) -> dict[str, int]:
+        """How many workers are placed, pending (they wait for room, or start), or draining (their node will go)."""
+        draining = sum(worker.leaving for worker in self._workers)
+        pending = sum(worker.home is None for worker in self._workers)
+        return {"placed": len(self._workers) - draining - pending, "pending": pending, "draining": draining}
+
+    def wait(self, timeout: float) -> list[Event]:
+        """What has happened: events, or nothing after ``timeout`` seconds or where there is new room."""
+        if events := [self._replace(worker) for worker in [w for w in self._workers if w.failed]]:
+            return events
+        if events := self._leave():
+            return events
+        self._check_room()
+        for worker in self._workers:
+            worker.kill_if_stuck()
+        pending = [worker.placing for worker in self._workers if worker.home is None]
+        if any(worker.home is None and worker.ready() for worker in self._workers):
+            return []
+        first = {worker.tasks[0][1]: worker for worker in self._workers if worker.tasks}
+        asked = {death.asked: death for death in self._deaths}
+        ready, _ = self._ray.wait([*first, *asked, *pending], timeout=timeout)
+        late = [ref for ref, death in asked.items() if time.monotonic() > death.until and ref not in ready]
+        events = [event for ref in ready if ref in first for event in self._collect(first[ref])]
+        return events + [self._buried(asked[ref]) for ref in (*ready, *late) if ref in asked]
+
+    def _collect(self, worker: Actor) -> list[Event]:
+        task, ref = worker.next_task()
+        try:
+            return [Event(task, self._ray.get(ref))]
+        except self._ray.exceptions.RayTaskError as error:
+            return [Event(task, error=error.cause if isinstance(error.cause, Exception) else error)]
+        except self._ray.exceptions.RayError as error:
+            # The actor is gone. The first task was in hand; the others had not begun and are nobody's fault.
+            waiting = [Event(task, died="") for task, _ in worker.tasks]
+            said = str(error).splitlines()[0]
+            self._replace(worker)
+            self._deaths.append(_Death(worker, task, said, worker.ask(last=True), time.monotonic() + ANSWER))
+            return waiting
+
+    def _buried(self, death: _Death) -> Event:
+        self._deaths.remove(death)
+        found, _ = death.actor.answer(death.asked)
+        return Event(death.task, died=death.said, found=found)
+
+    def _replace(self, worker: Actor) -> Event:
+        worker.kill()  # where it is only out of reach, it must not come back
+        self._workers.remove(worker)
+        if not worker.leaving:  # then its successor is there already
+            self._workers.append(Actor(self._ray, self._recipe, self._store))
+        return Event(None, died=worker.failed)
+
+    def _leave(self) -> list[Event]:
+        """Give workers on nodes that will be taken away no more shards, and begin others elsewhere in time."""
+        for worker in [w for w in self._workers if w.leaving and not w.tasks]:
+            worker.kill()  # Ray ends a draining node once nobody works there
+            self._workers.remove(worker)
+        if time.monotonic() - self._drain_seen < EVERY:
+            return []
+        self._drain_seen = time.monotonic()
+        going = placement.draining()
+        events = []
+        for worker in [w for w in self._workers if w.home and not w.leaving and w.home[0] in going]:
+            events += [Event(task, died="") for task in worker.leave()]
+            self._workers.append(Actor(self._ray, self._recipe, self._store))  # Ray places nobody on such a node
+        return events
+
+    def _check_room(self) -> None:
+        """Refuse to wait for ever where no worker runs and none can."""
+        now = time.monotonic()
+        if any(worker.home for worker in self._workers):
+            self._room_seen = now
+        elif now - self._room_seen > (self._patience or LOST):
+            cluster, asked = placement.look(), self._recipe.resources
+            if placement.places(cluster.total, asked):
+                self._room_seen = now  # they are starting, or others hold the room
+                return
+            waited = f"no room for {now - self._room_seen:.0f} s: "
+            raise PlacementError(waited + placement.refusal(cluster, asked, len(self._workers)))
+
+    def close(self) -> None:
+        """End the workers; end the cluster if it was started here."""
+        for worker in self._workers:
+            worker.kill()
+        if self._own:
+            self._ray.shutdown()
+
+
+def _start(ray: Any, recipe: Recipe, workers: int) -> None:
+    """Connect, or start a cluster of this machine's size; CPU slots may be shared by more workers than cores.
+
+    Workers take Ray's own processes: a runtime environment of theirs would cost a second at the start. Ray sets
+    OMP_NUM_THREADS to a worker's CPUs.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+        return
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
+    cores = os.cpu_count() or 1
+    slots = max(cores, math.ceil(workers * recipe.resources.cpus)) if recipe.resources.cpus <= cores else cores
+    ray.init(
+        address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="error",
+        object_store_memory=100 * 2**20,  # pixels never pass through it
+    )  # fmt: skip

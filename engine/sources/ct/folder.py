@@ -1,0 +1,171 @@
+"""``ct:FOLDER``: CT volumes with label maps, laid out as the published sets lay them out (``ct_layouts``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct import layouts
+from lesionforge.engine.sources.ct.case import as_volume
+from lesionforge.engine.sources.ct.grid import Axes, Box, Interpolation, Scan, apart_mm, box_of, straightened
+from lesionforge.engine.sources.ct.layouts import Entry, Layout
+from lesionforge.engine.sources.ct.names import standard
+from lesionforge.engine.sources.ct.nifti import header_of, read_hu, read_labels
+from lesionforge.engine.sources.files import File, Folder, fingerprint, secret
+from lesionforge.engine.sources.nifti import Header
+from lesionforge.generators.types import BadCase, Volume
+
+SAME_PLACE_MM = 0.1  # an image's and its label map's corners lie no further apart
+TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure
+
+
+@dataclass(frozen=True)
+class CtOptions:
+    """How volumes are read.
+
+    Attributes:
+        layout: how the folder is laid out; ``auto`` recognises all but a mixture.
+        legend: standard names of the label map's values, where the layout does not say them or says them wrong.
+        labels: the structures to keep, by standard name; all where absent. Of a set with one mask file per structure
+            (TotalSegmentator: 117) only these are read; where absent, liver, kidney, pancreas, spleen and coronary.
+        spacing_mm: voxels to resample to, along LPS; the file's own where absent.
+        interpolation: of the HU when they are resampled; labels are taken from the nearest voxel.
+        oblique: ``refuse`` volumes whose axes are not the patient's, or ``resample`` them onto these.
+        region: structures to crop to, by standard name; the whole volume where absent.
+        margin_mm: kept around the region.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    layout: Layout = "auto"
+    legend: dict[int, str] | None = None
+    labels: tuple[str, ...] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    interpolation: Interpolation = "linear"
+    oblique: Literal["refuse", "resample"] = "refuse"
+    region: tuple[str, ...] | None = None
+    margin_mm: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.legend is not None and not all(1 <= value <= 255 for value in self.legend):
+            raise ValueError("legend names values from 1 to 255")
+        if self.spacing_mm is not None and not all(0.1 <= mm <= 20 for mm in self.spacing_mm):
+            raise ValueError(f"spacing_mm is {list(self.spacing_mm)}: give 0.1 to 20 mm along each axis")
+        if not 0 <= self.margin_mm <= 1000:
+            raise ValueError(f"margin_mm is {self.margin_mm}: give 0 to 1000 mm")
+
+
+class CtVolumes:
+    """One subject per volume. What is held at once: 3 bytes a voxel, the region's alone where one is named."""
+
+    Options: ClassVar[type[CtOptions]] = CtOptions
+    cases_per_subject = 1
+
+    def __init__(self, place: str, options: CtOptions) -> None:
+        self.options = options
+        found = layouts.find(Folder(place).walk(), options.layout)
+        self.layout, self.licence, self._entries = found.layout, found.licence, found.entries
+        self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
+        if self.layout != "totalsegmentator" and not self.legend:
+            raise SourceError("does not say what its labels mean: name them in the option legend, as {1: liver}")
+        self.subjects = len(self._entries)
+        self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
+
+    def fingerprint(self) -> str:
+        """Hash of the files' names and sizes."""
+        return fingerprint(self._files())
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(self._files())
+
+    def locate(self, case: int) -> str:
+        """The image."""
+        return self._entries[case].image.path
+
+    def _files(self) -> list[File]:
+        return [
+            file
+            for e in self._entries
+            for file in (e.image, *([e.label] if e.label else []), *(mask for _, mask in e.masks))
+        ]
+
+    def read(self, case: int) -> Volume:
+        """One volume and its labels."""
+        try:
+            return self._read(case)
+        except BadCase as error:
+            raise BadCase(f"volume {case + 1}: {error}") from None
+
+    def _load(self, case: int) -> Volume:
+        entry, o = self._entries[case], self.options
+        header = header_of(entry.image)
+        axes = Axes.of(header.affine)
+        notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name()}
+        if axes.oblique and o.oblique == "refuse":
+            raise BadCase(
+                f"its axes are {axes.angle_deg:.2f} degrees off the patient's; resample it with the source's option "
+                "oblique: resample"
+            )
+        labels, legend = self._labels(entry, header, axes)
+        affine = axes.turned(header.affine, header.shape)
+        if axes.oblique:
+            notes["oblique_deg"] = round(axes.angle_deg, 2)
+            scan = straightened(read_hu(entry.image, axes), labels, affine, axes.spacing_mm, o.interpolation)
+            if scan.labels is not None and (box := self._box(scan.labels, legend, scan.spacing_mm)):
+                scan = scan.crop(box)
+        else:
+            box = self._box(labels, legend, axes.spacing_mm)
+            hu = read_hu(entry.image, axes, box)
+            x, y, z = (float(mm) for mm in affine[:3, 3])
+            if box:
+                labels = np.ascontiguousarray(labels[box])
+                x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
+            scan = Scan(hu, labels, axes.spacing_mm, (x, y, z))
+        return as_volume(
+            scan, legend, f"{self.layout}/{entry.name}", self.licence, notes, o.spacing_mm, o.interpolation
+        )
+
+    def _box(self, labels: NDArray[np.uint8], legend: dict[int, str], spacing_mm: tuple[float, ...]) -> Box | None:
+        if not self.options.region:
+            return None
+        wanted = [value for value, name in legend.items() if name in map(standard, self.options.region)]
+        return box_of(labels, wanted, self.options.margin_mm, spacing_mm)
+
+    def _labels(self, entry: Entry, image: Header, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
+        """The label map, turned, and its legend, both reduced to the structures to keep."""
+        wanted = None if self.options.labels is None else {standard(name) for name in self.options.labels}
+        if entry.label is not None:
+            _same_place(header_of(entry.label), image)
+            found = read_labels(entry.label, axes)
+            table = np.zeros(256, np.uint8)
+            legend: dict[int, str] = {}
+            for value, name in self.legend.items():
+                if wanted is None or name in wanted:
+                    first = next((v for v, known in legend.items() if known == name), value)
+                    legend[first], table[value] = name, first
+            return table[found], legend
+        parts = [(name, file) for name, file in entry.masks if name in (wanted or TUMOUR_ORGANS)]
+        parts.sort(key=lambda part: (part[0].endswith("_tumour"), part[0]))  # a lesion lies on its organ
+        if not parts:
+            raise BadCase("has no mask of the structures to keep")
+        legend = dict(enumerate(dict.fromkeys(name for name, _ in parts), 1))
+        values = {name: value for value, name in legend.items()}
+        out = np.zeros(tuple(image.shape[a] for a in axes.order), np.uint8)
+        for name, file in parts:
+            _same_place(header_of(file), image)
+            out[read_labels(file, axes) > 0] = values[name]
+        return out, legend
+
+
+def _same_place(label: Header, image: Header) -> None:
+    """Refuse a label map on other voxels than its image's."""
+    if label.shape != image.shape:
+        raise BadCase(f"its label map has {label.shape} voxels, the image {image.shape}")
+    if (far := apart_mm(label.affine, image.affine, image.shape)) > SAME_PLACE_MM:
+        raise BadCase(f"its label map lies up to {far:.1f} mm from the image")

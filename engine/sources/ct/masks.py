@@ -1,0 +1,119 @@
+"""Masks of a CT series: DICOM segmentations (SEG) and NRRD files, by the standard names of what they show."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from lesionforge.engine.sources import dicom
+from lesionforge.engine.sources.ct import header as ct_header
+from lesionforge.engine.sources.ct.grid import MAX_VOXELS, Axes, apart_mm
+from lesionforge.engine.sources.ct.header import number, numbers
+from lesionforge.engine.sources.ct.names import organ_in
+from lesionforge.engine.sources.ct.nrrd import read_mask
+from lesionforge.engine.sources.ct.series import pixels
+from lesionforge.engine.sources.files import File, stem
+from lesionforge.generators.types import BadCase
+
+SAME_PLACE_MM = 0.1
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+def name_of(text: str, names: Mapping[str, str]) -> str | None:
+    """The standard name for what a file or a segment is called: the option's first pattern that fits, or the organ."""
+    plain = text.lower()
+    fits = (name for pattern, name in names.items() if fnmatch.fnmatchcase(plain, pattern.lower()))
+    return next(fits, organ_in(text))
+
+
+def from_nrrd(file: File, names: Mapping[str, str], affine: Floats, shape: tuple[int, ...]) -> tuple[str, Mask] | None:
+    """The name and the mask along LPS; None where nobody says what it shows, or where it lies on other voxels.
+
+    Args:
+        affine, shape: of the series' voxels along LPS.
+    """
+    name = name_of(stem(file.name), names)
+    if name is None:
+        return None
+    mask, own = read_mask(file.read())
+    axes = Axes.of(own)
+    turned = axes.turn(mask)
+    if turned.shape != shape or apart_mm(axes.turned(own, mask.shape), affine, shape) > SAME_PLACE_MM:
+        return None
+    return name, turned
+
+
+def from_seg(
+    data: bytes, names: Mapping[str, str], affine: Floats, shape: tuple[int, int, int]
+) -> Iterator[tuple[str, Mask]]:
+    """Each named segment of a DICOM segmentation as a mask (column, row, slice) on a series' own voxels.
+
+    Args:
+        affine, shape: of the series as stored.
+
+    Raises:
+        BadCase: where its frames do not lie on the series' slices.
+    """
+    header = dicom.read(data, ct_header.SEGMENTATION)
+    count = int(number(header, "NumberOfFrames", 1))
+    size = int(number(header, "Columns", 0)), int(number(header, "Rows", 0))
+    if header.get("SegmentationType") != "BINARY":
+        raise BadCase("its segmentation is not binary")
+    if size != shape[:2]:
+        raise BadCase(f"its segmentation has {size[0]} x {size[1]} pixels, its slices {shape[0]} x {shape[1]}")
+    if count < 1 or size[0] * size[1] * count > MAX_VOXELS:
+        raise BadCase(f"its segmentation claims {count} frames")
+    titles = {}
+    for segment in header.get("SegmentSequence") or ():
+        types = segment.get("SegmentedPropertyTypeCodeSequence") or [pydicom.Dataset()]
+        said = (str(segment.get("SegmentLabel", "") or ""), str(types[0].get("CodeMeaning", "") or ""))
+        titles[int(numbers(segment, "SegmentNumber", 1)[0])] = next(
+            (name for name in (name_of(text, names) for text in said) if name), None
+        )
+    shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    frames = list(header.get("PerFrameFunctionalGroupsSequence") or ())
+    if len(frames) != count:
+        raise BadCase(f"its segmentation places {len(frames)} of {count} frames")
+    _check_turn(shared, frames, affine)
+    normal = affine[:3, 2]
+    step2 = float((normal * normal).sum())
+    masks: dict[str, Mask] = {}
+    for frame, plane in zip(frames, pixels(header), strict=True):
+        which = int(numbers(_group(frame, shared, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 1)[0])
+        name = titles.get(which)
+        if name is None:
+            continue
+        at = numbers(_group(frame, shared, "PlanePositionSequence"), "ImagePositionPatient", 3)
+        k = round(float(((at - affine[:3, 3]) * normal).sum()) / step2)
+        gap = at - affine[:3, 3] - k * normal
+        far = math.sqrt(float((gap * gap).sum()))
+        if far > SAME_PLACE_MM or not 0 <= k < shape[2]:
+            raise BadCase(f"a frame of its segmentation lies {far:.1f} mm from its slices, at number {k + 1}")
+        mask = masks.setdefault(name, np.zeros(shape, bool))
+        mask[:, :, k] |= plane.T > 0
+    yield from masks.items()
+
+
+def _check_turn(shared: pydicom.Dataset, frames: list[pydicom.Dataset], affine: Floats) -> None:
+    """Refuse frames that are turned against the slices, or have pixels of another size."""
+    turned = numbers(_group(frames[0], shared, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    edges = numbers(_group(frames[0], shared, "PixelMeasuresSequence"), "PixelSpacing", 2)
+    wrong = max(
+        float(np.abs(turned[:3] * edges[1] - affine[:3, 0]).max()),
+        float(np.abs(turned[3:] * edges[0] - affine[:3, 1]).max()),
+    )
+    if wrong > 1e-3:
+        raise BadCase("its segmentation's frames have another orientation or spacing than its slices")
+
+
+def _group(frame: pydicom.Dataset, shared: pydicom.Dataset, key: str) -> Any:
+    """A functional group of a frame, or the one that all frames share."""
+    found = frame.get(key) or shared.get(key) or [pydicom.Dataset()]
+    return found[0]

@@ -1,0 +1,143 @@
+"""The slices of one CT series, put in order by where they lie, and what is wrong with them in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.pixels.utils import iter_pixels
+
+from lesionforge.engine.sources import dicom
+from lesionforge.engine.sources.ct import header as ct_header
+from lesionforge.engine.sources.ct.grid import AIR, MAX_SHEAR_DEG, MAX_VOXELS, Axes
+from lesionforge.engine.sources.ct.header import number, numbers
+from lesionforge.engine.sources.files import File
+from lesionforge.generators.types import BadCase
+
+MIN_SLICES = 3
+SPACING_TOLERANCE = 0.02  # of the distance between slices: positions are written with few digits
+MAX_TILT_DEG = 0.1
+MAX_EDGE = 4096
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Files of slices in order, and the affine from (column, row, slice) to LPS mm."""
+
+    files: tuple[File, ...]
+    affine: Floats
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, files: Sequence[File]) -> Series:
+        """Order the files by their slices' positions along the slices' normal.
+
+        Raises:
+            BadCase: for gaps, duplicates, uneven distances, a tilted gantry, and slices that do not fit together.
+        """
+        headers = [dicom.read(file.read(), ct_header.PLACE) for file in files]
+        if len(files) < MIN_SLICES:
+            raise BadCase(f"has {len(files)} slices; {MIN_SLICES} or more are a volume")
+        places = np.array([numbers(h, "ImagePositionPatient", 3) for h in headers])
+        turned = np.array([numbers(h, "ImageOrientationPatient", 6) for h in headers])
+        edges = np.array([numbers(h, "PixelSpacing", 2) for h in headers])
+        sizes = {(int(numbers(h, "Columns", 1)[0]), int(numbers(h, "Rows", 1)[0])) for h in headers}
+        if len(sizes) > 1 or np.ptp(turned, axis=0).max() > 1e-3 or np.ptp(edges, axis=0).max() > 1e-3:
+            raise BadCase("its slices differ in size, spacing or orientation")
+        tilts = [abs(number(h, "GantryDetectorTilt", 0.0)) for h in headers]
+        if max(tilts) > MAX_TILT_DEG:
+            raise BadCase(f"was taken with the gantry tilted by {max(tilts):.1f} degrees; only upright ones are read")
+        (size,) = sizes
+        along, down = turned[0, :3], turned[0, 3:]
+        if abs(_length(along) - 1) > 1e-3 or abs(_length(down) - 1) > 1e-3 or edges.min() <= 0:
+            raise BadCase("its ImageOrientationPatient or PixelSpacing cannot be")
+        normal = np.array([along[1] * down[2] - along[2] * down[1], along[2] * down[0] - along[0] * down[2],
+                           along[0] * down[1] - along[1] * down[0]])  # fmt: skip
+        heights = (places * normal).sum(1)
+        order = np.argsort(heights, kind="stable")
+        step = _step(heights[order])
+        start, end = places[order[0]], places[order[-1]]
+        drift = end - start - (heights[order[-1]] - heights[order[0]]) * normal
+        shear = math.degrees(math.atan2(_length(drift), abs(heights[order[-1]] - heights[order[0]])))
+        if shear > MAX_SHEAR_DEG:
+            raise BadCase(f"its slices are shifted along by {shear:.1f} degrees: taken with a tilted gantry")
+        affine = np.eye(4)
+        affine[:3, 0], affine[:3, 1], affine[:3, 2] = along * edges[0, 1], down * edges[0, 0], normal * step
+        affine[:3, 3] = start
+        shape = (*size, len(files))
+        if max(size) > MAX_EDGE or min(size) < 2 or math.prod(shape) > MAX_VOXELS:
+            raise BadCase(f"has {' x '.join(map(str, shape))} voxels; at most {MAX_VOXELS} are read")
+        return cls(tuple(files[i] for i in order), affine, shape)
+
+    def hu(self, axes: Axes) -> tuple[NDArray[np.int16], dict[str, Any]]:
+        """HU along LPS, a slice in work at a time, and notes; what is padding becomes air."""
+        out = np.empty(tuple(self.shape[a] for a in axes.order), np.int16)
+        inside, padded = axes.stored(out), 0
+        for k, file in enumerate(self.files):
+            try:
+                inside[:, :, k], empty = _slice(file, self.shape)
+            except BadCase as error:
+                raise BadCase(f"slice {k + 1} of {len(self.files)}: {error}") from None
+            padded += empty
+        return out, {"padded_voxels": padded} if padded else {}
+
+
+def _step(heights: Floats) -> float:
+    """Distance in mm of sorted slices."""
+    gaps = np.diff(heights)
+    step = float(np.median(gaps[gaps > 1e-3])) if (gaps > 1e-3).any() else 0.0
+    if twins := int((gaps < max(0.1 * step, 1e-3)).sum()):
+        raise BadCase(f"{twins} of its {len(heights)} slices lie where another one lies: several phases in one series?")
+    wide = np.flatnonzero(gaps > (1 + SPACING_TOLERANCE) * step + 1e-3)
+    whole = np.round(gaps[wide] / step)
+    if len(wide) and np.abs(gaps[wide] / step - whole).max() < 0.1 and whole.min() >= 2:
+        first = int(wide[0])
+        raise BadCase(
+            f"lacks {int((whole - 1).sum())} slices: {gaps[first]:.2f} mm lie between slices {first + 1} and "
+            f"{first + 2}, {step:.2f} mm between others"
+        )
+    if np.abs(gaps - step).max() > SPACING_TOLERANCE * step + 1e-3:
+        raise BadCase(f"its slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart; one distance is needed")
+    return float((heights[-1] - heights[0]) / (len(heights) - 1))
+
+
+def _slice(file: File, shape: tuple[int, int, int]) -> tuple[NDArray[np.int16], int]:
+    """HU (columns, rows) of one slice, and how many of its pixels are padding."""
+    header = dicom.read(file.read(), ct_header.SLICE)
+    if number(header, "SamplesPerPixel", 1) != 1 or number(header, "NumberOfFrames", 1) != 1:
+        raise BadCase("is no single grey frame (enhanced multi-frame CT is not read)")
+    if (header.get("Columns"), header.get("Rows")) != shape[:2]:
+        raise BadCase("has another size than before")  # the file changed, or says two things
+    slope, intercept = (float(numbers(header, key, 1)[0]) for key in ("RescaleSlope", "RescaleIntercept"))
+    stored = pixels(header)[0]
+    if stored.shape != (shape[1], shape[0]):
+        raise BadCase(f"its pixels are {stored.shape}, not {(shape[1], shape[0])}")
+    values = np.clip(np.rint(stored.astype(np.float64) * slope + intercept), -32768, 32767).astype(np.int16)
+    padding = header.get("PixelPaddingValue")
+    empty = (stored == padding) if isinstance(padding, int) else np.zeros(stored.shape, bool)
+    values[empty] = AIR
+    return values.T, int(empty.sum())
+
+
+def pixels(header: pydicom.Dataset) -> list[NDArray[Any]]:
+    """All frames as they are stored.
+
+    Raises:
+        BadCase: where they cannot be decoded; pydicom's own text, which may hold values, is left out.
+    """
+    if "PixelData" not in header:
+        raise BadCase("has no pixels")
+    try:
+        return [np.asarray(frame) for frame in iter_pixels(header, raw=True)]
+    except Exception as error:
+        raise BadCase(f"its pixels cannot be decoded ({type(error).__name__})") from None
+
+
+def _length(v: Floats) -> float:
+    return math.sqrt(float((v * v).sum()))

@@ -1,0 +1,260 @@
+"""``arcade:FOLDER``: ARCADE (Popov et al. 2024, Zenodo 10390295), angiograms with lesions and SYNTAX segments.
+
+A frame is a case, whichever of the two tasks shows it: the SYNTAX segments of a picture of the stenosis task are those
+of its twin in the SYNTAX task. ARCADE's parts cut through such twins (70 pictures of stenosis/train stand in
+syntax/val, 17 of stenosis/val in syntax/train), so a frame belongs to the part that its picture in the stenosis task
+is in; only a frame without one goes by the SYNTAX task. The test part is opened where it is asked for, never else.
+
+ARCADE names no patients. A frame is a subject of its own, frames that nearly repeat each other (``twins.NEAR``) are
+one subject, and a frame of ``train`` that nearly repeats one of ``val`` is left out: no cine run leaks by these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import File, Folder, fingerprint, secret, texts
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures import twins
+from lesionforge.engine.sources.pictures.arcade_index import Labels, Part, Picture, pictures
+from lesionforge.engine.sources.pictures.box_text import Marked, check, read_yolo
+from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
+from lesionforge.engine.sources.pictures.polygons import lumen, outline
+from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
+
+RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
+CATEGORY = re.compile(r"([1-9]|1[0-6])[a-c]?|stenosis")  # a SYNTAX segment, or a lesion
+EDGES = (512, 512)  # rows, columns of every ARCADE picture
+DIGDA_CLASSES: dict[str, SeverityClass | None] = {"0": "moderate", "1": "severe"}
+
+
+@dataclass(frozen=True)
+class ArcadeOptions:
+    """Which frames, and whose lesions.
+
+    Attributes:
+        part: ARCADE's own part.
+        require: what a frame must have: SYNTAX segments, labels of lesions (which may say that there is none), both,
+            or anything.
+        labels: folder of DiGDA's labels (``PART/labels/N.txt``, N the picture's number in the stenosis task), taken
+            in place of ARCADE's lesions: squares around the lesions from 50 %DS up, graded. Relative to the ARCADE
+            folder where it is no absolute path or URL.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    part: Part = "train"
+    require: Literal["any", "lesions", "segments", "both"] = "segments"
+    labels: str | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: its picture (the stenosis task's where there are two) and what each task says about it."""
+
+    file: File
+    stenosis: Labels | None
+    syntax: Labels | None
+
+    @property
+    def name(self) -> str:
+        """As ARCADE counts it, e.g. ``stenosis/train/650``."""
+        return self._labels.name
+
+    @property
+    def part(self) -> Part:
+        """The part it belongs to."""
+        return self._labels.part
+
+    @property
+    def _labels(self) -> Labels:
+        labels = self.stenosis or self.syntax
+        assert labels is not None, "a frame comes from one task at least"
+        return labels
+
+
+class Arcade:
+    """Frames of one part of ARCADE by number: those of the stenosis task first."""
+
+    Options: ClassVar[type[ArcadeOptions]] = ArcadeOptions
+
+    def __init__(self, place: str, options: ArcadeOptions) -> None:
+        self.options = options
+        folder = Folder(place)
+        self._graded = _label_files(place, options) if options.labels is not None else None
+        found, self._texts = pictures(folder, ("test",) if options.part == "test" else ("val", "train"))
+        thumbs = twins.thumbnails([picture.file for picture in found])
+        numbered = _join(found, thumbs)
+        frames = [frame for _, frame in numbered]
+        first = twins.near_duplicates(thumbs[[number for number, _ in numbered]])
+        kept = [
+            (frame, frames[first[i]].name)
+            for i, frame in enumerate(frames)
+            if frame.part == options.part == frames[first[i]].part and self._wanted(frame)
+        ]
+        self.cases_per_subject, order = pack(grouped([subject for _, subject in kept]))
+        self._frames = [kept[case] for case in order]
+        self.subjects = len(order) // self.cases_per_subject
+        self.licence = "CC BY 4.0 (ARCADE, Zenodo 10390295)"
+        if self._graded is not None:
+            self.licence += "; labels CC BY-NC-SA 4.0 (medipixel/DiGDA)"
+        if not kept:
+            raise SourceError(
+                f"no frame of part {options.part} has {options.require}; set the source's option require to "
+                f"any, lesions, segments or both (the folder holds {len(frames)} frames)"
+            )
+
+    def fingerprint(self) -> str:
+        """Hash of the pictures' names and sizes, and of every annotation."""
+        labels = texts((self._graded or {}).values())
+        return fingerprint((frame.file for frame, _ in self._frames), *self._texts, *labels)
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(frame.file for frame, _ in self._frames)
+
+    def locate(self, case: int) -> str:
+        """The picture; its annotations are in the task's COCO file."""
+        return self._frames[case][0].file.path
+
+    def read(self, case: int) -> Angiogram:
+        """One frame."""
+        frame, subject = self._frames[case]
+        try:
+            return self._read(frame, f"arcade/{subject}")
+        except BadCase as error:
+            raise BadCase(f"{frame.name}: {error}") from None
+
+    def grades(self, case: int) -> list[str]:
+        """Severity class of each lesion that DiGDA's labels grade; none without them, or where they cannot be read."""
+        frame, _ = self._frames[case]
+        try:
+            marked = self._marked(frame, EDGES) if self._graded is not None else []
+            lesions = check(marked, EDGES, DIGDA_CLASSES).lesions
+        except BadCase:  # reading the case will say so
+            return []
+        return [lesion.severity_class for lesion in lesions if lesion.severity_class]
+
+    def _read(self, frame: Frame, subject: str) -> Angiogram:
+        image = decode(frame.file.read())
+        shape = image.shape[0], image.shape[1]
+        notes: dict[str, Any] = {"frame": frame.name}
+        if frame.syntax and frame.syntax.name != frame.name:
+            notes["segments_of"] = frame.syntax.name
+        segments, flat = _segments(frame.syntax)
+        mask = lumen([polygon for _, polygon in segments], shape) if segments else None
+        notes |= {"degenerate_segments": flat} if flat else {}
+        notes["lesions_labelled"] = self._has_lesion_labels(frame)
+        lesions = check(self._marked(frame, shape), shape, DIGDA_CLASSES | {"stenosis": None})
+        return Angiogram(
+            subject=subject,
+            source_id=pixel_hash(image),
+            licence=self.licence,
+            image=image,
+            mask=mask,
+            lesions=lesions.lesions,
+            segments=segments,
+            side=_side({name for name, _ in segments}),
+            notes=notes | lesions.notes,
+        )
+
+    def _marked(self, frame: Frame, shape: tuple[int, int]) -> list[Marked]:
+        if frame.stenosis is None or not self._has_lesion_labels(frame):
+            return []
+        if self._graded is not None:
+            return read_yolo(self._graded[_label_file(frame.stenosis)].read(), shape)
+        return [_lesion(a, frame.stenosis.names) for a in frame.stenosis.annotations]
+
+    def _has_lesion_labels(self, frame: Frame) -> bool:
+        if frame.stenosis is None:
+            return False
+        return self._graded is None or _label_file(frame.stenosis) in self._graded
+
+    def _wanted(self, frame: Frame) -> bool:
+        segments = frame.syntax is not None and bool(frame.syntax.annotations)
+        lesions = self._has_lesion_labels(frame)
+        return {"any": True, "lesions": lesions, "segments": segments, "both": segments and lesions}[
+            self.options.require
+        ]
+
+
+def _join(found: list[Picture], thumbs: twins.Thumbnails) -> list[tuple[int, Frame]]:
+    """Frames with the numbers of their pictures, in a fixed order: val before train, the stenosis task first."""
+    stenosis = [i for i, p in enumerate(found) if "stenosis" in p.labels]
+    alone = [i for i in stenosis if "syntax" not in found[i].labels]
+    syntax = [i for i, p in enumerate(found) if "stenosis" not in p.labels]
+    partner = twins.same_frames([p.file for p in found], thumbs, alone, syntax)
+    frames = []
+    for i in stenosis:
+        labels = found[partner.get(i, i)].labels.get("syntax")
+        frames.append((i, Frame(found[i].file, found[i].labels["stenosis"], labels)))
+    for i in sorted(set(syntax) - set(partner.values())):
+        frames.append((i, Frame(found[i].file, None, found[i].labels["syntax"])))
+    return sorted(frames, key=lambda f: (f[1].part != "val", f[1].stenosis is None, f[0]))
+
+
+def _label_file(labels: Labels) -> str:
+    return f"{labels.name.rsplit('/', 1)[1]}.txt"
+
+
+def _label_files(place: str, options: ArcadeOptions) -> dict[str, File]:
+    where = str(options.labels)
+    if "://" not in where and not where.startswith("/"):
+        where = f"{place.rstrip('/')}/{where}"
+    folder = Folder(where)
+    for sub in (f"{options.part}/labels", f"data/{options.part}/labels"):
+        if files := {name: file for name, file in folder.files(sub).items() if name.endswith(".txt")}:
+            return files
+    raise SourceError(
+        f"option labels: that folder holds no {options.part}/labels/N.txt; give the folder of DiGDA's released labels"
+    )
+
+
+def _segments(labels: Labels | None) -> tuple[tuple[tuple[str, NDArray[np.float64]], ...], list[str]]:
+    """Names and polygons of a picture's segments, and a note on each polygon without an area."""
+    segments, flat = [], []
+    for annotation in labels.annotations if labels else ():
+        name = _category(annotation, labels.names if labels else {})
+        if name == "stenosis":
+            raise BadCase("category stenosis stands among its SYNTAX segments")
+        for polygon in outline(annotation.get("segmentation")):
+            if polygon.area > 0:
+                segments.append((name, polygon.points))
+            else:
+                flat.append(f"segment {name}: a polygon of {len(polygon.points)} points without area")
+    return tuple(segments), flat
+
+
+def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Marked:
+    name = _category(annotation, names)
+    if name != "stenosis":
+        raise BadCase("a SYNTAX segment stands among its stenoses")
+    try:
+        x, y, w, h = (float(v) for v in annotation["bbox"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise BadCase("a lesion's bbox is not [x, y, width, height]") from None
+    outlines = outline(annotation.get("segmentation"))
+    points = max(outlines, key=lambda polygon: polygon.area).points if outlines else None
+    return Marked((x, y, x + w, y + h), name, points)
+
+
+def _category(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:
+    number = annotation.get("category_id")
+    if not isinstance(number, int) or number not in names:
+        raise BadCase("an annotation has a category that its file does not name")
+    if not CATEGORY.fullmatch(names[number]):
+        raise BadCase("a category of its annotation file is none of ARCADE's: a SYNTAX segment or stenosis")
+    return names[number]
+
+
+def _side(segments: set[str]) -> Side | None:
+    if not segments:
+        return None
+    return "right" if segments & RIGHT_SEGMENTS else "left"

@@ -1,0 +1,154 @@
+"""``voc:FOLDER`` and ``yolo:FOLDER``: pictures with boxes around their lesions, and no mask."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import File, Folder, fingerprint, natural, secret, stem, texts
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures.box_text import Marked, check, read_voc, read_yolo
+from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
+from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
+
+
+@dataclass(frozen=True)
+class BoxOptions:
+    """What the files do not say.
+
+    Attributes:
+        classes: the label files' classes and the severity that each stands for, null where lesions are not graded.
+        subject: regular expression for what names the patient in a picture's name, e.g. ``^[0-9]+`` in the Danilov
+            set, where ``14_002_5_0016`` is a frame of patient 14; each picture is a subject of its own without it.
+        side: the tree that every picture shows.
+        pixel_mm: edge of a pixel at the isocentre.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    classes: Mapping[str, SeverityClass | None] = field(default_factory=dict)
+    subject: str | None = None
+    side: Side | None = None
+    pixel_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.subject or "")
+        except re.error as error:
+            raise ValueError(f"subject {self.subject!r} is no regular expression: {error}") from None
+
+
+@dataclass(frozen=True)
+class VocOptions(BoxOptions):
+    """Of a Pascal VOC folder; class names as in ``<name>``."""
+
+    classes: Mapping[str, SeverityClass | None] = field(default_factory=lambda: {"Stenosis": None, "stenosis": None})
+
+
+@dataclass(frozen=True)
+class YoloOptions(BoxOptions):
+    """Of a YOLO folder; classes by number, DiGDA's unless said otherwise."""
+
+    classes: Mapping[str, SeverityClass | None] = field(default_factory=lambda: {"0": "moderate", "1": "severe"})
+
+
+class Boxes(ABC):
+    """Pictures with a label file of the same name: beside them, or in ``images`` and the format's folder of labels.
+
+    A picture without a label file is a case whose lesions are unknown (note ``lesions_labelled``); one with an empty
+    file has no lesion.
+    """
+
+    ending: ClassVar[str]
+    label_folders: ClassVar[tuple[str, ...]]
+    picture_folders: ClassVar[tuple[str, ...]]
+    licence: str = "unknown: that of the files given"
+
+    def __init__(self, place: str, options: BoxOptions) -> None:
+        self.options = options
+        folder = Folder(place)
+        images = next((found for sub in self.picture_folders if (found := folder.files(sub))), folder.files())
+        labels = next((found for sub in self.label_folders if (found := folder.files(sub))), folder.files())
+        pictures = {stem(n): f for n, f in images.items() if n.rsplit(".", 1)[-1].lower() in ENDINGS}
+        self._labels = {stem(n): f for n, f in labels.items() if n.lower().endswith(f".{self.ending}")}
+        if not pictures or not self._labels:
+            raise SourceError(
+                f"holds {len(pictures)} pictures and {len(self._labels)} .{self.ending} files; give a folder "
+                f"of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and {self.label_folders[0]}/"
+            )
+        names = sorted({*pictures, *self._labels}, key=natural)
+        self.cases_per_subject, order = pack(grouped([self._subject(name) for name in names]))
+        self._cases: list[tuple[str, File | None]] = [(names[i], pictures.get(names[i])) for i in order]
+        self.subjects = len(order) // self.cases_per_subject
+
+    def fingerprint(self) -> str:
+        """Hash of the pictures' names and sizes, and of every label file."""
+        return fingerprint((file for _, file in self._cases if file), *texts(self._labels.values()))
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(file for _, file in self._cases if file)
+
+    def locate(self, case: int) -> str:
+        """The picture, or the label file without one."""
+        return next(file.path for file in (self._cases[case][1], self._labels.get(self._cases[case][0])) if file)
+
+    def read(self, case: int) -> Angiogram:
+        """One picture with its lesions."""
+        name, picture = self._cases[case]
+        try:
+            if picture is None:
+                raise BadCase("there are labels but no such picture")
+            image = decode(picture.read())
+            shape = image.shape[0], image.shape[1]
+            labels = self._labels.get(name)
+            found = check(self._parse(labels.read(), shape) if labels else [], shape, self.options.classes)
+        except BadCase as error:
+            raise BadCase(f"picture {case + 1}: {error}") from None
+        return Angiogram(
+            subject=f"{self.ending}/{self._subject(name)}",
+            source_id=pixel_hash(image),
+            licence=self.licence,
+            image=image,
+            lesions=found.lesions,
+            side=self.options.side,
+            pixel_mm=self.options.pixel_mm,
+            notes={"lesions_labelled": labels is not None} | found.notes,
+        )
+
+    def _subject(self, name: str) -> str:
+        match = re.search(self.options.subject, name) if self.options.subject else None
+        return match[0] if match else name
+
+    @abstractmethod
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[Marked]:
+        """The boxes of a label file."""
+
+
+class Voc(Boxes):
+    """Pascal VOC, as the Danilov set has it: ``NAME.xml``; or ``JPEGImages`` or ``images`` with ``Annotations``."""
+
+    Options: ClassVar[type[VocOptions]] = VocOptions
+    ending = "xml"
+    label_folders = ("Annotations", "annotations")
+    picture_folders = ("JPEGImages", "images")
+
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[Marked]:
+        return read_voc(data, shape)
+
+
+class Yolo(Boxes):
+    """YOLO: ``images/NAME.png`` with ``labels/NAME.txt``, as DiGDA's labels beside ARCADE's pictures."""
+
+    Options: ClassVar[type[YoloOptions]] = YoloOptions
+    ending = "txt"
+    label_folders = ("labels",)
+    picture_folders = ("images",)
+
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[Marked]:
+        return read_yolo(data, shape)

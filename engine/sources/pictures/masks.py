@@ -1,0 +1,122 @@
+"""``masks:FOLDER``: pictures with whole-vessel masks, as segmentation sets publish them (DCA1 and its like)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import File, Folder, fingerprint, natural, secret, stem
+from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
+from lesionforge.generators.types import Angiogram, BadCase, Side
+
+MASK_FOLDERS = ("masks", "labels", "gt")
+MASK_ENDS = ("_gt", "_mask", "_label")
+
+
+@dataclass(frozen=True)
+class MasksOptions:
+    """What the files do not say.
+
+    Attributes:
+        side: the tree that every picture shows.
+        pixel_mm: edge of a pixel at the isocentre.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    side: Side | None = None
+    pixel_mm: float | None = None
+
+
+class Masks:
+    """One subject per picture: ``NN.png`` with ``NN_gt.png`` beside it, or ``images/NN.png`` with ``masks/NN.png``."""
+
+    Options: ClassVar[type[MasksOptions]] = MasksOptions
+    cases_per_subject = 1
+    licence: str = "unknown: that of the files given"
+
+    def __init__(self, place: str, options: MasksOptions) -> None:
+        self.options = options
+        folder = Folder(place)
+        self._pairs = _pairs(folder)
+        self.subjects = len(self._pairs)
+        if not self._pairs:
+            raise SourceError(
+                "no picture has a mask; give a folder of NN.png with NN_gt.png, or with images/ and masks/"
+            )
+
+    def fingerprint(self) -> str:
+        """Hash of the files' names and sizes."""
+        return fingerprint(file for pair in self._pairs for file in pair)
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(file for pair in self._pairs for file in pair)
+
+    def locate(self, case: int) -> str:
+        """The picture and its mask."""
+        return " and ".join(file.path for file in self._pairs[case])
+
+    def read(self, case: int) -> Angiogram:
+        """One picture and its mask."""
+        picture, mask_file = self._pairs[case]
+        try:
+            image = decode(picture.read())
+        except BadCase as error:
+            raise BadCase(f"picture {case + 1}: {error}") from None
+        try:
+            mask, notes = _binary(decode(mask_file.read()))
+            if mask.shape != image.shape:
+                raise BadCase(f"has {_size(mask)} pixels, its picture {_size(image)}")
+        except BadCase as error:
+            raise BadCase(f"mask of picture {case + 1}: {error}") from None
+        return Angiogram(
+            subject=f"masks/{stem(picture.name)}",
+            source_id=pixel_hash(image),
+            licence=self.licence,
+            image=image,
+            mask=mask,
+            mask_is_complete=True,
+            side=self.options.side,
+            pixel_mm=self.options.pixel_mm,
+            notes=notes,
+        )
+
+
+def _pairs(folder: Folder) -> list[tuple[File, File]]:
+    """Pictures with their masks, by number or name."""
+    images = _pictures(folder.files("images"))
+    for sub in MASK_FOLDERS if images else ():
+        if masks := _pictures(folder.files(sub)):
+            named = {re.sub(f"({'|'.join(MASK_ENDS)})$", "", name): file for name, file in masks.items()}
+            break
+    else:
+        images = _pictures(folder.files())
+        named = {name.removesuffix(end): f for name, f in images.items() for end in MASK_ENDS if name.endswith(end)}
+    return [(images[name], named[name]) for name in sorted(named, key=natural) if name in images]
+
+
+def _pictures(files: dict[str, File]) -> dict[str, File]:
+    return {stem(name): file for name, file in files.items() if name.rsplit(".", 1)[-1].lower() in ENDINGS}
+
+
+def _binary(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:
+    """The vessel: the brighter of two levels, or what lies above half where a mask was smoothed or JPEG-coded."""
+    low, high = int(values.min()), int(values.max())
+    if low == high:
+        raise BadCase(f"is empty: every pixel is {low}")
+    mask = values > (low + high) / 2
+    if mask.mean() > 0.5:
+        raise BadCase(f"covers {100 * mask.mean():.0f} % of the picture: is it inverted? Vessels are bright in a mask")
+    between = float(((values != low) & (values != high)).mean())
+    notes = {"mask_levels": f"{100 * between:.1f} % of the mask lies between its two levels"} if between else {}
+    return mask, notes
+
+
+def _size(image: NDArray[np.generic]) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"

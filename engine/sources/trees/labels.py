@@ -1,0 +1,99 @@
+"""``imagecas:`` and ``nifti:``: coronary CT labels on a disk or any fsspec place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.cache import cached
+from lesionforge.engine.sources.files import Folder, fingerprint, listed, located, secret, why
+from lesionforge.engine.sources.trees import split
+from lesionforge.engine.sources.trees.label import read_label
+from lesionforge.generators.types import BadCase, CoronaryTree, Side
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """``sides``: the trees to take of each label. Name one side where a label holds only that tree."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    sides: tuple[Side, ...] = ("left", "right")
+
+    def __post_init__(self) -> None:
+        if not self.sides or len(set(self.sides)) < len(self.sides):
+            raise ValueError(f"sides {list(self.sides)}: name left, right or both, each once")
+
+
+class Nifti:
+    """Any binary coronary labels: one ``.nii``/``.nii.gz`` file, or a folder of them; one subject per file."""
+
+    Options: ClassVar[type[LabelOptions]] = LabelOptions
+    pattern: ClassVar[str] = r"(.+)\.nii(\.gz)?"
+    example: ClassVar[str] = "case1.nii.gz"
+    licence: str = "unknown: that of the files given"
+
+    def __init__(self, place: str, options: LabelOptions) -> None:
+        self.options = options
+        self.cases_per_subject = len(options.sides)
+        self._fs, path = located(place)
+        try:
+            if self._fs.isdir(path):
+                found = [*Folder(place).files().values()]
+            else:
+                alone = self._fs.info(path)
+                found = [listed(self._fs, alone)] if alone["type"] == "file" else []
+        except FileNotFoundError:
+            raise SourceError("no such file or folder") from None
+        except (OSError, ValueError) as error:
+            raise SourceError(f"cannot be listed: {why(error)}") from None
+        named = ((re.fullmatch(self.pattern, file.path.rsplit("/", 1)[-1]), file) for file in found)
+        files = [replace(file, name=match[1]) for match, file in named if match]
+        self._files = sorted(files, key=lambda f: (len(f.name), f.name) if f.name.isdigit() else (0, f.name))
+        self.subjects = len(self._files)
+        if not self._files:
+            raise SourceError(f"no file is named like {self.example}; give a folder of labels or one label file")
+        self._trees = lru_cache(maxsize=8)(self._load)
+
+    def fingerprint(self) -> str:
+        """Hash of the files' names and sizes."""
+        return fingerprint(self._files)
+
+    def secret(self) -> bytes:
+        """See ``files.secret``."""
+        return secret(self._files)
+
+    def locate(self, case: int) -> str:
+        """The label file."""
+        return self._files[case // self.cases_per_subject].path
+
+    def read(self, case: int) -> CoronaryTree:
+        """One tree of one label; both trees of a file are found in one reading."""
+        file, part = divmod(case, self.cases_per_subject)
+        side = self.options.sides[part]
+        found = self._trees(file)
+        if isinstance(found, str):
+            raise BadCase(found)
+        return found[side]
+
+    def _load(self, number: int) -> dict[Side, CoronaryTree] | str:
+        """The trees of a file, or the reason why there are none: either is worth remembering."""
+        file = self._files[number]
+        only = self.options.sides[0] if len(self.options.sides) == 1 else None
+        try:
+            label = cached(f"{self._fs.protocol} {file.path} {file.mark}", lambda: read_label(file.fs, file.path))
+            return split.split(label, file.name, self.licence, only)
+        except BadCase as error:
+            return f"label {number + 1}: {error}"
+
+
+class ImageCas(Nifti):
+    """ImageCAS (Zeng et al. 2023): ``N.label.nii.gz``, N = 1 ... 1000, both trees in one label; images are not read."""
+
+    pattern = r"(\d+|.*)\.label\.nii(\.gz)?"
+    example = "12.label.nii.gz"
+    licence = "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)"

@@ -1,0 +1,95 @@
+"""A procedural CT of the abdomen in the portal-venous phase."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionforge.generators.phantom.ct.abdomen_organs import paint_organs
+from lesionforge.generators.phantom.ct.abdomen_wall import paint_wall
+from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, Grid
+from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
+from lesionforge.generators.phantom.tree.coronary import LICENCE
+from lesionforge.generators.types import Volume, stream
+
+NAMES = (
+    "liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "duodenum", "colon", "small_bowel", "aorta",
+    "inferior_vena_cava", "portal_vein", "lung", "bone",
+)  # fmt: skip
+LEGEND = dict(enumerate(NAMES, 1))
+VALUE = {name: number for number, name in LEGEND.items()}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """HU of a subject's organs about 70 s after the contrast agent was given."""
+
+    liver: float
+    kidney: float
+    pancreas: float
+    spleen: float
+    aorta: float
+    veins: float
+    fat: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Phase:
+        """One subject's: blood first, organs follow it."""
+        aorta = float(rng.uniform(135, 175))
+        return cls(
+            liver=float(rng.uniform(92, 122)),
+            kidney=aorta + float(rng.uniform(15, 40)),
+            pancreas=float(rng.uniform(80, 106)),
+            spleen=float(rng.uniform(108, 132)),
+            aorta=aorta,
+            veins=aorta + float(rng.uniform(5, 20)),
+            fat=float(rng.uniform(-110, -98)),
+        )
+
+
+def phantom_abdomen(
+    key: bytes,
+    subject: str,
+    *,
+    shape: tuple[int, int, int] = (144, 112, 96),
+    spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.5),
+    kernel: str = "medium",
+    noise_hu: float | None = None,
+) -> Volume:
+    """The abdomen of one subject: a pure function of its arguments.
+
+    Args:
+        key: the subject's random key.
+        shape, spacing_mm: the field of view, centred on the body at the height of the first lumbar vertebra.
+        kernel: name of a reconstruction kernel (``ct_scanner.KERNELS``).
+        noise_hu: standard deviation of the noise; drawn from 8 to 15 HU where None.
+
+    Returns:
+        A volume with organ labels (``LEGEND``); vessels inside the liver belong to it, the kidneys' sinus does not.
+    """
+    rng = stream(key, "phantom/abdomen")
+    phase = Phase.draw(rng)
+    noise = float(rng.uniform(8.0, 15.0)) if noise_hu is None else noise_hu
+    grid, chosen = Grid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
+    canvas = Canvas(grid, AIR, key)
+    cavity = paint_wall(canvas, phase.fat, VALUE)
+    paint_organs(canvas, cavity, phase, VALUE)
+    hu = scan(rng, canvas, chosen, noise)
+    return Volume(
+        subject=subject,
+        source_id=hashlib.blake2b(np.ascontiguousarray(hu, "<i2").tobytes(), digest_size=16).hexdigest(),
+        licence=LICENCE,
+        hu=hu,
+        spacing_mm=grid.spacing_mm,
+        origin_mm=grid.origin_mm,
+        labels=canvas.labels,
+        legend={value: name for value, name in LEGEND.items() if (canvas.labels == value).any()},
+        notes={
+            "phase": "portal venous",
+            "noise_hu": round(noise, 1),
+            "psf_fwhm_mm": (chosen.plane_mm, chosen.plane_mm, chosen.slice_mm),
+            "kernel": kernel,
+        },
+    )

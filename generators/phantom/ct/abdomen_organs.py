@@ -1,0 +1,237 @@
+"""The organs of an abdomen phantom, each with its outline bent by the same smooth noise, so that none is an ellipsoid.
+
+LPS mm around the middle of the body at the height of the first lumbar vertebra: x to the left, y back, z up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands, tube
+
+Point = tuple[Floats, Floats, Floats]
+BEND_MM = 25.0  # more than any place is moved by: four deviations of the noise
+
+
+class Tissues(Protocol):
+    """HU of the organs (``abdomen.Phase``)."""
+
+    @property
+    def liver(self) -> float: ...
+    @property
+    def kidney(self) -> float: ...
+    @property
+    def pancreas(self) -> float: ...
+    @property
+    def spleen(self) -> float: ...
+    @property
+    def aorta(self) -> float: ...
+    @property
+    def veins(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A canvas or a part of it: bent coordinates, depth inside the cavity, noise of two sizes."""
+
+    canvas: Canvas
+    p: Point
+    cavity: Floats
+    lumps: Floats
+    fine: Floats
+
+    def within(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> Scene | None:
+        """The part between two corners and ``BEND_MM`` more, since places bend so far; None where there is none."""
+        part = self.canvas.crop([v - BEND_MM for v in low], [v + BEND_MM for v in high])
+        if part is None:
+            return None
+        x, y, z = (q[part.at] for q in self.p)
+        return Scene(part, (x, y, z), self.cavity[part.at], self.lumps[part.at], self.fine[part.at])
+
+
+def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, int]) -> None:
+    """Bowel first, the organs whose labels matter last.
+
+    Args:
+        cavity: depth in mm inside the space that they may fill.
+    """
+    x, y, z = (axis + 6.0 * canvas.waves(f"warp {n}", 42.0) for n, axis in zip("xyz", canvas.grid.axes(), strict=True))
+    scene = Scene(canvas, (x, y, z), cavity, canvas.waves("lumps", 18.0), canvas.waves("fine", 7.0))
+    _mesentery(scene, hu)
+    for paint, low, high in (
+        (_small_bowel, (-92.0, -200.0, -1e4), (92.0, 22.0, 40.0)),
+        (_colon, (-170.0, -130.0, -1e4), (170.0, 70.0, 80.0)),
+        (_stomach, (-80.0, -100.0, -90.0), (125.0, 70.0, 150.0)),
+        (_spleen, (70.0, -20.0, -5.0), (130.0, 75.0, 100.0)),
+        (_great_vessels, (-1e4, -1e4, -1e4), (1e4, 1e4, 1e4)),
+        (_liver, (-165.0, -105.0, -75.0), (65.0, 85.0, 165.0)),
+        (_left_kidney, (12.0, -2.0, -75.0), (112.0, 82.0, 75.0)),
+        (_right_kidney, (-112.0, -2.0, -90.0), (-12.0, 82.0, 60.0)),
+        (_pancreas, (-60.0, -45.0, -50.0), (110.0, 55.0, 65.0)),
+    ):
+        part = scene.within(low, high)
+        if part is not None:
+            paint(part, hu, names)
+
+
+def _spleen(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    body = ellipsoid(scene.p, (100.0, 28.0, 48.0), (27.0, 44.0, 50.0))
+    hollow = ellipsoid(scene.p, (66.0, 18.0, 46.0), (28.0, 30.0, 60.0))
+    body = np.minimum(np.minimum(body, -hollow), scene.cavity - 2.0)
+    scene.canvas.paint(body, hu.spleen + 3.0 * scene.fine, names["spleen"])
+
+
+def _pancreas(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """From the duodenum's loop across the spine to the spleen, in lobules with fat between them."""
+    canvas = scene.canvas
+    way = np.array([(-30.0, 2.0, -20.0), (-22.0, -6.0, -6.0), (-4.0, -15.0, 3.0), (24.0, -10.0, 10.0),
+                    (56.0, 10.0, 24.0), (78.0, 24.0, 34.0)])  # fmt: skip
+    radii = np.array([13.0, 14.0, 10.0, 11.5, 10.5, 8.0])
+    gland = tube(canvas.grid, way + _sway(canvas, "pancreas", way, 4.0), radii) + 1.2 * scene.lumps + 1.5 * scene.fine
+    canvas.paint(gland, hu.pancreas + 6.0 * scene.fine, names["pancreas"])
+    gaps = np.abs(canvas.waves("lobules", 9.0))
+    canvas.blend(np.clip(0.55 - 4.0 * gaps, 0.0, 1.0) * (gland > 0.0), -60.0)
+
+
+def _sway(canvas: Canvas, name: str, way: Floats, mm: float) -> Floats:
+    """Small shifts (n, 3) of way points."""
+    out: Floats = mm * np.clip(canvas.rng(name).standard_normal(way.shape), -2.0, 2.0) / 2
+    return out
+
+
+def _mesentery(scene: Scene, hu: Tissues) -> None:
+    """Vessels in the fat between the loops."""
+    canvas, cavity, p = scene.canvas, scene.cavity, scene.p
+    for scale, width in ((20.0, 0.14), (11.0, 0.13)):
+        lines = strands(canvas.waves(f"twigs {scale} a", scale), canvas.waves(f"twigs {scale} b", scale), width)
+        canvas.blend(np.minimum(2.0 * lines, 0.8) * ((cavity > 4.0) & (p[1] < 40.0)), hu.veins - 20.0)
+
+
+def _small_bowel(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """Loops: thick tubes around the curves on which two fields of noise are 0."""
+    canvas, cavity, p = scene.canvas, scene.cavity, scene.p
+    a, b = canvas.waves("loops a", 30.0), canvas.waves("loops b", 30.0)
+    loops = (0.75 - np.sqrt(a * a + b * b)) * 15.0
+    room = np.minimum(
+        np.minimum(cavity - 6.0, 22.0 - p[1]), np.minimum(-18.0 - p[2] - 0.25 * p[1], 92.0 - np.abs(p[0]))
+    )
+    loops = np.minimum(loops, room)
+    canvas.paint(loops, 92.0, names["small_bowel"])
+    canvas.paint(loops - 3.2, 22.0 + 14.0 * canvas.waves("chyme", 9.0))
+
+
+def _colon(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """A frame of haustrated gut around the belly, with stool and gas."""
+    canvas, cavity, lumps, fine = scene.canvas, scene.cavity, scene.lumps, scene.fine
+    way = np.array([(-104.0, 10.0, -140.0), (-106.0, 8.0, -45.0), (-88.0, -30.0, -30.0), (-45.0, -66.0, -38.0),
+                    (10.0, -74.0, -48.0), (62.0, -62.0, -20.0), (104.0, -8.0, 22.0), (112.0, 18.0, -10.0),
+                    (112.0, 22.0, -140.0)])  # fmt: skip
+    radii = np.array([23.0, 24.0, 20.0, 18.0, 17.0, 17.0, 17.0, 15.0, 15.0])
+    gut = tube(canvas.grid, way + _sway(canvas, "colon", way, 7.0), radii) + 2.2 * lumps
+    gut = np.minimum(gut, cavity - 2.0)
+    canvas.paint(gut, 70.0, names["colon"])
+    gas = np.clip(3.0 * canvas.waves("gas", 16.0) - 1.0, 0.0, 1.0)
+    stool = 10.0 + 45.0 * fine - 300.0 * np.clip(fine - 0.7, 0.0, 1.0)
+    canvas.paint(gut - 2.6, stool + (-930.0 - stool) * gas)
+
+
+def _stomach(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """Stomach with water and an air level, and the duodenum around the pancreas' head."""
+    canvas, cavity = scene.canvas, scene.cavity
+    x, y, _ = canvas.grid.axes()
+    way = np.array(
+        [(44.0, 14.0, 92.0), (70.0, -4.0, 66.0), (66.0, -34.0, 30.0), (30.0, -48.0, 2.0), (-8.0, -40.0, 0.0)]
+    )
+    way = way + _sway(canvas, "stomach", way, 6.0)
+    sac = np.minimum(
+        tube(canvas.grid, way, np.array([22.0, 31.0, 27.0, 19.0, 11.0])) + 0.5 * (scene.p[0] - x), cavity - 3.0
+    )
+    canvas.paint(sac, 78.0, names["stomach"])
+    water = float(canvas.rng("air").uniform(-52.0, -38.0))
+    canvas.paint(sac - 4.5, np.where(y < water, -960.0, 14.0))
+    bulb = np.array([(-8.0, -40.0, 0.0), (-42.0, -26.0, 0.0), (-50.0, -2.0, -20.0), (-42.0, 12.0, -48.0),
+                     (0.0, 10.0, -56.0), (30.0, -4.0, -44.0)])  # fmt: skip
+    gut = tube(canvas.grid, bulb + _sway(canvas, "duodenum", bulb, 3.0), 11.0) + 0.3 * (scene.p[1] - y)
+    canvas.paint(gut, 85.0, names["duodenum"])
+    canvas.paint(gut - 3.0, 22.0)
+
+
+def _great_vessels(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """Aorta, inferior vena cava, portal system, renal and mesenteric vessels."""
+    canvas, grid = scene.canvas, scene.canvas.grid
+
+    def pipe(way: list[tuple[float, float, float]], radii: list[float], value: float, label: int) -> None:
+        canvas.paint(tube(grid, np.array(way), np.array(radii)), value, label)
+
+    vena, aorta, portal = names["inferior_vena_cava"], names["aorta"], names["portal_vein"]
+    pipe([(-22.0, 14.0, -150.0), (-24.0, 12.0, 0.0), (-26.0, 4.0, 80.0), (-22.0, -2.0, 120.0)],
+         [10.5, 11.5, 12.5, 12.0], hu.veins - 12.0, vena)  # fmt: skip
+    for side, height in ((1.0, 2.0), (-1.0, -14.0)):
+        start = (6.0, 14.0, height - 4.0)
+        pipe([start, (side * 26.0, 18.0, height), (side * 46.0, 30.0, height)], [3.2, 3.0, 2.8], hu.aorta, aorta)
+        pipe([(-22.0, 12.0, height - 8.0), (side * 28.0, 10.0, height - 6.0), (side * 46.0, 28.0, height - 6.0)],
+             [5.0, 4.8, 4.2], hu.veins, vena)  # fmt: skip
+    pipe([(4.0, 16.0, 150.0), (6.0, 15.0, 0.0), (3.0, 14.0, -150.0)], [12.0, 10.0, 8.5], hu.aorta, aorta)
+    pipe([(6.0, 6.0, 8.0), (5.0, -6.0, -12.0), (4.0, -14.0, -110.0)], [3.8, 3.6, 2.8], hu.aorta, aorta)
+    pipe([(6.0, 6.0, 20.0), (-4.0, -8.0, 24.0), (-34.0, -12.0, 30.0)], [3.6, 3.0, 2.4], hu.aorta, aorta)
+    pipe([(-6.0, -20.0, -110.0), (-8.0, -10.0, -20.0), (-8.0, -3.0, 4.0), (-30.0, -10.0, 28.0), (-56.0, -12.0, 48.0)],
+         [4.5, 6.0, 7.0, 7.0, 6.0], hu.veins, portal)  # fmt: skip
+    pipe([(-8.0, -3.0, 4.0), (26.0, 2.0, 14.0), (58.0, 20.0, 28.0), (80.0, 30.0, 40.0)], [5.5, 5.0, 4.5, 4.0], hu.veins,
+         portal)  # fmt: skip
+
+
+def _liver(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    """Right and left lobe under the diaphragm, a sharp lower edge, vessels, the gallbladder in its bed."""
+    canvas, p, cavity, fine = scene.canvas, scene.p, scene.cavity, scene.fine
+    whole = ellipsoid(p, (-56.0, -10.0, 48.0), (104.0, 92.0, 112.0))
+    below = (p[2] + 62.0 - 0.72 * (p[0] + 118.0) * (p[0] > -118.0) + 0.15 * p[1]) / 1.2
+    back = np.maximum(0.75 * (-40.0 - p[0]), 26.0 - p[1])  # the hollow before the spine and the right kidney
+    kidney = ellipsoid(p, (-60.0, 44.0, -16.0), (34.0, 34.0, 62.0))
+    left = 0.8 * (62.0 - p[0])
+    depth = np.minimum(np.minimum(np.minimum(whole, below), np.minimum(back, -kidney)), np.minimum(left, cavity - 1.5))
+    canvas.paint(depth, hu.liver + 2.5 * fine, names["liver"])
+    cleft = np.minimum(1.6 - np.abs(p[0] - 2.0 + 0.2 * p[1]), np.minimum(-10.0 - p[1], 60.0 - p[2]))
+    canvas.paint(np.minimum(depth, cleft), -70.0, 0)
+    inside = np.clip((depth - 3.0) / 6.0, 0.0, 1.0)
+    for scale, width, veins in ((30.0, 0.13, 1.0), (17.0, 0.13, 0.8)):
+        lines = strands(canvas.waves(f"liver {scale} a", scale), canvas.waves(f"liver {scale} b", scale), width)
+        canvas.blend(np.minimum(2.5 * lines, 1.0) * inside * veins, hu.veins - 8.0)
+    root = (-24.0, 2.0, 86.0)
+    for end, middle in (((-118.0, 10.0, 40.0), (-70.0, 4.0, 72.0)), ((-70.0, -60.0, 30.0), (-44.0, -24.0, 66.0)),
+                        ((10.0, -50.0, 44.0), (-8.0, -22.0, 70.0))):  # fmt: skip
+        vein = tube(canvas.grid, np.array([root, middle, end]), np.array([5.5, 4.2, 1.6]))
+        canvas.paint(np.minimum(vein, depth), hu.veins - 8.0)
+    portal = tube(canvas.grid, np.array([(-56.0, -12.0, 48.0), (-84.0, -8.0, 44.0), (-112.0, 10.0, 20.0)]),
+                  np.array([6.0, 5.0, 1.6]))  # fmt: skip
+    canvas.paint(np.minimum(portal, depth), hu.veins)
+    sac = ellipsoid(p, (-50.0, -46.0, -10.0), (14.0, 22.0, 20.0))
+    canvas.paint(sac + 1.5, 60.0, 0)
+    canvas.paint(sac, 6.0, names["gallbladder"])
+
+
+def _left_kidney(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    _kidney(scene, hu, names, 1.0, 2.0)
+
+
+def _right_kidney(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+    _kidney(scene, hu, names, -1.0, -14.0)
+
+
+def _kidney(scene: Scene, hu: Tissues, names: dict[str, int], side: float, height: float) -> None:
+    """A bean in its fat, the hilum to the front and the midline, pyramids a little darker than the cortex."""
+    canvas, p = scene.canvas, scene.p
+    up = p[2] - height
+    q = (side * p[0] - 62.0 + 0.18 * up, p[1] - 40.0 - 0.12 * up, up)
+    bean = ellipsoid(q, (0.0, 0.0, 0.0), (27.0, 25.0, 54.0))
+    sinus = ellipsoid(q, (-17.0, -5.0, 0.0), (16.0, 10.0, 22.0))
+    canvas.paint(bean + 7.0, -104.0, 0)
+    body = np.minimum(bean, -sinus)
+    canvas.paint(body, hu.kidney + 4.0 * scene.fine, names["kidney"])
+    pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
+    canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
+    tree = strands(canvas.waves("calyx a", 11.0), canvas.waves("calyx b", 11.0), 0.35)
+    room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)
+    canvas.blend(np.minimum(2.0 * tree, 1.0) * room, hu.veins - 30.0)

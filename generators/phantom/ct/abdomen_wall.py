@@ -1,0 +1,64 @@
+"""The abdomen's wall and what bears it: skin, fat, muscles, ribs, spine, psoas; the lungs' bases on the diaphragm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lesionforge.generators.phantom.ct.bones import MUSCLE, ribs, spine
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands, tube
+
+SPINE = (0.0, 44.0)
+LUNG = -850.0
+
+
+def paint_wall(canvas: Canvas, fat_hu: float, names: dict[str, int]) -> Floats:
+    """All that surrounds the organs.
+
+    Returns:
+        Depth in mm inside the cavity that they fill, the diaphragm its roof.
+    """
+    x, y, z = p = canvas.grid.axes()
+    rng = canvas.rng("wall")
+    wide, deep, pad = float(rng.uniform(0.95, 1.06)), float(rng.uniform(0.95, 1.06)), float(rng.uniform(14.0, 32.0))
+    bend, grain = 5.0 * canvas.waves("bend", 70.0), canvas.waves("grain", 8.0)
+    inner = ellipsoid(p[:2], (0.0, -6.0), (136.0 * wide, 88.0 * deep)) + 0.6 * bend + 0.0 * z
+    skin = ellipsoid(p[:2], (0.0, 0.0), (154.0 * wide + pad, 102.0 * deep + pad)) + 0.4 * bend
+    canvas.paint(skin, 5.0)
+    fat = fat_hu + 6.0 * grain
+    canvas.paint(skin - 2.0, fat)
+    septa = strands(canvas.waves("septa a", 14.0), canvas.waves("septa b", 14.0), 0.12)
+    canvas.blend(np.minimum(1.5 * septa, 0.6) * (skin > 3.0), 20.0)
+    flank = 8.0 + 5.0 * np.minimum(np.abs(x) / 80.0, 1.0) - 6.0 * (np.abs(x) < 8.0) * (y < 0)
+    canvas.paint(inner + flank, MUSCLE + 5.0 * grain)
+    sheets = np.minimum(0.9 - np.abs(inner + 0.5 * flank), np.abs(x) - 50.0)
+    canvas.paint(sheets, fat)  # between the muscles of the flank
+    canvas.paint(inner, fat)
+    ribs(canvas, inner - 2.0, SPINE, names["bone"], cartilage_y=-45.0, floor_mm=15.0)
+    spine(canvas, SPINE, names["bone"], 34.0)
+    for side in (-1.0, 1.0):
+        way = np.array([(side * 25.0, 50.0, 25.0), (side * 40.0, 40.0, -55.0), (side * 54.0, 28.0, -130.0)])
+        canvas.paint(tube(canvas.grid, way, np.array([6.0, 17.0, 21.0])) + 1.5 * grain, MUSCLE)
+        square = ellipsoid((x - side * 68.0, y - 60.0), (0.0, 0.0), (22.0, 10.0)) + 0.0 * z
+        canvas.paint(np.minimum(np.minimum(square, inner + 2.0), -z - 5.0), MUSCLE)
+    roof = _dome(x, y, float(rng.uniform(-10.0, 10.0))) + 0.8 * bend - z
+    lungs = np.minimum(inner - 3.0, -roof)
+    canvas.paint(np.minimum(inner, 3.0 - roof), MUSCLE)
+    canvas.paint(lungs, LUNG + 25.0 * grain, names["lung"])
+    lines = strands(canvas.waves("lung a", 15.0), canvas.waves("lung b", 15.0), 0.2)
+    canvas.blend(np.minimum(3.0 * lines, 1.0) * np.clip((lungs - 2.0) / 8.0, 0.0, 1.0), 150.0)
+    heart = ellipsoid(p, (22.0, -30.0, 142.0), (62.0, 46.0, 48.0)) + 0.5 * bend
+    canvas.paint(np.minimum(heart + 6.0, inner - 4.0), fat, 0)
+    canvas.paint(np.minimum(heart, inner - 8.0), 125.0 + 8.0 * grain, 0)
+    back = np.minimum(ellipsoid(p[:2], (4.0, 30.0), (34.0, 26.0)) + 0.0 * z, -roof)
+    canvas.paint(back, fat, 0)
+    spine(canvas, SPINE, names["bone"], 34.0)
+    out: Floats = np.minimum(inner, roof - 2.5)
+    return out
+
+
+def _dome(x: Floats, y: Floats, lift: float) -> Floats:
+    """Height in mm of the diaphragm: a dome on each side, the right one higher."""
+    right = 112.0 - 105.0 * (((x + 62.0) / 92.0) ** 2 + ((y + 8.0) / 92.0) ** 2)
+    left = 100.0 - 105.0 * (((x - 64.0) / 90.0) ** 2 + ((y + 2.0) / 90.0) ** 2)
+    out: Floats = np.maximum(np.maximum(right, left), -60.0) + lift
+    return out

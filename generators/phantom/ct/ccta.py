@@ -1,0 +1,138 @@
+"""A procedural coronary CT angiogram: the chest of one subject with the coronary trees of ``phantom_tree``."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, Floats, Grid
+from lesionforge.generators.phantom.ct.ccta_chest import paint_chest
+from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, paint_heart
+from lesionforge.generators.phantom.ct.ccta_vessels import GreatVessels
+from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
+from lesionforge.generators.phantom.ct.vessels import filled
+from lesionforge.generators.phantom.tree.coronary import LICENCE, coronary_tree, phantom_tree
+from lesionforge.generators.phantom.tree.heart import Heart
+from lesionforge.generators.types import Branch, CoronaryTree, Side, Volume, stream
+
+NAMES = (
+    "coronary_left", "coronary_right", "coronary_wall", "aorta", "pulmonary_artery", "left_ventricle",
+    "right_ventricle", "left_atrium", "right_atrium", "myocardium", "epicardial_fat", "lung", "bone", "liver", "spleen",
+)  # fmt: skip
+LEGEND = dict(enumerate(NAMES, 1))
+VALUE = {name: number for number, name in LEGEND.items()}
+SIDES: tuple[Side, Side] = ("left", "right")
+SHEATH_MM = 1.6  # of fat around a vessel on the heart's surface
+About = Literal["heart", "left", "right"]
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A healthy coronary wall: its thickness is ``share`` of the lumen's radius within ``limits_mm``."""
+
+    share: float = 0.32
+    limits_mm: tuple[float, float] = (0.45, 0.8)
+    hu: float = 55.0
+
+    def outer(self, radii: Floats) -> Floats:
+        """Radii in mm of the vessel with its wall."""
+        out: Floats = radii + np.clip(self.share * radii, *self.limits_mm)
+        return out
+
+
+def phantom_ccta(
+    key: bytes,
+    subject: str,
+    *,
+    shape: tuple[int, int, int] = (128, 128, 128),
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    about: About = "heart",
+    kernel: str = "medium",
+    noise_hu: float | None = None,
+    stenoses: int = 0,
+) -> Volume:
+    """The CCTA of one subject: a pure function of its arguments.
+
+    Args:
+        key: the subject's random key; its trees are those of ``phantom_tree`` with the same key.
+        about: what the field of view is centred on: the heart, or the proximal main vessel of a side.
+        kernel: name of a reconstruction kernel (``ct_scanner.KERNELS``).
+        noise_hu: standard deviation of the noise; drawn from 18 to 34 HU where None.
+        stenoses: narrowings in every tree, in walls of their healthy calibre: soft plaque fills the space.
+
+    Returns:
+        A volume with labels for the lumen and what surrounds it (``LEGEND``) and both trees. A label is what fills at
+        least half of a voxel, so vessels much thinner than one have none; the trees have them all.
+    """
+    heart = Heart.draw(stream(key, "phantom/heart"))
+    trees = tuple(phantom_tree(key, side, subject, stenoses=stenoses) for side in SIDES)
+    healthy = tuple(
+        coronary_tree(stream(key, f"phantom/{side}"), side, heart=heart)[0] if stenoses else tree.branches
+        for side, tree in zip(SIDES, trees, strict=True)
+    )
+    rng = stream(key, "phantom/ccta")
+    blood = Blood.draw(rng)
+    noise = float(rng.uniform(18.0, 34.0)) if noise_hu is None else noise_hu
+    grid, chosen = Grid.around(_centre(healthy, about).tolist(), shape, spacing_mm), KERNELS[kernel]
+    canvas = Canvas(grid, AIR, key)
+    vessels = GreatVessels.of(heart, healthy)
+    paint_chest(canvas, VALUE)
+    vessels.bed(canvas)
+    paint_heart(canvas, heart, blood, VALUE)
+    vessels.paint(canvas, blood, VALUE)
+    _coronaries(canvas, vessels, trees, healthy, blood)
+    hu = scan(rng, canvas, chosen, noise)
+    return Volume(
+        subject=subject,
+        source_id=hashlib.blake2b(np.ascontiguousarray(hu, "<i2").tobytes(), digest_size=16).hexdigest(),
+        licence=LICENCE,
+        hu=hu,
+        spacing_mm=grid.spacing_mm,
+        origin_mm=grid.origin_mm,
+        labels=canvas.labels,
+        legend={value: name for value, name in LEGEND.items() if (canvas.labels == value).any()},
+        trees=trees,
+        notes={
+            "lumen_hu": round(blood.left, 1),
+            "noise_hu": round(noise, 1),
+            "psf_fwhm_mm": (chosen.plane_mm, chosen.plane_mm, chosen.slice_mm),
+            "kernel": kernel,
+        },
+    )
+
+
+def _centre(trees: tuple[tuple[Branch, ...], ...], about: About) -> Floats:
+    if about == "heart":
+        return np.array([-4.0, 0.0, 4.0])
+    branch = next(b for b in trees[SIDES.index(about)] if b.name in ("LAD", "RCA"))
+    out: Floats = branch.points[len(branch.points) // 5]
+    return out
+
+
+def _coronaries(
+    canvas: Canvas,
+    vessels: GreatVessels,
+    trees: tuple[CoronaryTree, ...],
+    healthy: tuple[tuple[Branch, ...], ...],
+    blood: Blood,
+) -> None:
+    """The vessels in their fat, and the aorta they come from."""
+    grid, wall = canvas.grid, Wall()
+    aorta = vessels.aorta.depth(grid)
+    outside = 1.0 - np.clip(aorta / grid.voxel_mm + 0.5, 0.0, 1.0)
+    sheath = filled(grid, [(b.points, wall.outer(b.radii) + SHEATH_MM) for b in _on_the_surface(healthy)])
+    canvas.blend(sheath * outside, FAT, VALUE["epicardial_fat"])
+    vessels.paint_aorta(canvas, aorta, blood, VALUE)
+    every = [(b.points, wall.outer(b.radii)) for branches in healthy for b in branches]
+    canvas.blend(filled(grid, every) * outside, wall.hu, VALUE["coronary_wall"])
+    for side, tree in zip(SIDES, trees, strict=True):
+        lumen = filled(grid, [(b.points, b.radii) for b in tree.branches]) * outside
+        canvas.blend(lumen, blood.left, VALUE[f"coronary_{side}"])
+
+
+def _on_the_surface(trees: tuple[tuple[Branch, ...], ...]) -> list[Branch]:
+    """All but the septal perforators (S1, S1.2 ...), which run through muscle."""
+    return [b for branches in trees for b in branches if not (b.name[:1] == "S" and b.name[1:2].isdigit())]

@@ -1,0 +1,192 @@
+"""``lesionforge generate``: recipe -> plan -> workers -> committed shards -> finished dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lesionforge.engine import dataset, driver, finalise, log, recipe_yaml, secrets
+from lesionforge.engine.observer import Observer
+from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pool import InProcess, Pool
+from lesionforge.engine.publisher import Publisher
+from lesionforge.engine.ray.pool import RayPool
+from lesionforge.engine.telemetry import Meters
+from lesionforge.engine.worker import Report
+from lesionforge.jobs import console
+from lesionforge.sinks import layout
+from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.store import lease
+from lesionforge.sinks.store.store import Store
+
+
+@dataclass
+class Result:
+    """How a run ended."""
+
+    place: str
+    manifest: dict[str, Any]
+    short: str
+    seconds: float
+    made: int  # samples made in this run
+    found: int  # shards that were there already
+    failed: dict[str, str] = field(default_factory=dict)
+    deaths: int = 0
+    halvings: int = 0
+
+    def body(self) -> dict[str, Any]:
+        """For machines."""
+        m = self.manifest
+        return {
+            "out": self.place,
+            "identity": m["identity"],
+            "samples": m["samples"],
+            "quarantined": m["quarantined"],
+            "planned": m["planned"]["samples"],
+            "shards": len(m["shards"]),
+            "bytes": m["bytes"],
+            "splits": {split: counts["samples"] for split, counts in m["splits"].items()},
+            "reasons": m["reasons"],
+            "burned_in_text": m["burned_in_text"],
+            "quota_met": not self.short,
+            "problem": self.short,
+            "failed": self.failed,
+            "shards_found": self.found,
+            "worker_deaths": self.deaths,
+            "batch_halvings": self.halvings,
+            "seconds": round(self.seconds, 3),
+            "samples_per_second": round(self.made / max(self.seconds, 1e-9), 3),
+        }
+
+    def show(self) -> None:
+        """For people."""
+        b = self.body()
+        rows = [
+            (split, s["shards"], s["samples"], human_bytes(s["bytes"])) for split, s in self.manifest["splits"].items()
+        ]
+        console.table(f"{self.manifest['name']} in {self.place}", ("split", "shards", "samples", "size"), rows)
+        rate = f", {b['samples_per_second']:.1f} samples/s" if self.made else ""
+        console.out.print(f"{self.made} samples made in {console.human_seconds(self.seconds)}{rate}")
+        for reason, count in b["reasons"].items():
+            console.out.print(f"quarantined {count} x {reason}", markup=False)
+        if b["burned_in_text"]:
+            console.out.print(f"{b['burned_in_text']} samples are of frames that seem to carry writing: look at them")
+        for name, why in self.failed.items():
+            console.out.print(f"failed {name}: {why}", markup=False)
+        if self.short:
+            console.out.print(self.short, markup=False)
+
+
+def generate(
+    path: Path,
+    out: str | None,
+    workers: int | None,
+    in_process: bool,
+    overrides: Sequence[str] = (),
+    patience: float = 0,
+) -> Result:
+    """Run a recipe to its end, from wherever an earlier run left it.
+
+    Args:
+        path: the recipe.
+        out: output place; the recipe's own where ``None``.
+        workers: Ray workers; as many as the cluster, or this machine, has room for where ``None``.
+        in_process: make everything in this process instead.
+        overrides: ``a.b=c`` assignments to the recipe.
+        patience: seconds to wait for a cluster without room.
+
+    Raises:
+        the errors of ``jobs.errors``.
+    """
+    log.start("driver", log.level())
+    recipe = recipe_yaml.load(path, overrides)
+    place = out or recipe.out
+    if not place:
+        raise recipe_yaml.RecipeError(f"{path}: no output place: give --out FOLDER-OR-URL, or `out:` in the recipe")
+    if secrets.USERINFO.search(place):
+        raise recipe_yaml.RecipeError(f"--out {secrets.FIX}")
+    job = Job(recipe)
+    store = Store(place, recipe.storage_options)
+    store.probe()
+    if not store.conditional:
+        console.note(
+            f"{store.url()}: this server does not refuse a second creator (conditional PUT); this run takes the place "
+            "for itself, and the driver publishes each shard"
+        )
+    with lease.hold(store, "run", console.note) as held:
+        return _while_marked(job, store, held, workers, in_process, patience)
+
+
+def _while_marked(
+    job: Job, store: Store, held: lease.Mark, workers: int | None, in_process: bool, patience: float
+) -> Result:
+    mine = dataset.describe(job)
+    doc = dataset.claim(store, mine)
+    for name, number in mine.versions.items():
+        if doc.versions.get(name, number) != number:
+            console.err.print(f"note: begun with {name} {doc.versions[name]}, here is {number}; new bytes may differ")
+    began = time.monotonic()
+    there = list(driver.committed(job, store))
+    outcome = driver.Outcome()
+    if len(there) < job.plan.shards:
+        store.delete(layout.SUCCESS)
+        outcome = _run(job, store, held, workers, in_process, patience, there)
+    if store.lease:
+        held.check()
+    manifest = finalise.finalise(store, doc)
+    after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
+    short = finalise.shortfall(doc, after)
+    seconds = time.monotonic() - began
+    return Result(
+        place=store.url(),
+        manifest=manifest,
+        short=short,
+        seconds=seconds,
+        made=outcome.samples,
+        found=len(there),
+        failed=outcome.failed,
+        deaths=outcome.deaths,
+        halvings=outcome.batch_halvings,
+    )
+
+
+def _run(
+    job: Job,
+    store: Store,
+    held: lease.Mark,
+    workers: int | None,
+    in_process: bool,
+    patience: float,
+    there: Sequence[int],
+) -> driver.Outcome:
+    recipe = job.recipe
+    console.err.print(
+        f"{len(job.plan)} samples in {job.plan.shards} shards"
+        + (f", {len(there)} shards are there already" if there else "")
+    )
+    done = sum(map(len, map(job.plan.shard, there)))
+    most = job.plan.shards - len(there)
+    ray_pool = None if in_process else RayPool(recipe, store, workers, most, patience)
+    if ray_pool and patience:
+        console.err.print(f"work begins with the first worker that has room, within {console.human_seconds(patience)}")
+    pool: Pool = ray_pool or InProcess(recipe, store)
+    if store.lease:
+        pool = Publisher(pool, job, store, held)
+    pool = (
+        Observer(pool, job, Meters(recipe.name, len(job.plan), done), ray_pool.states)
+        if ray_pool
+        else Observer(pool, job)
+    )
+    try:
+        with console.progress(len(job.plan), done) as advance:
+
+            def told(report: Report) -> None:
+                advance(report.samples, report.quarantined)
+
+            return driver.run(job, store, pool, told, there)
+    finally:
+        pool.close()

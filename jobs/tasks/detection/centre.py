@@ -1,0 +1,193 @@
+"""The centre-point detector: small enough to learn from real frames in a minute on one CPU core."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lesionforge.jobs.tasks.detection import augment, network
+from lesionforge.jobs.tasks.detection.detector import Detections, Progress
+from lesionforge.jobs.tasks.detection.frames import Frame
+from lesionforge.jobs.tasks.detection.inputs import SIZE, InputCache, scale
+
+
+@dataclass(frozen=True)
+class CentreSettings:
+    """How it learns, and where its inputs are kept between runs (``cache``: a folder, none to keep nothing)."""
+
+    steps: int = 600
+    batch: int = 16
+    rate: float = 2e-3
+    decay: float = 0.05
+    warmup: int = 50
+    last_rate: float = 0.02  # of the cosine, as a share of the first
+    clip: float = 5.0
+    average: float = 0.99  # of the weights' moving average, the ones that predict
+    most: int = 50  # detections per frame
+    overlap: float = 0.4  # IoU above which the weaker of two detections goes
+    cache: str | None = None
+
+
+class CentreDetector:
+    """See ``Detector``."""
+
+    def __init__(self, settings: CentreSettings, device: str = "cpu") -> None:
+        self.settings, self.device = settings, torch.device(device)
+        self._cache = InputCache(Path(settings.cache) if settings.cache else None)
+        self._net: nn.Module | None = None
+
+    def fit(
+        self,
+        real: Sequence[Frame],
+        synthetic: Sequence[Frame],
+        real_share: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> None:
+        """See ``Detector.fit``."""
+        s = self.settings
+        rng = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = network.CentreNet().to(self.device, memory_format=torch.channels_last)
+            optimiser = self._optimiser(net)
+            average = copy.deepcopy(net).eval()
+            frames = [*real, *synthetic]
+            pictures = self._cache.stack([frame.image for frame in frames])
+            labels = [_labels(frame) for frame in frames]
+            order = _order(len(real), len(synthetic), real_share, s.steps * s.batch, rng)
+            for step in range(s.steps):
+                for group in optimiser.param_groups:
+                    group["lr"] = s.rate * _schedule(step, s)
+                picked = order[step * s.batch : (step + 1) * s.batch]
+                value = self._step(net, optimiser, pictures[picked], [labels[i] for i in picked], rng)
+                _follow(average, net, min(s.average, (1 + step) / (10 + step)))
+                if progress and (step % 20 == 19 or step == s.steps - 1):
+                    progress(step + 1, s.steps, value)
+        self._net = average
+
+    def _optimiser(self, net: nn.Module) -> torch.optim.Optimizer:
+        weights = [p for p in net.parameters() if p.ndim > 1]
+        others = [p for p in net.parameters() if p.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": self.settings.decay}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.settings.rate, fused=True)
+
+    def _step(
+        self,
+        net: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        pictures: Tensor,
+        labels: Sequence[tuple[Tensor, Tensor, Tensor]],
+        rng: torch.Generator,
+    ) -> float:
+        boxes, classes, ignore = ([part[k] for part in labels] for k in range(3))
+        x, moved = augment.augment(pictures.to(self.device).float(), [*boxes, *ignore], rng)
+        goal = network.targets(moved[: len(boxes)], classes, moved[len(boxes) :], SIZE // network.CELL)
+        goal = goal.to(self.device)
+        net.train()
+        with self._half():
+            out = net(x.contiguous(memory_format=torch.channels_last))
+        value = network.loss(out, goal)
+        value.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        return float(value.detach())
+
+    def _half(self) -> torch.autocast:
+        """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
+        fast = self.device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """See ``Detector.predict``: the mean over the frame and its mirror image."""
+        if self._net is None:
+            raise ValueError("this detector has learnt nothing yet: fit or load it first")
+        found = []
+        for start in range(0, len(images), self.settings.batch):
+            some = images[start : start + self.settings.batch]
+            x = self._cache.stack(some).to(self.device).float().contiguous(memory_format=torch.channels_last)
+            with torch.no_grad(), self._half():
+                straight, mirrored = self._net(x).float(), self._net(x.flip(3)).float().flip(3)
+            mirrored[:, 1] *= -1  # the x offset
+            for out, image in zip((straight + mirrored).cpu() / 2, some, strict=True):
+                found.append(self._read(out, scale(image)))
+        return found
+
+    def _read(self, out: Tensor, scale: float) -> Detections:
+        from torchvision.ops import nms  # type: ignore[import-untyped]
+
+        boxes, scores, severe = network.peaks(out, 2 * self.settings.most)
+        keep = nms(boxes, scores, self.settings.overlap)[: self.settings.most]
+        boxes, scores, severe = boxes[keep] * (2 / scale), scores[keep], severe[keep]
+        both = torch.stack([scores * (1 - severe), scores * severe], 1)
+        return Detections(boxes.numpy(), both.numpy())
+
+    def save(self, path: Path) -> None:
+        """See ``Detector.save``: a safetensors file, the settings in its metadata."""
+        from safetensors.torch import save_file
+
+        if self._net is None:
+            raise ValueError("this detector has learnt nothing yet: fit it first")
+        weights = {name: value.contiguous().cpu() for name, value in self._net.state_dict().items()}
+        save_file(weights, path, {"settings": json.dumps(asdict(self.settings) | {"cache": None})})
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> CentreDetector:
+        """From a file that ``save`` wrote."""
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            settings = CentreSettings(**json.loads(file.metadata()["settings"]))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        detector = cls(settings, device)
+        net = network.CentreNet()
+        net.load_state_dict(weights)
+        detector._net = net.to(detector.device, memory_format=torch.channels_last).eval()
+        return detector
+
+
+def _labels(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    ratio = scale(frame.image) / 2  # to input pixels
+    boxes, ignore = torch.from_numpy(frame.boxes) * ratio, torch.from_numpy(frame.ignore) * ratio
+    return boxes, torch.from_numpy(frame.classes), ignore
+
+
+def _order(real: int, synthetic: int, share: float, count: int, rng: torch.Generator) -> Tensor:
+    """Which frame each drawn picture is: pools in shuffled rounds, so that each of its frames comes as often."""
+    if not real or not synthetic:
+        share = 1.0 if real else 0.0
+    from_real = torch.rand(count, generator=rng) < share
+    out = torch.empty(count, dtype=torch.long)
+    for pool, first, chosen in ((real, 0, from_real), (synthetic, real, ~from_real)):
+        needed = int(chosen.sum())
+        if needed:
+            rounds = [torch.randperm(pool, generator=rng) for _ in range(math.ceil(needed / pool))]
+            out[chosen] = torch.cat(rounds)[:needed] + first
+    return out
+
+
+def _schedule(step: int, s: CentreSettings) -> float:
+    if step < s.warmup:
+        return (step + 1) / s.warmup
+    done = (step - s.warmup) / max(s.steps - s.warmup, 1)
+    return s.last_rate + (1 - s.last_rate) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _follow(average: nn.Module, net: nn.Module, keep: float) -> None:
+    """Moving average of weights and of the normalisation's statistics."""
+    with torch.no_grad():
+        for mine, its in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(its, 1 - keep)
+            else:
+                mine.copy_(its)

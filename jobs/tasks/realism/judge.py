@@ -1,0 +1,150 @@
+"""A small network as the judge: AUC of generated against real crops, on frames it never saw.
+
+AUC .5: it cannot tell; 1: always. The same judge on the same places *before* the drawing tells how much of it comes
+from where lesions are put, not from how they are drawn; on filtered crops, which frequencies give them away; on real
+lesions, how far these are told from healthy vessel: a drawn lesion that is true to them must be told as far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
+
+from lesionforge.generators.types import SeverityClass, severity_class
+from lesionforge.jobs.tasks.realism.crops import Crops
+
+FOLDS, STEPS, BATCH = 3, 200, 64
+SIGMA = 1.5  # px; parts texture from shape
+
+Filter = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+PLAIN = "as they are"
+REAL = ("lesion", "healthy")
+VIEWS: dict[str, Filter] = {
+    PLAIN: lambda x: x,
+    "texture only": lambda x: x - _blurred(x),
+    "shape only": lambda x: _blurred(x),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judges found.
+
+    ``rows``: one per question, with ``told`` (generated; the mild, moderate and severe ones among them; before: the
+    undrawn places; lesion: real ones), ``seen``, ``auc`` against real lesions and healthy vessel in equal numbers,
+    ``auc_lesion`` and ``auc_healthy`` apart (None where there is none). ``telling``: generated crops by number, the
+    most betrayed first.
+    """
+
+    rows: list[dict[str, Any]]
+    telling: NDArray[np.int64]
+
+
+def judge(
+    crops: Mapping[str, Crops], seed: int = 0, steps: int = STEPS, views: Sequence[str] = tuple(VIEWS)
+) -> Verdict:
+    """Put each question to a judge of its own."""
+    rows, telling = [], np.zeros(0, np.int64)
+    for told, seen in [*(("generated", seen) for seen in views), ("before", PLAIN), ("lesion", PLAIN)]:
+        real = [kind for kind in REAL if kind != told]
+        scores = _held_out(crops, told, real, VIEWS[seen], seed, steps)
+        rows.append(_row(told, seen, scores[told], scores))
+        if len(rows) == 1:
+            telling = np.argsort(-scores[told], kind="stable")
+            classes = np.array([severity_class(ds) for ds in crops[told].percent_ds])
+            rows += [
+                _row(c, seen, scores[told][classes == c], scores)
+                for c in get_args(SeverityClass)
+                if (classes == c).any()
+            ]
+    return Verdict(rows, telling)
+
+
+def _row(told: str, seen: str, fake: NDArray[np.float64], scores: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    apart = {f"auc_{kind}": None if kind == told else auc(fake, scores[kind]) for kind in REAL}
+    values = [v for v in apart.values() if v is not None]
+    return {"told": told, "seen": seen, "auc": sum(values) / len(values), **apart}
+
+
+def auc(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
+    """Probability that a score of ``high`` exceeds one of ``low``, ties counted half."""
+    ranks = rankdata(np.concatenate([high, low]))[: len(high)]
+    return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
+
+
+def _blurred(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    out: NDArray[np.float32] = gaussian_filter(x, (0, SIGMA, SIGMA))
+    return out
+
+
+def _held_out(
+    crops: Mapping[str, Crops], told: str, real: Sequence[str], view: Filter, seed: int, steps: int
+) -> dict[str, NDArray[np.float64]]:
+    """Score of every crop by a network that never saw its frame."""
+    kinds = (told, *real)
+    pixels = {kind: view(_normal(crops[kind].pixels)) for kind in kinds}
+    frames = np.unique(np.concatenate([crops[kind].frames for kind in kinds]))
+    fold_of = np.zeros(frames.max() + 1, int)
+    fold_of[np.random.Generator(np.random.Philox(seed)).permutation(frames)] = np.arange(len(frames)) % FOLDS
+    scores = {kind: np.zeros(len(crops[kind].frames)) for kind in kinds}
+    for fold in range(FOLDS):
+        held = {kind: fold_of[crops[kind].frames] == fold for kind in kinds}
+        net = _fit({kind: pixels[kind][~held[kind]] for kind in kinds}, told, seed * FOLDS + fold, steps)
+        for kind in kinds:
+            scores[kind][held[kind]] = net(pixels[kind][held[kind]])
+    return scores
+
+
+def _normal(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    x = pixels.astype(np.float32)
+    x -= x.mean((1, 2), keepdims=True)
+    x /= x.std(axis=(1, 2), keepdims=True) + 1
+    return x
+
+
+def _fit(
+    pixels: Mapping[str, NDArray[np.float32]], told: str, seed: int, steps: int
+) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+    """Train on half generated crops, half real ones (lesions and healthy vessel alike)."""
+    import torch
+    from torch import nn
+
+    def block(cin: int, cout: int, size: int = 3) -> list[nn.Module]:
+        conv = nn.Conv2d(cin, cout, size, stride=2, padding=size // 2, bias=False)
+        return [conv, nn.BatchNorm2d(cout), nn.ReLU()]
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        body = [*block(1, 24, 5), *block(24, 32), *block(32, 64), *block(64, 64)]
+        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 1))
+        optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
+        rng = np.random.Generator(np.random.Philox(seed + 1))
+        real = [kind for kind in pixels if kind != told]
+        for _ in range(steps):
+            half = [pixels[told][rng.integers(len(pixels[told]), size=BATCH // 2)]]
+            half += [pixels[k][rng.integers(len(pixels[k]), size=BATCH // 2 // len(real))] for k in real]
+            x = torch.from_numpy(np.concatenate(half))[:, None]
+            turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+            x = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
+            y = torch.zeros(len(x))
+            y[: BATCH // 2] = 1
+            loss = nn.functional.binary_cross_entropy_with_logits(net(x)[:, 0], y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    net.eval()
+
+    def score(x: NDArray[np.float32]) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            out: NDArray[np.float64] = net(torch.from_numpy(x)[:, None])[:, 0].double().numpy()
+        return out
+
+    return score

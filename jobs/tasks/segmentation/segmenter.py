@@ -1,0 +1,180 @@
+"""A network that learns from labelled scans and segments others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.inferers.utils import sliding_window_inference
+from monai.losses.dice import DiceCELoss
+from monai.optimizers.lr_scheduler import WarmupCosineSchedule
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lesionforge.generators.lesion.learned.crop import unit
+from lesionforge.generators.lesion.learned.settings import WINDOWS
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.segmentation.networks import build
+from lesionforge.jobs.tasks.segmentation.patches import Patches
+from lesionforge.jobs.tasks.segmentation.scans import Scan, matches, same_spacing
+from lesionforge.jobs.tasks.segmentation.settings import Settings
+from lesionforge.jobs.tasks.segmentation.targets import classes_of
+
+TOLD_EVERY = 20  # steps
+
+Progress = Callable[[int, int, float], None]  # step, of how many, loss
+
+
+class Segmenter:
+    """Segments the lesions of one domain.
+
+    Args:
+        settings: of the network.
+        domain: ``ccta`` or ``abdomen``.
+        device: torch device string.
+    """
+
+    def __init__(self, settings: Settings, domain: str, device: str = "cpu") -> None:
+        self.settings, self.domain, self.device = settings, domain, torch.device(device)
+        self.classes, self.window = classes_of(domain), WINDOWS[domain]
+        self.spacing_mm = (0.0, 0.0, 0.0)  # of what it has learnt from
+        self._net: nn.Module | None = None
+
+    @property
+    def parameters(self) -> int:
+        """How many the network has."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in build(self.settings, len(self.classes)).parameters())
+
+    def fit(
+        self,
+        real: Sequence[Scan],
+        synthetic: Sequence[Scan],
+        real_share: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> None:
+        """Train from scratch, the same number of steps whatever the scans are.
+
+        Args:
+            real, synthetic: scans; either may be empty.
+            real_share: share of real scans' patches, where there are both.
+            seed: of weights, patches and their augmentation.
+            progress: called now and then.
+
+        Raises:
+            UsageError: where there is none, or voxels have different sizes.
+        """
+        if not real and not synthetic:
+            raise UsageError("there is nothing to learn from: give real scans, synthetic ones or both")
+        s = self.settings
+        self.spacing_mm = same_spacing([*real, *synthetic])
+        count, key = s.steps * s.batch, f"segmentation/{seed}"
+        patches = Patches(real, synthetic, real_share, s.positive, key, s.patch, self.window, count)
+        criterion = self._criterion()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = self._place(build(s, len(self.classes)).train())
+            optimiser = torch.optim.AdamW(net.parameters(), lr=s.rate, weight_decay=s.decay)
+            schedule = WarmupCosineSchedule(optimiser, s.warmup, s.steps)
+            loader = DataLoader(patches, batch_size=s.batch, num_workers=s.loaders)
+            for step, (image, target) in enumerate(loader, 1):
+                value = criterion(self._logits(net, image), target.to(self.device))
+                optimiser.zero_grad()
+                value.backward()
+                optimiser.step()
+                schedule.step()
+                if progress and (step % TOLD_EVERY == 0 or step == s.steps):
+                    progress(step, s.steps, float(value.detach()))
+        self._net = net.eval()
+
+    def _criterion(self) -> nn.Module:
+        """Dice plus cross-entropy, as DiffTumor's; MONAI's own ``weight`` would be in the Dice as well."""
+        made = DiceCELoss(
+            to_onehot_y=True,
+            softmax=True,
+            squared_pred=True,
+            smooth_nr=0,
+            smooth_dr=1e-6,
+            batch=self.settings.batch_dice,
+        )
+        weights = torch.tensor([1.0, *[self.settings.weight] * len(self.classes)])
+        made.cross_entropy = nn.CrossEntropyLoss(weight=weights)
+        return made.to(self.device)
+
+    def predict(self, scan: Scan) -> NDArray[np.uint8]:
+        """The label map (i, j, k) of a scan, values as in its target; its own labels are not looked at.
+
+        Raises:
+            UsageError: where its voxels are of another size than those learnt from.
+        """
+        net = self._fitted()
+        if not matches(scan.spacing_mm, self.spacing_mm):
+            mine, its = ([round(mm, 3) for mm in spacing] for spacing in (self.spacing_mm, scan.spacing_mm))
+            raise UsageError(f"voxels are {its} mm, this network has learnt from {mine} mm: resample the source")
+        image = torch.from_numpy(unit(scan.hu, self.window) / 2 + 0.5)[None, None]
+        side = (self.settings.patch,) * 3
+        with torch.inference_mode():
+            logits: Tensor = sliding_window_inference(
+                image,
+                side,
+                self.settings.batch,
+                lambda window: self._logits(net, window),
+                overlap=self.settings.overlap,
+                mode="gaussian",
+                sw_device=self.device,
+                device=torch.device("cpu"),  # a whole body's logits may not fit beside the network
+            )
+        found: NDArray[np.uint8] = logits.argmax(1)[0].to(torch.uint8).numpy()
+        return found
+
+    def save(self, path: Path) -> None:
+        """One safetensors file: the weights, and in its metadata all that ``load`` needs."""
+        from safetensors.torch import save_file
+
+        told = {"domain": self.domain, "spacing_mm": self.spacing_mm, "settings": asdict(self.settings)}
+        weights = {name: value.contiguous().cpu() for name, value in self._fitted().state_dict().items()}
+        save_file(weights, path, {"segmenter": json.dumps(told)})
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> Segmenter:
+        """From a file that ``save`` wrote.
+
+        Raises:
+            UsageError: where it is none.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                told = json.loads((file.metadata() or {})["segmenter"])
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        except (OSError, SafetensorError, KeyError):
+            raise UsageError(f"{path} is no file that lesionforge train segmentation wrote") from None
+        made = cls(Settings(**told["settings"]), told["domain"], device)
+        x, y, z = told["spacing_mm"]
+        made.spacing_mm = (x, y, z)
+        net = build(made.settings, len(made.classes))
+        net.load_state_dict(weights)
+        made._net = made._place(net).eval()
+        return made
+
+    def _fitted(self) -> nn.Module:
+        if self._net is None:
+            raise ValueError("this network has learnt nothing yet: fit or load it first")
+        return self._net
+
+    def _place(self, net: nn.Module) -> nn.Module:
+        return net.to(self.device, memory_format=torch.channels_last_3d)
+
+    def _logits(self, net: nn.Module, image: Tensor) -> Tensor:
+        """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
+        fast = self.device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast):
+            out: Tensor = net(image.to(self.device).contiguous(memory_format=torch.channels_last_3d))
+        return out.float()

@@ -1,0 +1,87 @@
+"""A folder on a disk: unfinished files lie in its own `.tmp/`, finished ones appear whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lesionforge.sinks.store.backend import TEMPORARY, Entry
+from lesionforge.sinks.store.errors import StoreError
+
+
+class Disk:
+    """A folder on a disk. `os.link` creates the final name only if it is absent, and whole."""
+
+    def __init__(self, root: str) -> None:
+        self._root = Path(root)
+        self._temporary = self._root if self._root.name == TEMPORARY else self._root / TEMPORARY
+
+    def write(self, key: str, chunks: Sequence[memoryview], new: bool) -> bool:
+        final, temporary = self._root / key, self._temporary / uuid.uuid4().hex
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+            if new and not self._link(temporary, final):
+                return False
+            if not new:
+                os.replace(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name must survive a power cut too
+        finally:
+            os.close(folder)
+        return True
+
+    def _link(self, temporary: Path, final: Path) -> bool:
+        try:
+            os.link(temporary, final)
+        except FileExistsError:
+            # Over NFS a repeated request reports the link it has made itself; the count tells.
+            return temporary.stat().st_nlink > 1
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK):
+                raise
+            raise StoreError(
+                f"cannot create {final}: {os.strerror(error.errno or 0)}: the file system has no hard links, which "
+                "create-only writes need; choose a folder on another file system, or s3://"
+            ) from error
+        return True
+
+    def read(self, key: str, start: int | None, end: int | None) -> bytes:
+        with (self._root / key).open("rb") as file:
+            file.seek(start or 0)
+            size = os.fstat(file.fileno()).st_size  # no room is made for a range that is not there
+            return file.read(-1 if end is None else max(0, min(end, size) - (start or 0)))
+
+    def stat(self, key: str) -> Entry:
+        path = self._root / key
+        if path.is_dir():
+            raise FileNotFoundError(path)
+        found = path.stat()
+        return Entry(key, found.st_size, found.st_mtime)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise error  # os.walk would take a folder it may not read for an empty one
+
+        for where, _, names in os.walk(self._root / folder, onerror=fail):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    yield self.stat((Path(where) / name).relative_to(self._root).as_posix())
+
+    def delete(self, key: str) -> None:
+        (self._root / key).unlink()
+
+    def below(self, folder: str) -> Disk:
+        return Disk(str(self._root / folder))

@@ -1,0 +1,190 @@
+"""The promises under Ray: same bytes for any number of workers, and after any death."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from tests.conftest import heed_sigint
+from tests.engine.conftest import ROOT, shas, toy
+from tests.engine.test_worker import run
+
+MAIN = "from lesionforge.jobs.cli import main; main()"
+
+
+def generate(path, out, *more, **popen):
+    """The command line in a process of its own, as a user runs it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, "generate", str(path), "--out", str(out), *more],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_sigint, **popen,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def made(log) -> Counter:
+    """How often each sample was made, and by how many processes."""
+    return Counter(line for file in log.iterdir() for line in file.read_text().split())
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def index_count(out):
+    return len(list(out.glob("index/*.parquet")))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """The undisturbed dataset, made in process."""
+    folder = tmp_path_factory.mktemp("clean")
+    run(toy(), folder)
+    return shas(folder)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_workers_changes_no_byte(workers, clean, tmp_path, recipe_path):
+    code, out, err = finish(generate(recipe_path(toy()), tmp_path / "out", "--workers", str(workers), "--json"))
+    assert code == 0, err
+    assert json.loads(out)["samples"] == 40
+    assert shas(tmp_path / "out") == clean
+
+
+def slow(tmp_path, **changes):
+    log = tmp_path / "log"
+    log.mkdir()
+    return toy(generator__params={"seconds": 0.3, "log": str(log)} | changes.pop("params", {}), **changes), log
+
+
+def test_a_killed_worker_costs_at_most_a_shard(tmp_path, recipe_path):
+    recipe, log = slow(tmp_path)
+    run(recipe, tmp_path / "clean")
+    for file in log.iterdir():
+        file.unlink()
+    process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json")
+    wait_for(lambda: index_count(tmp_path / "out") >= 2 and len(list(log.iterdir())) >= 2)
+    os.kill(int(next(iter(log.iterdir())).name), signal.SIGKILL)
+    code, out, err = finish(process)
+    assert code == 0, err
+    assert json.loads(out)["worker_deaths"] == 1
+    assert json.loads(out)["quarantined"] == 0
+    assert shas(tmp_path / "out") == shas(tmp_path / "clean")
+    counts = made(log)
+    assert len(counts) == 40
+    assert sum(counts.values()) - 40 <= 8  # redone: at most the one shard in hand
+
+
+def test_a_killed_driver_is_continued_by_the_same_command(tmp_path, recipe_path):
+    recipe, log = slow(tmp_path)
+    run(recipe, tmp_path / "clean")
+    for file in log.iterdir():
+        file.unlink()
+    process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", start_new_session=True)
+    wait_for(lambda: index_count(tmp_path / "out") >= 2)
+    # Ray's two node agents take a minute to notice that their cluster is gone; they touch nothing of ours.
+    children = [c for c in psutil.Process(process.pid).children(recursive=True) if not c.name().endswith("Agent")]
+    process.kill()
+    process.communicate()
+    psutil.wait_procs(children, timeout=30)
+    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], "orphans"
+    before = index_count(tmp_path / "out")
+    assert 2 <= before < 6
+    committed = shas(tmp_path / "out")
+    code, out, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json"))
+    assert code == 0, err
+    assert json.loads(out)["shards_found"] == before
+    after = shas(tmp_path / "out")
+    assert after == shas(tmp_path / "clean")
+    assert {name: after[name] for name in committed} == committed
+    assert sum(made(log).values()) - 40 <= 2 * 8  # two workers went with the driver
+
+
+def test_ctrl_c_leaves_a_state_to_continue(tmp_path, recipe_path):
+    recipe, _ = slow(tmp_path)
+    process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "1")
+    wait_for(lambda: index_count(tmp_path / "out") >= 1)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    code, _, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "1"))
+    assert code == 0, err
+
+
+def test_raising_killing_and_unreadable_each_cost_themselves_alone(tmp_path, recipe_path):
+    recipe = toy(
+        sources__0__options={"count": 20, "unreadable": [4]},
+        generator__params={"raise_at": ["train-0000-00000003"], "kill_at": ["train-0001-00000006"]},
+        multiply=2,
+    )
+    code, out, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json"))
+    body = json.loads(out)
+    assert code == 3, err
+    assert body["samples"] == 36
+    assert body["quarantined"] == 4
+    assert body["quota_met"] is False
+    assert "quota not met: 36 of 40 samples" in body["problem"]
+    reasons = " | ".join(body["reasons"])
+    for words in (
+        "source: case 4 is unreadable",
+        "error: RuntimeError: ordered to fail",
+        "killed its worker (3 times)",
+    ):
+        assert words in reasons
+    assert 3 <= body["worker_deaths"] <= 4  # the first may find several samples at work, and so blame none
+
+
+def test_a_file_that_kills_its_reader_is_found_among_the_samples_in_hand(tmp_path, recipe_path):
+    recipe = toy(sources__0__options={"count": 20, "kill_at": [7]}, multiply=1, quality__max_quarantined=0.1)
+    code, out, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json"))
+    assert code == 0, err
+    assert json.loads(out)["samples"] == 19
+    assert "killed its worker" in next(iter(json.loads(out)["reasons"]))
+
+
+def test_an_impossible_placement_is_refused_at_once(tmp_path, recipe_path):
+    start = time.monotonic()
+    code, _, err = finish(generate(recipe_path(toy(resources__gpus=1)), tmp_path / "out", "--workers", "2"))
+    assert code == 1
+    assert "2 workers of 0.5 CPUs and 1 GPUs each were asked for; the cluster has 1 nodes" in err
+    assert "Traceback" not in err
+    assert time.monotonic() - start < 60
+
+
+def test_a_cluster_that_loses_a_node_makes_the_same_bytes(tmp_path, recipe_path, monkeypatch):
+    """RAY_ADDRESS names a cluster of two nodes; one is taken away half-way."""
+    from ray.cluster_utils import Cluster
+
+    recipe, _ = slow(tmp_path, resources__cpus=1)
+    run(recipe, tmp_path / "clean")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json")
+        wait_for(lambda: index_count(tmp_path / "out") >= 2)
+        cluster.remove_node(lost)
+        cluster.add_node(num_cpus=1)
+        code, out, err = finish(process)
+    finally:
+        cluster.shutdown()
+    assert code == 0, err
+    body = json.loads(out)
+    assert (body["samples"], body["quarantined"]) == (40, 0)  # nobody is to blame for a lost node
+    assert body["worker_deaths"] == 1
+    assert shas(tmp_path / "out") == shas(tmp_path / "clean")

@@ -1,0 +1,151 @@
+"""Folders of pictures with vessel masks or lesion boxes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.pictures.boxes import Voc, VocOptions, Yolo, YoloOptions
+from lesionforge.engine.sources.pictures.masks import Masks, MasksOptions
+from lesionforge.generators.types import BadCase
+
+PICTURE = np.random.default_rng(3).integers(60, 200, (48, 64), np.uint8)
+VESSEL = np.zeros((48, 64), np.uint8)
+VESSEL[10:14, 5:50] = 255
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def refusal(source, case=0):
+    with pytest.raises(BadCase) as error:
+        source.read(case)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask"),
+    [("{}.png", "{}_gt.png"), ("images/{}.bmp", "masks/{}.png"), ("images/{}.png", "labels/{}_mask.png")],
+)
+def test_pictures_and_masks_are_paired_by_name(tmp_path, picture, mask):
+    for name in ("2", "10", "alone"):
+        save(tmp_path / picture.format(name), PICTURE)
+        if name != "alone":
+            save(tmp_path / mask.format(name), VESSEL)
+    source = Masks(str(tmp_path), MasksOptions(side="left", pixel_mm=0.3))
+    assert source.subjects == 2
+    case = source.read(0)
+    assert (case.subject, case.side, case.pixel_mm, case.mask_is_complete) == ("masks/2", "left", 0.3, True)
+    assert np.array_equal(case.image, PICTURE)
+    assert np.array_equal(case.mask, VESSEL > 0)
+    assert source.read(1).subject == "masks/10"
+
+
+def test_masks_of_any_two_levels_and_smoothed_ones(tmp_path):
+    save(tmp_path / "1.png", PICTURE)
+    save(tmp_path / "1_gt.png", VESSEL // 255)
+    assert np.array_equal(Masks(str(tmp_path), MasksOptions()).read(0).mask, VESSEL > 0)
+    smooth = VESSEL.copy()
+    smooth[9, 5:50] = 100
+    save(tmp_path / "1_gt.png", smooth)
+    case = Masks(str(tmp_path), MasksOptions()).read(0)
+    assert np.array_equal(case.mask, VESSEL > 0)
+    assert case.notes["mask_levels"].startswith("1.5 % of the mask")
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (VESSEL[:40], "mask of picture 1: has 64 x 40 pixels, its picture 64 x 48"),
+        (VESSEL * 0, "is empty"),
+        (255 - VESSEL, "is it inverted"),
+    ],
+)
+def test_masks_that_do_not_fit_have_a_reason(tmp_path, mask, words):
+    save(tmp_path / "1.png", PICTURE)
+    save(tmp_path / "1_gt.png", mask)
+    assert words in refusal(Masks(str(tmp_path), MasksOptions()))
+
+
+def test_a_folder_without_pairs_is_told_what_is_wanted(tmp_path):
+    save(tmp_path / "1.png", PICTURE)
+    with pytest.raises(SourceError, match=r"NN\.png with NN_gt\.png"):
+        Masks(str(tmp_path), MasksOptions())
+
+
+def test_the_fingerprint_follows_the_files(tmp_path):
+    save(tmp_path / "1.png", PICTURE)
+    save(tmp_path / "1_gt.png", VESSEL)
+    before = Masks(str(tmp_path), MasksOptions()).fingerprint()
+    assert Masks(str(tmp_path), MasksOptions()).fingerprint() == before
+    save(tmp_path / "2.png", PICTURE)
+    save(tmp_path / "2_gt.png", VESSEL)
+    assert Masks(str(tmp_path), MasksOptions()).fingerprint() != before
+
+
+def test_the_real_masks(data_dir):
+    """40 pairs of 300 x 300; vessels are darker than the rest by about 22 grey levels (data/MANIFEST.md)."""
+    source = Masks(str(data_dir / "vessel_masks_300"), MasksOptions())
+    assert source.subjects == 40
+    cases = [source.read(i) for i in range(40)]
+    assert all(case.image.shape == case.mask.shape == (300, 300) for case in cases)
+    assert np.mean([case.image[case.mask].mean() - case.image[~case.mask].mean() for case in cases]) < -15
+
+
+def yolo(root, **labels):
+    for name, text in labels.items():
+        save(root / "images" / f"{name}.png", PICTURE)
+        if text is not None:
+            (root / "labels").mkdir(exist_ok=True)
+            (root / "labels" / f"{name}.txt").write_text(text)
+    return root
+
+
+def test_yolo_boxes_classes_and_pictures_without_a_file(tmp_path):
+    place = str(yolo(tmp_path, a="0 0.5 0.5 0.25 0.5\n1 0.25 0.5 0.03 0.03\n", b="", c=None))
+    source = Yolo(place, YoloOptions())
+    some, none, unknown = (source.read(i) for i in range(3))
+    (lesion,) = some.lesions
+    assert (lesion.box, lesion.severity_class) == ((24, 12, 40, 36), "moderate")
+    assert len(some.notes["degenerate_boxes"]) == 1
+    assert (none.lesions, none.notes["lesions_labelled"]) == ((), True)
+    assert (unknown.lesions, unknown.notes["lesions_labelled"]) == ((), False)
+    assert some.mask is None
+    graded = TypeAdapter(YoloOptions).validate_python({"classes": {"0": "severe", "1": None}})
+    assert Yolo(place, graded).read(0).lesions[0].severity_class == "severe"
+    assert "class '0', not among 7" in refusal(Yolo(place, YoloOptions(classes={"7": None})))
+    with pytest.raises(ValidationError):
+        TypeAdapter(YoloOptions).validate_python({"classes": {"0": "dreadful"}})
+
+
+def test_labels_that_cannot_be_used_are_reasons(tmp_path):
+    place = yolo(tmp_path, a="0 0.5 0.5", b="")
+    (place / "labels" / "lost.txt").write_text("")
+    source = Yolo(str(place), YoloOptions())
+    assert refusal(source, 0).startswith("picture 1: line 1 of its labels")
+    assert refusal(source, 2) == "picture 3: there are labels but no such picture"
+    with pytest.raises(SourceError, match=r"holds 0 pictures and 0 \.xml files"):
+        Voc(str(tmp_path / "labels"), VocOptions())
+
+
+def test_a_patient_s_pictures_are_one_subject(tmp_path):
+    place = str(yolo(tmp_path, **{f"{p}_{n}": "" for p, count in ((7, 3), (8, 1), (9, 2)) for n in range(count)}))
+    source = Yolo(place, YoloOptions(subject="^[0-9]+"))
+    assert (source.subjects, source.cases_per_subject) == (2, 3)
+    bins = [{source.read(3 * s + k).subject for k in range(3)} for s in range(2)]
+    assert sorted(map(sorted, bins)) == [["txt/7"], ["txt/8", "txt/9"]]
+    with pytest.raises(ValueError, match="no regular expression"):
+        YoloOptions(subject="(")
+
+
+def test_the_real_voc_frames(data_dir):
+    """Three frames of one run; their XML gives xmin 179, ymin 148, xmax 206, ymax 167 for the first."""
+    source = Voc(str(data_dir / "danilov"), VocOptions(subject="^[0-9]+"))
+    assert (source.subjects, source.cases_per_subject) == (1, 3)
+    first = source.read(0)
+    assert first.lesions[0].box == (178, 147, 206, 167)
+    assert [len(source.read(i).lesions) for i in range(3)] == [1, 2, 1]
+    assert first.image.shape == (512, 512)

@@ -1,0 +1,233 @@
+"""Pictures, polygons, boxes and groups: what several sources read with."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from matplotlib.path import Path as Outline
+from PIL import Image
+from skimage.draw import polygon2mask
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import Folder, natural, secret
+from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.pictures.box_text import Marked, check, read_voc, read_yolo
+from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
+from lesionforge.engine.sources.pictures.polygons import lumen, outline, rasterise
+from lesionforge.generators.types import BadCase
+
+GREY = np.arange(64 * 48, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
+
+
+def encoded(image, form="png", **options):
+    out = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, form, **options)
+    return out.getvalue()
+
+
+def refusal(call, *args):
+    with pytest.raises(BadCase) as error:
+        call(*args)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("form", ["png", "bmp", "tiff"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_grey_levels_come_back_unchanged(form, mode):
+    if mode == "RGBA" and form == "bmp":
+        pytest.skip("BMP has no alpha channel here")
+    picture = Image.fromarray(GREY).convert(mode)
+    expected = GREY if mode != "P" else np.asarray(picture.convert("RGB"))[..., 1]
+    assert np.array_equal(decode(encoded(picture, form)), expected)
+
+
+def test_a_library_that_replaced_pillows_opener_takes_nothing_down(monkeypatch):
+    """As Ultralytics does: its opener asks for a module that nobody has."""
+
+    def opener(*_args, **_options):
+        raise ModuleNotFoundError("No module named 'pi_heif'")
+
+    monkeypatch.setattr(Image, "open", opener)
+    assert "of no known format" in refusal(decode, b"not a picture" * 20)
+
+
+def test_a_grey_jpeg_saved_as_colour_is_read_and_a_colour_picture_is_not():
+    assert np.abs(decode(encoded(Image.fromarray(GREY).convert("RGB"), "jpeg")).astype(int) - GREY).mean() < 3
+    colour = np.stack([GREY, GREY, GREY], axis=-1)
+    colour[10, 10, 0] ^= 128
+    assert "is in colour: its channels differ by up to 128" in refusal(decode, encoded(colour))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "of no known format"),
+        (b"not a picture" * 20, "of no known format"),
+        (encoded(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[:900], "is no readable picture"),
+        (encoded(np.zeros((64, 8), np.uint8)), "has 8 x 64 pixels"),
+        (encoded(np.zeros((64, 64), np.uint16)), "8-bit grey or RGB"),
+    ],
+)
+def test_what_is_no_grey_picture_has_a_reason(data, words):
+    message = refusal(decode, data)
+    assert words in message
+    assert "0x" not in message  # no address, so that the reason is the same in every run
+
+
+def test_a_picture_that_claims_an_absurd_size_is_refused_unread():
+    data = bytearray(encoded(GREY))
+    data[16:24] = (10**6).to_bytes(4, "big") * 2  # width and height in the header
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    assert "more pixels than any angiogram" in refusal(decode, bytes(data))
+
+
+def test_the_hash_is_of_pixels_and_shape():
+    assert pixel_hash(GREY) == pixel_hash(decode(encoded(GREY, "bmp")))
+    assert pixel_hash(GREY) != pixel_hash(GREY.reshape(64, 48))
+
+
+points = st.lists(st.tuples(st.floats(-8, 40), st.floats(-8, 40)), min_size=3, max_size=9)
+
+
+@given(points)
+def test_a_polygon_covers_the_pixel_centres_inside_it(corners):
+    """Oracle: matplotlib's point-in-polygon for triangles (convex, so that every rule of filling agrees)."""
+    triangle = np.array(corners[:3])
+    (a, b), (c, d) = triangle[1:] - triangle[0]
+    assume(abs(a * d - b * c) > 1e-3)  # of a line the oracle says now this, now that
+    ours = rasterise(triangle, (32, 30))
+    col, row = np.meshgrid(np.arange(30) + 0.5, np.arange(32) + 0.5)
+    centres = np.column_stack([col.ravel(), row.ravel()])
+    surely = (
+        Outline(triangle).contains_points(centres, radius=1e-6),
+        Outline(triangle).contains_points(centres, radius=-1e-6),
+    )
+    same = np.logical_and(*surely) == np.logical_or(*surely)  # centres on an edge may go either way
+    assert np.array_equal(ours.ravel()[same], surely[0][same])
+
+
+def test_a_polygon_follows_skimage_with_half_a_pixel_between_the_conventions():
+    """Oracle: skimage's even-odd filling, whose pixel centres are whole numbers; a self-crossing star."""
+    turn = np.deg2rad(90 + 144 * np.arange(5))
+    star = np.column_stack([50.3 + 40 * np.cos(turn), 48.7 + 40 * np.sin(turn)])
+    expected = polygon2mask((100, 100), star[:, ::-1] - 0.5)
+    assert (rasterise(star, (100, 100)) != expected).sum() <= 2
+
+
+def test_a_square_of_whole_numbers_covers_whole_pixels():
+    mask = rasterise(np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 5.0], [2.0, 5.0]]), (8, 8))
+    expected = np.zeros((8, 8), bool)
+    expected[3:5, 2:6] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_hairlines_between_segments_are_closed_and_wider_gaps_are_not():
+    first = np.array([[2.0, 4.0], [20.0, 4.0], [20.0, 10.0], [2.0, 10.0]])
+    near, far = (first + np.array([shift, 0.0]) for shift in (19.0, 21.0))  # one and three pixels between them
+    assert lumen([first, near], (16, 64))[4:10, 2:39].all()
+    assert not lumen([first, far], (16, 64))[4:10, 20:23].any()
+    assert np.array_equal(lumen([first], (16, 64)), rasterise(first, (16, 64)))
+
+
+@pytest.mark.parametrize(
+    "bad", ["abc", {"counts": "x"}, [[1, 2, 3]], [[1, 2, float("nan"), 3]], [["a", "b"]], [[1, 1e9]]]
+)
+def test_outlines_that_are_none_have_a_reason(bad):
+    refusal(outline, bad)
+
+
+def test_areas_are_shoelace_s():
+    (square,) = outline([[10, 20, 30, 20, 30, 60, 10, 60]])
+    assert square.area == 800
+
+
+def test_yolo_lines_are_shares_of_the_picture():
+    (marked,) = read_yolo(b"1 0.5 0.25 0.25 0.125\n\n", (400, 200))
+    assert marked == Marked((75, 75, 125, 125), "1")
+    for line in (b"1 0.5 0.5 0.1", b"x 0 0 0 0", b"1 a b c d", b"0 1 2 3 4 5", b"\xff\xfe"):
+        refusal(read_yolo, line, (10, 10))
+
+
+VOC = b"<annotation><size><width>64</width><height>48</height></size>%s</annotation>"
+BOX = b"<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>20</ymax></bndbox>"
+OBJECT = b"<object><name> Stenosis </name>" + BOX + b"</object>"
+
+
+def test_voc_corners_are_inclusive_and_count_from_one():
+    (marked,) = read_voc(VOC % OBJECT, (48, 64))
+    assert marked == Marked((0, 1, 10, 20), "Stenosis")
+    assert "is about 64 x 48 pixels" in refusal(read_voc, VOC % OBJECT, (64, 64))
+    assert "no Pascal VOC" in refusal(read_voc, b"<annotation>", (48, 64))
+    assert "XML entities" in refusal(read_voc, b'<!DOCTYPE a [<!ENTITY b "c">]>' + VOC % b"", (48, 64))
+
+
+@pytest.mark.parametrize(
+    "box", [(10, 10, 12, 30), (10, 10, 10, 10), (30, 30, 20, 40), (62, 5, 90, 30), (5, float("nan"), 20, 30)]
+)
+def test_degenerate_boxes_are_noted_and_good_ones_kept(box):
+    found = check([Marked(box, "0"), Marked((5, 5, 25, 30), "0")], (48, 64), {"0": "severe"})
+    assert [lesion.box for lesion in found.lesions] == [(5, 5, 25, 30)]
+    assert "box [" in found.notes["degenerate_boxes"][0]
+
+
+def test_boxes_are_cut_to_the_picture_and_unknown_classes_refused():
+    found = check([Marked((-5.5, 10, 20, 60), "0")], (48, 64), {"0": None})
+    assert found.lesions[0].box == (0, 10, 20, 48)
+    assert found.notes == {}
+    assert "class '2', not among 0" in refusal(check, [Marked((1, 1, 9, 9), "2")], (48, 64), {"0": None})
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=40))
+def test_groups_are_packed_whole(sizes):
+    names = [f"patient {n}" for n, size in enumerate(sizes) for _ in range(size)]
+    width, order = pack(grouped(names))
+    assert width == max(sizes)
+    assert len(order) % width == 0
+    assert set(order) == set(range(len(names)))  # nobody is lost
+    homes = {}
+    for place, case in enumerate(order):
+        homes.setdefault(names[case], set()).add(place // width)
+    assert all(len(bins) == 1 for bins in homes.values())  # and nobody is parted
+    assert len(order) // width <= 2 * -(-len(names) // width)  # best fit wastes less than half
+
+
+def test_single_cases_stay_as_they_are():
+    assert pack(grouped(["a", "b", "c"])) == (1, [0, 1, 2])
+
+
+def test_names_are_sorted_by_their_numbers(tmp_path):
+    assert sorted(["10.png", "9a.png", "9.png", "a2", "a10"], key=natural) == ["9.png", "9a.png", "10.png", "a2", "a10"]
+    for name in ("10.png", "2.png", "sub/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    folder = Folder(str(tmp_path))
+    assert list(folder.files()) == ["2.png", "10.png"]
+    assert sorted(f.name for f in folder.walk()) == ["10.png", "2.png", "sub/3.png"]
+    assert folder.files("nothing") == {}
+
+
+def test_links_are_followed_inside_the_folder_and_told_of_elsewhere(tmp_path):
+    """Before, links to files were left out of folders that are walked, without a word."""
+    place, out = tmp_path / "data", tmp_path / "out"
+    (place / "real").mkdir(parents=True)
+    out.mkdir()
+    (place / "real" / "a.png").write_bytes(b"inside")
+    (out / "b.png").write_bytes(b"outside")
+    (place / "linked").symlink_to(place / "real")  # whose files are listed where they lie
+    for name, target in (("a", place / "real" / "a.png"), ("b", out / "b.png"), ("c", out / "none"), ("d", "d.png")):
+        (place / f"{name}.png").symlink_to(target)
+    folder = Folder(str(place))
+    walked = {file.name: file for file in folder.walk()}
+    assert list(walked) == ["a.png", "b.png", "c.png", "d.png", "real/a.png"]
+    assert folder.files() == {name: walked[name] for name in list(walked)[:4]}
+    assert walked["a.png"].read() == b"inside"
+    for name in ("b.png", "c.png", "d.png"):
+        with pytest.raises(BadCase, match="is a link out of the source's folder or to nowhere"):
+            walked[name].read()
+    assert len(secret(walked.values())) == 32
+    (place / "away").symlink_to(out)
+    with pytest.raises(SourceError, match="holds a link to a folder elsewhere"):
+        folder.walk()

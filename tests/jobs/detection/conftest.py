@@ -1,9 +1,0 @@
-import pytest
-
-from tests.jobs.detection import worlds
-
-
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory):
-    """A small generated dataset's place."""
-    return worlds.make_dataset(tmp_path_factory.mktemp("toy"))

@@ -1,0 +1,9 @@
+import pytest
+
+from tests.jobs.tasks.detection import worlds
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A small generated dataset's place."""
+    return worlds.make_dataset(tmp_path_factory.mktemp("toy"))

@@ -1,0 +1,36 @@
+"""Crops come from the right pictures at the right places."""
+
+import numpy as np
+import pytest
+
+from lesionforge.jobs.tasks.realism import crops
+
+
+def sample(edge=200):
+    source, image = np.zeros((edge, edge), np.uint8), np.full((edge, edge), 9, np.uint8)
+    mask = np.zeros((edge, edge), np.uint8)
+    mask[150, 60:140] = 255  # the healthy vessel, 40 px and more from both boxes
+    source[60, 100], image[100, 100] = 200, 250
+    lesions = [
+        {"synthetic": True, "measured_ds": 60.0, "mld_xy": [100.5, 100.5], "box": [90, 90, 105, 105]},
+        {"synthetic": False, "mld_xy": None, "box": [90, 50, 111, 71]},
+    ]
+    meta = {"source_id": "f", "lesions": lesions}
+    return {"image.png": image, "source.png": source, "source_mask.png": mask, "json": meta}
+
+
+@pytest.fixture
+def found(monkeypatch):
+    monkeypatch.setattr(crops, "_samples", lambda _: iter([sample(), sample()]))
+    return crops.collect(None)
+
+
+def test_each_kind_is_cut_where_it_lies(found):
+    assert [len(found[kind].frames) for kind in ("generated", "before", "lesion", "healthy")] == [2, 2, 1, 2]
+    reach = slice(crops.EDGE // 2 - 8, crops.EDGE // 2 + 8)
+    assert (found["generated"].percent_ds == 60).all()
+    assert np.isnan(found["before"].percent_ds).all()
+    assert (found["generated"].pixels[:, reach, reach].max((1, 2)) == 250).all()
+    assert found["before"].pixels.max() <= 200
+    assert found["lesion"].pixels[0, reach, reach].max() == 200
+    assert found["healthy"].pixels.max() == 0

@@ -1,0 +1,120 @@
+"""The tables of a study: the paper's shape and numbers, ours beside them, null results in sight."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lesionforge.jobs import console
+from lesionforge.jobs.studies.runs import StudyError
+from lesionforge.jobs.tasks.segmentation import paper
+from lesionforge.jobs.tasks.segmentation.report import report, show, tables
+from lesionforge.jobs.tasks.segmentation.summary import summarise
+from tests.jobs.tasks.segmentation.test_summary import CLASSES, result, volumes
+
+ORGANS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]
+
+
+def study(arms, networks=("unet", "dynunet"), classes=CLASSES, domain="ccta", seeds=3, subjects=8):
+    """Runs whose gain grows with the arm's place; the first two arms have none."""
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0.2, 0.5, (subjects, len(classes)))
+    out = []
+    for network in networks:
+        for k, arm in enumerate(arms):
+            for seed in range(seeds):
+                noise = rng.normal(0, 0.02, hard.shape)
+                table = np.clip(hard + 0.04 * max(k - 1, 0) + noise, 0, 1)
+                out.append(result(arm, seed, volumes(table), network, classes, domain))
+    return out
+
+
+def test_the_paper_s_means_are_those_of_its_columns():
+    """Against slips in copying; the paper rounds its means, once by more than half a point of the last place."""
+    for (domain, _), rows in paper.FIGURES.items():
+        assert list(rows) == list(paper.ARMS)
+        for figures in rows.values():
+            assert len(figures) == len(paper.COLUMNS[domain]) + 1
+            assert figures[-1] == pytest.approx(np.mean(figures[:-1]), abs=0.0011)
+    for figures in paper.EACH.values():
+        assert figures[-1] == pytest.approx(np.mean(figures[:-1]), abs=0.0011)
+
+
+def test_table_1_has_the_paper_s_shape_and_numbers():
+    made = tables(summarise(study(["real", "healthy", "texture", "promptlesion-mask"])))
+    one, two = made[:2]
+    assert "U-Net (PromptLesion's Table 1)" in one.title
+    assert "nnU-Net" in two.title
+    words = ["calcified", "non-calcified", "mean", "gain"]
+    assert one.columns == ["training data", *words, *(f"paper {w}" for w in words)]
+    rows = {row[0]: row[1:] for row in one.rows}
+    assert list(rows) == [
+        "real only",
+        "+ SynTumor (texture)",
+        "+ DiffTumor (difftumor)",
+        "+ Med-DDPM (medddpm)",
+        "+ PromptLesion (promptlesion)",
+        "+ PromptLesion† (promptlesion-mask)",
+        "+ healthy",
+    ]
+    assert rows["real only"][4:] == [".681", ".213", ".447", "–"]
+    assert rows["+ PromptLesion† (promptlesion-mask)"][4:] == [".751", ".390", ".571", "+.124"]
+    assert rows["+ DiffTumor (difftumor)"][:4] == ["–"] * 4
+    assert rows["+ healthy"][4:] == ["–"] * 4
+    assert rows["+ SynTumor (texture)"][0].startswith(".")
+    assert {len(row) for row in one.rows} == {len(one.columns)}
+
+
+def test_tables_2_and_3_are_of_organs():
+    arms = ["real", "difftumor-liver", "difftumor-kidney", "difftumor-pancreas", "promptlesion"]
+    told = summarise(study(arms, ["dynunet"], ORGANS, "abdomen"))
+    two, three = tables(told)[:2]
+    assert "Table 2" in two.title
+    assert two.rows[0][-5:] == [".472", ".513", ".334", ".439", "–"]
+    assert three.columns[:5] == ["training data", "liver", "kidney", "pancreas", "mean"]
+    each = [
+        told.cell("dynunet", f"difftumor-{organ}", "dsc", f"{organ}_tumour").mean for organ in paper.COLUMNS["abdomen"]
+    ]
+    assert [cell.split("±")[0] for cell in three.rows[0][1:5]] == [
+        f"{v:.3f}".lstrip("0") for v in (*each, np.mean(each))
+    ]
+    assert three.rows[0][5:] == [".589", ".628", ".448", ".555"]
+    assert [row[0] for row in three.rows[1:]] == [
+        "+ PromptLesion (promptlesion)",
+        "+ PromptLesion† (promptlesion-mask)",
+    ]
+    assert three.rows[2][1:5] == ["–"] * 4
+    assert three.rows[2][5:] == [".582", ".611", ".466", ".553"]
+
+
+def test_a_null_result_stands_with_its_interval_and_p():
+    made = tables(summarise(study(["real", "healthy", "texture"], ["unet"])))
+    gains = next(table for table in made if table.title.startswith("Gain"))
+    rows = {(row[0], row[1]): row[2:] for row in gains.rows}
+    assert len(rows) == 2 * 3
+    null, drawn = rows["+ healthy", "mean"], rows["+ SynTumor (texture)", "mean"]
+    low, high = (float(v) for v in null[3].split(" to "))
+    assert low < 0 < high
+    assert float(null[4]) > 0.05
+    assert null[5:] == ["8", "3"]
+    assert drawn[4] == "<.001"
+    assert float(drawn[2].split("±")[0]) == pytest.approx(0.04, abs=0.02)  # what was put in
+
+
+def test_a_report_is_written_and_shown(tmp_path, monkeypatch, capsys):
+    with pytest.raises(StudyError, match="lesionforge study segmentation"):
+        report(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for run in study(["real", "texture"], seeds=2, subjects=3):
+        name = "{network}-{arm}-s{seed:02d}".format(**run["run"])
+        (tmp_path / "runs" / f"{name}.json").write_text(json.dumps(run))
+    body = report(tmp_path)
+    assert body["runs"] == 8
+    assert body["test"] == {"volumes": 3, "subjects": 3, "lesions": {"calcified": 3, "non_calcified": 3}}
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(body, allow_nan=False))
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+    text = (tmp_path / "report.md").read_text()
+    assert "compare gains, not levels" in text
+    monkeypatch.setattr(console.out, "file", None)
+    show(tmp_path)
+    assert capsys.readouterr().out.count("\n### ") + 1 == text.count("\n### ")
