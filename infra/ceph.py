@@ -136,9 +136,7 @@ class Ceph:
             raise CephError(f"already running at {self.endpoint}: stop it first")
         missing = [name for name in _BINARIES if shutil.which(name) is None]
         if missing:
-            raise CephMissing(
-                f"{', '.join(missing)} missing: call lesionforge.infra.ceph.install() or run as root: {_INSTALL}"
-            )
+            raise CephMissing(f"{', '.join(missing)} missing: call install() or run as root: {_INSTALL}")
         if self._given and (self._given / "ceph.conf").exists():
             raise CephError(f"{self._given} already holds a server's data: delete it or choose another folder")
         self.data = self._given or Path(tempfile.mkdtemp(prefix="lesionforge-ceph-"))
