@@ -51,6 +51,7 @@ class CentreDetector:
         synthetic: Sequence[Frame],
         real_share: float,
         seed: int,
+        folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         """See ``Detector.fit``."""

@@ -53,7 +53,7 @@ def train(
             losses.append(loss)
             advance(step, of, f"loss {loss:.2f}")
 
-        learner.fit(mine, made, real_share, seed, tell)
+        learner.fit(mine, made, real_share, seed, progress=tell)
     out.parent.mkdir(parents=True, exist_ok=True)
     learner.save(out)
     body = {"out": str(out), "real": len(mine), "synthetic": len(made), "loss": losses[-1] if losses else None}

@@ -36,6 +36,7 @@ class Detector(Protocol):
         synthetic: Sequence[Frame],
         real_share: float,
         seed: int,
+        folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Train from scratch, the same number of steps whatever the frames are.
@@ -45,7 +46,11 @@ class Detector(Protocol):
             synthetic: frames of a generator.
             real_share: share of real frames among the pictures drawn, where there are both.
             seed: of weights, order and augmentation.
+            folder: keeps a checkpoint while it trains, and is resumed from where one is; None: nothing is kept.
             progress: called now and then.
+
+        Raises:
+            UsageError: the folder was begun with other settings or frames.
         """
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:

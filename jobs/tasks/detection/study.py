@@ -173,7 +173,9 @@ def _run(study: Study, out: Path, run: Run) -> dict[str, Any]:
         options["cache"] = str(out / "inputs")
     model = detector.make(study.detector, study.device, **options)
     losses: list[float] = []
-    model.fit(chosen.real, chosen.synthetic, study.real_share, run.seed, lambda step, of, loss: losses.append(loss))
+    model.fit(
+        chosen.real, chosen.synthetic, study.real_share, run.seed, progress=lambda step, of, loss: losses.append(loss)
+    )
     fitted = time.process_time()
     scores = Scores(every.test, model.predict([frame.image for frame in every.test]))
     used = [*chosen.real, *chosen.synthetic]

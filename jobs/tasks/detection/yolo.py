@@ -79,6 +79,7 @@ class YoloDetector:
         synthetic: Sequence[Frame],
         real_share: float,
         seed: int,
+        folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         """See ``Detector.fit``. Regions to ignore are painted over, as YOLO's loss cannot be masked."""

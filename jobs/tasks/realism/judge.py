@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -47,9 +48,13 @@ class Verdict:
 
 
 def judge(
-    crops: Mapping[str, Crops], seed: int = 0, steps: int = STEPS, views: Sequence[str] = tuple(VIEWS)
+    crops: Mapping[str, Crops],
+    seed: int = 0,
+    steps: int = STEPS,
+    views: Sequence[str] = tuple(VIEWS),
+    folder: Path | None = None,
 ) -> Verdict:
-    """Put each question to a judge of its own."""
+    """Put each question to a judge of its own; with ``folder`` every judge keeps a checkpoint there and resumes."""
     rows, telling = [], np.zeros(0, np.int64)
     for told, seen in [*(("generated", seen) for seen in views), ("before", PLAIN), ("lesion", PLAIN)]:
         real = [kind for kind in REAL if kind != told]

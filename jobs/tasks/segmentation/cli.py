@@ -57,7 +57,7 @@ def train(
             losses.append(loss)
             advance(step, of, f"loss {loss:.3f}")
 
-        model.fit(mine, made, real_share, seed, tell)
+        model.fit(mine, made, real_share, seed, progress=tell)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
     body = {"out": str(out), "real": len(mine), "synthetic": len(made), "loss": losses[-1]}

@@ -57,6 +57,7 @@ class Segmenter:
         synthetic: Sequence[Scan],
         real_share: float,
         seed: int,
+        folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Train from scratch, the same number of steps whatever the scans are.
@@ -65,10 +66,12 @@ class Segmenter:
             real, synthetic: scans; either may be empty.
             real_share: share of real scans' patches, where there are both.
             seed: of weights, patches and their augmentation.
+            folder: keeps a checkpoint while it trains, and is resumed from where one is; None: nothing is kept.
             progress: called now and then.
 
         Raises:
-            UsageError: where there is none, or voxels have different sizes.
+            UsageError: where there is none, voxels have different sizes, or the folder was begun with other settings
+                or scans.
         """
         if not real and not synthetic:
             raise UsageError("there is nothing to learn from: give real scans, synthetic ones or both")

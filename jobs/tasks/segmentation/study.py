@@ -218,7 +218,7 @@ def _run(study: Study, run: Run) -> dict[str, Any]:
     wall, cpu = time.monotonic(), time.process_time()
     model = Segmenter(study.settings(run.network), study.domain, study.device)
     losses: list[float] = []
-    model.fit(real, made, 1 / (1 + times), run.seed, lambda step, of, loss: losses.append(loss))
+    model.fit(real, made, 1 / (1 + times), run.seed, progress=lambda step, of, loss: losses.append(loss))
     fitted = time.process_time()
     return {
         "run": asdict(run),

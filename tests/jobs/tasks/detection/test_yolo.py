@@ -54,7 +54,7 @@ def test_it_trains_predicts_and_comes_back_from_its_file_without_a_network(tmp_p
     monkeypatch.setattr(socket.socket, "connect", refuse)
     one = detector.make("yolo11n", epochs=1, epoch_frames=4, batch=2, size=64)
     steps = []
-    one.fit(some(4), some(2, 50), 0.5, 0, lambda *step: steps.append(step))
+    one.fit(some(4), some(2, 50), 0.5, 0, progress=lambda *step: steps.append(step))
     assert [step[:2] for step in steps] == [(1, 1)]
     image = noise(9)
     (said,) = one.predict([image])

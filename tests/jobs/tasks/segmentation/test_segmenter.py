@@ -29,7 +29,7 @@ def test_it_learns_to_tell_the_balls_apart(scans, network):
     train, test = scans
     model = fresh(network, steps=100, warmup=5, rate=1e-2)
     losses = []
-    model.fit(train, [], 0.5, 0, lambda step, of, loss: losses.append((step, of, loss)))
+    model.fit(train, [], 0.5, 0, progress=lambda step, of, loss: losses.append((step, of, loss)))
     assert [step for step, _, _ in losses] == [20, 40, 60, 80, 100]
     assert losses[-1][2] < losses[0][2]
     scores = {1: [], 2: []}
