@@ -16,7 +16,7 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.plan import Plan
 from lesionforge.engine.recipe import Recipe
 from lesionforge.sinks import layout
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 LIBRARIES = ("lesionforge", "numpy", "scipy", "numba", "pillow", "pyarrow", "ray", "torch")
 

@@ -12,7 +12,7 @@ from lesionforge.engine.pool import Pool, Task
 from lesionforge.engine.worker import Report
 from lesionforge.sinks import dataset
 from lesionforge.sinks.commit import ForeignShard
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.store import Store, StoreError
 
 MAX_IDLE_DEATHS = 20  # deaths in a row without a shard or a suspect more: the workers cannot work at all
 POLL = 1.0  # seconds between looks at an idle pool, so that Ctrl-C is answered

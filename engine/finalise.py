@@ -15,7 +15,7 @@ from lesionforge.sinks.card import card
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.pictures.sheet import Shown, caption, contact_sheet
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 SHEET_SAMPLES = 12
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.watchdog import Found
 from lesionforge.engine.worker import Report, Worker
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 
 @dataclass

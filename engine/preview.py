@@ -19,7 +19,7 @@ from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Row
 from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
 from lesionforge.sinks.pictures.sheet import readable
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 PAGE = "preview/index.html"
 EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with which all fit into

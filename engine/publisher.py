@@ -1,4 +1,4 @@
-"""Where only the driver may write final names (``sinks.staging``): a pool whose finished shards it publishes."""
+"""Where only the driver may write final names (``sinks.commit``): a pool whose finished shards it publishes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import replace
 
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import Event, Pool, Task
-from lesionforge.sinks.commit import ForeignShard
-from lesionforge.sinks.staging import publish
-from lesionforge.sinks.store.lease import Mark
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.commit import ForeignShard, publish
+from lesionforge.sinks.store import Store, StoreError
+from lesionforge.sinks.store.lease import Lease
 
 
 class Publisher:
     """The same pool to the driver; a shard counts as made once it is published here."""
 
-    def __init__(self, pool: Pool, job: Job, store: Store, mark: Mark) -> None:
-        self._pool, self._job, self._store, self._mark = pool, job, store, mark
+    def __init__(self, pool: Pool, job: Job, store: Store, lease: Lease) -> None:
+        self._pool, self._job, self._store, self._lease = pool, job, store, lease
 
     def room(self) -> int:
         return self._pool.room()
@@ -35,7 +34,7 @@ class Publisher:
         if report is None or not report.staged:
             return event
         try:
-            self._mark.check()
+            self._lease.check()
             shard = self._job.plan.shard(report.shard).name
             record = publish(self._store, shard, self._job.identity, report.staged)
         except (StoreError, ForeignShard) as error:

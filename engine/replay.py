@@ -13,7 +13,7 @@ from lesionforge.engine.plugins import UnknownPlugin
 from lesionforge.engine.sample import Maker
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 
 @dataclass

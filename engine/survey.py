@@ -12,7 +12,7 @@ from lesionforge.engine.plan import SPLITS
 from lesionforge.sinks import dataset
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 ROWS = 20_000  # index rows that distributions are drawn from
 QUARANTINED = 1_000  # quarantined samples listed one by one

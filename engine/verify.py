@@ -16,7 +16,7 @@ from lesionforge.sinks import dataset, index, layout, tar
 from lesionforge.sinks.commit import rebuilt_rows
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 SHOWN_PROBLEMS = 1000  # a wrecked dataset shall not fill the terminal
 

@@ -23,11 +23,10 @@ from lesionforge.engine.telemetry import STAGES, kind
 from lesionforge.engine.watchdog import Breadcrumb
 from lesionforge.generators.types import Case, Sample, SampleSpec
 from lesionforge.sinks import index, layout
-from lesionforge.sinks.commit import commit, committed
+from lesionforge.sinks.commit import commit, committed, stage
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.staging import stage
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 
 QUEUE = 2  # batches waiting between two stages: enough to overlap, few enough to bound memory
@@ -49,7 +48,7 @@ class Report:
     batch_halvings: int = 0  # times that memory ran out and a batch was made in two halves
     redraws: int = 0  # samples drawn again because they missed a limit
     kinds: dict[str, int] = field(default_factory=dict)  # quarantined samples by kind of reason
-    staged: str = ""  # the attempt that the driver is to publish, where the place needs that (sinks.staging)
+    staged: str = ""  # the attempt that the driver is to publish, where the place needs that (sinks.commit)
 
 
 class Worker:

@@ -167,7 +167,7 @@ class Ceph:
             shutil.rmtree(self.data, ignore_errors=True)
 
     def env(self) -> dict[str, str]:
-        """The variables that point AWS clients, s3fs and `sinks.store.store.Store` here."""
+        """The variables that point AWS clients, s3fs and `sinks.store.Store` here."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,

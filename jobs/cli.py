@@ -160,7 +160,7 @@ def preview(
 ) -> None:
     """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
     from lesionforge.engine.preview import preview as write
-    from lesionforge.sinks.store.store import Store
+    from lesionforge.sinks.store import Store
 
     where = write(Store(place), samples)
     console.emit({"preview": where}, as_json, lambda: console.out.print(f"open {where}"))

@@ -20,7 +20,7 @@ def known() -> list[type[Exception]]:
     from lesionforge.jobs.studies.runs import StudyError
     from lesionforge.jobs.tasks.detection.frames import FrameError
     from lesionforge.sinks.commit import ForeignShard
-    from lesionforge.sinks.store.store import StoreError
+    from lesionforge.sinks.store import StoreError
 
     ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
     return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]

@@ -30,7 +30,7 @@ def card(
     ]
     sources = [f"| `{s['scheme']}` | {s['subjects']} | {s['licence']} |" for s in document["sources"]]
     reasons = [f"- {count} x {reason}" for reason, count in manifest["reasons"].items()]
-    template = Template(files("sinks").joinpath("card.md").read_text(encoding="utf-8"))
+    template = Template(files("lesionforge.sinks").joinpath("card.md").read_text(encoding="utf-8"))
     text = template.substitute(
         name=manifest["name"],
         samples=manifest["samples"],

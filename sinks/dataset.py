@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import decode
-from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.index import SPLITS, Record, Row
 from lesionforge.sinks.reasons import Reasons
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 
@@ -72,6 +72,21 @@ def names(store: Store) -> Iterator[str]:
         name = entry.name.rsplit("/", 1)[-1]
         if name.endswith(".parquet"):
             yield name.removesuffix(".parquet")
+
+
+def splits(store: Store, wanted: Sequence[str] | None) -> list[str]:
+    """The dataset's splits, or those of them that are wanted.
+
+    Raises:
+        ValueError: where one is not there, or none.
+    """
+    present = {name.rsplit("-", 1)[0] for name in names(store)}
+    found = [split for split in SPLITS if split in present and (wanted is None or split in wanted)]
+    if missing := sorted(set(wanted or ()) - set(found)):
+        raise ValueError(f"{store.url()} has no split {', '.join(missing)}; it has {', '.join(sorted(present))}")
+    if not found:
+        raise ValueError(f"{store.url()} has no committed samples")
+    return found
 
 
 def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:

@@ -1,6 +1,6 @@
 """Removing what nobody refers to: what interrupted and lost attempts have left in a dataset's place.
 
-Leftovers are known by their names: unfinished files, probes, stages and marks in ``.tmp/``; a tar, or DALI's index of
+Leftovers are known by their names: unfinished files, probes, stages and leases in ``.tmp/``; a tar, or DALI's index of
 one, without a commit record. Nothing else is touched, nor a tar that the manifest names: its index was lost later and
 can be rebuilt. There are no unfinished multipart uploads to look for, as every object is sent in one PUT.
 """
@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from lesionforge.sinks import layout
-from lesionforge.sinks.store import lease
+from lesionforge.sinks.store import Store, StoreError, lease
 from lesionforge.sinks.store.backend import TEMPORARY, Entry
-from lesionforge.sinks.store.errors import StoreError
-from lesionforge.sinks.store.store import Store
 
 YOUNG = 3600.0  # seconds for which an object is left alone, whoever made it
 _HIDDEN = re.compile(rf"(probe-)?[0-9a-f]{{32}}|{lease.NAME.pattern}|[0-9a-f]{{32}}/[0-9a-f]{{32}}(\.tar|\.parquet)?")
@@ -33,14 +31,14 @@ class Collected:
 
 
 def collect(
-    store: Store, dry_run: bool = False, young: float = YOUNG, told: Callable[[str], None] = lambda line: None
+    store: Store, dry_run: bool = False, young: float = YOUNG, notify: Callable[[str], None] = lambda line: None
 ) -> Collected:
     """Remove the leftovers of a place, with no run at work there.
 
     Args:
         dry_run: only look; ages go by this machine's clock then, else by the place's.
         young: seconds; what is younger stays.
-        told: called with one line if it has to be waited until a mark is known to be a dead run's.
+        notify: called with one line if it has to be waited until a lease is known to be a dead run's.
 
     Raises:
         StoreError: a run is at work there, or the place cannot be read or written.
@@ -52,7 +50,7 @@ def collect(
         found.removed += _old(store, time.time() - young, found)
         return found
     store.probe()
-    with lease.hold(store, "gc", told) as held:
+    with lease.hold(store, "gc", notify) as held:
         for entry in _old(store, held.entered - young, found, held.name):
             held.check()
             if entry.name.startswith(f"{TEMPORARY}/"):

@@ -13,7 +13,7 @@ from lesionforge.engine.pool import Task
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.watchdog import Breadcrumb, Found
 from lesionforge.engine.worker import Report, Worker
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 LOOK = 60.0  # seconds between looks at a worker that goes on and on with one shard
 GRACE = 5.0  # seconds from a first look that finds it stuck to the second, which must find the same

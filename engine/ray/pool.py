@@ -13,7 +13,7 @@ from lesionforge.engine.ray import placement
 from lesionforge.engine.ray.actor import Actor
 from lesionforge.engine.ray.placement import PlacementError
 from lesionforge.engine.recipe import Recipe
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
 ANSWER = 30.0  # seconds to wait for what a dead worker left behind

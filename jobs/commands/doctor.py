@@ -18,7 +18,7 @@ from lesionforge.jobs import console
 from lesionforge.jobs.commands import doctor_machine, doctor_packages
 from lesionforge.jobs.errors import known
 from lesionforge.sinks.card import human_bytes
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 SLOW_STORE = 2.0  # seconds for two writes, a read, a list and a delete
 

@@ -7,7 +7,7 @@ from typing import Any
 from lesionforge.jobs import console
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.gc import YOUNG, collect
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 
 def gc(place: str, dry_run: bool = False, young: float = YOUNG) -> dict[str, Any]:

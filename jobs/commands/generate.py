@@ -20,8 +20,7 @@ from lesionforge.jobs import console
 from lesionforge.sinks import layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.store import lease
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store, lease
 
 
 @dataclass
@@ -122,7 +121,7 @@ def generate(
 
 
 def _while_marked(
-    job: Job, store: Store, held: lease.Mark, workers: int | None, in_process: bool, patience: float
+    job: Job, store: Store, held: lease.Lease, workers: int | None, in_process: bool, patience: float
 ) -> Result:
     mine = dataset.describe(job)
     doc = dataset.claim(store, mine)
@@ -157,7 +156,7 @@ def _while_marked(
 def _run(
     job: Job,
     store: Store,
-    held: lease.Mark,
+    held: lease.Lease,
     workers: int | None,
     in_process: bool,
     patience: float,

@@ -20,7 +20,7 @@ from lesionforge.jobs import console
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 EVERY = 2.0  # seconds between looks
 SHARE = 0.2  # of the time that may be spent looking: a large listing is asked for more rarely

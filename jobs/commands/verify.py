@@ -11,7 +11,7 @@ from lesionforge.engine import replay as replaying
 from lesionforge.engine import verify as verifying
 from lesionforge.jobs import console
 from lesionforge.sinks.card import human_bytes
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 
 def verify(place: str, rebuild: bool) -> dict[str, Any]:

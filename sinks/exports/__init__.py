@@ -9,7 +9,7 @@ from typing import Any
 from lesionforge.sinks.exports import coco, nnunet, yolo
 from lesionforge.sinks.exports.frames import SEVERITIES, Frames
 from lesionforge.sinks.exports.volumes import Volumes
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 FORMATS: Mapping[str, Callable[[Frames, Path], None]] = {"coco": coco.write, "yolo": yolo.write}
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lesionforge.sinks import dataset
 from lesionforge.sinks.encode import decode, open_png
-from lesionforge.sinks.exports import splits as splitting
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 SEVERITIES = ("mild", "moderate", "severe")
 
@@ -56,7 +56,7 @@ class Frames:
         if not classes or len(set(classes)) < len(classes) or (graded != set(classes) and len(classes) > 1):
             raise ValueError(f"classes {list(classes)} must be of {', '.join(SEVERITIES)}, or one name for all lesions")
         self._severities = self.classes if graded else None
-        self.splits = splitting.chosen(self._store, splits)
+        self.splits = dataset.splits(self._store, splits)
         self.images: Counter[str] = Counter()
         self.boxes: Counter[tuple[str, str]] = Counter()  # (split, class)
         self.left_out: Counter[str] = Counter()  # by severity class, or why

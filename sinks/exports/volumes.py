@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.sinks.exports import splits as splitting
+from lesionforge.sinks import dataset
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 LABELS = "label.npy.gz"
 
@@ -56,7 +56,7 @@ class Volumes:
             raise ValueError(f"classes {dict(classes)} must name labels, each in one class, and no background")
         self.classes, self._image = list(classes), image
         self._value = {label: n for n, some in enumerate(classes.values(), 1) for label in some}
-        self.splits = splitting.chosen(self._store, splits)
+        self.splits = dataset.splits(self._store, splits)
         self.images: Counter[str] = Counter()
         self.held: Counter[tuple[str, str]] = Counter()  # (split, class): volumes that hold it
         self.left_out: Counter[str] = Counter()  # label of no class: volumes where it became background

@@ -32,7 +32,7 @@ def gallery(data: Mapping[str, Any]) -> bytes:
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    template = files("sinks").joinpath("gallery.html").read_text(encoding="utf-8")
+    template = files("lesionforge.sinks.pictures").joinpath("gallery.html").read_text(encoding="utf-8")
     return template.replace(MARK, text, 1).encode()
 
 

@@ -10,8 +10,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from lesionforge.sinks.reader.cache import Cache, Range
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.store import Store, StoreError
+
+Range = tuple[int, int, int]  # number of a shard, offset, size in bytes
 
 OPEN_FILES = 256  # local shards kept open
 GAP = 64 * 1024  # bytes of no interest that are cheaper to read along than to ask a server twice
@@ -76,8 +77,8 @@ class Ranges:
         shard, offset, size = item
         try:
             file = self._open(shard)  # held while it is read: another thread may push it out of the memory
-            there = os.fstat(file.fileno()).st_size >= offset + size  # no room is made for a range that is not
-            data = os.pread(file.fileno(), size, offset) if there else b""
+            whole = os.fstat(file.fileno()).st_size >= offset + size  # no room is made for a range that is not
+            data = os.pread(file.fileno(), size, offset) if whole else b""
         except OSError as error:
             raise StoreError(f"cannot read {self._store.url(self._paths[shard])}: {error.strerror}") from error
         if len(data) != size:
@@ -96,6 +97,50 @@ class Ranges:
                 if self._cache:
                     self._cache.write(part, fetched[part])
         return [fetched[item] if data is None else data for item, data in zip(wanted, kept, strict=True)]
+
+
+class Cache:
+    """Ranges under their shard's checksum, so that no other dataset's bytes can be taken for them.
+
+    ``SHA.part`` holds each range at its own offset; ``SHA.have`` has a byte of 1 at the range's first 512-byte block
+    once its data are written (members begin at blocks of their own). Processes may share the folder: they write the
+    same bytes. It holds at most what was read, and may be deleted at any time between jobs; do so after a power cut.
+    """
+
+    def __init__(self, folder: Path, hashes: Sequence[str]) -> None:
+        self._folder, self._hashes = folder, list(hashes)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, item: Range) -> bytes | None:
+        """A range's bytes, or None where it is not kept."""
+        shard, offset, size = item
+        try:
+            if not size or self._pread(shard, "have", offset // 512, 1) != b"\1":
+                return None
+            data = self._pread(shard, "part", offset, size)
+        except FileNotFoundError:
+            return None
+        return data if len(data) == size else None
+
+    def write(self, item: Range, data: bytes) -> None:
+        """Keep a range."""
+        shard, offset, _ = item
+        self._pwrite(shard, "part", offset, data)
+        self._pwrite(shard, "have", offset // 512, b"\1")
+
+    def _path(self, shard: int, kind: str) -> Path:
+        return self._folder / f"{self._hashes[shard]}.{kind}"
+
+    def _pread(self, shard: int, kind: str, offset: int, size: int) -> bytes:
+        with self._path(shard, kind).open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, offset)
+
+    def _pwrite(self, shard: int, kind: str, offset: int, data: bytes) -> None:
+        handle = os.open(self._path(shard, kind), os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.pwrite(handle, data, offset)
+        finally:
+            os.close(handle)
 
 
 def merged(wanted: Sequence[Range], gap: int) -> list[tuple[Range, list[Range]]]:

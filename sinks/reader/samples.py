@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from lesionforge.sinks import dataset, index, layout
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Row
-from lesionforge.sinks.reader.cache import Range
-from lesionforge.sinks.reader.ranges import Ranges
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.reader.ranges import Range, Ranges
+from lesionforge.sinks.store import Store
 
 Sample = dict[str, Any]
 
@@ -162,23 +161,23 @@ def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tup
 
 
 def _members(
-    rows: pa.Table, asked: Iterable[str] | None, url: str
+    rows: pa.Table, requested: Iterable[str] | None, url: str
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
     """Names, and by sample and name where the data begin in the tar (-1: no such member) and how long they are."""
     lists = rows["members"].combine_chunks()
     owner, flat = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    there = flat.field("name")
-    names = sorted(pc.unique(there).to_pylist()) if asked is None else list(asked)
+    present = flat.field("name")
+    names = sorted(pc.unique(present).to_pylist()) if requested is None else list(requested)
     offsets, sizes = np.full((len(rows), len(names)), -1, np.int64), np.zeros((len(rows), len(names)), np.int64)
     for column, name in enumerate(names):
-        hit = pc.equal(there, name)
+        hit = pc.equal(present, name)
         having = owner.filter(hit).to_numpy()
         offsets[having, column] = flat.field("offset").filter(hit).to_numpy()
         sizes[having, column] = flat.field("size").filter(hit).to_numpy()
-        if asked is not None and (offsets[:, column] < 0).any():
+        if requested is not None and (offsets[:, column] < 0).any():
             key = rows["sample_id"][int(np.argmin(offsets[:, column]))].as_py()
-            present = ", ".join(sorted(pc.unique(there).to_pylist()))
-            raise ValueError(f"sample {key} of {url} has no member {name!r}; the dataset's members are {present}")
+            names_text = ", ".join(sorted(pc.unique(present).to_pylist()))
+            raise ValueError(f"sample {key} of {url} has no member {name!r}; the dataset's members are {names_text}")
     return names, offsets, sizes
 
 

@@ -1,4 +1,4 @@
-"""What a place keeps, what every kind of place must be able to do, and how its keys are put together."""
+"""What every kind of storage must be able to do, what it keeps, and how its keys are put together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Entry(NamedTuple):
     mtime: float  # seconds since 1970
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """What a kind of storage must be able to do. Keys are relative; `write` gets flat, non-empty views."""
 
     def write(self, key: str, chunks: Sequence[memoryview], new: bool) -> bool: ...
@@ -25,7 +25,7 @@ class Place(Protocol):
     def stat(self, key: str) -> Entry: ...
     def list(self, folder: str) -> Iterator[Entry]: ...
     def delete(self, key: str) -> None: ...
-    def below(self, folder: str) -> Self: ...  # the same place and connection, further down
+    def below(self, folder: str) -> Self: ...  # the same connection, further down
 
 
 def join(root: str, path: str) -> str:

@@ -1,10 +1,10 @@
 """Who is at work in a place: a small object that says so, rewritten while the work goes on.
 
 A run and ``gc`` exclude each other; where the place does not refuse the second of two creators, two runs do as well.
-No compare-and-swap is needed for that (Dekker's rule): each writes its own mark first and looks for others' then, so
+No compare-and-swap is needed for that (Dekker's rule): each writes its own lease first and looks for others' then, so
 of two that begin at once at least one sees the other. What is needed is a store whose listing shows what was written.
 
-A mark that is not rewritten for `STALE` seconds, by the place's own clock, is a dead process's and blocks nobody; on
+A lease that is not rewritten for `STALE` seconds, by the place's own clock, is a dead process's and blocks nobody; on
 the same machine a process that is gone is recognised at once.
 """
 
@@ -34,26 +34,26 @@ Kind = Literal["run", "gc"]
 
 
 @dataclass
-class Sign:
-    """What a mark says."""
+class Holder:
+    """What a lease says of the process that holds it."""
 
     kind: Kind
     process: str  # machine and process, as the kernel counts them
     beats: int = 0
 
 
-class Mark:
-    """This process's mark in a place.
+class Lease:
+    """This process's lease in a place.
 
     Attributes:
-        name: of the mark, in the place's hidden folder.
+        name: of the lease, in the place's hidden folder.
         entered: when it was written, by the place's clock (seconds since 1970).
     """
 
     def __init__(self, store: Store, kind: Kind) -> None:
         self.token = uuid.uuid4().hex
         self._store, self._hidden = store, store.hidden()
-        self._sign = Sign(kind, _process())
+        self._holder = Holder(kind, _process())
         self.name = f"{kind}-{self.token}"
         self._stop, self._lost, self._looking = threading.Event(), False, threading.Lock()
         self._last, self.entered = time.monotonic(), 0.0
@@ -61,19 +61,19 @@ class Mark:
 
     def check(self) -> None:
         """Raise StoreError where others may take this process for dead, as after a long pause or a cut line."""
-        with self._looking:  # one at a time: this thread, and that which keeps the mark
+        with self._looking:  # one at a time: this thread, and that which keeps the lease
             if not self._lost and time.monotonic() - self._last < STALE and self._read(self.name):
                 return
             self._lost = True
         raise StoreError(
-            f"this {self._sign.kind} was silent in {self._store.url()} for over {STALE:g} s, and another may "
+            f"this {self._holder.kind} was silent in {self._store.url()} for over {STALE:g} s, and another may "
             "have taken its place"
         )
 
-    def enter(self, told: Callable[[str], None]) -> None:
-        """Write the mark; return once no rival is alive.
+    def enter(self, notify: Callable[[str], None]) -> None:
+        """Write the lease; return once no rival is alive.
 
-        A rival's mark is watched until it is rewritten (then it is alive: StoreError), gone, or stale.
+        A rival's lease is watched until it is rewritten (then it is alive: StoreError), gone, or stale.
         """
         seen: dict[str, tuple[int, float]] = {}  # beats when first seen, and when that was
         dead: set[str] = set()
@@ -81,11 +81,13 @@ class Mark:
             self._beat()
             rivals = self._rivals()
             if rivals and not seen:
-                told(f"somebody's mark lies in {self._store.url()}: looking, for up to {STALE:g} s, whether they live")
-            for name, sign in rivals.items():
-                beats, since = seen.setdefault(name, (sign.beats, time.monotonic()))
-                if sign.beats > beats:
-                    who = "a run" if sign.kind == "run" else "gc"
+                notify(
+                    f"somebody's lease lies in {self._store.url()}: looking, for up to {STALE:g} s, whether they live"
+                )
+            for name, holder in rivals.items():
+                beats, since = seen.setdefault(name, (holder.beats, time.monotonic()))
+                if holder.beats > beats:
+                    who = "a run" if holder.kind == "run" else "gc"
                     raise StoreError(f"{who} is at work in {self._store.url()}: wait for its end, then run this again")
                 if time.monotonic() - since > STALE:  # a place without a clock
                     self._bury(name)
@@ -94,59 +96,59 @@ class Mark:
                 break
             self._stop.wait(min(1.0, BEAT / 4))
         self._thread.start()
-        if self._sign.kind == "run" and not self._store.conditional:
+        if self._holder.kind == "run" and not self._store.conditional:
             self._revoke()
 
     def leave(self) -> None:
-        """Take the mark away; where that cannot be done, it will be stale soon."""
+        """Take the lease away; where that cannot be done, it will be stale soon."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        with contextlib.suppress(StoreError):  # what has failed before is what should be told
+        with contextlib.suppress(StoreError):  # what has failed before is what should be said
             self._hidden.delete(self.name)
 
     def _beat(self) -> None:
         began = time.monotonic()
-        self._sign.beats += 1
-        self._hidden.put(self.name, json.dumps(asdict(self._sign)).encode())
+        self._holder.beats += 1
+        self._hidden.put(self.name, json.dumps(asdict(self._holder)).encode())
         self._last = began
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(BEAT):
             with contextlib.suppress(StoreError):  # `check` tells when it has failed for too long
-                if self._sign.kind == "gc" or not self._store.conditional:
+                if self._holder.kind == "gc" or not self._store.conditional:
                     self.check()
                 self._beat()
 
-    def _rivals(self) -> dict[str, Sign]:
-        """The others' marks that may be alive; the dead are buried."""
+    def _rivals(self) -> dict[str, Holder]:
+        """The others' leases that may be alive; the dead are buried."""
         entries = {entry.name: entry for entry in self._hidden.list()}
         if self.name not in entries:
             raise StoreError(f"cannot use {self._store.url()}: it does not list a new object")
-        now, found = entries[self.name].mtime, dict[str, Sign]()
+        now, found = entries[self.name].mtime, dict[str, Holder]()
         self.entered = now
         for name, entry in entries.items():
             match = NAME.fullmatch(name)
             if not match or name == self.name:
                 continue
-            if match["kind"] == self._sign.kind == "run" and self._store.conditional:
+            if match["kind"] == self._holder.kind == "run" and self._store.conditional:
                 continue  # the place itself keeps them apart
-            sign = self._read(name)
-            if sign and (entry.mtime < now - STALE or _is_gone(sign.process)):
+            holder = self._read(name)
+            if holder and (entry.mtime < now - STALE or _is_gone(holder.process)):
                 self._bury(name)
-            elif sign:
-                found[name] = sign
+            elif holder:
+                found[name] = holder
         return found
 
-    def _read(self, name: str) -> Sign | None:
+    def _read(self, name: str) -> Holder | None:
         try:
-            return Sign(**json.loads(self._hidden.get(name)))
+            return Holder(**json.loads(self._hidden.get(name)))
         except FileNotFoundError:
             return None  # it has left
 
     def _bury(self, name: str) -> None:
-        """Take a dead process's mark away; for gc it is a leftover like others, for its time."""
-        if self._sign.kind == "run":
+        """Take a dead process's lease away; for gc it is a leftover like others, for its time."""
+        if self._holder.kind == "run":
             self._hidden.delete(name)
 
     def _revoke(self) -> None:
@@ -157,25 +159,25 @@ class Mark:
 
 
 @contextlib.contextmanager
-def hold(store: Store, kind: Kind, told: Callable[[str], None] = lambda line: None) -> Iterator[Mark]:
-    """Leave a mark in a place while work goes on there.
+def hold(store: Store, kind: Kind, notify: Callable[[str], None] = lambda line: None) -> Iterator[Lease]:
+    """Leave a lease in a place while work goes on there.
 
     Args:
         store: a place that has been probed; where it needs one, it is given its `lease`.
         kind: what the work is.
-        told: called with one line if it has to be waited.
+        notify: called with one line if it has to be waited.
 
     Raises:
         StoreError: somebody else is at work there.
     """
-    mark = Mark(store, kind)
+    lease = Lease(store, kind)
     try:
-        mark.enter(told)
-        store.lease = None if store.conditional else mark.token
-        yield mark
+        lease.enter(notify)
+        store.lease = None if store.conditional else lease.token
+        yield lease
     finally:
         store.lease = None
-        mark.leave()
+        lease.leave()
 
 
 def _process() -> str:

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping
 
-from lesionforge.sinks.store.backend import TEMPORARY, Place
+from lesionforge.sinks.store.backend import TEMPORARY, Backend
 from lesionforge.sinks.store.errors import StoreError, code, passing
 from lesionforge.sinks.store.s3 import S3
 
@@ -15,7 +15,7 @@ from lesionforge.sinks.store.s3 import S3
 LEFTOVER_AFTER = 86_400
 
 
-def probe(place: Place, url: str) -> bool:
+def probe(backend: Backend, url: str) -> bool:
     """Write, create twice, read and list; what killed writers have left in ``.tmp/`` goes once it is a day old.
 
     Args:
@@ -23,7 +23,7 @@ def probe(place: Place, url: str) -> bool:
 
     Returns:
         True where the second of two creators is refused; False where it is not, but copies can be revoked, so that
-        one run at a time keeps every promise (`sinks.staging`).
+        one run at a time keeps every promise (`sinks.commit.stage`).
 
     Raises:
         StoreError: where the place cannot be used.
@@ -31,29 +31,29 @@ def probe(place: Place, url: str) -> bool:
     """
     key = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
     try:
-        return _probe(place, url, key)
+        return _probe(backend, url, key)
     except Exception as error:
         if not passing(error):  # not allowed to list, say: what was written shall not stay
             with contextlib.suppress(Exception):
-                place.delete(key)
+                backend.delete(key)
         raise
 
 
-def _probe(place: Place, url: str, key: str) -> bool:
+def _probe(backend: Backend, url: str, key: str) -> bool:
     first, second = b"first writer", b"second writer"
     try:
-        created = place.write(key, [memoryview(first)], True)
-        refused = not place.write(key, [memoryview(second)], True) and place.read(key, None, None) == first
+        created = backend.write(key, [memoryview(first)], True)
+        refused = not backend.write(key, [memoryview(second)], True) and backend.read(key, None, None) == first
     except Exception as error:
-        if not isinstance(place, S3) or code(error) not in ("NotImplemented", "501"):
+        if not isinstance(backend, S3) or code(error) not in ("NotImplemented", "501"):
             raise
-        created, refused = place.write(key, [memoryview(first)], False), False  # it knows no conditional PUT at all
-    times = {entry.name: entry.mtime for entry in place.list(TEMPORARY)}
-    copies = refused or (isinstance(place, S3) and _copies_are_revocable(place, key))
-    place.delete(key)
+        created, refused = backend.write(key, [memoryview(first)], False), False  # it knows no conditional PUT at all
+    times = {entry.name: entry.mtime for entry in backend.list(TEMPORARY)}
+    copies = refused or (isinstance(backend, S3) and _copies_are_revocable(backend, key))
+    backend.delete(key)
     for name in _leftovers(times, now=times.get(key, 0.0)):
         with contextlib.suppress(OSError):  # another probe was faster, or it is not ours to delete
-            place.delete(name)
+            backend.delete(name)
     if not created or key not in times:
         what = "refused to create an object that did not exist" if not created else "does not list a new object"
         raise StoreError(f"cannot use {url}: this server {what}; use a store that is strongly consistent")
@@ -65,20 +65,20 @@ def _probe(place: Place, url: str, key: str) -> bool:
     return refused
 
 
-def _copies_are_revocable(place: S3, key: str) -> bool:
+def _copies_are_revocable(backend: S3, key: str) -> bool:
     """Whether the server copies, and no longer does once the source is deleted."""
     copy = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
     try:
-        place.copy(key, copy)
-        same = place.read(copy, None, None) == place.read(key, None, None)
-        place.delete(key)
+        backend.copy(key, copy)
+        same = backend.read(copy, None, None) == backend.read(key, None, None)
+        backend.delete(key)
         try:
-            place.copy(key, copy, hope=0)
+            backend.copy(key, copy, retries=0)
         except FileNotFoundError:
             return same
         return False
     finally:
-        place.delete(copy)
+        backend.delete(copy)
 
 
 def _leftovers(times: Mapping[str, float], now: float) -> list[str]:

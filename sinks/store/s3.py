@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import io
 import os
 import random
 import time
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lesionforge.sinks.store.backend import Entry, join
-from lesionforge.sinks.store.chunks import Chunks
 from lesionforge.sinks.store.errors import StoreError, code, passing
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class S3:
         path = f"{self._bucket}/{join(self._root, key)}"
         try:
             # One connection: parts fetched side by side could mix two versions of an object.
-            data = self._retried(lambda: self._fs.cat_file(path, start=start, end=end, max_concurrency=1), hope=2)
+            data = self._retried(lambda: self._fs.cat_file(path, start=start, end=end, max_concurrency=1), retries=2)
         except OSError as error:
             if code(error) in ("InvalidRange", "416"):
                 return b""
@@ -120,10 +120,10 @@ class S3:
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]
 
-    def copy(self, source: str, target: str, hope: int = 2) -> None:
-        """Copy inside the server, at once; FileNotFoundError if there is no such source. `hope`: see `_retried`."""
+    def copy(self, source: str, target: str, retries: int = 2) -> None:
+        """Copy inside the server, at once; FileNotFoundError if there is no such source. `retries`: see `_retried`."""
         fields = {"CopySource": {"Bucket": self._bucket, "Key": join(self._root, source)}}
-        self._retried(lambda: self._call("copy_object", target, **fields), hope)
+        self._retried(lambda: self._call("copy_object", target, **fields), retries)
 
     def delete(self, key: str) -> None:
         self._retried(lambda: self._call("delete_object", key))
@@ -135,7 +135,7 @@ class S3:
 
     def _writer(self, key: str) -> str | None:
         """The token of whoever wrote an object that is there."""
-        found: dict[str, Any] = self._retried(lambda: self._call("head_object", key), hope=2)
+        found: dict[str, Any] = self._retried(lambda: self._call("head_object", key), retries=2)
         writer: str | None = found["Metadata"].get("writer")
         return writer
 
@@ -143,11 +143,11 @@ class S3:
         found: dict[str, Any] = self._fs.call_s3(method, Bucket=self._bucket, Key=join(self._root, key), **fields)
         return found
 
-    def _retried(self, call: Callable[[], T], hope: int = 0) -> T:
+    def _retried(self, call: Callable[[], T], retries: int = 0) -> T:
         """Call, again after a passing fault, with full jitter so that many workers do not come back together.
 
         Args:
-            hope: how often "not found" counts as passing, for what should be there: a server may answer so right
+            retries: how often "not found" counts as passing, for what should be there: a server may answer so right
                 after a write.
         """
         for attempt in range(ATTEMPTS - 1):
@@ -157,7 +157,45 @@ class S3:
                 if attempt >= self._attempts - 1 and not code(error):
                     raise
                 absent = isinstance(error, FileNotFoundError) and code(error) != "NoSuchBucket"
-                if not passing(error) and not (absent and attempt < hope):
+                if not passing(error) and not (absent and attempt < retries):
                     raise
                 time.sleep(random.uniform(0.05, min(10.0, 0.4 * 2**attempt)))
         return call()
+
+
+class Chunks(io.RawIOBase):
+    """Chunks read as one seekable file, without joining them."""
+
+    def __init__(self, chunks: Sequence[memoryview]) -> None:
+        self._chunks, self._index, self._offset, self._at = chunks, 0, 0, 0
+        self._size = sum(len(chunk) for chunk in chunks)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        self._index, self._offset = 0, self._at
+        while self._index < len(self._chunks) and self._offset >= len(self._chunks[self._index]):
+            self._offset -= len(self._chunks[self._index])
+            self._index += 1
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        filled = 0  # to the brim: each read is a hop between threads, and a tar has many small chunks
+        while filled < len(buffer) and self._index < len(self._chunks):
+            chunk = self._chunks[self._index]
+            piece = chunk[self._offset : self._offset + len(buffer) - filled]
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._offset += len(piece)
+            if self._offset == len(chunk):
+                self._index, self._offset = self._index + 1, 0
+        self._at += filled
+        return filled

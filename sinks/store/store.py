@@ -14,9 +14,9 @@ any other fsspec    `pipe_file(mode="create")`: trust `probe`      `pipe_file`
 
 S3 objects are never sent in parts: servers ignore the condition when parts are put together (Ceph 16 does), so
 the last of two writers would win. An S3 server that does not refuse the second creator even of one PUT serves one run
-at a time, which publishes by copies inside the server (`sinks.staging`). Credentials and endpoint come from the usual
-AWS variables or `storage_options` (s3fs names). The kinds of place are in `sinks.store.disk`, `sinks.store.s3` and
-`sinks.store.filesystem`.
+at a time, which publishes by copies inside the server (`sinks.commit.stage`). Credentials and endpoint come from the
+usual AWS variables or `storage_options` (s3fs names). The kinds of place are in `sinks.store.disk`, `sinks.store.s3`
+and `sinks.store.filesystem`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ from typing import Any
 
 from fsspec.utils import get_protocol
 
-from lesionforge.sinks.store.backend import TEMPORARY, Entry, Place, join
+from lesionforge.sinks.store.backend import TEMPORARY, Backend, Entry, join
 from lesionforge.sinks.store.disk import Disk
 from lesionforge.sinks.store.errors import StoreError, code, explain
 from lesionforge.sinks.store.filesystem import FileSystem
 from lesionforge.sinks.store.probe import probe
 from lesionforge.sinks.store.s3 import S3
-
-__all__ = ["Entry", "Store", "StoreError"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -89,7 +87,7 @@ class Store:
             raise StoreError(f"{_shown(url)!r} names no bucket: write s3://bucket/prefix")
         self._root = url if self.is_local else re.sub(r"(?<![/:])/+$", "", url)
         self._options = dict(storage_options or {})
-        self._place: tuple[int, Place] | None = None
+        self._backend: tuple[int, Backend] | None = None
         self.conditional = True
         self.lease: str | None = None
         self._hidden: Store | None = None
@@ -119,7 +117,9 @@ class Store:
         if self.conditional:
             return self._write(_key(path), data, new=True)
         if self.lease is None:
-            raise StoreError(f"{self.url(path)}: this server lets two create one object; only a marked run may write")
+            raise StoreError(
+                f"{self.url(path)}: this server lets two create one object; only a run with the lease may write"
+            )
         if self.exists(path):
             return False
         stage = f"{self.lease}/{uuid.uuid4().hex}"
@@ -198,7 +198,7 @@ class Store:
         return Path(join(self._root, path))
 
     def hidden(self) -> Store:
-        """The folder for what is no part of the dataset: unfinished objects and marks. `list` never shows it."""
+        """The folder for what is no part of the dataset: unfinished objects and leases. `list` never shows it."""
         if self._hidden is None:
             self._hidden = Store(join(self._root, TEMPORARY), self._options)
             self._hidden._above = self
@@ -212,9 +212,9 @@ class Store:
         """
         key = _key(path)
         with self._errors("write", path):
-            place = self._open()
-            assert isinstance(place, S3)  # the only kind of place that `probe` lets in without `conditional`
-            place.copy(f"{TEMPORARY}/{_key(stage)}", key)
+            backend = self._open()
+            assert isinstance(backend, S3)  # the only kind of place that `probe` lets in without `conditional`
+            backend.copy(f"{TEMPORARY}/{_key(stage)}", key)
 
     def probe(self) -> None:
         """Check before work starts that the place is writable, and set `conditional`: see `sinks.store.probe`.
@@ -223,9 +223,9 @@ class Store:
             StoreError: one line with the URL, what failed and what to do.
         """
         with self._errors("open", ""):
-            place = _connect(self._protocol, self._root, self._options, attempts=3, patience=4)
+            backend = _connect(self._protocol, self._root, self._options, attempts=3, patience=4)
         with self._errors("write to", "", absent=StoreError):
-            self.conditional = probe(place, self.url())
+            self.conditional = probe(backend, self.url())
 
     def _write(self, key: str, data: Bytes | Sequence[Bytes], new: bool) -> bool:
         chunks = [data] if isinstance(data, bytes | bytearray | memoryview) else data
@@ -233,16 +233,16 @@ class Store:
         with self._errors("write", key, absent=StoreError):
             return self._open().write(key, views, new)
 
-    def _open(self) -> Place:
+    def _open(self) -> Backend:
         with _opening:  # threads that meet here would each pay for a connection
-            if self._place is None or self._place[0] != os.getpid():
+            if self._backend is None or self._backend[0] != os.getpid():
                 with self._errors("open", ""):
                     if self._above:
-                        place = self._above._open().below(TEMPORARY)
+                        backend = self._above._open().below(TEMPORARY)
                     else:
-                        place = _connect(self._protocol, self._root, self._options)
-                    self._place = os.getpid(), place
-            return self._place[1]
+                        backend = _connect(self._protocol, self._root, self._options)
+                    self._backend = os.getpid(), backend
+            return self._backend[1]
 
     @contextlib.contextmanager
     def _errors(self, verb: str, path: str, absent: type[Exception] = FileNotFoundError) -> Iterator[None]:
@@ -262,7 +262,7 @@ class Store:
         return explain(error, self._options, bucket=self._root.partition("://")[2].partition("/")[0])
 
 
-def _connect(protocol: str, root: str, options: Mapping[str, Any], attempts: int = 6, patience: int = 60) -> Place:
+def _connect(protocol: str, root: str, options: Mapping[str, Any], attempts: int = 6, patience: int = 60) -> Backend:
     if protocol in ("file", "local"):
         return Disk(root)
     if protocol in ("s3", "s3a"):

@@ -31,7 +31,7 @@ class Pair:
     def __init__(self, asked: dict[str, Any], place: str) -> None:
         from lesionforge.engine.recipe import Recipe
         from lesionforge.engine.worker import Worker
-        from lesionforge.sinks.store.store import Store
+        from lesionforge.sinks.store import Store
 
         self.worker = Worker(Recipe.model_validate(asked), Store(place))
         bare(3)
@@ -57,7 +57,7 @@ def hand_over(asked: dict[str, Any], place: str) -> float:
     from lesionforge.engine.pipeline import Job
     from lesionforge.engine.ray.pool import RayPool
     from lesionforge.engine.recipe import Recipe
-    from lesionforge.sinks.store.store import Store
+    from lesionforge.sinks.store import Store
 
     made, store, ends, walls = Recipe.model_validate(asked), Store(place), list[float](), list[float]()
 

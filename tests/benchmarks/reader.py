@@ -37,7 +37,7 @@ from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record
 from lesionforge.sinks.index import Row as IndexRow
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
 

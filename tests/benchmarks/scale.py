@@ -28,7 +28,7 @@ from lesionforge.engine.worker import Report
 from lesionforge.sinks import layout, manifest
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.benchmarks.common import Row, goal, goals, table
 
 WORKERS, SECONDS = 64, 0.5

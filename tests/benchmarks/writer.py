@@ -28,7 +28,7 @@ import numpy as np
 import webdataset
 
 from lesionforge.sinks.encode import encode
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
 

@@ -11,7 +11,7 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.recipe import Recipe
 from lesionforge.sinks import dataset
 from lesionforge.sinks.gc import collect
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 ZERO = ("lost", "duplicated", "differing", "orphans", "leftovers")  # what must be 0
 

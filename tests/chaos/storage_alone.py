@@ -44,11 +44,11 @@ from pathlib import Path
 from unittest import mock
 from lesionforge.jobs import console, errors
 from lesionforge.jobs.commands.generate import generate
-from lesionforge.sinks import mark
+from lesionforge.sinks.store import lease
 from tests.chaos import storage_alone, storage_bench
 recipe, url, other, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 console.err.quiet = True
-mock.patch.multiple(mark, BEAT=storage_bench.BEAT, STALE=storage_bench.STALE).start()
+mock.patch.multiple(lease, BEAT=storage_bench.BEAT, STALE=storage_bench.STALE).start()
 storage_alone.pixels(other, pause).start()
 try:
     generate(Path(recipe), url, None, True)

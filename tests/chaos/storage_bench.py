@@ -25,8 +25,7 @@ from lesionforge.jobs.commands.gc import gc
 from lesionforge.jobs.commands.generate import Result, generate
 from lesionforge.jobs.errors import known
 from lesionforge.sinks import dataset, index, layout, tar
-from lesionforge.sinks.store import lease, s3
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store, lease, s3
 from tests.chaos.proxy import Call, Proxy
 from tests.chaos.toy import recipe, undisturbed
 

@@ -19,7 +19,7 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import InProcess
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.recipe_yaml import parse
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests import faulty
 from tests.chaos.cluster import PATIENCE, Ours, until
 from tests.conftest import heed_sigint

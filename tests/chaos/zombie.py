@@ -12,8 +12,8 @@ from unittest import mock
 
 from lesionforge.engine import recipe_yaml
 from lesionforge.engine.worker import Worker
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.store.disk import Disk
-from lesionforge.sinks.store.store import Store
 from tests import faulty
 
 

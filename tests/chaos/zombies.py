@@ -17,7 +17,7 @@ import psutil
 from lesionforge.engine.pipeline import Job
 from lesionforge.sinks import layout
 from lesionforge.sinks.gc import collect
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.chaos.cluster import PATIENCE, Nodes, Ours, until
 from tests.chaos.figures import Run, check, redone
 from tests.chaos.toy import ROOT, SHARD, Driver, recipe, undisturbed

@@ -10,7 +10,7 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import Event, InProcess, Task
 from lesionforge.engine.watchdog import Found, Work
 from lesionforge.sinks import dataset
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
 

@@ -7,7 +7,7 @@ import pytest
 from lesionforge.engine import dataset, recipe_yaml, replay, verify
 from lesionforge.engine.dataset import DatasetError
 from lesionforge.engine.recipe_yaml import RecipeError, load, parse
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds.recipes import LAUGHS
 

@@ -9,7 +9,7 @@ from lesionforge.engine import telemetry
 from lesionforge.engine.sample import MEMORY, QUALITY
 from lesionforge.engine.telemetry import KINDS, METRICS, OTHER, Meters, kind
 from lesionforge.engine.worker import Report, Worker
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import toy
 
 

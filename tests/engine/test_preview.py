@@ -19,7 +19,7 @@ from lesionforge.generators.types import Panel
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 
 EVIL = "</script><script>alert(1)</script><!-- & \u2028"

@@ -14,7 +14,7 @@ from lesionforge.engine.replay import replay
 from lesionforge.engine.verify import verify
 from lesionforge.engine.worker import Worker
 from lesionforge.sinks import dataset, layout
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lesionforge.infra import ceph
 from lesionforge.infra.ceph import Ceph, CephError, CephMissing
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.conftest import heed_sigint
 
 

@@ -14,7 +14,7 @@ from lesionforge.engine.pool import InProcess
 from lesionforge.engine.verify import verify
 from lesionforge.engine.worker import Worker
 from lesionforge.sinks import layout
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.engine.conftest import ROOT, toy
 from tests.engine.test_worker import run as run_whole
 

@@ -20,7 +20,7 @@ from lesionforge.engine.sources.base import SourceError, open_source
 from lesionforge.engine.sources.dicom import ALLOWED
 from lesionforge.jobs import cli, console
 from lesionforge.jobs.commands import verify
-from lesionforge.sinks.store.store import StoreError
+from lesionforge.sinks.store import StoreError
 from tests.privacy import worlds
 from tests.privacy.campaign import run
 from tests.privacy.canaries import Canaries

@@ -9,7 +9,7 @@ from lesionforge.generators.lesion.classes import LEGEND, VALUE
 from lesionforge.sinks.commit import commit
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Row, place, row_of
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, VERSION
 

@@ -8,7 +8,7 @@ import numpy as np
 from lesionforge.sinks.commit import commit
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Row, place, row_of
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, VERSION
 

@@ -10,7 +10,7 @@ import pytest
 from lesionforge.sinks import index, layout, tar
 from lesionforge.sinks.commit import ForeignShard, commit, committed, rebuilt_rows
 from lesionforge.sinks.index import Row
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, VERSION, name_of, packed, record_of, whole
 

@@ -11,8 +11,8 @@ import pytest
 from lesionforge.jobs.commands import gc as job
 from lesionforge.sinks import layout
 from lesionforge.sinks.gc import collect
+from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.store.lease import hold
-from lesionforge.sinks.store.store import Store, StoreError
 from tests.engine.conftest import toy
 from tests.engine.test_worker import run
 

@@ -13,7 +13,7 @@ from lesionforge.sinks.encode import decode
 from lesionforge.sinks.exports import export
 from lesionforge.sinks.index import Record
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.store import Store, StoreError
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds import indexes as spoiled
 from tests.sinks.samples import packed, record_of

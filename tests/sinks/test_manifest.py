@@ -9,7 +9,7 @@ from braceexpand import braceexpand
 from lesionforge.sinks import layout, manifest
 from lesionforge.sinks.commit import commit
 from lesionforge.sinks.dataset import Totals, committed, indexes
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks.samples import RECIPE, VERSION, fields, packed
 
 SHARDS = {"train-000000": (0, 4, {1}), "train-000001": (4, 3, set()), "val-000000": (7, 2, {8})}

@@ -10,9 +10,9 @@ import pytest
 
 from lesionforge.engine.verify import verify
 from lesionforge.sinks import index, layout
-from lesionforge.sinks.staging import publish, stage
+from lesionforge.sinks.commit import publish, stage
+from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.store.lease import hold
-from lesionforge.sinks.store.store import Store, StoreError
 from tests.engine.conftest import toy
 from tests.engine.test_worker import run
 from tests.sinks.samples import RECIPE, VERSION, packed, record_of, whole
@@ -85,7 +85,7 @@ def test_half_of_a_publication_is_no_shard_and_is_replaced_whole(store):
 
 
 def test_put_new_creates_once_and_leaves_nothing(store):
-    with pytest.raises(StoreError, match="only a marked run may write"):
+    with pytest.raises(StoreError, match="only a run with the lease may write"):
         store.put_new("recipe.json", b"nobody's")
     with hold(store, "run") as held:
         assert store.put_new("recipe.json", b"first")
@@ -95,7 +95,7 @@ def test_put_new_creates_once_and_leaves_nothing(store):
 
 
 def test_the_case_that_is_not_covered_is_noticed(store):
-    """A dead driver's PUT and then its COPY, both executed after its successor has finished: see `sinks.staging`."""
+    """A dead driver's PUT and then its COPY, both executed after its successor has finished: see `sinks.commit`."""
     store.conditional = True
     run(toy(), store._root)
     before, shard = store.get(layout.tar("train-000001")), store.get(layout.tar("train-000000"))

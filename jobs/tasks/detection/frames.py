@@ -14,7 +14,7 @@ from lesionforge.engine.sources.base import open_source
 from lesionforge.generators.types import Angiogram, BadCase
 from lesionforge.sinks import dataset
 from lesionforge.sinks.encode import decode
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 CLASSES = ("moderate", "severe")  # DiGDA's: [50, 70) and [70, 100] %DS
 UNGRADED = -1  # a lesion whose severity nobody said

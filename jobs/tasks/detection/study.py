@@ -21,7 +21,7 @@ from lesionforge.jobs.tasks.detection import detector, frames
 from lesionforge.jobs.tasks.detection.arms import Arm, training_set
 from lesionforge.jobs.tasks.detection.frames import Frame
 from lesionforge.jobs.tasks.detection.metrics import Scores
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 DRAWS = 400  # bootstrap draws kept per run: the same subjects in every run, so that arms can be paired
 

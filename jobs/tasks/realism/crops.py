@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.types import stream
 from lesionforge.sinks import dataset
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 EDGE = 64  # px of a crop
 JITTER = 6.0  # px; a real box's centre is not exactly the MLD, so no kind may be centred better than another

@@ -14,7 +14,7 @@ from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.realism.crops import Crops, collect
 from lesionforge.jobs.tasks.realism.judge import Verdict, judge
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 LEAST = 40  # crops of each kind, below which an AUC means nothing
 COLUMNS = 16  # of the sheet

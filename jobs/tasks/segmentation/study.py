@@ -27,7 +27,7 @@ from lesionforge.jobs.tasks.segmentation.metrics import TOLERANCE_MM, volume_sco
 from lesionforge.jobs.tasks.segmentation.scans import Scan
 from lesionforge.jobs.tasks.segmentation.segmenter import Segmenter
 from lesionforge.jobs.tasks.segmentation.settings import NETWORKS, Settings, settings
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 REAL = "real"
 

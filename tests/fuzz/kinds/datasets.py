@@ -23,7 +23,7 @@ from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import json_bytes
 from lesionforge.sinks.reader import Reader, Samples
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.store import Store, StoreError
 from tests.faulty import Faulty
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng

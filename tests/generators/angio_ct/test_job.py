@@ -14,7 +14,7 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.replay import replay
 from lesionforge.jobs.commands.generate import generate
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 
 RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
 GENERATOR = "lesionforge.generators.angio_ct.generator.AngioCt"  # as `angio_ct` where the package is installed

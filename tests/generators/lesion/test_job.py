@@ -21,7 +21,7 @@ from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected, Sample, Volume
 from lesionforge.jobs.commands.generate import generate
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.generators.lesion.toys import spec
 
 RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"

@@ -14,7 +14,7 @@ from lesionforge.generators.lesion.learned.settings import BACKENDS
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.generators.lesion import real_ct
 
 STEPS = 3  # of each fit: enough to pass through all of it

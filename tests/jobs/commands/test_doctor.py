@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from lesionforge.jobs.commands import doctor, doctor_machine, doctor_packages
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.store import Store, StoreError
 from tests.engine.conftest import toy
 
 ROOT = Path(__file__).resolve().parents[3]

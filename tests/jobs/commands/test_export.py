@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lesionforge.jobs.cli import app
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks import lesions, stenoses
 
 TUMOURS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]

@@ -12,8 +12,8 @@ import pytest
 from lesionforge.jobs import console
 from lesionforge.jobs.commands.gc import gc
 from lesionforge.jobs.commands.generate import generate
+from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.store.s3 import S3
-from lesionforge.sinks.store.store import Store, StoreError
 from tests.engine.conftest import ROOT, toy
 from tests.engine.ray.test_ray import wait_for
 from tests.engine.test_worker import run

@@ -14,7 +14,7 @@ from lesionforge.engine.worker import Worker
 from lesionforge.jobs import console
 from lesionforge.jobs.commands import status
 from lesionforge.sinks import layout
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.conftest import heed_sigint
 from tests.engine.conftest import toy
 

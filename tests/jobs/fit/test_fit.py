@@ -19,7 +19,7 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit import sheet
 from lesionforge.jobs.fit.network import Loss
 from lesionforge.jobs.fit.trainer import FitConfig, fit
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy, hole, percent_ds, tube
 from tests.sinks import stenoses
@@ -265,7 +265,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 ALONE = """
 import sys
 from lesionforge.jobs.fit.trainer import FitConfig, fit
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy
 from lesionforge.generators.stenosis.diffusion.model import Model

@@ -25,7 +25,7 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
 from lesionforge.jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.jobs.fit.balls import CLASSES, SPACING, Balls, patch
 
 SIDE = PRESETS["tiny"].side

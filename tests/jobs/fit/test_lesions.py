@@ -8,7 +8,7 @@ from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit import lesions as module
 from lesionforge.jobs.fit.lesions import Cubes, Volumes, ordered
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks import lesions
 from tests.sinks.lesions import LESION_HU
 

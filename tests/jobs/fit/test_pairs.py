@@ -9,7 +9,7 @@ from lesionforge.generators.stenosis.diffusion.crop import HIDDEN
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.pairs import MARGIN, Pairs
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
 CROP, SHAPE = 64, (4, 32, 32)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lesionforge.sinks.exports import export
 from lesionforge.sinks.exports.frames import SEVERITIES
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
 LOST = {3, 7}

@@ -11,7 +11,7 @@ from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.engine.sources.base import open_source
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.sinks.exports import export_volumes
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks import lesions
 
 SPACING, ORIGIN = (0.7, 0.8, 1.5), (-100.5, 20.25, 333.0)

@@ -11,7 +11,7 @@ import pytest
 
 from lesionforge.sinks.reader import Reader, Samples, loader
 from lesionforge.sinks.reader.prefetch import ahead
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
 LOST = {1, 8}

@@ -12,7 +12,7 @@ import webdataset
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.reader import Reader, Samples
 from lesionforge.sinks.reader.ranges import GAP, merged
-from lesionforge.sinks.store.store import Store, StoreError
+from lesionforge.sinks.store import Store, StoreError
 from tests.sinks import stenoses
 
 LOST = {2, 9}

@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lesionforge.sinks.store import lease
+from lesionforge.sinks.store import Store, StoreError, lease
 from lesionforge.sinks.store.lease import hold
-from lesionforge.sinks.store.store import Store, StoreError
 
 
 @pytest.fixture(params=["memory", "local", "ceph"])
@@ -37,7 +36,7 @@ def marks(store: Store) -> list[str]:
 
 
 def left_by(store: Store, kind: str, process: str) -> str:
-    """The mark of a process that is no more."""
+    """The lease of a process that is no more."""
     name = f"{kind}-{uuid.uuid4().hex}"
     store.hidden().put(name, json.dumps({"kind": kind, "process": process, "beats": 3}).encode())
     return name

@@ -20,9 +20,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from lesionforge.sinks.store import errors, probe, s3
+from lesionforge.sinks.store import Store, StoreError, errors, probe, s3
 from lesionforge.sinks.store import store as module
-from lesionforge.sinks.store.store import Store, StoreError
 
 PLACES = ("local", "memory", "ceph", "moto")
 S3 = ("ceph", "moto")
@@ -82,7 +81,7 @@ def test_of_racing_threads_exactly_one_creates_each_object(store: Store) -> None
 
 RACER = """
 import pathlib, sys, time
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 url, writer, go = sys.argv[1:]
 store = Store(url)
 while not pathlib.Path(go).exists():
@@ -118,7 +117,7 @@ DYING = {
     "local": "os.fsync = lambda file: stop()",
     # The body is read twice, once to sign it: stop half-way through sending it.
     "s3": """
-from lesionforge.sinks.store.chunks import Chunks
+from lesionforge.sinks.store.s3 import Chunks
 read, sent = Chunks.readinto, [0]
 def readinto(self, buffer):
     sent[0] += len(buffer)
@@ -133,7 +132,7 @@ Chunks.readinto = readinto
 def test_a_writer_killed_half_way_leaves_nothing_to_see(store: Store, call: str) -> None:
     script = f"""
 import os, sys, time
-from lesionforge.sinks.store.store import Store
+from lesionforge.sinks.store import Store
 def stop():
     print("half-way", flush=True)
     time.sleep(60)
