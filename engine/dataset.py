@@ -43,7 +43,7 @@ class Document:
     identity: str
     recipe: Recipe
     sources: tuple[SourceSize, ...]
-    sample_bytes: Annotated[int, Field(ge=1, lt=2**62)]
+    sample_bytes: Annotated[int, Field(ge=1, lt=2**62)] | None
     versions: dict[str, str]
 
     @property

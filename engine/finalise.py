@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from lesionforge.engine import plugins
 from lesionforge.engine.dataset import DatasetError, Document
 from lesionforge.engine.survey import Survey
+from lesionforge.generators.base import Generator
 from lesionforge.sinks import dataset, layout, manifest
 from lesionforge.sinks.card import card
 from lesionforge.sinks.dataset import Totals
@@ -47,8 +46,7 @@ def finalise(store: Store, doc: Document) -> dict[str, Any]:
             store.put(f"{layout.PICTURES}/{split}.png", contact_sheet(title, shown))
     store.put(layout.WIDS, manifest.wids(doc.recipe.name, records))
     parsed: dict[str, Any] = json.loads(body)
-    limits = getattr(generator, "limits", ())
-    store.put(layout.CARD, card(parsed, json.loads(doc.to_bytes()), members, limits))
+    store.put(layout.CARD, card(parsed, json.loads(doc.to_bytes()), members, generator.limits))
     store.put(layout.MANIFEST, body)
     if not shortfall(doc, totals):
         store.put(layout.SUCCESS, b"")
@@ -69,23 +67,19 @@ def shortfall(doc: Document, totals: Totals) -> str:
     return ""
 
 
-def make_generator(doc: Document) -> Any:
+def make_generator(doc: Document) -> Generator:
     """The generator of a dataset, for its pictures and statements.
 
     Raises:
         DatasetError: where the generator that the dataset names is not installed, or takes other parameters.
     """
     try:
-        kind: Any = plugins.load("generators", doc.recipe.generator.name)
-        return kind(TypeAdapter(kind.Params).validate_python(doc.recipe.generator.params))
-    except plugins.UnknownPlugin as error:
+        return plugins.generator(doc.recipe.generator.name, doc.recipe.generator.params)
+    except plugins.PluginError as error:
         raise DatasetError(f"{layout.RECIPE}: {error}") from None
-    except (ValueError, TypeError) as error:
-        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        raise DatasetError(f"{layout.RECIPE}: generator {doc.recipe.generator.name} cannot be made: {said}") from None
 
 
-def show(store: Store, generator: Any, shard: str, row: Row) -> Shown:
+def show(store: Store, generator: Generator, shard: str, row: Row) -> Shown:
     """One sample as people see it.
 
     Raises:

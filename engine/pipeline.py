@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from lesionforge.engine import plugins
 from lesionforge.engine.plan import Plan, PlanError
 from lesionforge.engine.privacy import subject_key
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import Source, SourceError, open_sources
-from lesionforge.generators.types import Generator
+from lesionforge.generators.base import Generator
 
 
 class Job:
@@ -23,14 +20,13 @@ class Job:
 
         Raises:
             SourceError: where a source is not there.
+            PluginError: where a plug-in is not there, or does not take its parameters.
             PlanError: where the recipe asks for nothing, or for classes the generator does not make.
         """
         self.recipe = recipe
         self.sources: list[Source] = open_sources(recipe.sources)
-        kind: Any = plugins.load("generators", recipe.generator.name)
-        params = TypeAdapter(kind.Params).validate_python(recipe.generator.params)
-        self.generator: Generator = kind(params)
-        classes = tuple(getattr(kind, "classes", ()))
+        self.generator: Generator = plugins.generator(recipe.generator.name, recipe.generator.params)
+        classes = self.generator.classes
         asked = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
         unknown = sorted(asked - set(classes))
         if unknown:
@@ -38,8 +34,8 @@ class Job:
             raise PlanError(f"balance: generator {recipe.generator.name} does not make {unknown[0]!r}; {makes}")
         if isinstance(recipe.balance, str) and not classes:
             raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
-        balanced = getattr(kind, "balanced", classes)  # the classes worth having equally many of
-        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), balanced)
+        balanced = self.generator.balanced
+        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), classes if balanced is None else balanced)
 
     @cached_property
     def subject_key(self) -> bytes:

@@ -61,21 +61,23 @@ class Plan:
     """``len(plan)`` samples; ``plan[i]`` and ``plan.shard(k)`` cost O(1) time and memory."""
 
     def __init__(
-        self, recipe: Recipe, sources: Sequence[Sized], sample_bytes: int, classes: Sequence[str] = ()
+        self, recipe: Recipe, sources: Sequence[Sized], sample_bytes: int | None, classes: Sequence[str] = ()
     ) -> None:
         """Solve nothing yet.
 
         Args:
             recipe: what to make.
             sources: what there is to make it of.
-            sample_bytes: expected size of one encoded sample; with the recipe's byte bound it sizes shards.
+            sample_bytes: expected size of one encoded sample, None where unknown; with the recipe's byte bound it
+                sizes shards.
             classes: the generator's classes that the balances ``balanced``, ``fill`` and ``natural`` speak of.
         """
         self.recipe = recipe
         self.classes = tuple(classes)
         self.sources = list(sources)
         self.sample_bytes = sample_bytes
-        self.shard_samples = max(1, min(recipe.shard.samples, recipe.shard.bytes // max(1, sample_bytes)))
+        fit = recipe.shard.samples if sample_bytes is None else recipe.shard.bytes // max(1, sample_bytes)
+        self.shard_samples = max(1, min(recipe.shard.samples, fit))
         self.splits = tuple(s for s in SPLITS if s in recipe.splits)
         self._key = hashlib.blake2b(str(recipe.seed).encode(), digest_size=32, person=b"lesionforge plan").digest()
         self._subjects = [_subject_ranges(s.subjects, r.split) for s, r in zip(sources, recipe.sources, strict=True)]
@@ -264,9 +266,9 @@ class Plan:
         return (self.spec(shard.split, shard.variant, p) for p in range(shard.start, shard.stop))
 
     @property
-    def bytes(self) -> int:
-        """Expected size of all shards."""
-        return len(self) * self.sample_bytes
+    def bytes(self) -> int | None:
+        """Expected size of all shards; None where the generator does not know that of a sample."""
+        return None if self.sample_bytes is None else len(self) * self.sample_bytes
 
 
 def _subject_ranges(subjects: int, shares: Mapping[Split, float]) -> dict[Split, range]:

@@ -1,49 +1,133 @@
 """Generators and sources by name, through Python entry points: ours and anybody's, registered the same way.
 
-A dotted name, ``package.module.Class``, is imported as it is: for code that is not (yet) packaged.
+A dotted name, ``package.module.Class``, is imported as it is: for code that is not (yet) packaged. This is the one
+place where a plug-in is looked up, its shape is checked, and its parameters are made.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal
 
-MODELS = {"sources": "Options", "generators": "Params"}  # what a plugin of each kind has
+from pydantic import BaseModel
+
+from lesionforge.engine.validation import Invalid, validate
+from lesionforge.generators.base import Generator
+
+Kind = Literal["sources", "generators"]
+MODELS: dict[Kind, str] = {"sources": "Options", "generators": "Params"}  # what a plug-in of each kind has
 
 
-class UnknownPlugin(Exception):
-    """No installed package registers that name."""
+class PluginError(Exception):
+    """A plug-in that is not there, is none, or does not take its parameters; the message says which, and the fix."""
 
 
-def names(kind: str) -> list[str]:
-    """Registered names of a kind (``sources`` or ``generators``), sorted."""
+def names(kind: Kind) -> list[str]:
+    """Registered names of a kind, sorted."""
     return sorted({point.name for point in entry_points(group=f"lesionforge.{kind}")})
 
 
 @cache
-def load(kind: str, name: str) -> Any:
-    """The class registered under that name.
+def load(kind: Kind, name: str) -> Any:
+    """The class of that name.
 
     Raises:
-        UnknownPlugin: the message lists what there is and the nearest name.
+        PluginError: what there is and the nearest name, or what the class lacks.
     """
+    found = _found(kind, name)
+    if faults := "; ".join(_faults(kind, found)):
+        raise PluginError(f"{name[:100]!r} is no {kind.removesuffix('s')}: {faults}")
+    return found
+
+
+def model(kind: Kind, name: str) -> Any:
+    """The class of a plug-in's parameters."""
+    return getattr(load(kind, name), MODELS[kind])
+
+
+def parameters(kind: Kind, name: str, values: Any, field: str) -> Any:
+    """A plug-in's parameters as an instance of its own class, unknown keys refused whatever that class does.
+
+    Args:
+        kind: of plug-in.
+        name: registered or dotted.
+        values: as they stand in a recipe.
+        field: where that is, such as ``generator.params``.
+
+    Raises:
+        PluginError: as ``load``, and with every fault of the values.
+    """
+    try:
+        return validate(model(kind, name), values, tuple(field.split(".")))
+    except Invalid as error:
+        raise PluginError(str(error)) from None
+
+
+def generator(name: str, params: Any) -> Generator:
+    """The generator that a recipe names.
+
+    Raises:
+        PluginError: as ``parameters``, or where the class refuses them.
+    """
+    values = parameters("generators", name, params, "generator.params")
+    try:
+        made: Generator = load("generators", name)(values)
+    except (ValueError, TypeError) as error:
+        raise PluginError(f"generator {name} cannot be made: {_first(error)}") from None
+    return made
+
+
+def _found(kind: Kind, name: str) -> Any:
     module, dot, attribute = name.rpartition(".")
-    if dot:
+    points = list(entry_points(group=f"lesionforge.{kind}", name=name))
+    if dot or points:
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            return getattr(importlib.import_module(module), attribute) if dot else points[0].load()
         except Exception as error:  # a module may raise anything when it is imported
-            said = (str(error).splitlines() or [""])[0]
-            raise UnknownPlugin(f"{name[:100]!r} cannot be imported: {said or type(error).__name__}") from None
-        if not hasattr(found, MODELS[kind]):
-            raise UnknownPlugin(f"{name!r} is no {kind.removesuffix('s')}: it has no {MODELS[kind]}")
-        return found
-    for point in entry_points(group=f"lesionforge.{kind}", name=name):
-        return point.load()
+            raise PluginError(f"{name[:100]!r} cannot be imported: {_first(error)}") from None
     close = difflib.get_close_matches(name, names(kind), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise UnknownPlugin(
+    raise PluginError(
         f"no {kind.removesuffix('s')} is called {name[:100]!r}{hint} (installed: {', '.join(names(kind))})"
     )
+
+
+def _faults(kind: Kind, found: Any) -> Iterator[str]:
+    """What keeps a class from being a plug-in of its kind."""
+    if not isinstance(found, type):
+        yield f"it is a {type(found).__name__}, not a class"
+        return
+    model = getattr(found, MODELS[kind], None)
+    if model is None:
+        yield f"it has no {MODELS[kind]}"
+    elif not isinstance(model, type) or not (dataclasses.is_dataclass(model) or issubclass(model, BaseModel)):
+        yield f"its {MODELS[kind]} is no dataclass or pydantic model"
+    if kind == "sources":
+        yield from (f"it has no {name}" for name in ("fingerprint", "read") if not callable(getattr(found, name, None)))
+    elif not issubclass(found, Generator):
+        yield "it is no subclass of lesionforge.generators.base.Generator"
+    elif found.make is Generator.make and found.generate is Generator.generate:
+        yield "it has neither make(case, spec) nor generate(cases, specs)"
+    else:
+        yield from _declared(found)
+
+
+def _declared(found: type[Generator]) -> Iterator[str]:
+    for name in ("classes", "balanced", "limits", "measures"):
+        value = getattr(found, name)
+        if value is None and name in ("balanced", "measures"):
+            continue
+        if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+            yield f"its {name} is {value!r:.60}, no tuple of strings"
+    for name in ("prepare", "sample_bytes", "panels"):
+        if not callable(getattr(found, name)):
+            yield f"its {name} is no method"
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

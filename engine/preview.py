@@ -12,6 +12,7 @@ from lesionforge.engine.dataset import Document
 from lesionforge.engine.finalise import make_generator, shortfall
 from lesionforge.engine.plan import SPLITS
 from lesionforge.engine.survey import Survey
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Panel
 from lesionforge.sinks import dataset
 from lesionforge.sinks.card import human_bytes
@@ -82,7 +83,7 @@ def _group(entry: tuple[tuple[str, str], int]) -> tuple[int, str]:
     return SPLITS.index(split), name
 
 
-def _read(store: Store, generator: Any, shard: str, row: Row) -> tuple[dict[str, Any], list[Panel]]:
+def _read(store: Store, generator: Generator, shard: str, row: Row) -> tuple[dict[str, Any], list[Panel]]:
     """What the page tells of a sample, and its pictures. A sample that cannot be read must not cost the page."""
     told = {"id": row.sample_id, "split": row.split, "class": row.target or "all", "redraws": row.redraws}
     told |= {"shard": shard, "labels": json.loads(row.labels or "{}"), "measured": row.measured, "drawn": {}}

@@ -147,9 +147,7 @@ class Recipe(_Strict):
 def schema() -> dict[str, Any]:
     """JSON Schema of a recipe, with each installed source's options and generator's params under ``$defs``."""
     out = Recipe.model_json_schema()
-    for kind, field in (("sources", "Options"), ("generators", "Params")):
+    for kind in plugins.MODELS:
         for name in plugins.names(kind):
-            out.setdefault("$defs", {})[f"{kind}.{name}"] = TypeAdapter(
-                getattr(plugins.load(kind, name), field)
-            ).json_schema()
+            out.setdefault("$defs", {})[f"{kind}.{name}"] = TypeAdapter(plugins.model(kind, name)).json_schema()
     return out

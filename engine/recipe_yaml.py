@@ -6,20 +6,19 @@ Every refusal names the field, its line (or the ``--set`` that gave it), the val
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from lesionforge.engine import plugins, secrets
 from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.validation import Invalid, validate
 
 MAX_BYTES = 2**20  # of a recipe
 MAX_VALUES = 100_000  # of a recipe with its anchors unfolded
-SHOWN = 20  # faults that are listed, at most
 
 
 class RecipeError(Exception):
@@ -76,28 +75,25 @@ def parse(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Re
 def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], str]) -> Recipe:
     """The recipe's own model first, then each plugin's options, so that all faults of a level come at once."""
     if secret := list(secrets.found(raw)):  # before anything that quotes values
-        lines = (f"{where}{_line(places, at)}: {'.'.join(map(str, at))}: {secrets.FIX}" for at in secret)
-        raise RecipeError("\n".join(lines))
+        raise RecipeError(
+            "\n".join(f"{where}{_line(places, at)}: {'.'.join(map(str, at))}: {secrets.FIX}" for at in secret)
+        )
     try:
-        recipe = Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise RecipeError(_explain(error, where, places, Recipe)) from None
-    todo: list[tuple[str, str, str, dict[str, Any], tuple[Any, ...]]] = [
-        ("sources", s.scheme, "Options", s.options, ("sources", i, "options")) for i, s in enumerate(recipe.sources)
-    ]
-    g = recipe.generator
-    todo.append(("generators", g.name, "Params", g.params, ("generator", "params")))
-    for kind, name, model, values, at in todo:
-        try:
-            plugin = plugins.load(kind, name)
-            adapter = TypeAdapter(getattr(plugin, model))
-            full = adapter.dump_python(adapter.validate_python(values), mode="json")
-        except plugins.UnknownPlugin as error:
-            raise RecipeError(f"{where}{_line(places, at[:-1])}: {error}") from None
-        except ValidationError as error:
-            raise RecipeError(_explain(error, where, places, getattr(plugin, model), at)) from None
-        values.clear()
-        values.update(full)  # the resolved recipe states every default
+        recipe: Recipe = validate(Recipe, raw)
+        todo: list[tuple[plugins.Kind, str, dict[str, Any], tuple[Any, ...]]] = [
+            ("sources", s.scheme, s.options, ("sources", i, "options")) for i, s in enumerate(recipe.sources)
+        ]
+        todo.append(("generators", recipe.generator.name, recipe.generator.params, ("generator", "params")))
+        for kind, name, values, at in todo:
+            model = plugins.model(kind, name)
+            full = TypeAdapter(model).dump_python(validate(model, values, at), mode="json")
+            values.clear()
+            values.update(full)  # the resolved recipe states every default
+    except plugins.PluginError as error:
+        raise RecipeError(f"{where}{_line(places, at[:-1])}: {error}") from None
+    except Invalid as error:
+        lines = [f"{where}{_line(places, fault.loc)}: {fault}" for fault in error.faults]
+        raise RecipeError("\n".join(lines + [f"{where}: {error.more} more faults"] * (error.more > 0))) from None
     return recipe
 
 
@@ -165,69 +161,5 @@ def _line(places: Mapping[tuple[Any, ...], str], loc: tuple[Any, ...]) -> str:
     return places.get(loc, "")
 
 
-def _explain(
-    error: ValidationError,
-    where: str,
-    places: Mapping[tuple[Any, ...], str],
-    model: Any,
-    at: tuple[Any, ...] = (),
-) -> str:
-    lines = []
-    faults = error.errors(include_url=False)
-    for fault in faults[:SHOWN]:
-        if any(len(f["loc"]) > len(fault["loc"]) and f["loc"][: len(fault["loc"])] == fault["loc"] for f in faults):
-            continue  # what follows from a fault deeper inside is noise
-        loc = (*at, *fault["loc"])
-        field = ".".join(str(p) for p in loc if p != "[key]") or "recipe"
-        message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            message = "unknown key" + nearest(str(loc[-1]), _siblings(model, fault["loc"][:-1]))
-        elif fault["type"] in ("missing", "missing_argument"):
-            message = "is required"
-        elif not isinstance(fault.get("input"), (dict, list, tuple)):
-            message = f"{message} (got {_shown(fault['input'])})"
-        lines.append(f"{where}{_line(places, loc)}: {_one_line(field)}: {_one_line(message)}")
-    if len(faults) > SHOWN:
-        lines.append(f"{where}: {len(faults) - SHOWN} more faults")
-    return "\n".join(lines)
-
-
-def _one_line(text: str) -> str:
-    """Keys may hold anything, line breaks too."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits, which Python does not print
-        return "a very long number"
-    return text if len(text) <= 100 else f"{text[:100]}..."
-
-
 def _first(error: object) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _siblings(model: Any, loc: Sequence[Any]) -> list[str]:
-    """Names valid beside a refused key, read from the JSON Schema so that it holds for any kind of model."""
-    full = TypeAdapter(model).json_schema()
-    here = full
-    for step in loc:
-        here = _resolve(here, full)
-        here = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
-    return list(_resolve(here, full).get("properties", {}))
-
-
-def _resolve(node: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
-    for option in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
-        if "$ref" in option:
-            found: dict[str, Any] = full["$defs"][option["$ref"].rsplit("/", 1)[-1]]
-            return found
-    return node
-
-
-def nearest(name: str, valid: Sequence[str]) -> str:
-    """``; did you mean X?`` or the list of valid names."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; valid are {', '.join(valid)}"

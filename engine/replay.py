@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
 from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import DatasetError
 from lesionforge.engine.pipeline import Job
-from lesionforge.engine.plugins import UnknownPlugin
+from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.sample import Maker
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
@@ -57,9 +55,8 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
             )
     try:
         job = Job(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
-    except (ValidationError, UnknownPlugin) as error:  # a recipe in YAML has been held against its plugins; this not
-        said = str(error).splitlines()[0]
-        raise DatasetError(f"{store.url(layout.RECIPE)}: its plugins do not take its options: {said}") from None
+    except PluginError as error:  # a recipe in YAML has been held against its plug-ins; this not
+        raise DatasetError(f"{store.url(layout.RECIPE)}: {error}") from None
     spec = doc.plan.find(sample_id)
     if job.identity != doc.identity:
         raise DatasetError(

@@ -108,7 +108,10 @@ class Worker:
     def _allowance(self, shard: Shard) -> int | None:
         """Bytes that making a shard may take: what the recipe allows, and the finished samples, held until the end."""
         allowed = self.job.recipe.resources.memory
-        return None if allowed is None else allowed + len(shard) * self.job.plan.sample_bytes
+        if allowed is None:
+            return None
+        known = self.job.plan.sample_bytes
+        return allowed + (self.job.recipe.shard.bytes if known is None else len(shard) * known)
 
     def _cases(self, shard: Shard, skip: Mapping[str, str], seconds: dict[str, float]) -> Iterator[Item]:
         for spec in self.job.plan.specs(shard):

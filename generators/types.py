@@ -7,9 +7,9 @@ Nothing here knows Ray, storage or files. World coordinates are DICOM patient co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,20 +194,3 @@ class Panel:
 
     title: str
     layers: Mapping[str, NDArray[np.uint8]]
-
-
-@runtime_checkable
-class Generator(Protocol):
-    """Turns cases into samples: pure but for its weights, and ignorant of Ray and storage."""
-
-    def prepare(self, device: str) -> None:
-        """Load weights and compile kernels, once per worker. ``device`` is a torch device string."""
-
-    def generate(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
-        """Yield one sample per spec, in order. Raises ``Rejected`` for a draw out of tolerance."""
-
-    def sample_bytes(self) -> int:
-        """Expected size of one encoded sample in bytes, for the plan."""
-
-    def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
-        """Pictures of one decoded sample, for contact sheets and the gallery."""

@@ -13,7 +13,7 @@ def known() -> list[type[Exception]]:
     from lesionforge.engine.driver import JobError
     from lesionforge.engine.log import LogError
     from lesionforge.engine.plan import PlanError
-    from lesionforge.engine.plugins import UnknownPlugin
+    from lesionforge.engine.plugins import PluginError
     from lesionforge.engine.ray.placement import PlacementError
     from lesionforge.engine.recipe_yaml import RecipeError
     from lesionforge.engine.sources.base import SourceError
@@ -22,5 +22,5 @@ def known() -> list[type[Exception]]:
     from lesionforge.sinks.commit import ForeignShard
     from lesionforge.sinks.store import StoreError
 
-    ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, UnknownPlugin, DatasetError]
+    ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, PluginError, DatasetError]
     return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]

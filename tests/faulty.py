@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
 
 FOR_EVER = 10_000  # seconds: longer than any test
@@ -41,7 +42,6 @@ def eat() -> None:
 
 @dataclass(frozen=True)
 class ToyOptions:
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     count: int = 10
     cases: int = 1
     unreadable: tuple[int, ...] = ()
@@ -85,7 +85,6 @@ class Toy:
 class FaultyParams:
     """``*_at``: sample ids. ``log``: a folder in which every sample made leaves a line."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     raise_at: tuple[str, ...] = ()
     kill_at: tuple[str, ...] = ()
     crash_at: tuple[str, ...] = ()
@@ -110,18 +109,12 @@ class FaultyParams:
     size: int = 16
 
 
-class Faulty:
+class Faulty(Generator):
     """Noise pictures from each sample's own stream."""
 
     Params: ClassVar[type[FaultyParams]] = FaultyParams
     classes: ClassVar[tuple[str, ...]] = ("mild", "severe")
     limits: ClassVar[tuple[str, ...]] = ("noise, for tests only",)
-
-    def __init__(self, params: FaultyParams) -> None:
-        self.params = params
-
-    def prepare(self, device: str) -> None:
-        """Nothing to load."""
 
     def sample_bytes(self) -> int:
         return 4000

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter
-
 from lesionforge.engine import plugins
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.generators.types import Case
@@ -25,7 +23,7 @@ class SourceError(Exception):
 class Source(Protocol):
     """A third party's source needs just this; register it under the entry points ``lesionforge.sources``.
 
-    ``Options`` is a dataclass or pydantic model that forbids unknown keys. Case ``c`` belongs to subject
+    ``Options`` is a dataclass or pydantic model; the engine refuses unknown keys. Case ``c`` belongs to subject
     ``c // cases_per_subject``. ``Case.subject`` may name a person: the engine hashes it before anybody else sees it.
 
     Three more are used where a source has them: ``secret() -> bytes``, known to those alone who have the files, keys
@@ -61,9 +59,10 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
 
     Raises:
         SourceError: where the place is missing or empty.
+        PluginError: where there is no such source, or it does not take the options.
     """
     kind = plugins.load("sources", recipe.scheme)
-    options = TypeAdapter(kind.Options).validate_python(recipe.options)
+    options = plugins.parameters("sources", recipe.scheme, recipe.options, f"{field.removesuffix('.uri')}.options")
     place = recipe.uri.split(":", 1)[1]
     try:
         source: Source = kind(place, options)

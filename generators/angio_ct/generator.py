@@ -20,6 +20,7 @@ from lesionforge.generators.angio_ct.lumen import Lumen, fine
 from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.shadow import Segment, shadows
 from lesionforge.generators.angio_ct.sides import side_at, sided
+from lesionforge.generators.base import Generator
 from lesionforge.generators.carm import View, project_views, silhouette
 from lesionforge.generators.lesion.classes import PLAQUES
 from lesionforge.generators.lesion.generator import LesionGenerator
@@ -27,7 +28,7 @@ from lesionforge.generators.lesion.narrowed import narrowed_tree
 from lesionforge.generators.types import Panel, Sample, SampleSpec, Side, Volume, severity_class
 
 
-class AngioCt:
+class AngioCt(Generator):
     """The ``angio_ct`` generator."""
 
     Params: ClassVar[type[AngioCtParams]] = AngioCtParams

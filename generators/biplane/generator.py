@@ -6,12 +6,13 @@ Order of a sample: place the tree at the isocentre, draw grid and views, project
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.biplane import pictures
 from lesionforge.generators.biplane.motion import Motion
 from lesionforge.generators.biplane.params import BiplaneParams
@@ -22,7 +23,7 @@ from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, S
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
 
 
-class Biplane:
+class Biplane(Generator):
     """The ``biplane`` generator."""
 
     Params: ClassVar[type[BiplaneParams]] = BiplaneParams
@@ -60,13 +61,9 @@ class Biplane:
         """Views and a coronal projection of truth and hull."""
         return pictures.panels(fields, meta)
 
-    def generate(self, cases: Sequence[CoronaryTree], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
-        """One sample per spec, in order."""
-        for tree, spec in zip(cases, specs, strict=True):
-            yield self._one(tree, spec)
-
-    def _one(self, tree: CoronaryTree, spec: SampleSpec) -> Sample:
-        p = self.params
+    def make(self, case: CoronaryTree, spec: SampleSpec) -> Sample:
+        """Place, project, move, back-project, measure."""
+        p, tree = self.params, case
         centre = (tree.points.min(0).astype(np.float64) + tree.points.max(0)) / 2
         points = tree.points - centre
         grid = self._grid(spec.rng("grid"), tree)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion import pictures
 from lesionforge.generators.lesion.backends import open_backend
 from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
@@ -27,7 +28,7 @@ from lesionforge.generators.types import BadCase, Panel, Rejected, Sample, Sampl
 VOLUMES = 8  # whose anatomy is remembered: variants come back to them
 
 
-class LesionGenerator:
+class LesionGenerator(Generator):
     """The ``lesion`` generator."""
 
     Params: ClassVar[type[LesionParams]] = LesionParams

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.stenosis import boxes, pictures
 from lesionforge.generators.stenosis.drawing import Drawing, close_loop
 from lesionforge.generators.stenosis.editor import Editor
@@ -25,7 +26,7 @@ from lesionforge.generators.types import Angiogram, BadCase, Panel, Rejected, Sa
 FRAMES = 256  # frames whose measured vessels are remembered, some 300 kB each: variants come back to them
 
 
-class StenosisGenerator:
+class StenosisGenerator(Generator):
     """The ``stenosis`` generator."""
 
     Params: ClassVar[type[StenosisParams]] = StenosisParams

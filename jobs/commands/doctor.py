@@ -68,7 +68,8 @@ def _recipe(path: Path) -> tuple[Recipe | None, int | None, Finding]:
         plan = Job(recipe).plan
     except tuple(known()) as error:
         return recipe, None, Finding("recipe", "fail", str(error))
-    text = f"{recipe.name}: {len(plan):,} samples in {plan.shards:,} shards, about {human_bytes(plan.bytes)}"
+    size = "of unknown size" if plan.bytes is None else f"about {human_bytes(plan.bytes)}"
+    text = f"{recipe.name}: {len(plan):,} samples in {plan.shards:,} shards, {size}"
     return recipe, plan.bytes, Finding("recipe", "ok", text)
 
 

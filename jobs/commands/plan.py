@@ -88,9 +88,8 @@ def show(body: dict[str, Any]) -> None:
     classes = sorted({c for counts in body["classes"].values() for c in counts})
     rows = [(split, *(counts.get(c, 0) for c in classes)) for split, counts in body["classes"].items()]
     console.table(f"{body['name']}: {body['samples']:,} samples (x{body['multiply']})", ("split", *classes), rows)
-    console.out.print(
-        f"{body['shards']:,} shards of at most {body['shard_samples']:,} samples, about {human_bytes(body['bytes'])}"
-    )
+    size = "of unknown size" if body["bytes"] is None else f"about {human_bytes(body['bytes'])}"
+    console.out.print(f"{body['shards']:,} shards of at most {body['shard_samples']:,} samples, {size}")
     for source in body["sources"]:
         console.out.print(f"from {source['scheme']}: {source['subjects']:,} subjects, {source['cases']:,} cases")
     if "estimate" in body:

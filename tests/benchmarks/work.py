@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import CoronaryTree, Panel, Sample, SampleSpec
 
 SIDE = 256
@@ -31,7 +32,6 @@ def make(rng: np.random.Generator, turns: int) -> tuple[dict[str, Any], dict[str
 
 @dataclass(frozen=True)
 class CasesOptions:
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     count: int = 100
 
 
@@ -54,20 +54,13 @@ class Cases:
 
 @dataclass(frozen=True)
 class PicturesParams:
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     turns: int = FAST
 
 
-class Pictures:
+class Pictures(Generator):
     """``make`` behind our generator's protocol."""
 
     Params: ClassVar[type[PicturesParams]] = PicturesParams
-
-    def __init__(self, params: PicturesParams) -> None:
-        self.params = params
-
-    def prepare(self, device: str) -> None:
-        """Nothing to load."""
 
     def sample_bytes(self) -> int:
         return 142_000

@@ -15,7 +15,8 @@ from lesionforge.engine.dataset import DatasetError, Document, SourceSize
 from lesionforge.engine.preview import PAGE, preview
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.survey import Lot, Survey
-from lesionforge.generators.types import Panel
+from lesionforge.generators.base import Generator
+from lesionforge.generators.types import Case, Panel, Sample, SampleSpec
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
@@ -31,13 +32,13 @@ class PainterParams:
     pass
 
 
-class Painter:
+class Painter(Generator):
     """An angiogram-like picture with a mask and a soft result over it; only its panels are asked for."""
 
     Params = PainterParams
 
-    def __init__(self, params: PainterParams) -> None:
-        pass
+    def make(self, case: Case, spec: SampleSpec) -> Sample:
+        raise NotImplementedError
 
     def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         """The picture with its overlays, and the mask alone."""

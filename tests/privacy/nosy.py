@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Angiogram, BadCase, Case, Panel, Rejected, Sample, SampleSpec
 
 
@@ -13,19 +14,12 @@ from lesionforge.generators.types import Angiogram, BadCase, Case, Panel, Reject
 class NosyParams:
     """``complain``: raise with all that is known in place of making every third sample."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     complain: bool = True
 
 
-class Nosy:
+class Nosy(Generator):
     Params: ClassVar[type[NosyParams]] = NosyParams
     classes: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, params: NosyParams) -> None:
-        self.params = params
-
-    def prepare(self, device: str) -> None:
-        """Nothing to load."""
 
     def sample_bytes(self) -> int:
         return 40_000

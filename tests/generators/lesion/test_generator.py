@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.classes import CLASSES, LABELS, LEGEND, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.types import BadCase, Generator, Rejected
+from lesionforge.generators.types import BadCase, Rejected
 from tests.generators.lesion.toys import abdomen, spec, vessel
 
 PARAMS = LesionParams(size=64, liver_mm=(10.5, 16), kidney_mm=(10.5, 14), keep_source=True, plaques=(1, 1))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lesionforge.engine.sources.pictures.arcade import Arcade, ArcadeOptions
+from lesionforge.generators.base import Generator
 from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.stenosis import boxes
 from lesionforge.generators.stenosis.generator import StenosisGenerator
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.sites import Anatomy
-from lesionforge.generators.types import BadCase, Generator, Lesion, Rejected, SampleSpec, severity_class
+from lesionforge.generators.types import BadCase, Lesion, Rejected, SampleSpec, severity_class
 from lesionforge.sinks.encode import decode, encode
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Angiogram, Lesion, Panel, Sample
 from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import Frame
@@ -84,17 +85,11 @@ class ToyParams:
     keep_source: bool = True
 
 
-class ToyGenerator:
+class ToyGenerator(Generator):
     """Adds one dot of the target class to a frame."""
 
     Params = ToyParams
     classes = ("moderate", "severe")
-
-    def __init__(self, params):
-        self.params = params
-
-    def prepare(self, device):
-        pass
 
     def generate(self, cases, specs):
         for case, spec in zip(cases, specs, strict=True):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
+from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion.classes import LEGEND, VALUE
 from lesionforge.generators.types import Panel, Sample, Volume
 from lesionforge.jobs.commands.generate import generate
@@ -54,17 +55,11 @@ class ToyParams:
     spacing: float = 1.0
 
 
-class ToyGenerator:
+class ToyGenerator(Generator):
     """Adds one ball of the target class; none of class ``healthy``."""
 
     Params = ToyParams
     classes = ("healthy", "calcified", "non_calcified")
-
-    def __init__(self, params):
-        self.params = params
-
-    def prepare(self, device):
-        pass
 
     def generate(self, cases, specs):
         for case, spec in zip(cases, specs, strict=True):

@@ -1,0 +1,100 @@
+"""What a generator is: a class with one method of its own, ``make``; all else that the engine asks has a default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.generators.parameters import Parameters
+from lesionforge.generators.types import Panel, Sample, SampleSpec
+
+
+class Generator:
+    """Turns cases into samples: pure but for its weights, and ignorant of Ray and storage.
+
+    A subclass writes ``make``, or ``generate`` where several samples made at once are cheaper (a network's batch).
+    Random parameters are drawn first, from ``spec.rng(stage)`` alone, then applied by deterministic code: so a sample
+    is made again from its id, byte for byte (promise P1).
+
+    Attributes:
+        Params: dataclass or pydantic model of what ``generator.params`` may hold; the engine refuses unknown keys.
+        classes: names that a recipe's ``balance`` may ask for; they come as ``spec.target``.
+        balanced: the classes that ``balance: balanced`` makes equally many of; None: all.
+        limits: what the samples do not show, one sentence each, for the dataset's card.
+        measures: names that ``Sample.measured`` may hold, so that ``plan`` refuses a misspelt ``quality.limits``;
+            None: not known before a sample is made.
+    """
+
+    Params: ClassVar[type[Any]] = Parameters
+    classes: ClassVar[tuple[str, ...]] = ()
+    balanced: ClassVar[tuple[str, ...] | None] = None
+    limits: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...] | None] = None
+
+    def __init__(self, params: Any) -> None:
+        """``params`` is an instance of ``Params``. Loads nothing: a plan is made of a generator that is never run."""
+        self.params = params
+
+    def prepare(self, device: str) -> None:
+        """Load weights and compile kernels, once per worker. ``device`` is a torch device string."""
+
+    def make(self, case: Any, spec: SampleSpec) -> Sample:
+        """One sample of a case. Its arrays stay as they are: other samples are made of them.
+
+        Raises:
+            Rejected: a draw out of tolerance; the engine asks again with the next ``spec.attempt``.
+            BadCase: a case that this generator cannot use.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither make nor generate")
+
+    def generate(self, cases: Sequence[Any], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
+        """Yield one sample per spec, in order; no sample may depend on who shares the call.
+
+        Raises:
+            Rejected, BadCase: as ``make``.
+        """
+        for case, spec in zip(cases, specs, strict=True):
+            yield self.make(case, spec)
+
+    def sample_bytes(self) -> int | None:
+        """Expected size of one encoded sample in bytes, from the parameters alone, for the plan.
+
+        None: not known; the plan then tells no size, and shards are cut by number alone.
+        """
+        return None
+
+    def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+        """Pictures of one decoded sample, for contact sheets and the gallery.
+
+        By default each field that is a picture, and the middle slices of each that is a volume.
+        """
+        out: list[Panel] = []
+        for name, value in fields.items():
+            if isinstance(value, np.ndarray) and value.size:
+                out += _panels(name, value)
+        return out
+
+
+def _panels(name: str, value: NDArray[Any]) -> list[Panel]:
+    title = name.split(".")[0]
+    if value.ndim == 3 and value.shape[2] == 3:  # colour: its mean
+        value = value.mean(axis=2).astype(value.dtype)
+    if value.ndim == 2:
+        return [Panel(title, {title: value if value.dtype == np.uint8 else _grey(value)})]
+    if value.ndim != 3:
+        return []
+    i, j, k = (n // 2 for n in value.shape)  # to the patient's left, back and head: pictures stand head up
+    planes = {"axial": value[:, :, k].T, "coronal": value[:, j].T[::-1], "sagittal": value[i].T[::-1]}
+    return [Panel(f"{title}, {plane}", {title: _grey(cut)}) for plane, cut in planes.items()]
+
+
+def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Stretched to 0 ... 255 between the 1st and 99th percentile, or least and greatest where these are one."""
+    low, high = np.percentile(values, (1, 99))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12)
+    return np.ascontiguousarray((scaled.clip(0, 1) * 255).astype(np.uint8))
