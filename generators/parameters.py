@@ -50,9 +50,8 @@ class Parameters:
 
 def bounds_text(bounds: Any) -> str:
     """``0 to 1``, ``1 or more``, ``above 0`` ...; empty where there are none. Of an ``Interval``."""
-    low, above, high, below = (
-        "" if limit is None else f"{limit:.15g}" for limit in (bounds.ge, bounds.gt, bounds.le, bounds.lt)
-    )
+    limits = (bounds.ge, bounds.gt, bounds.le, bounds.lt)
+    low, above, high, below = ("" if x is None else f"{x:.{15 if x == int(x) else 4}g}" for x in limits)
     if low and high:
         return f"{low} to {high}"
     words = (

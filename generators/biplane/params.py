@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
 from lesionforge.generators.carm import View
+from lesionforge.generators.parameters import Parameters, Range
 from lesionforge.generators.types import Side
 
-Range = tuple[float, float]
-DETECTOR_PIXEL_MM: Range = (0.2769, 0.2789)  # XRA-Diff, released configuration
-MIN_VIEWS, MAX_VIEWS = 2, 4
+Pair = tuple[float, float]
+DETECTOR_PIXEL_MM: Pair = (0.2769, 0.2789)  # XRA-Diff, released configuration
+ViewCount = Annotated[int, Interval(ge=2, le=4)]
 
 
 @dataclass(frozen=True)
 class ViewRange:
     """Uniform ranges of one view: millimetres and degrees (primary LAO +, secondary cranial +)."""
 
-    sid_mm: Range
-    sod_mm: Range
-    primary_deg: Range
-    secondary_deg: Range
+    sid_mm: Pair
+    sod_mm: Pair
+    primary_deg: Pair
+    secondary_deg: Pair
 
     def draw(self, rng: np.random.Generator, pixel_mm: float, size: int) -> View:
         """One view of a square detector."""
@@ -47,7 +49,7 @@ CODE_LEFT_SECOND = ViewRange((960, 1160), (737, 852), (-47, -22), (10, 45))
 
 
 @dataclass(frozen=True)
-class BiplaneParams:
+class BiplaneParams(Parameters):
     """Parameters of the ``biplane`` generator.
 
     Attributes:
@@ -55,46 +57,35 @@ class BiplaneParams:
         views: number of views, 2 to 4. Views 3 and 4 are turned from views 1 and 2 (primary' = -secondary,
             secondary' = primary), as in the paper's ablation.
         angles: ``paper`` or ``code``: which range the left tree's second cranial angle comes from.
-        grid: cells along each edge of the cubic grid.
+        grid: cells along each edge of the cubic grid (the paper: 128).
         resample: also store the volumes averaged down to this many cells an edge (the paper's network takes 60).
         spacing_mm: range of the grid's cell edge; one value is drawn per case and used throughout.
-        detector: pixels along each edge of the detector.
+        detector: pixels along each edge of the detector (the paper: 512).
         motion: move the second view, as breathing between two runs would. With a recipe ``balance`` over the
             classes ``still`` and ``motion``, the plan decides instead.
-        motion_shift_px, motion_scale: ranges of that motion, per axis.
+        motion_shift_px: range of that motion's shift along each axis of the detector, in pixels.
+        motion_scale: range of its scale along each axis.
         projector: ``native`` (numba), ``torch`` (any torch device) or ``odl`` (ODL with ASTRA on CUDA).
         compress: store volumes as ``.npy.gz`` (a fiftieth of the size; readers unzip) in place of ``.npy``.
     """
 
-    # Read by pydantic in the engine; a plain dict, so that generators need no pydantic.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     image: Literal["silhouette", "line_integral"] = "silhouette"
-    views: int = 2
+    views: ViewCount = 2
     angles: Literal["paper", "code"] = "paper"
-    grid: int = 128
-    resample: int | None = None
-    spacing_mm: tuple[float, float] = (0.8, 1.1)
-    detector: int = 512
+    grid: Annotated[int, Interval(ge=8, le=512)] = 128
+    resample: Annotated[int, Interval(ge=4)] | None = None
+    spacing_mm: Range[Annotated[float, Interval(ge=0.05)]] = (0.8, 1.1)
+    detector: Annotated[int, Interval(ge=16, le=4096)] = 512
     motion: bool = False
-    motion_shift_px: tuple[float, float] = (-20, 20)
-    motion_scale: tuple[float, float] = (0.8, 1.2)
+    motion_shift_px: Range[float] = (-20, 20)
+    motion_scale: Range[Annotated[float, Interval(ge=0.1)]] = (0.8, 1.2)
     projector: Literal["native", "torch", "odl"] = "native"
     compress: bool = False
 
     def __post_init__(self) -> None:
-        if not MIN_VIEWS <= self.views <= MAX_VIEWS:
-            raise ValueError(f"views is {self.views}: give {MIN_VIEWS} to {MAX_VIEWS}")
-        if not 8 <= self.grid <= 512:
-            raise ValueError(f"grid is {self.grid}: give 8 to 512 cells an edge (the paper: 128)")
-        if self.resample is not None and not 4 <= self.resample < self.grid:
+        super().__post_init__()
+        if self.resample is not None and self.resample >= self.grid:
             raise ValueError(f"resample is {self.resample}: give 4 or more, less than grid ({self.grid})")
-        if not 16 <= self.detector <= 4096:
-            raise ValueError(f"detector is {self.detector}: give 16 to 4096 pixels an edge (the paper: 512)")
-        for name, least in (("spacing_mm", 0.05), ("motion_scale", 0.1), ("motion_shift_px", -1e9)):
-            low, high = getattr(self, name)
-            if not least <= low <= high:
-                raise ValueError(f"{name} is {low} ... {high}: give a range, low first, from {least:g} up")
 
     def draw_views(self, rng: np.random.Generator, side: Side) -> list[View]:
         """Draw the views of one sample from the side's ranges."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
+from lesionforge.generators.parameters import Parameters, Range
 from lesionforge.generators.types import SeverityClass
 
-Range = tuple[float, float]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Diameters = Annotated[float, Interval(ge=0.5, le=10)]
 EDGES = (50.0, 70.0)  # %DS where the class changes
 
 
 @dataclass(frozen=True)
-class StenosisParams:
+class StenosisParams(Parameters):
     """Parameters of the ``stenosis`` generator.
 
     Attributes:
@@ -39,51 +42,27 @@ class StenosisParams:
         keep_source: store the untouched frame beside the edited one.
     """
 
-    # Read by pydantic in the engine; a plain dict, so that generators need no pydantic.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     backend: Literal["attenuation", "diffusion"] = "attenuation"
     weights: str | None = None
     site: Literal["new", "regrade", "both"] = "new"
-    mild_ds: Range = (30, 50)
-    moderate_ds: Range = (50, 70)
-    severe_ds: Range = (70, 90)
-    margin: float = 5
-    occlusion: float = 0.05
-    natural: tuple[float, float, float] = (0, 0.89, 0.11)
-    length: Range = (2, 5)
-    severe_length: Range = (2, 3.2)
-    eccentric: float = 0.5
-    depth: Range = (0.3, 0.6)
-    lesions: tuple[int, int] = (1, 1)
-    min_width: float = 7
-    tolerance: float = 5
+    mild_ds: Range[Annotated[float, Interval(ge=10, le=50)]] = (30, 50)
+    moderate_ds: Range[Annotated[float, Interval(ge=50, le=70)]] = (50, 70)
+    severe_ds: Range[Annotated[float, Interval(ge=70, le=95)]] = (70, 90)
+    margin: Annotated[float, Interval(ge=0, le=9)] = 5
+    occlusion: Share = 0.05
+    natural: tuple[Share, Share, Share] = (0, 0.89, 0.11)
+    length: Range[Diameters] = (2, 5)
+    severe_length: Range[Diameters] = (2, 3.2)
+    eccentric: Share = 0.5
+    depth: Range[Share] = (0.3, 0.6)
+    lesions: Range[Annotated[int, Interval(ge=1, le=5)]] = (1, 1)
+    min_width: Annotated[float, Interval(ge=5, le=40)] = 7
+    tolerance: Annotated[float, Interval(ge=1, le=20)] = 5
     keep_source: bool = True
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("mild_ds", 10.0, 50.0),
-            ("moderate_ds", 50, 70),
-            ("severe_ds", 70, 95),
-            ("length", 0.5, 10),
-            ("severe_length", 0.5, 10),
-            ("depth", 0, 1),
-            ("lesions", 1, 5),
-        ):
-            a, b = getattr(self, name)
-            if not low <= a <= b <= high:
-                raise ValueError(f"{name} is {a:g} ... {b:g}: give a range, low first, within {low:g} ... {high:g}")
-        for name, low, high in (
-            ("margin", 0, 9),
-            ("occlusion", 0, 1),
-            ("eccentric", 0, 1),
-            ("min_width", 5, 40),
-            ("tolerance", 1, 20),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value:g}: give {low:g} to {high:g}")
-        if min(self.natural) < 0 or not np.isclose(sum(self.natural), 1):
+        super().__post_init__()
+        if not np.isclose(sum(self.natural), 1):
             raise ValueError(f"natural is {self.natural}: give the shares of mild, moderate and severe, summing to 1")
         if self.backend == "diffusion" and not self.weights:
             raise ValueError("backend diffusion needs weights: the folder that `lesionforge fit stenosis` wrote")
@@ -92,7 +71,7 @@ class StenosisParams:
             if low > high:
                 raise ValueError(f"{name} is {getattr(self, name)}: margin {self.margin:g} leaves nothing of it")
 
-    def _asked(self, name: str) -> Range:
+    def _asked(self, name: str) -> tuple[float, float]:
         """A class's range less the margin at the class edges."""
         low, high = getattr(self, name)
         below = max([e + self.margin for e in EDGES if e <= low], default=low)

@@ -44,7 +44,7 @@ def test_a_good_recipe_states_every_default():
     [
         ("seed: 7", "sede: 7", ["r.yaml:2: sede: unknown key; did you mean seed?", "seed: is required"]),
         ("    grid: 64", "    gird: 64", ["r.yaml:10: generator.params.gird: unknown key; did you mean grid?"]),
-        ("    grid: 64", "    grid: 4", ["r.yaml:9", "grid is 4: give 8 to 512"]),
+        ("    grid: 64", "    grid: 4", ["r.yaml:10: generator.params.grid: give 8 to 512 (got 4)"]),
         ("    grid: 64", "    spacing_cm: [1, 2]", ["r.yaml:10", "did you mean spacing_mm?"]),
         ("1 MiB", "1 parsec", ["r.yaml:11: shard.bytes: not a size in bytes", "'1 parsec'"]),
         ("samples: 10", "samples: 0", ["r.yaml:11: shard.samples", "give 1 to 1000000 (got 0)"]),

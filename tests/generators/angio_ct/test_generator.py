@@ -104,7 +104,7 @@ def test_pictures_of_a_decoded_sample(image):
 
 @pytest.mark.parametrize(
     ("params", "text"),
-    [({"count": 5}, "views.count is 5"), ({"detector": 64}, "views.detector is 64"), ({"cell_mm": 1}, "views.cell_mm")],
+    [({"count": 5}, "count is 5"), ({"detector": 64}, "detector is 64"), ({"cell_mm": 1}, "cell_mm")],
 )
 def test_parameters_that_cannot_be(params, text):
     with pytest.raises(ValueError, match=text):
