@@ -1,13 +1,22 @@
-"""How every kernel of this package is compiled."""
+"""How every kernel of the generators is compiled, and how many threads run it.
+
+Why plain threads and not numba's ``prange``: its OpenMP layer dies in forked children (torch data loaders fork) and its
+own layer aborts when two Python threads enter at once (the engine's workers overlap stages). Plain threads do neither,
+and how work is cut never depends on who runs it, so results are the same for any number of threads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+_MOST = 256
+_pool: ThreadPoolExecutor | None = None
 
 
 def jit(function: F) -> F:
@@ -21,3 +30,49 @@ def inline(function: F) -> F:
     options = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy", "inline": "always"}
     compiled: F = numba.njit(**options)(function)
     return compiled
+
+
+def _forget() -> None:
+    global _pool
+    _pool = None
+
+
+# A forked child inherits the pool object but none of its threads: waiting on it would hang.
+os.register_at_fork(after_in_child=_forget)
+
+
+def thread_count(threads: int | None) -> int:
+    """Number of threads to use: ``threads``, or every core this process may run on.
+
+    Raises:
+        ValueError: ``threads`` is below 1.
+    """
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"threads is {threads}: give 1 or more, or None for every core")
+    return min(threads, _MOST)
+
+
+def run_parallel(tasks: Sequence[Callable[[], None]], threads: int) -> None:
+    """Run ``tasks``, dealt out in turn to ``threads`` threads, the caller being one of them."""
+
+    def deal(first: int) -> None:
+        for task in tasks[first::threads]:
+            task()
+
+    hands = min(threads, len(tasks))
+    if hands <= 1:
+        for task in tasks:
+            task()
+        return
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_MOST, thread_name_prefix="kernel")
+    threads = hands
+    waiting = [_pool.submit(deal, first) for first in range(1, hands)]
+    try:
+        deal(0)
+    finally:
+        for other in waiting:
+            other.result()

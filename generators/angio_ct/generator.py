@@ -6,6 +6,7 @@ each view shows of each plaque.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,17 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.angio_ct import pictures
-from lesionforge.generators.angio_ct.film import film
-from lesionforge.generators.angio_ct.lumen import Lumen, fine
+from lesionforge.generators.angio_ct.lumen import Lumen, fine, narrowed_tree, side_at, sided
 from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.shadow import Segment, shadows
-from lesionforge.generators.angio_ct.sides import side_at, sided
 from lesionforge.generators.base import Generator
 from lesionforge.generators.carm import View, project_views, silhouette
 from lesionforge.generators.lesion.classes import PLAQUES
 from lesionforge.generators.lesion.generator import LesionGenerator
-from lesionforge.generators.lesion.narrowed import narrowed_tree
+from lesionforge.generators.phantom.angiogram.chest import chest
+from lesionforge.generators.phantom.angiogram.detector import Display
 from lesionforge.generators.types import Panel, Sample, SampleSpec, Side, Volume, severity_class
+
+CONTRAST = 0.18  # displayed attenuation of a mm of lumen: .45 for a vessel of 2.5 mm
+CONTRAST_SD = 0.2  # of its logarithm, between runs
 
 
 class AngioCt(Generator):
@@ -139,3 +142,21 @@ def _measured(
         return out | dict.fromkeys(("overlap", "foreshortening"), 1.0 if plaques else 0.0)
     best = min(read, key=lambda record: record["overlap"] + record["foreshortening"])
     return out | {key: best[key] for key in ("overlap", "foreshortening", "densitometric_ds")}
+
+
+def film(integral: NDArray[np.float32], view: View, spec: SampleSpec, number: int) -> NDArray[np.uint8]:
+    """Grey levels (rows, cols), vessels dark: Beer-Lambert before a chest, then the display's blur and noise.
+
+    Args:
+        integral: mm of lumen along each ray.
+        view: of C-arm and detector.
+        spec: the sample, whose streams draw chest, contrast and display.
+        number: of the view.
+    """
+    # An open field: what is on the detector is in the picture, as the labels say.
+    display = replace(Display.draw(spec.rng(f"film{number}/display"), view.rows), collimator=None)
+    background, dimming = display.scale(chest(spec.rng(f"film{number}/chest"), view))
+    run = float(spec.rng(f"film{number}/contrast").normal(0, CONTRAST_SD))
+    strength = CONTRAST / dimming * math.exp(min(max(run, -2 * CONTRAST_SD), 2 * CONTRAST_SD))
+    image, _ = display.show(spec.rng(f"film{number}/noise"), background + strength * integral.astype(np.float64))
+    return image

@@ -7,20 +7,51 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lesionforge.generators.base import Generator
 from lesionforge.generators.biplane import pictures
-from lesionforge.generators.biplane.motion import Motion
 from lesionforge.generators.biplane.params import BiplaneParams
-from lesionforge.generators.biplane.resample import average_down
 from lesionforge.generators.carm import Grid, View, hull, project_views, silhouette
+from lesionforge.generators.carm.grid import average_down
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Motion between two runs, as XRA-Diff simulates it: the second image scaled and shifted in its plane.
+
+    Scale per axis about the image centre, then shift in pixels; (row, column).
+    """
+
+    scale: tuple[float, float]
+    shift_px: tuple[float, float]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, scale: tuple[float, float], shift_px: tuple[float, float]) -> Motion:
+        """Uniform in the given ranges, each axis on its own."""
+        s, t = rng.uniform(*scale, size=2), rng.uniform(*shift_px, size=2)
+        return cls((float(s[0]), float(s[1])), (float(t[0]), float(t[1])))
+
+    def apply(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The moved image, reflected at the border; nearest pixel for uint8 (stays binary), linear otherwise."""
+        inverse = 1 / np.array(self.scale)
+        centre = (np.array(image.shape) - 1) / 2
+        offset = centre - (centre + np.array(self.shift_px)) * inverse
+        order = 0 if image.dtype == np.uint8 else 1
+        moved: NDArray[Any] = ndimage.affine_transform(image, inverse, offset, order=order, mode="reflect")
+        return moved
+
+    def to_json(self) -> dict[str, Any]:
+        """The drawn values, enough to replay."""
+        return asdict(self)
 
 
 class Biplane(Generator):

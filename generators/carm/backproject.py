@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import kernels, parallel
+from lesionforge.generators.carm import kernels
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.projector import check_clear
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.kernels import run_parallel, thread_count
 
 _BLOCK = 8  # cells per edge tested at once; 4 costs more tests, 16 more cells
 _SHARE = 8  # pieces per thread, as filled and empty regions differ in cost
@@ -50,11 +51,11 @@ def hull(
     lit = np.stack([np.asarray(image != 0, np.uint8) for image in silhouettes])
     tables = np.empty((len(views), lit.shape[1] + 1, lit.shape[2] + 1), np.int32)
     out = np.zeros(grid.shape, np.uint8)
-    hands = parallel.resolve(threads)
-    parallel.run([partial(kernels.integral, lit[n], tables[n]) for n in range(len(views))], hands)
+    hands = thread_count(threads)
+    run_parallel([partial(kernels.integral, lit[n], tables[n]) for n in range(len(views))], hands)
     gs = tuple(view.constants() for view in views)
     parts = max(1, min(-(-grid.shape[0] // _BLOCK), hands * _SHARE))
-    parallel.run(
+    run_parallel(
         [partial(kernels.carve, lit, tables, gs, grid.spacing_mm, _BLOCK, part, parts, out) for part in range(parts)],
         hands,
     )
@@ -96,9 +97,9 @@ def adjoint(
         kernels.lengthen(np.ascontiguousarray(image, np.float32), g, padded, 0, 1)
         table = np.empty((view.rows + 1, view.cols + 1), np.int32)
         kernels.integral(padded[:, : view.cols], table)
-        hands = parallel.resolve(threads)
+        hands = thread_count(threads)
         bounds = np.linspace(0, count, hands * _SHARE + 1).astype(int).tolist()
-        parallel.run(
+        run_parallel(
             [
                 partial(kernels.gather, flat, lo, hi, grid.shape, grid.spacing_mm, g, padded, table, out)
                 for lo, hi in pairwise(bounds)

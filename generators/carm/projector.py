@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import kernels, parallel
+from lesionforge.generators.carm import kernels
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.kernels import run_parallel, thread_count
 
 
 def project(
@@ -62,7 +63,7 @@ def project_views(
         raise ValueError(f"values have shape {weights.shape}: give ({cells.size},), one per occupied cell")
     for view in views:
         check_clear(grid, view)
-    hands = parallel.resolve(threads)
+    hands = thread_count(threads)
     parts = hands // math.gcd(hands, max(len(views), 1))
     buffers = [np.zeros((view.rows, view.cols + kernels.LANES), np.float32) for view in views]
     images = [np.empty((view.rows, view.cols), np.float32) for view in views]
@@ -73,7 +74,7 @@ def project_views(
         kernels.splat(cells, weights, grid.shape, grid.spacing_mm, g, buffer, part, parts)
         kernels.lengthen(buffer, g, images[which], part, parts)
 
-    parallel.run([partial(stripe, which, part) for which in range(len(views)) for part in range(parts)], hands)
+    run_parallel([partial(stripe, which, part) for which in range(len(views)) for part in range(parts)], hands)
     return images
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.generators.lesion import blend, measure
+from lesionforge.generators.lesion.blend import push
 from lesionforge.generators.lesion.classes import (
     CONTRAST_HU,
     DELTA_HU,
@@ -25,7 +26,6 @@ from lesionforge.generators.lesion.classes import (
 from lesionforge.generators.lesion.filler import Filler, Patch
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
-from lesionforge.generators.lesion.push import push
 from lesionforge.generators.lesion.scene import Box, Scene, box_about
 from lesionforge.generators.lesion.tumour import Tumour, radius_mm
 from lesionforge.generators.lesion.vessels import STEP_MM, Vessel

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion import pictures
-from lesionforge.generators.lesion.backends import open_backend
 from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
 from lesionforge.generators.lesion.drawing import Drawing, paint
 from lesionforge.generators.lesion.filler import Filler
@@ -148,3 +147,14 @@ def _measured(scene: Scene, drawings: list[Drawing]) -> dict[str, float]:
         if first.narrowing is not None:
             out |= {"percent_ds": first.narrowing.percent_ds, "area_stenosis": first.narrowing.area_stenosis}
     return out
+
+
+def open_backend(params: LesionParams) -> Filler:
+    """The recipe's backend."""
+    if params.backend == "texture":
+        from lesionforge.generators.lesion.texture import TextureFiller
+
+        return TextureFiller(params.capsule)
+    from lesionforge.generators.lesion.learned import LearnedFiller
+
+    return LearnedFiller(params.weights, params.backend, params.steps, params.strength, params.guidance)

@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
 from lesionforge.generators.lesion.scene import Box
-from lesionforge.generators.lesion.sections import areas, sections
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, areas, sections
 
 CORE = 0.5  # of the greatest depth: what is deeper is the core, where a reader would put the region of interest
 SHELL_MM = (1.0, 12.0)  # from a tumour's edge: the organ that it is compared with

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion.classes import PLAQUES
-from lesionforge.generators.lesion.sections import curved_planar
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, frame
+from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, curved_planar, frame
 from lesionforge.generators.types import Panel
 
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white

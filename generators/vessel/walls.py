@@ -1,4 +1,4 @@
-"""Left and right wall of a vessel to a fraction of a pixel: from its mask, and independently from the grey values."""
+"""Left and right wall of a vessel to a fraction of a pixel, from the grey values alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from lesionforge.generators.kernels import jit
 from lesionforge.generators.vessel.chord import STEP, blurred_chord
 from lesionforge.generators.vessel.densitometry import PSF_SIGMA, window
 from lesionforge.generators.vessel.graph import arc_length
-from lesionforge.generators.vessel.profile import Points, around, attenuation, normals, straighten
+from lesionforge.generators.vessel.profile import Points, attenuation, normals, straighten
 
 Rows = NDArray[np.float64]
 
-MASK_BLUR = 0.6  # px; turns the stairs of a mask into a slope whose half is the wall
 ALONG = 1.5  # rows, sd of the mean along the vessel before the half depth is looked for
 SMOOTH = 1.3  # radii, reach to either side of the quadratic that smooths the width: it leaves a tip its depth
 CORE = 0.6  # of the radius, over which the depth is averaged
@@ -55,21 +54,6 @@ class Walls:
         return self.points + self.left[:, None] * self.normals, self.points + self.right[:, None] * self.normals
 
 
-def mask_walls(mask: NDArray[Any], points: Points, radii: Rows) -> Walls:
-    """Walls of a mask (rows, cols), non-zero inside: where the slightly blurred mask falls to one half.
-
-    Each wall within 1 px of the drawn one and unbiased for vessels of 2 px or more. A mask is somebody's drawing: as a
-    measure of a real lesion it is worth little (the study's ARCADE polygons show 9 %DS where the grey values show 40).
-    """
-    across = normals(points)
-    half_width = np.ceil(2 * float(np.max(radii)) + 4)
-    part, corner = around(points, half_width + 8, mask.shape)
-    blurred = ndimage.gaussian_filter((mask[part] > 0).astype(np.float32), MASK_BLUR, truncate=5)
-    rows, t = straighten(blurred, points - corner, across, half_width, STEP)
-    left, right, valid = _crossings(rows.astype(np.float64), t, np.full(len(points), 0.5))
-    return Walls(points, across, arc_length(points), left, right, 1.0, np.full(len(points), np.inf), valid, "mask")
-
-
 def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: float | None = None) -> Walls:
     """Walls from the grey values alone: where the profile, averaged along the vessel, falls to half its depth.
 
@@ -87,12 +71,12 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     rest = rows - (low + high)[:, None] / 2 - ((high - low) / 2 / away)[:, None] * t
     noise = float(1.4826 * np.nanmedian(np.abs(np.where(ring, rest, np.nan)))) + 1e-6
     depth = np.where(np.abs(t) <= np.maximum(radii, 2)[:, None], rest, -np.inf).max(axis=1)
-    left, right, valid = _crossings(rest, t, depth / 2)
+    left, right, valid = crossings(rest, t, depth / 2)
     for _ in range(2):  # the largest sample is the noise's, so take the mean of the middle
         middle, half = (left + right) / 2, np.maximum((right - left) / 2, 1.0)
         core = np.abs(t - middle[:, None]) <= CORE * half[:, None] / CHORD_HALF
         depth = np.where(core, rest, 0).sum(axis=1) / np.maximum(core.sum(axis=1), 1) / CORE_MEAN
-        left, right, valid = _crossings(rest, t, depth / 2)
+        left, right, valid = crossings(rest, t, depth / 2)
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
     middle = (left + right) / 2
     reach = min(max(round(SMOOTH * float(np.median(radii))), 3), (len(radii) - 1) // 2)
@@ -135,7 +119,7 @@ def _half_depths(sigma: float) -> tuple[Rows, Rows]:
 
 
 @jit
-def _crossings(rows: NDArray[np.float64], t: Rows, level: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
+def crossings(rows: NDArray[np.float64], t: Rows, level: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
     """First place on either side of the row's peak near t = 0 where it falls below its level, between samples.
 
     Zero and zero where nothing rises above the level; not valid where the window ends first.

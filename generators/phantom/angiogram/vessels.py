@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.types import Branch
 
 Floats = NDArray[np.float64]
@@ -122,7 +122,7 @@ def _tube(
     return blocks.mean((1, 3)), (blocks > 0).mean((1, 3)) >= 0.5, (int(low[0]), int(low[1]))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _fill(out: Floats, points: Floats, radii: Floats, weight: Floats) -> None:
     """Chord times weight at every pixel centre within reach of a piece; the largest where pieces overlap."""
     rows, cols = out.shape

@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.types import stream
 
 Floats = NDArray[np.float64]
@@ -110,7 +110,7 @@ class Canvas:
         _lay(self.hu, self.labels, np.broadcast_to(field, shape), slope, offset, tissue, -1 if label is None else label)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _lay(
     canvas: Floats, labels: NDArray[np.uint8], field: Floats, slope: float, offset: float, tissue: Floats, label: int
 ) -> None:
@@ -156,7 +156,7 @@ def strands(a: Floats, b: Floats, width: float) -> Floats:
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _strands(a: Floats, b: Floats, scale: float, out: Floats) -> None:
     for n in range(a.size):
         out[n] = max(1.0 - (a[n] * a[n] + b[n] * b[n]) * scale, 0.0)
@@ -168,11 +168,11 @@ def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float
     at = [np.broadcast_to(q, shape) for q in p]
     third, c, s = (at[2], centre[2], semi[2]) if len(p) == 3 else (at[0], 0.0, np.inf)
     out: Floats = np.empty(shape)
-    _ellipsoid(at[0], at[1], third, (*centre[:2], c), (*semi[:2], s), float(min(semi)), out)
+    _ellipsoid(at[0], at[1], third, (centre[0], centre[1], c), (semi[0], semi[1], s), float(min(semi)), out)
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _ellipsoid(
     x: Floats,
     y: Floats,
@@ -202,7 +202,7 @@ def tube(grid: Grid, way: Floats, radii: Floats | float, reach_mm: float = 12.0)
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _tube(out: Floats, way: Floats, radii: Floats, mm: Floats) -> None:
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
     reach = -out[0, 0, 0]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grid, ellipsoid, strands, tube
 from lesionforge.generators.phantom.tree.heart import Heart
 
@@ -48,16 +48,16 @@ class Chart:
     @classmethod
     def of(cls, heart: Heart, grid: Grid) -> Chart:
         """The chart of a grid's voxels."""
-        own = tuple(np.empty(grid.shape) for _ in range(3))
-        unit = tuple(np.empty(grid.shape) for _ in range(3))
+        own = np.empty(grid.shape), np.empty(grid.shape), np.empty(grid.shape)
+        unit = np.empty(grid.shape), np.empty(grid.shape), np.empty(grid.shape)
         depth = np.empty(grid.shape)
         semi = np.array([heart.ahead, heart.behind])
         x, y, z = (axis.ravel() for axis in grid.axes())
         _chart(x, y, z, np.stack(heart.axes), semi, np.array(MEAN_MM), own, unit, depth)
-        return cls((own[0], own[1], own[2]), (unit[0], unit[1], unit[2]), depth)
+        return cls(own, unit, depth)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _chart(
     x: Floats,
     y: Floats,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.ct.canvas import Grid
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ def filled(grid: Grid, courses: Iterable[tuple[Floats, Floats]]) -> Floats:
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _mark(bits: NDArray[np.uint64], points: Floats, radii: Floats, mm: Floats) -> None:
     """Set the bit of each of a voxel's sample points that lies in one branch; mm from the grid's first voxel.
 

@@ -34,13 +34,6 @@ class Bifurcation:
     children: tuple[int, ...]
     distal: int | None
 
-    def murray_error(self, branches: Sequence[Branch]) -> float:
-        """(sum of r_child^3) / r_parent^3 - 1, zero for a healthy tree."""
-        cubes = [float(branches[c].radii[0]) ** 3 for c in self.children]
-        if self.distal is not None:
-            cubes.append(float(branches[self.parent].radii[self.distal]) ** 3)
-        return sum(cubes) / float(branches[self.parent].radii[self.index]) ** 3 - 1.0
-
 
 def bifurcations(branches: Sequence[Branch]) -> tuple[Bifurcation, ...]:
     """Find every bifurcation of a tree. A child's first point is a point of its parent's centreline."""

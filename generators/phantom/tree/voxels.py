@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.types import Branch
 
 Occupied = NDArray[np.uint8]
@@ -42,7 +42,7 @@ def voxelise(branches: Sequence[Branch], voxel_mm: float = 0.4) -> NDArray[np.fl
     return centres
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def _fill(grid: Occupied, points: NDArray[np.float64], radii: NDArray[np.float64]) -> None:
     """Mark the lattice points inside one branch; everything in voxels from the grid's corner.
 

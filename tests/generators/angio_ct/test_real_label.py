@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from lesionforge.engine.sources.trees.labels import ImageCas, LabelOptions
 from lesionforge.generators.angio_ct.generator import AngioCt
+from lesionforge.generators.angio_ct.lumen import sided
 from lesionforge.generators.angio_ct.params import AngioCtParams
-from lesionforge.generators.angio_ct.sides import sided
 from lesionforge.generators.types import Rejected, Volume
 from tests.generators.lesion.toys import spec
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lesionforge.generators.angio_ct.sides import side_at, sided
+from lesionforge.generators.angio_ct.lumen import side_at, sided
 from lesionforge.generators.types import BadCase
 from tests.generators.angio_ct.toys import chest, plain
 from tests.generators.lesion.toys import abdomen, vessel

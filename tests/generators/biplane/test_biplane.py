@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.generators.biplane.generator import Biplane
-from lesionforge.generators.biplane.motion import Motion
+from lesionforge.generators.biplane.generator import Biplane, Motion
 from lesionforge.generators.biplane.params import CODE_LEFT_SECOND, TABLE, BiplaneParams
-from lesionforge.generators.biplane.resample import average_down
 from lesionforge.generators.carm import Grid, View, hull, project_views
+from lesionforge.generators.carm.grid import average_down
 from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.types import BadCase, SampleSpec
 from lesionforge.sinks.encode import decode, encode

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lesionforge.generators.lesion.ellipsoid import KNOTS, Ellipsoid
+from lesionforge.generators.lesion.tumour import KNOTS, Ellipsoid
 
 ROUND = Ellipsoid(np.ones(3), np.eye(3), np.zeros((3, KNOTS, KNOTS, KNOTS)))
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lesionforge.generators.angio_ct.lumen import narrowed_tree
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
-from lesionforge.generators.lesion.narrowed import narrowed_tree
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import BadCase
 from tests.generators.lesion.toys import abdomen, spec, vessel

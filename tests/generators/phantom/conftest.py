@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lesionforge.generators.phantom.tree.calibre import Bifurcation
 from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.phantom.tree.heart import Heart
-from lesionforge.generators.types import CoronaryTree, Side, stream
+from lesionforge.generators.types import Branch, CoronaryTree, Side, stream
 
 SEEDS = 24
 
@@ -22,6 +24,14 @@ class Grown:
 
     heart: Heart
     tree: CoronaryTree
+
+
+def murray_error(fork: Bifurcation, branches: Sequence[Branch]) -> float:
+    """(sum of r_child^3) / r_parent^3 - 1, zero for a healthy tree."""
+    cubes = [float(branches[c].radii[0]) ** 3 for c in fork.children]
+    if fork.distal is not None:
+        cubes.append(float(branches[fork.parent].radii[fork.distal]) ** 3)
+    return sum(cubes) / float(branches[fork.parent].radii[fork.index]) ** 3 - 1.0
 
 
 def key(seed: int) -> bytes:

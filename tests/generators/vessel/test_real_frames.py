@@ -6,7 +6,8 @@ import pytest
 from lesionforge.generators.vessel.densitometry import fit_lumen
 from lesionforge.generators.vessel.graph import Segment, trace
 from lesionforge.generators.vessel.qca import lesions, read
-from lesionforge.generators.vessel.walls import grey_walls, mask_walls
+from lesionforge.generators.vessel.walls import grey_walls
+from tests.generators.vessel.masks import mask_walls
 from tests.generators.vessel.tubes import Frame, grain
 
 

@@ -8,8 +8,9 @@ from lesionforge.generators.vessel.densitometry import fit_lumen
 from lesionforge.generators.vessel.graph import arc_length
 from lesionforge.generators.vessel.profile import normals
 from lesionforge.generators.vessel.qca import read
-from lesionforge.generators.vessel.walls import Walls, grey_walls, mask_walls, quadratic_weights, symmetry
+from lesionforge.generators.vessel.walls import Walls, grey_walls, quadratic_weights, symmetry
 from tests.generators.vessel.conftest import CONTRAST
+from tests.generators.vessel.masks import mask_walls
 from tests.generators.vessel.test_densitometry import longest
 from tests.generators.vessel.tubes import Case, lesion, line, render
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lesionforge.generators.lesion.backends import open_backend
 from lesionforge.generators.lesion.blend import composite
 from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.generator import open_backend
 from lesionforge.generators.lesion.learned import LearnedFiller
 from lesionforge.generators.lesion.learned.crop import hounsfield, placed, unit
 from lesionforge.generators.lesion.learned.sample import Sampler
