@@ -76,9 +76,7 @@ def describe(job: Job) -> Document:
         for (r, s), mark in zip(opened, job.fingerprints, strict=True)
     )
     # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
-    unplaced = tuple(
-        r if getattr(s, "public_place", False) else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened
-    )
+    unplaced = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
     recipe = job.recipe.model_copy(update={"sources": unplaced})
     return Document(job.identity, recipe, sizes, job.generator.sample_bytes(), versions())
 

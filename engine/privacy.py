@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from lesionforge.engine.sources.pictures.burned_in import letters
+from lesionforge.engine.sources.base import Source
+from lesionforge.engine.sources.pictures.picture import letters
 from lesionforge.generators.types import Angiogram, Case, Volume
 
 BURNED_IN = "burned_in_text"
 
 
-def subject_key(seed: int, sources: Iterable[Any]) -> bytes:
+def subject_key(seed: int, sources: Iterable[Source]) -> bytes:
     """The key of a job's hashes: from its seed, and from what only those know who have the sources' files."""
     digest = hashlib.blake2b(f"subject/{seed}".encode(), digest_size=32)
     for source in sources:
-        digest.update(source.secret() if hasattr(source, "secret") else bytes(32))
+        digest.update(source.secret())
     return digest.digest()
 
 

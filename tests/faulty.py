@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lesionforge.generators.base import Generator
+from lesionforge.engine.sources.base import Source
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
 
 FOR_EVER = 10_000  # seconds: longer than any test
@@ -51,7 +52,7 @@ class ToyOptions:
     none_at: tuple[int, ...] = ()
 
 
-class Toy:
+class Toy(Source):
     """Cases of three voxels each."""
 
     Options: ClassVar[type[ToyOptions]] = ToyOptions
@@ -59,7 +60,7 @@ class Toy:
     licence = "none"
 
     def __init__(self, place: str, options: ToyOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         self.subjects = options.count
         self.cases_per_subject = options.cases
 

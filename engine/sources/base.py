@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 from lesionforge.engine import plugins
 from lesionforge.engine.recipe import SourceRecipe
-from lesionforge.generators.types import Case
+from lesionforge.generators.parameters import Parameters
+from lesionforge.generators.types import BadCase, Case
+
+UNKNOWN_LICENCE = "unknown: that of the files given"
 
 
 class SourceError(Exception):
@@ -20,35 +24,74 @@ class SourceError(Exception):
     place = ""
 
 
-class Source(Protocol):
-    """A third party's source needs just this; register it under the entry points ``lesionforge.sources``.
+class Source(ABC):
+    """Cases by number. A subclass sets ``subjects`` and says what ``read`` and ``fingerprint`` give; the rest is here.
 
-    ``Options`` is a dataclass or pydantic model; the engine refuses unknown keys. Case ``c`` belongs to subject
-    ``c // cases_per_subject``. ``Case.subject`` may name a person: the engine hashes it before anybody else sees it.
+    A third party registers its class under the entry points ``lesionforge.sources``; one that reads files starts from
+    ``folder.FolderSource``. Every worker opens the source anew from its place and options, so both must say all.
+    ``testing.check_source`` tries whether a source keeps what is said here. A source whose label files grade its
+    lesions adds ``grades``, see ``plan.Graded``.
 
-    Three more are used where a source has them: ``secret() -> bytes``, known to those alone who have the files, keys
-    that hash; ``locate(case) -> str`` names the file of a case, on a terminal and nowhere else; ``public_place =
-    True`` says that the place is no address and may be written into the dataset.
+    Attributes:
+        Options: a dataclass or pydantic model of what the recipe may set under ``options``; the engine refuses unknown
+            keys.
+        subjects: how many there are. A subject is whole in one split; case ``c`` belongs to subject
+            ``c // cases_per_subject``.
+        cases_per_subject: the same for all of them.
+        licence: of the cases, for the dataset's card.
+        public_place: whether the place is no address, so that it may be written into the dataset.
     """
 
-    Options: type[Any]
+    Options: ClassVar[type[Any]] = Parameters
+    public_place: ClassVar[bool] = False
     subjects: int
-    cases_per_subject: int
-    licence: str
+    cases_per_subject: int = 1
+    licence: str = UNKNOWN_LICENCE
 
     def __init__(self, place: str, options: Any) -> None:
-        """``place`` is the URI after its scheme. Lists what is there, reads nothing yet."""
+        """Lists what is there and reads no case.
 
-    def fingerprint(self) -> str:
-        """Stands for the content in the dataset's identity, and is written there: no name may be guessed from it."""
+        Args:
+            place: the recipe's URI after its scheme.
+            options: an instance of ``Options``.
 
+        Raises:
+            SourceError: where the place is missing or holds no case.
+        """
+        self.place = place
+        self.options = options
+
+    @property
+    def cases(self) -> int:
+        """How many cases there are."""
+        return self.subjects * self.cases_per_subject
+
+    @abstractmethod
     def read(self, case: int) -> Case:
-        """Read one case.
+        """Read one case; the same one whenever, wherever and in whatever order it is read.
+
+        ``Case.subject`` may name a person: the engine hashes it before anybody else sees it.
 
         Raises:
             BadCase: with the reason, where the case cannot be used. It is written into the dataset, so it says
                 nothing that the files say: no name, no path, no text.
         """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Stands for the content in the dataset's identity, and is written there: no name may be guessed from it.
+
+        Raises:
+            SourceError: where the source cannot tell which data it holds.
+        """
+
+    def secret(self) -> bytes:
+        """What only those know who have the files: keys the hashes of subjects' names. None by default."""
+        return bytes(32)
+
+    def locate(self, case: int) -> str:
+        """Where a case lies, shown on a terminal and nowhere else; empty where that says nothing."""
+        return ""
 
 
 def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
@@ -59,20 +102,37 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
 
     Raises:
         SourceError: where the place is missing or empty.
-        PluginError: where there is no such source, or it does not take the options.
+        PluginError: where there is no such source, it is none, or it does not take the options.
     """
     kind = plugins.load("sources", recipe.scheme)
     options = plugins.parameters("sources", recipe.scheme, recipe.options, f"{field.removesuffix('.uri')}.options")
+    if not issubclass(kind, Source):
+        raise plugins.PluginError(f"{recipe.scheme!r} is no source: no subclass of {__name__}.Source")
+    if kind.__abstractmethods__:
+        raise plugins.PluginError(f"{recipe.scheme!r} is no source: it has no {', '.join(sorted(kind.__abstractmethods__))}")
     place = recipe.uri.split(":", 1)[1]
     try:
         source: Source = kind(place, options)
     except SourceError as error:
-        told = SourceError(f"{field} ({recipe.scheme}): {error}")
-        told.place = place
-        raise told from None
+        shown = SourceError(f"{field} ({recipe.scheme}): {error}")
+        shown.place = error.place or place
+        raise shown from None
     return source
 
 
 def open_sources(recipes: Sequence[SourceRecipe]) -> list[Source]:
     """All sources of a recipe, in order."""
     return [open_source(recipe, f"sources.{n}.uri") for n, recipe in enumerate(recipes)]
+
+
+def read_all(source: Source, refused: Callable[[str], None]) -> Iterator[Case]:
+    """Every case of a source that can be read, in order: for jobs that read sources without the engine.
+
+    Args:
+        refused: hears the reason of every case that cannot, so that none is lost silently.
+    """
+    for number in range(source.cases):
+        try:
+            yield source.read(number)
+        except BadCase as error:
+            refused(str(error))

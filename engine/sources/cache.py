@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.engine.sources.trees.split import Label
-
 Arrays = dict[str, NDArray[Any]]
 
 
-def folder() -> Path | None:
+def cache_folder() -> Path | None:
     """LESIONFORGE_CACHE, or a private folder among the temporary files; ``None`` where that variable is empty."""
     given = os.environ.get("LESIONFORGE_CACHE")
     if given is not None:
@@ -31,25 +29,15 @@ def folder() -> Path | None:
     return Path(tempfile.gettempdir()) / f"lesionforge-cache-{os.getuid()}"
 
 
-def cached(mark: str, read: Callable[[], Label]) -> Label:
-    """The label that ``mark`` stands for, from the cache or read anew.
+def remembered(mark: str, names: tuple[str, ...], make: Callable[[], Arrays]) -> Arrays:
+    """The arrays of these names that ``mark`` stands for, from the cache or made anew.
 
     Args:
-        mark: place, size and change mark of the file.
-        read: reads it; what it raises is not remembered.
+        mark: what they are made of: place, size and change mark of each file, or nothing shorter.
+        names: of the arrays.
+        make: makes them; what it raises is not remembered.
     """
-
-    def arrays() -> Arrays:
-        label = read()
-        return {"voxels": label.voxels.astype(np.uint16), "affine": label.affine}
-
-    found = remembered(mark, ("voxels", "affine"), arrays)
-    return Label(found["voxels"].astype(np.int32), found["affine"])
-
-
-def remembered(mark: str, names: tuple[str, ...], make: Callable[[], Arrays]) -> Arrays:
-    """The arrays of these names that ``mark`` stands for, from the cache or made anew."""
-    place = folder()
+    place = cache_folder()
     if place is None:
         return make()
     name = hashlib.sha256(mark.encode(errors="surrogateescape")).hexdigest()  # a path may be no text
@@ -58,7 +46,7 @@ def remembered(mark: str, names: tuple[str, ...], make: Callable[[], Arrays]) ->
         with np.load(path, allow_pickle=False) as entry:
             return {name: entry[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
+        pass  # not there, or broken: made anew
     arrays = make()
     with contextlib.suppress(OSError):  # a full or read-only disk costs the copy, not the job
         place.mkdir(mode=0o700, parents=True, exist_ok=True)

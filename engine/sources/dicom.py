@@ -1,66 +1,81 @@
-"""The only elements of an XA data set that are ever looked at (promise P8).
+"""The only elements of a DICOM file that are ever looked at: XA runs, CT slices, segmentations (promise P8).
 
 DICOM has thousands of attributes and leaves room for private ones, any of which may name the patient, the hospital or
 the hour. So nothing is taken out: a new data set is made of those below, and the rest of the file is not parsed.
+What tells which files belong together - ids, UIDs - is compared and goes no further.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from lesionforge.engine.sources.files import File
 from lesionforge.generators.types import BadCase
 
-_LUT: Mapping[str, Any] = {"LUTDescriptor": None, "ModalityLUTType": None, "LUTData": None}
-#: Keyword -> None, or what is kept of a sequence's items.
-ALLOWED: Mapping[str, Mapping[str, Any] | None] = {
-    "Modality": None,
-    # How the pixels are stored.
-    "Rows": None,
-    "Columns": None,
-    "NumberOfFrames": None,
-    "SamplesPerPixel": None,
-    "PhotometricInterpretation": None,
-    "PlanarConfiguration": None,
-    "BitsAllocated": None,
-    "BitsStored": None,
-    "HighBit": None,
-    "PixelRepresentation": None,
-    "PixelData": None,
-    "ExtendedOffsetTable": None,
-    "ExtendedOffsetTableLengths": None,
-    # How they are displayed.
-    "RescaleSlope": None,
-    "RescaleIntercept": None,
+Allowed = Mapping[str, Any]  # keyword -> None, or what is kept of a sequence's items
+
+_PIXELS: Allowed = dict.fromkeys(  # how they are stored
+    ("Modality", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+     "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+)  # fmt: skip
+_DATA: Allowed = dict.fromkeys(("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
+_LUT: Allowed = dict.fromkeys(("LUTDescriptor", "ModalityLUTType", "LUTData"))
+_DISPLAY: Allowed = {
+    **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
+                     "PresentationLUTShape", "BurnedInAnnotation")),
     "ModalityLUTSequence": _LUT,
     "VOILUTSequence": _LUT,
-    "WindowCenter": None,
-    "WindowWidth": None,
-    "VOILUTFunction": None,
-    "PresentationLUTShape": None,
-    "BurnedInAnnotation": None,
-    # Where the C-arm stood.
-    "PositionerPrimaryAngle": None,
-    "PositionerSecondaryAngle": None,
-    "PositionerPrimaryAngleIncrement": None,
-    "PositionerSecondaryAngleIncrement": None,
-    "DistanceSourceToDetector": None,
-    "DistanceSourceToPatient": None,
-    "ImagerPixelSpacing": None,
+}  # fmt: skip
+_C_ARM: Allowed = dict.fromkeys(
+    ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "PositionerPrimaryAngleIncrement",
+     "PositionerSecondaryAngleIncrement", "DistanceSourceToDetector", "DistanceSourceToPatient", "ImagerPixelSpacing")
+)  # fmt: skip
+_POSITION = {"PlanePositionSequence": {"ImagePositionPatient": None}}
+_SHARED = {
+    "PlaneOrientationSequence": {"ImageOrientationPatient": None},
+    "PixelMeasuresSequence": {"PixelSpacing": None, "SpacingBetweenSlices": None},
 }
-#: These decide which runs are one subject's, and go no further: see ``engine.privacy``.
+_SEGMENT = {"SegmentIdentificationSequence": {"ReferencedSegmentNumber": None}}
+_SLICE_PLACE: Allowed = dict.fromkeys(
+    ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "GantryDetectorTilt", "ImageType",
+     "RescaleSlope", "RescaleIntercept", "PixelPaddingValue")
+)  # fmt: skip
+XA_RUN: Allowed = {**_PIXELS, **_DATA, **_DISPLAY, **_C_ARM}
+CT_PLACE: Allowed = {**_PIXELS, **_SLICE_PLACE}
+CT_SLICE: Allowed = {**CT_PLACE, **_DATA}
+SEGMENTATION: Allowed = {
+    **_PIXELS,
+    **_DATA,
+    "SegmentationType": None,
+    "SegmentSequence": {
+        "SegmentNumber": None,
+        "SegmentLabel": None,  # compared with standard names, never written anywhere
+        "SegmentedPropertyTypeCodeSequence": {"CodeMeaning": None},
+    },
+    "SharedFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},
+    "PerFrameFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},
+}
+#: These decide which runs and series are one subject's, and go no further: see ``engine.privacy``.
 PATIENT = ("PatientID", "IssuerOfPatientID")
+#: And these which slices are one series, together with their orientation and spacing.
+SERIES = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "ConvolutionKernel")
+GROUPING = (*PATIENT, *SERIES, "ReferencedSeriesSequence", "Modality", "ImageType", "ImageOrientationPatient",
+            "PixelSpacing")  # fmt: skip
 HEAD = 2**20  # bytes that the transfer syntax is looked for in
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 
 
-def read(data: bytes, allowed: Mapping[str, Mapping[str, Any] | None] = ALLOWED) -> pydicom.Dataset:
+def read(data: bytes, allowed: Allowed) -> pydicom.Dataset:
     """The allowed elements of a DICOM file; of its file meta information the transfer syntax.
 
     Raises:
@@ -100,12 +115,78 @@ def patient(file: Any) -> str:
     stream.seek(0)
     try:
         header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(PATIENT))
-        return " ".join(str(header.get(key, "") or "").strip() for key in PATIENT).strip()
+        return _patient(header)
     except Exception as error:  # as above
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
 
 
-def _allowed(whole: pydicom.Dataset, allowed: Mapping[str, Mapping[str, Any] | None]) -> pydicom.Dataset:
+def _patient(header: pydicom.Dataset) -> str:
+    return " ".join(_text(header, key).strip() for key in PATIENT).strip()
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a file belongs to, for comparison alone: hold it no longer than it takes to number the series."""
+
+    kind: str  # "CT", "SEG", or "" for all that is left out
+    patient: str
+    series: tuple[str, ...]  # of a segmentation: what it refers to, as far as it says
+
+
+def membership(file: File) -> Membership:
+    """Whose a file is; of a broken one the kind is "CT", so that its case tells why."""
+    try:
+        with file.fs.open(file.path, "rb") as stream:
+            if DEFLATED in stream.read(HEAD):
+                return Membership("", "", ())  # it may unpack to any size
+            stream.seek(0)
+            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(GROUPING))
+        patient = _patient(header)
+        modality = str(header.get("Modality", ""))
+        if modality == "SEG":
+            refers = header.get("ReferencedSeriesSequence") or [pydicom.Dataset()]
+            referred = str(refers[0].get("SeriesInstanceUID", "")), _text(header, "FrameOfReferenceUID")
+            return Membership("SEG", patient, referred)
+        if modality not in ("CT", "") or "LOCALIZER" in (header.get("ImageType") or ()):
+            return Membership("", "", ())
+        series = [_text(header, key) for key in SERIES]
+        turned = np.round(np.array(header.get("ImageOrientationPatient") or [0.0], np.float64), 3)
+        edges = np.round(np.array(header.get("PixelSpacing") or [0.0], np.float64), 4)
+        return Membership("CT", patient, (*series, str(turned.tolist()), str(edges.tolist())))
+    except Exception:  # said again, with its reason, when the case is read
+        return Membership("CT", "", (file.name,))
+
+
+def _text(header: pydicom.Dataset, key: str) -> str:
+    return str(header.get(key, "") or "")
+
+
+def number(header: pydicom.Dataset, key: str, default: float) -> float:
+    """One number of an element, or ``default`` where it is missing or empty.
+
+    Raises:
+        BadCase: where it is none.
+    """
+    return default if header.get(key) in (None, "") else float(numbers(header, key, 1)[0])
+
+
+def numbers(header: pydicom.Dataset, key: str, count: int) -> NDArray[np.float64]:
+    """The finite numbers of an element.
+
+    Raises:
+        BadCase: where they are missing, fewer or none.
+    """
+    value = header.get(key)
+    try:
+        out = np.array(value if count > 1 else [value], np.float64)
+    except (TypeError, ValueError):
+        out = np.array([])
+    if out.shape != (count,) or not np.isfinite(out).all():
+        raise BadCase(f"its {key} is missing or not {count} numbers" if count > 1 else f"its {key} is no number")
+    return out
+
+
+def _allowed(whole: pydicom.Dataset, allowed: Allowed) -> pydicom.Dataset:
     """A new data set. An element whose value cannot be read counts as missing; its text must not reach a message."""
     out = pydicom.Dataset()
     for keyword, inside in allowed.items():

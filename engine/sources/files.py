@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,83 +59,12 @@ def texts(files: Iterable[File]) -> list[bytes]:
     return out
 
 
-class Folder:
-    """A folder, and the files under it by name."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.fs, self.path = located(place)
-        try:
-            known = self.fs.isdir(self.path)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"cannot be looked at: {why(error)}") from None
-        if not known:
-            raise SourceError("no such folder")
-
-    def files(self, sub: str = "") -> dict[str, File]:
-        """The files of a subfolder by their names, sorted with numbers in order; none where it is not there."""
-        path = f"{self.path.rstrip('/')}/{sub}" if sub else self.path
-        try:
-            found = self.fs.ls(path, detail=True)
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise SourceError(f"a folder in it cannot be listed: {why(error)}") from None
-        files = self._plain(found, lambda _: sub)
-        return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
-
-    def walk(self) -> list[File]:
-        """All files below, in subfolders too, in natural order of their names."""
-        try:
-            found = self.fs.find(self.path, detail=True)
-        except OSError as error:
-            raise SourceError(f"cannot be listed: {why(error)}") from None
-        root = self.path.rstrip("/") + "/"
-        files = self._plain(found.values(), lambda name: name.removeprefix(root).rpartition("/")[0])
-        return sorted(files, key=lambda f: natural(f.name))
-
-    def _plain(self, found: Iterable[Mapping[str, Any]], sub: Callable[[str], str]) -> list[File]:
-        """What is a file or a link to one. Folders behind links are listed where they lie.
-
-        Args:
-            found: the file system's listing.
-            sub: the subfolder of a path.
-
-        Raises:
-            SourceError: for links to folders elsewhere: who leaves them out loses cases silently.
-        """
-        out = []
-        for info in found:
-            name = str(info["name"])
-            if not info.get("islink"):
-                out += [listed(self.fs, info, sub(name))] if info["type"] == "file" else []
-                continue
-            real = os.path.realpath(name)  # a disk's: no other place has links
-            inside = real.startswith(os.path.realpath(self.path).rstrip("/") + "/")
-            if os.path.isdir(real) and not inside:
-                raise SourceError("holds a link to a folder elsewhere: put that folder itself there")
-            if inside and os.path.isfile(real):
-                out.append(listed(self.fs, {**self.fs.info(real), "name": name}, sub(name)))
-            elif not os.path.isdir(real):
-                out.append(listed(_Elsewhere(), info, sub(name)))
-        return out
-
-
 def listed(fs: Any, info: Mapping[str, Any], sub: str = "") -> File:
     """A file of a file system's listing; one that is named by itself, not by its folder, may lie behind a link."""
     base = str(info["name"]).rsplit("/", 1)[-1]
     known = (info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created"))
     mark = " ".join(str(value) for value in known if value is not None)
     return File(f"{sub}/{base}" if sub else base, str(info["name"]), int(info["size"] or 0), mark, fs)
-
-
-class _Elsewhere:
-    """The file system of links that lead out of a folder or nowhere: nothing is read through them, and they say so."""
-
-    def open(self, *_: Any, **__: Any) -> Any:
-        raise BadCase("is a link out of the source's folder or to nowhere: put the file itself there")
-
-    cat_file = open
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -170,12 +99,27 @@ def secret(files: Iterable[File]) -> bytes:
     return digest.digest()
 
 
+def sizes_fingerprint(files: Iterable[File]) -> str:
+    """Hash of the files' sizes in order, where names may be a patient's and may be changed."""
+    listing = "\n".join(f"{n} {f.size}" for n, f in enumerate(files))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
 def fingerprint(files: Iterable[File], *texts: bytes) -> str:
     """Hash of the files' names and sizes, keyed by ``secret``, and of texts read whole."""
     listing = hashlib.sha256(b"fingerprint" + secret(files))
     for text in texts:
         listing.update(hashlib.sha256(text).digest())
     return listing.hexdigest()
+
+
+def missing(place: str, what: str) -> SourceError:
+    """The error for a place that is not there; where a path starts from is said to a terminal alone."""
+    if "://" in place or os.path.isabs(place):
+        return SourceError(f"no such {what}")
+    error = SourceError(f"no such {what}; the path is relative, so it starts from the current folder")
+    error.place = os.path.abspath(place)
+    return error
 
 
 def located(place: str) -> tuple[Any, str]:

@@ -1,10 +1,15 @@
-"""NIfTI-1 volumes, ``.nii`` and ``.nii.gz``: what their headers say, and their slices one at a time."""
+"""NIfTI-1 volumes, ``.nii`` and ``.nii.gz``: HU, label maps and lists of voxels, read slice by slice.
+
+One slice is unpacked at a time and written where it belongs, so a volume costs what it is (2 bytes a voxel of HU,
+1 of labels) whatever numbers its file holds; slices outside a region are unpacked and let go.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import logging
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +23,9 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from lesionforge.engine.sources.files import why
+from lesionforge.engine.sources.ct.axes import Axes, Box
+from lesionforge.engine.sources.ct.scan import MAX_VOXELS
+from lesionforge.engine.sources.files import File, why
 from lesionforge.generators.types import BadCase
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it quotes what broken headers hold
@@ -26,11 +33,15 @@ MAX_EDGE = 4096
 SPACING_MM = (0.01, 20.0)
 MAX_OFFSET = 2**20  # bytes before the voxels: header extensions
 MAX_MM = 1e5  # of the affine's offset: further away is no patient
+MIN_SPREAD_HU = 150  # between the smallest and the largest value of any CT: air and water are 1000 apart
+MAX_TREE_BYTES = 2**30  # of all voxels; a coronary CT of 512 x 512 x 300 has 8e7 to 6e8, by the type of its numbers
+MAX_LABELLED = 2**22  # voxels of a binary label; two trees have about 2e5
+MAX_SPREAD = 2**27  # voxels of the box around them, which is searched for components
 LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class Header:
+class NiftiHeader:
     """What a NIfTI file says of its voxels; ``affine`` from index to LPS mm, ``placed``: it is more than a default."""
 
     shape: tuple[int, int, int]
@@ -48,17 +59,14 @@ class Header:
 
 
 @contextmanager
-def opened(fs: Any, path: str) -> Iterator[tuple[Header, BinaryIO]]:
+def opened(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
     """A file's header, and its bytes from the first voxel on, unpacked.
-
-    Args:
-        fs, path: an fsspec file system, and the file in it.
 
     Raises:
         BadCase: for what is no three-dimensional NIfTI-1 volume with plain numbers and a usable affine.
     """
     try:
-        with fs.open(path, "rb") as raw:
+        with file.fs.open(file.path, "rb") as raw:
             head = raw.read(2)
             raw.seek(0)
             packed = head == b"\x1f\x8b"
@@ -74,7 +82,7 @@ def opened(fs: Any, path: str) -> Iterator[tuple[Header, BinaryIO]]:
         raise BadCase(f"cannot be read: {why(error)}") from None
 
 
-def _header(stream: Any) -> Header:
+def _header(stream: Any) -> NiftiHeader:
     try:
         found = nib.Nifti1Header.from_fileobj(stream)
         shape, dtype = found.get_data_shape(), found.get_data_dtype()
@@ -100,10 +108,10 @@ def _header(stream: Any) -> Header:
     if not 348 <= offset <= MAX_OFFSET:
         raise BadCase(f"its voxels begin at byte {offset}; 352 is usual, at most {MAX_OFFSET} is read")
     scale = (1.0, 0.0) if slope is None or not np.isfinite(slope) else (float(slope), float(intercept))
-    return Header((shape[0], shape[1], shape[2]), dtype, *scale, affine, placed, offset)
+    return NiftiHeader((shape[0], shape[1], shape[2]), dtype, *scale, affine, placed, offset)
 
 
-def planes(header: Header, stream: BinaryIO) -> Iterator[NDArray[Any]]:
+def planes(header: NiftiHeader, stream: BinaryIO) -> Iterator[NDArray[Any]]:
     """The file's slices (n0, n1) as they are stored, the first index running fastest, one after the other."""
     size = header.shape[0] * header.shape[1] * header.dtype.itemsize
     for k in range(header.shape[2]):
@@ -111,3 +119,111 @@ def planes(header: Header, stream: BinaryIO) -> Iterator[NDArray[Any]]:
         if len(raw) < size:
             raise BadCase(f"ends in slice {k} of {header.shape[2]}")
         yield np.frombuffer(raw, header.dtype).reshape(header.shape[:2], order="F")
+
+
+@contextmanager
+def _placed(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
+    """A volume that is read whole: not too large, and somewhere in the patient."""
+    with opened(file) as (header, stream):
+        if math.prod(header.shape) > MAX_VOXELS:
+            raise BadCase(f"has shape {header.shape}; at most {MAX_VOXELS} voxels are read")
+        if not header.placed:
+            raise BadCase("does not say how it lies in the patient: its sform_code and qform_code are 0")
+        yield header, stream
+
+
+def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]:
+    """HU of a volume.
+
+    Args:
+        axes: what turns the array along LPS.
+        box: the part of the turned array that is wanted.
+
+    Raises:
+        BadCase: also for values that are no HU.
+    """
+    with _placed(file) as (header, stream):
+        out, low, high = _empty(header, axes, box, np.int16), np.inf, -np.inf
+        inside = axes.stored(out)
+        plain = header.dtype.str[1:] == "i2" and not header.scaled
+        whole = (slice(0, header.shape[0]), slice(0, header.shape[1]), slice(0, header.shape[2]))
+        rows, cols, kept = axes.stored_box(box, header.shape) if box else whole
+        for k, plane in enumerate(planes(header, stream)):
+            values = plane if plain else plane.astype(np.float64) * header.slope + header.intercept
+            if not plain and not np.isfinite(values).all():
+                raise BadCase(f"holds values that are no numbers, in slice {k}")
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            if kept.start <= k < kept.stop:
+                part = values[rows, cols]
+                inside[:, :, k - kept.start] = part if plain else np.clip(np.rint(part), -32768, 32767)
+    if high - low < MIN_SPREAD_HU or low > 1000:
+        raise BadCase(f"holds values from {low:g} to {high:g}, which are no Hounsfield units: was it normalised?")
+    return out
+
+
+def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:
+    """A label map, 0 ... 255.
+
+    Raises:
+        BadCase: also for values that are no such whole numbers.
+    """
+    with _placed(file) as (header, stream):
+        out = _empty(header, axes, None, np.uint8)
+        inside = axes.stored(out)
+        for k, plane in enumerate(planes(header, stream)):
+            values = plane * header.slope + header.intercept if header.scaled else plane
+            with np.errstate(invalid="ignore"):
+                whole = values.astype(np.uint8)
+            if not np.array_equal(whole, values):
+                other = float(values[whole != values][0])
+                raise BadCase(f"holds {other:g}; labels are whole numbers from 0 to 255")
+            inside[:, :, k] = whole
+    return out
+
+
+def header_of(file: File) -> NiftiHeader:
+    """The header alone of a volume that ``read_hu`` or ``read_labels`` would take."""
+    with _placed(file) as (header, _):
+        return header
+
+
+def _empty(header: NiftiHeader, axes: Axes, box: Box | None, dtype: Any) -> NDArray[Any]:
+    shape = tuple(header.shape[a] for a in axes.order)
+    return np.zeros(shape if box is None else tuple(s.stop - s.start for s in box), dtype)
+
+
+def read_voxels(file: File) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """A binary label as a list of its voxels: a few megabytes at a time, whatever its size.
+
+    Returns:
+        Indices (n, 3) of the labelled voxels, and the affine (4, 4) from index to LPS mm.
+
+    Raises:
+        BadCase: for what is no three-dimensional, binary NIfTI-1 volume with a usable affine.
+    """
+    with opened(file) as (header, stream):
+        shape, dtype = header.shape, header.dtype
+        if (nbytes := math.prod(shape) * dtype.itemsize) > MAX_TREE_BYTES:
+            raise BadCase(f"claims {shape} voxels of {dtype}, {nbytes} bytes; at most {MAX_TREE_BYTES} are read")
+        if header.scaled:
+            raise BadCase(f"scales its voxels by {header.slope} and {header.intercept}; a label holds plain 0 and 1")
+        voxels = _voxels(header, stream)
+    if len(voxels) and (box := np.ptp(voxels, axis=0) + 1).prod(dtype=np.int64) > MAX_SPREAD:
+        raise BadCase(f"its label spreads over {' x '.join(map(str, box))} voxels, more than any two trees do")
+    return voxels, header.affine
+
+
+def _voxels(header: NiftiHeader, stream: BinaryIO) -> NDArray[np.int32]:
+    found, values, count = [], set[float](), 0
+    for k, slab in enumerate(planes(header, stream)):
+        plane = slab.ravel(order="F")
+        at = np.flatnonzero(plane)
+        count += len(at)
+        if count > MAX_LABELLED:
+            raise BadCase(f"labels more than {MAX_LABELLED} voxels; two coronary trees have about 2e5")
+        values.update(np.unique(plane[at]).tolist())
+        if len(values) > 1:
+            raise BadCase(f"is not binary: beside 0 it holds {', '.join(f'{v:g}' for v in sorted(values)[:4])}")
+        rows = header.shape[0]
+        found.append(np.stack([at % rows, at // rows, np.full(at.shape, k)], axis=1).astype(np.int32))
+    return np.concatenate(found)

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.base import Source, SourceError
 from lesionforge.generators.types import Angiogram, BadCase, CoronaryTree, Side, Volume
 
 KINDS = ("coronary", "angiogram", "ccta", "abdomen")
@@ -69,7 +69,7 @@ class PhantomOptions:
             raise ValueError(f"noise_hu is {self.noise_hu}: give 0 to 200 HU")
 
 
-class Phantom:
+class Phantom(Source):
     """Subjects by number; both trees of one subject lie on the same heart, and each angiogram shows one of them.
 
     A CT volume is a case of its own and shows both. Subject n of ``phantom:ccta`` has the trees of subject n of
@@ -83,8 +83,8 @@ class Phantom:
     def __init__(self, place: str, options: PhantomOptions) -> None:
         if place not in KINDS:
             raise SourceError(f"no such phantom: {place!r}; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
+        super().__init__(place, options)
         self.kind = place
-        self.options = options
         self.subjects = options.count
         self.cases_per_subject = 1 if place in CT else len(options.sides)
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lesionforge.generators.base import Generator
+from lesionforge.engine.sources.base import Source
 from lesionforge.generators.types import CoronaryTree, Panel, Sample, SampleSpec
 
 SIDE = 256
@@ -35,14 +36,14 @@ class CasesOptions:
     count: int = 100
 
 
-class Cases:
+class Cases(Source):
     """Cases with nothing in them."""
 
     Options: ClassVar[type[CasesOptions]] = CasesOptions
     licence = "none"
-    cases_per_subject = 1
 
     def __init__(self, place: str, options: CasesOptions) -> None:
+        super().__init__(place, options)
         self.subjects = options.count
 
     def fingerprint(self) -> str:

@@ -8,9 +8,8 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.privacy import flags, subject_hash, subject_key, unnamed
 from lesionforge.engine.sample import Maker
 from lesionforge.engine.sources import dicom
-from lesionforge.engine.sources.pictures.burned_in import letters
-from lesionforge.engine.sources.pictures.picture import decode
-from lesionforge.engine.sources.xa.pixels import Run
+from lesionforge.engine.sources.pictures.picture import decode, letters
+from lesionforge.engine.sources.xa.pixels import XaRun
 from lesionforge.generators.types import Angiogram, CoronaryTree, Volume
 from tests.engine.conftest import toy
 
@@ -26,7 +25,9 @@ class Kept:
 
 
 def test_a_subject_s_hash_needs_the_seed_and_the_files():
-    keys = [subject_key(seed, sources) for seed in (1, 2) for sources in ([], [object()], [Kept(b"a")], [Kept(b"b")])]
+    keys = [
+        subject_key(seed, sources) for seed in (1, 2) for sources in ([], [Kept(bytes(32))], [Kept(b"a")], [Kept(b"b")])
+    ]
     assert len({subject_hash(key, "Jane Doe") for key in keys}) == 8
     assert subject_key(1, [Kept(b"a")]) == subject_key(1, [Kept(b"a")])
     assert len(subject_hash(keys[0], "Jane Doe")) == 16
@@ -78,7 +79,7 @@ def test_real_frames_raise_no_false_alarm(data_dir):
     assert len(files) >= 220
     assert [path.name for path in files if letters(decode(path.read_bytes()))] == []
     for path in sorted(data_dir.glob("xa_dicom/*.dcm")):
-        run = Run(dicom.read(path.read_bytes()))
+        run = XaRun(dicom.read(path.read_bytes(), dicom.XA_RUN))
         assert [n for n in range(1, run.frames + 1, 20) if letters(run.grey(n)[0])] == []
 
 

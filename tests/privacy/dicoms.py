@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, XRayAngiographicImageStorage
 
-from lesionforge.engine.sources.dicom import ALLOWED
+from lesionforge.engine.sources.dicom import XA_RUN
 from tests.privacy.canaries import TEXT, Canaries
 from tests.privacy.standard import REPEATING, TABLE_E_1_1
 
@@ -44,7 +44,7 @@ def stuffed(
     """Write a run of two frames in which every one of these attributes holds a canary of its own.
 
     Args:
-        keywords: the attributes; those that are not allowed out (``xa_header.ALLOWED``), for the others are geometry.
+        keywords: the attributes; those that are not allowed out (``dicom.XA_RUN``), for the others are geometry.
         jpeg: pixels as JPEG, with a canary in its comment.
         tags: what else to set, or with ``None`` to leave out.
     """
@@ -61,7 +61,7 @@ def stuffed(
     run = FileDataset(str(path), {}, file_meta=meta, preamble=preamble)
     for keyword in keywords:
         tag = tag_for_keyword(keyword)
-        if keyword not in ALLOWED and keyword not in BREAKING and tag is not None and tag >> 16 > 0x0004:
+        if keyword not in XA_RUN and keyword not in BREAKING and tag is not None and tag >> 16 > 0x0004:
             _plant(run, tag, pydicom.datadict.dictionary_VR(tag), keyword, canaries)
     for group, element, vr in REPEATING:
         _plant(run, group << 16 | element, vr, f"({group:04x},{element:04x})", canaries)

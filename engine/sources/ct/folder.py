@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -12,16 +13,15 @@ from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct import layouts
-from lesionforge.engine.sources.ct.case import as_volume
-from lesionforge.engine.sources.ct.grid import Axes, Box, Interpolation, Scan, apart_mm, box_of, straightened
-from lesionforge.engine.sources.ct.layouts import Entry, Layout
+from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Box, apart_mm, box_of
+from lesionforge.engine.sources.ct.layouts import CtFiles, Layout
 from lesionforge.engine.sources.ct.names import standard
-from lesionforge.engine.sources.ct.nifti import header_of, read_hu, read_labels
-from lesionforge.engine.sources.files import File, Folder, fingerprint, secret
-from lesionforge.engine.sources.nifti import Header
+from lesionforge.engine.sources.ct.scan import CtScan, Interpolation, as_volume, straightened
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.nifti import NiftiHeader, header_of, read_hu, read_labels
 from lesionforge.generators.types import BadCase, Volume
 
-SAME_PLACE_MM = 0.1  # an image's and its label map's corners lie no further apart
 TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure
 
 
@@ -60,14 +60,13 @@ class CtOptions:
             raise ValueError(f"margin_mm is {self.margin_mm}: give 0 to 1000 mm")
 
 
-class CtVolumes:
+class CtVolumes(FolderSource):
     """One subject per volume. What is held at once: 3 bytes a voxel, the region's alone where one is named."""
 
     Options: ClassVar[type[CtOptions]] = CtOptions
-    cases_per_subject = 1
 
     def __init__(self, place: str, options: CtOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         found = layouts.find(Folder(place).walk(), options.layout)
         self.layout, self.licence, self._entries = found.layout, found.licence, found.entries
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
@@ -76,24 +75,10 @@ class CtVolumes:
         self.subjects = len(self._entries)
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
-    def fingerprint(self) -> str:
-        """Hash of the files' names and sizes."""
-        return fingerprint(self._files())
-
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(self._files())
-
-    def locate(self, case: int) -> str:
-        """The image."""
-        return self._entries[case].image.path
-
-    def _files(self) -> list[File]:
-        return [
-            file
-            for e in self._entries
-            for file in (e.image, *([e.label] if e.label else []), *(mask for _, mask in e.masks))
-        ]
+    def case_files(self, case: int) -> Sequence[File]:
+        """The image, its label map and its masks."""
+        e = self._entries[case]
+        return [e.image, *([e.label] if e.label else []), *(mask for _, mask in e.masks)]
 
     def read(self, case: int) -> Volume:
         """One volume and its labels."""
@@ -126,7 +111,7 @@ class CtVolumes:
             if box:
                 labels = np.ascontiguousarray(labels[box])
                 x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
-            scan = Scan(hu, labels, axes.spacing_mm, (x, y, z))
+            scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
         return as_volume(
             scan, legend, f"{self.layout}/{entry.name}", self.licence, notes, o.spacing_mm, o.interpolation
         )
@@ -137,7 +122,7 @@ class CtVolumes:
         wanted = [value for value, name in legend.items() if name in map(standard, self.options.region)]
         return box_of(labels, wanted, self.options.margin_mm, spacing_mm)
 
-    def _labels(self, entry: Entry, image: Header, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    def _labels(self, entry: CtFiles, image: NiftiHeader, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
         """The label map, turned, and its legend, both reduced to the structures to keep."""
         wanted = None if self.options.labels is None else {standard(name) for name in self.options.labels}
         if entry.label is not None:
@@ -163,7 +148,7 @@ class CtVolumes:
         return out, legend
 
 
-def _same_place(label: Header, image: Header) -> None:
+def _same_place(label: NiftiHeader, image: NiftiHeader) -> None:
     """Refuse a label map on other voxels than its image's."""
     if label.shape != image.shape:
         raise BadCase(f"its label map has {label.shape} voxels, the image {image.shape}")

@@ -29,7 +29,7 @@ LABEL_FOLDERS = ("labels", "labelsTr", "masks", "segmentations")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CtFiles:
     """One volume: its image, and one label map with its legend, or binary masks by standard name."""
 
     name: str
@@ -39,16 +39,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
+class CtListing:
     """What a folder holds, read as one of the layouts."""
 
     layout: str
-    entries: tuple[Entry, ...]
+    entries: tuple[CtFiles, ...]
     legend: Mapping[int, str] = field(default_factory=dict)
     licence: str = UNKNOWN
 
 
-def find(files: Sequence[File], layout: Layout) -> Found:
+def find(files: Sequence[File], layout: Layout) -> CtListing:
     """The volumes below a folder.
 
     Raises:
@@ -67,26 +67,26 @@ def find(files: Sequence[File], layout: Layout) -> Found:
     return found[0]
 
 
-def _lits(files: Sequence[File]) -> Found:
+def _lits(files: Sequence[File]) -> CtListing:
     """``volume-N.nii`` with ``segmentation-N.nii``, in one folder or in several."""
     images, labels = _named(files, rf"volume-(\d+){NII}"), _named(files, rf"segmentation-(\d+){NII}")
-    return Found("lits", _both(images, labels), {1: "liver", 2: "liver_tumour"}, TERMS["lits"])
+    return CtListing("lits", _both(images, labels), {1: "liver", 2: "liver_tumour"}, TERMS["lits"])
 
 
-def _kits(files: Sequence[File]) -> Found:
+def _kits(files: Sequence[File]) -> CtListing:
     """``case_XXXXX/imaging.nii.gz`` with ``segmentation.nii.gz`` (KiTS19, 21 and 23; the first has no cysts)."""
     images = _named(files, rf"(case_\d+)/imaging{NII}", whole=True)
     labels = _named(files, rf"(case_\d+)/segmentation{NII}", whole=True)
-    return Found("kits", _both(images, labels), {1: "kidney", 2: "kidney_tumour", 3: "kidney_cyst"}, TERMS["kits"])
+    return CtListing("kits", _both(images, labels), {1: "kidney", 2: "kidney_tumour", 3: "kidney_cyst"}, TERMS["kits"])
 
 
-def _imagecas(files: Sequence[File]) -> Found:
+def _imagecas(files: Sequence[File]) -> CtListing:
     """``N.img.nii.gz`` with ``N.label.nii.gz``."""
     images, labels = _named(files, rf"(.+)\.img{NII}"), _named(files, rf"(.+)\.label{NII}")
-    return Found("imagecas", _both(images, labels), {1: "coronary"}, TERMS["imagecas"])
+    return CtListing("imagecas", _both(images, labels), {1: "coronary"}, TERMS["imagecas"])
 
 
-def _totalsegmentator(files: Sequence[File]) -> Found:
+def _totalsegmentator(files: Sequence[File]) -> CtListing:
     """``sNNNN/ct.nii.gz`` with ``segmentations/STRUCTURE.nii.gz``, each a binary mask."""
     images = _named(files, rf"(s\d+)/ct{NII}", whole=True)
     masks: dict[str, list[tuple[str, File]]] = {}
@@ -94,12 +94,12 @@ def _totalsegmentator(files: Sequence[File]) -> Found:
         if match := re.search(rf"(?:^|/)(s\d+)/segmentations/(\w+?){NII}$", file.name):
             masks.setdefault(match[1], []).append((standard(match[2]), file))
     entries = [
-        Entry(name, images[name], masks=tuple(masks[name])) for name in sorted(masks, key=natural) if name in images
+        CtFiles(name, images[name], masks=tuple(masks[name])) for name in sorted(masks, key=natural) if name in images
     ]
-    return Found("totalsegmentator", tuple(entries), {}, TERMS["totalsegmentator"])
+    return CtListing("totalsegmentator", tuple(entries), {}, TERMS["totalsegmentator"])
 
 
-def _msd(files: Sequence[File]) -> Found | None:
+def _msd(files: Sequence[File]) -> CtListing | None:
     """``imagesTr``, ``labelsTr`` and ``dataset.json``: the Medical Segmentation Decathlon, and nnU-Net's raw format."""
     index = next((f for f in files if f.name == "dataset.json"), None)
     if index is None:
@@ -121,7 +121,7 @@ def _msd(files: Sequence[File]) -> Found | None:
         raise SourceError("dataset.json says another modality than CT")
     images = _named(files, rf"imagesTr/([^/]+?)(?:_0000)?{NII}", whole=True)
     labels = _named(files, rf"labelsTr/([^/]+?){NII}", whole=True)
-    return Found(
+    return CtListing(
         "msd", _both(images, labels), legend, f"as its dataset.json says: {licence[0]}" if licence else UNKNOWN
     )
 
@@ -133,7 +133,7 @@ def _values(labels: Mapping[str, Any]) -> dict[int, str]:
     return {int(value): name for name, value in labels.items()}
 
 
-def _pair(files: Sequence[File]) -> Found:
+def _pair(files: Sequence[File]) -> CtListing:
     """``NAME.nii.gz`` with ``NAME_seg.nii.gz`` (or ``_label``, ``_mask``), or ``images/NAME`` with ``labels/NAME``."""
     ends = r"(?:_ct|_img|_image|_0000)?"
     images = _named(files, rf"(?:{'|'.join(IMAGE_FOLDERS)})/([^/]+?){ends}{NII}", whole=True)
@@ -141,10 +141,10 @@ def _pair(files: Sequence[File]) -> Found:
     if not _both(images, labels):
         labels = _named(files, rf"(.+?)[_.](?:seg|label|mask){NII}", whole=True)
         images = _named(files, rf"(.+?){ends}{NII}", whole=True)
-    return Found("pair", _both(images, labels))
+    return CtListing("pair", _both(images, labels))
 
 
-READERS: Mapping[str, Callable[[Sequence[File]], Found | None]] = {
+READERS: Mapping[str, Callable[[Sequence[File]], CtListing | None]] = {
     "lits": _lits,
     "kits": _kits,
     "msd": _msd,
@@ -165,5 +165,5 @@ def _named(files: Sequence[File], pattern: str, whole: bool = False) -> dict[str
     return out
 
 
-def _both(images: Mapping[str, File], labels: Mapping[str, File]) -> tuple[Entry, ...]:
-    return tuple(Entry(name, images[name], labels[name]) for name in sorted(labels, key=natural) if name in images)
+def _both(images: Mapping[str, File], labels: Mapping[str, File]) -> tuple[CtFiles, ...]:
+    return tuple(CtFiles(name, images[name], labels[name]) for name in sorted(labels, key=natural) if name in images)

@@ -12,18 +12,16 @@ import pydicom
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
-from lesionforge.engine.sources.ct import header as ct_header
-from lesionforge.engine.sources.ct.grid import MAX_VOXELS, Axes, apart_mm
-from lesionforge.engine.sources.ct.header import number, numbers
+from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Floats, apart_mm
 from lesionforge.engine.sources.ct.names import organ_in
 from lesionforge.engine.sources.ct.nrrd import read_mask
+from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.ct.series import pixels
+from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File, stem
 from lesionforge.generators.types import BadCase
 
-SAME_PLACE_MM = 0.1
 Mask = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 
 def name_of(text: str, names: Mapping[str, str]) -> str | None:
@@ -61,7 +59,7 @@ def from_seg(
     Raises:
         BadCase: where its frames do not lie on the series' slices.
     """
-    header = dicom.read(data, ct_header.SEGMENTATION)
+    header = dicom.read(data, dicom.SEGMENTATION)
     count = int(number(header, "NumberOfFrames", 1))
     size = int(number(header, "Columns", 0)), int(number(header, "Rows", 0))
     if header.get("SegmentationType") != "BINARY":
@@ -73,9 +71,9 @@ def from_seg(
     titles = {}
     for segment in header.get("SegmentSequence") or ():
         types = segment.get("SegmentedPropertyTypeCodeSequence") or [pydicom.Dataset()]
-        said = (str(segment.get("SegmentLabel", "") or ""), str(types[0].get("CodeMeaning", "") or ""))
+        texts = (str(segment.get("SegmentLabel", "") or ""), str(types[0].get("CodeMeaning", "") or ""))
         titles[int(numbers(segment, "SegmentNumber", 1)[0])] = next(
-            (name for name in (name_of(text, names) for text in said) if name), None
+            (name for name in (name_of(text, names) for text in texts) if name), None
         )
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     frames = list(header.get("PerFrameFunctionalGroupsSequence") or ())

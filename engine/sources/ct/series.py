@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydicom.pixels.utils import iter_pixels
 
 from lesionforge.engine.sources import dicom
-from lesionforge.engine.sources.ct import header as ct_header
-from lesionforge.engine.sources.ct.grid import AIR, MAX_SHEAR_DEG, MAX_VOXELS, Axes
-from lesionforge.engine.sources.ct.header import number, numbers
+from lesionforge.engine.sources.ct.axes import MAX_SHEAR_DEG, Axes, Floats
+from lesionforge.engine.sources.ct.scan import AIR, MAX_VOXELS
+from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File
 from lesionforge.generators.types import BadCase
 
@@ -23,11 +23,10 @@ MIN_SLICES = 3
 SPACING_TOLERANCE = 0.02  # of the distance between slices: positions are written with few digits
 MAX_TILT_DEG = 0.1
 MAX_EDGE = 4096
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Series:
+class SliceStack:
     """Files of slices in order, and the affine from (column, row, slice) to LPS mm."""
 
     files: tuple[File, ...]
@@ -35,13 +34,13 @@ class Series:
     shape: tuple[int, int, int]
 
     @classmethod
-    def of(cls, files: Sequence[File]) -> Series:
+    def of(cls, files: Sequence[File]) -> SliceStack:
         """Order the files by their slices' positions along the slices' normal.
 
         Raises:
             BadCase: for gaps, duplicates, uneven distances, a tilted gantry, and slices that do not fit together.
         """
-        headers = [dicom.read(file.read(), ct_header.PLACE) for file in files]
+        headers = [dicom.read(file.read(), dicom.CT_PLACE) for file in files]
         if len(files) < MIN_SLICES:
             raise BadCase(f"has {len(files)} slices; {MIN_SLICES} or more are a volume")
         places = np.array([numbers(h, "ImagePositionPatient", 3) for h in headers])
@@ -109,7 +108,7 @@ def _step(heights: Floats) -> float:
 
 def _slice(file: File, shape: tuple[int, int, int]) -> tuple[NDArray[np.int16], int]:
     """HU (columns, rows) of one slice, and how many of its pixels are padding."""
-    header = dicom.read(file.read(), ct_header.SLICE)
+    header = dicom.read(file.read(), dicom.CT_SLICE)
     if number(header, "SamplesPerPixel", 1) != 1 or number(header, "NumberOfFrames", 1) != 1:
         raise BadCase("is no single grey frame (enhanced multi-frame CT is not read)")
     if (header.get("Columns"), header.get("Rows")) != shape[:2]:

@@ -1,6 +1,6 @@
 """``ctdicom:FOLDER``: CT series with their DICOM segmentations and NRRD masks; a series is a case.
 
-Of a data set only the pixels and the geometry are kept (promise P8, ``ct_header``). UIDs and the patient's id tell
+Of a data set only the pixels and the geometry are kept (promise P8, ``dicom``). UIDs and the patient's id tell
 which files belong together; neither they nor a file's name are written anywhere.
 """
 
@@ -19,14 +19,13 @@ from pydantic import ConfigDict
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.ct import header
 from lesionforge.engine.sources.ct import masks as ct_masks
-from lesionforge.engine.sources.ct.case import as_volume
-from lesionforge.engine.sources.ct.grid import Axes, Interpolation, Scan, box_of, straightened
+from lesionforge.engine.sources.ct.axes import Axes, box_of
 from lesionforge.engine.sources.ct.names import standard
-from lesionforge.engine.sources.ct.series import Series
-from lesionforge.engine.sources.files import File, Folder, secret
-from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.ct.scan import CtScan, Interpolation, as_volume, straightened
+from lesionforge.engine.sources.ct.series import SliceStack
+from lesionforge.engine.sources.files import File, sizes_fingerprint
+from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.xa.runs import dicom_files
 from lesionforge.generators.types import BadCase, Volume
 
@@ -63,7 +62,7 @@ class CtDicomOptions:
 
 
 @dataclass(frozen=True)
-class Study:
+class CtSeries:
     """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside them."""
 
     slices: tuple[File, ...]
@@ -71,42 +70,31 @@ class Study:
     nrrds: tuple[File, ...]
 
 
-class CtDicom:
+class CtDicom(FolderSource):
     """The CT series below a folder, split where slices of one series differ in size, spacing, direction or kernel."""
 
     Options: ClassVar[type[CtDicomOptions]] = CtDicomOptions
-    licence: str = "unknown: that of the files given"
 
     def __init__(self, place: str, options: CtDicomOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         folder = Folder(place)
         files = dicom_files(folder)
         nrrds = [f for f in folder.walk() if f.name.lower().endswith(".nrrd")]
-        studies, patients = _studies(files, nrrds)
-        if not studies:
+        found, patients = _list_series(files, nrrds)
+        if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")
-        names = [str(p) for p in patients] if options.subject == "patient" else [str(n) for n in range(len(studies))]
-        self.cases_per_subject, order = pack(grouped(names))
-        self._studies = [studies[i] for i in order]
-        self._names = [names[i] for i in order]
-        self.subjects = len(order) // self.cases_per_subject
+        subjects = patients if options.subject == "patient" else range(len(found))
+        self._series = [found[i] for i in self.put_together([str(s) for s in subjects])]
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
+    def case_files(self, case: int) -> Sequence[File]:
+        """The slices as they are listed, and their masks."""
+        s = self._series[case]
+        return [*s.slices, *s.segmentations, *s.nrrds]
+
     def fingerprint(self) -> str:
-        """Hash of the files' sizes in order; their names may be a patient's, and may be changed."""
-        listing = "\n".join(f"{n} {f.size}" for n, f in enumerate(self._files()))
-        return hashlib.sha256(listing.encode()).hexdigest()
-
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(self._files())
-
-    def locate(self, case: int) -> str:
-        """The first of the slices' files, as they are listed."""
-        return self._studies[case].slices[0].path
-
-    def _files(self) -> list[File]:
-        return [file for s in self._studies for file in (*s.slices, *s.segmentations, *s.nrrds)]
+        """Hash of the files' sizes: their names may be a patient's."""
+        return sizes_fingerprint(self.files())
 
     def read(self, case: int) -> Volume:
         """One series and its masks."""
@@ -116,52 +104,52 @@ class CtDicom:
             raise BadCase(f"series {case + 1}: {error}") from None
 
     def _load(self, number: int) -> Volume:
-        study, o = self._studies[number], self.options
-        series = Series.of(study.slices)
-        axes = Axes.of(series.affine)
+        series, o = self._series[number], self.options
+        stack = SliceStack.of(series.slices)
+        axes = Axes.of(stack.affine)
         if axes.oblique and o.oblique == "refuse":
             raise BadCase(
                 f"its axes are {axes.angle_deg:.2f} degrees off the patient's; resample it with the source's option "
                 "oblique: resample"
             )
-        hu, notes = series.hu(axes)
-        notes |= {"slices": len(series.files), "stored_axes": axes.name()}
-        affine = axes.turned(series.affine, series.shape)
-        labels, legend, told = self._labels(study, series, axes, affine)
-        notes |= told
+        hu, notes = stack.hu(axes)
+        notes |= {"slices": len(stack.files), "stored_axes": axes.name()}
+        affine = axes.turned(stack.affine, stack.shape)
+        labels, legend, left_out = self._labels(series, stack, axes, affine)
+        notes |= left_out
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
             scan = straightened(hu, labels, affine, axes.spacing_mm, o.interpolation)
         else:
             x, y, z = (float(mm) for mm in affine[:3, 3])
-            scan = Scan(hu, labels, axes.spacing_mm, (x, y, z))
+            scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
         if o.region:
             if scan.labels is None:
                 raise BadCase("has no masks to crop it by")
             wanted = [value for value, name in legend.items() if name in map(standard, o.region)]
             scan = scan.crop(box_of(scan.labels, wanted, o.margin_mm, scan.spacing_mm))
         return as_volume(
-            scan, legend, f"ctdicom/{self._subject(study)}", self.licence, notes, o.spacing_mm, o.interpolation
+            scan, legend, f"ctdicom/{self._subject(series)}", self.licence, notes, o.spacing_mm, o.interpolation
         )
 
-    def _subject(self, study: Study) -> str:
+    def _subject(self, series: CtSeries) -> str:
         """A hash of the patient's id, or of the pixels where it says none or is not to be used."""
-        data = study.slices[0].read()
+        data = series.slices[0].read()
         who = dicom.patient(data) if self.options.subject == "patient" else ""
         return hashlib.sha256(who.encode() if who else data).hexdigest()[:32]
 
     def _labels(
-        self, study: Study, series: Series, axes: Axes, affine: NDArray[np.float64]
+        self, series: CtSeries, stack: SliceStack, axes: Axes, affine: NDArray[np.float64]
     ) -> tuple[NDArray[np.uint8] | None, dict[int, str], dict[str, Any]]:
         """Label map along LPS, legend and notes; where masks overlap, a lesion lies on its organ."""
         names = {pattern: standard(name) for pattern, name in (self.options.masks or {}).items()}
-        shape = tuple(series.shape[a] for a in axes.order)
+        shape = tuple(stack.shape[a] for a in axes.order)
         found: dict[str, NDArray[np.bool_]] = {}
         unused = 0
-        for file in study.segmentations:
-            for name, mask in ct_masks.from_seg(file.read(), names, series.affine, series.shape):
+        for file in series.segmentations:
+            for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape):
                 found[name] = found.get(name, False) | axes.turn(mask)
-        for file in study.nrrds:
+        for file in series.nrrds:
             got = ct_masks.from_nrrd(file, names, affine, shape)
             if got is None:
                 unused += 1
@@ -177,22 +165,22 @@ class CtDicom:
         return out, dict(enumerate(order, 1)), notes
 
 
-def _studies(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[Study], list[int]]:
+def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtSeries], list[int]]:
     """The series among the files, and a number for each one's patient. Only numbers are remembered on this machine."""
 
     def make() -> dict[str, Any]:
-        kins = [header.kin(file) for file in files]
+        members = [dicom.membership(file) for file in files]
         series: dict[tuple[str, ...], int] = {}
         patients: dict[str, int] = {}
         slices = np.full(len(files), -1)
         owner = np.full(len(files), -1)
-        for n, one in enumerate(kins):
+        for n, one in enumerate(members):
             if one.kind == "CT":
                 slices[n] = series.setdefault((one.patient, *one.series), len(series))
                 owner[n] = patients.setdefault(one.patient or f"series {slices[n]}\0", len(patients))
         pairs = [
             (n, number)
-            for n, one in enumerate(kins)
+            for n, one in enumerate(members)
             if one.kind == "SEG"
             for key, number in series.items()
             if key[0] == one.patient and (one.series[0] == key[1] if one.series[0] else one.series[1] == key[2])
@@ -201,14 +189,14 @@ def _studies(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[Study],
 
     marks = "\n".join(f"{f.path} {f.mark}" for f in files)
     known = remembered(f"ct series\n{marks}", ("slices", "owner", "pairs"), make)
-    studies, patients = [], []
+    found, patients = [], []
     for number in range(int(known["slices"].max(initial=-1)) + 1):
         own = [files[int(n)] for n in np.flatnonzero(known["slices"] == number)]
         segs = tuple(files[int(n)] for n, other in known["pairs"] if other == number)
         homes = {_home(file) for file in own}
-        studies.append(Study(tuple(own), segs, tuple(f for f in nrrds if _home(f) in homes)))
+        found.append(CtSeries(tuple(own), segs, tuple(f for f in nrrds if _home(f) in homes)))
         patients.append(int(known["owner"][files.index(own[0])]))
-    return studies, patients
+    return found, patients
 
 
 def _home(file: File) -> str:

@@ -12,7 +12,7 @@ one subject, and a frame of ``train`` that nearly repeats one of ``val`` is left
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, Folder, fingerprint, secret, texts
-from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.files import File, texts
+from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures import twins
-from lesionforge.engine.sources.pictures.arcade_index import Labels, Part, Picture, pictures
-from lesionforge.engine.sources.pictures.box_text import Marked, check, read_yolo
+from lesionforge.engine.sources.pictures.arcade_index import ArcadeLabels, ArcadePicture, Part, pictures
+from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.engine.sources.pictures.polygons import lumen, outline
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
@@ -56,12 +56,12 @@ class ArcadeOptions:
 
 
 @dataclass(frozen=True)
-class Frame:
+class ArcadeFrame:
     """One frame: its picture (the stenosis task's where there are two) and what each task says about it."""
 
     file: File
-    stenosis: Labels | None
-    syntax: Labels | None
+    stenosis: ArcadeLabels | None
+    syntax: ArcadeLabels | None
 
     @property
     def name(self) -> str:
@@ -74,19 +74,19 @@ class Frame:
         return self._labels.part
 
     @property
-    def _labels(self) -> Labels:
+    def _labels(self) -> ArcadeLabels:
         labels = self.stenosis or self.syntax
         assert labels is not None, "a frame comes from one task at least"
         return labels
 
 
-class Arcade:
+class Arcade(FolderSource):
     """Frames of one part of ARCADE by number: those of the stenosis task first."""
 
     Options: ClassVar[type[ArcadeOptions]] = ArcadeOptions
 
     def __init__(self, place: str, options: ArcadeOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         folder = Folder(place)
         self._graded = _label_files(place, options) if options.labels is not None else None
         found, self._texts = pictures(folder, ("test",) if options.part == "test" else ("val", "train"))
@@ -99,9 +99,7 @@ class Arcade:
             for i, frame in enumerate(frames)
             if frame.part == options.part == frames[first[i]].part and self._wanted(frame)
         ]
-        self.cases_per_subject, order = pack(grouped([subject for _, subject in kept]))
-        self._frames = [kept[case] for case in order]
-        self.subjects = len(order) // self.cases_per_subject
+        self._frames = [kept[case] for case in self.put_together([subject for _, subject in kept])]
         self.licence = "CC BY 4.0 (ARCADE, Zenodo 10390295)"
         if self._graded is not None:
             self.licence += "; labels CC BY-NC-SA 4.0 (medipixel/DiGDA)"
@@ -111,18 +109,13 @@ class Arcade:
                 f"any, lesions, segments or both (the folder holds {len(frames)} frames)"
             )
 
-    def fingerprint(self) -> str:
-        """Hash of the pictures' names and sizes, and of every annotation."""
-        labels = texts((self._graded or {}).values())
-        return fingerprint((frame.file for frame, _ in self._frames), *self._texts, *labels)
-
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(frame.file for frame, _ in self._frames)
-
-    def locate(self, case: int) -> str:
+    def case_files(self, case: int) -> Sequence[File]:
         """The picture; its annotations are in the task's COCO file."""
-        return self._frames[case][0].file.path
+        return [self._frames[case][0].file]
+
+    def annotations(self) -> Sequence[bytes]:
+        """Every COCO file, and DiGDA's labels."""
+        return [*self._texts, *texts((self._graded or {}).values())]
 
     def read(self, case: int) -> Angiogram:
         """One frame."""
@@ -142,7 +135,7 @@ class Arcade:
             return []
         return [lesion.severity_class for lesion in lesions if lesion.severity_class]
 
-    def _read(self, frame: Frame, subject: str) -> Angiogram:
+    def _read(self, frame: ArcadeFrame, subject: str) -> Angiogram:
         image = decode(frame.file.read())
         shape = image.shape[0], image.shape[1]
         notes: dict[str, Any] = {"frame": frame.name}
@@ -165,19 +158,19 @@ class Arcade:
             notes=notes | lesions.notes,
         )
 
-    def _marked(self, frame: Frame, shape: tuple[int, int]) -> list[Marked]:
+    def _marked(self, frame: ArcadeFrame, shape: tuple[int, int]) -> list[LabelledBox]:
         if frame.stenosis is None or not self._has_lesion_labels(frame):
             return []
         if self._graded is not None:
             return read_yolo(self._graded[_label_file(frame.stenosis)].read(), shape)
         return [_lesion(a, frame.stenosis.names) for a in frame.stenosis.annotations]
 
-    def _has_lesion_labels(self, frame: Frame) -> bool:
+    def _has_lesion_labels(self, frame: ArcadeFrame) -> bool:
         if frame.stenosis is None:
             return False
         return self._graded is None or _label_file(frame.stenosis) in self._graded
 
-    def _wanted(self, frame: Frame) -> bool:
+    def _wanted(self, frame: ArcadeFrame) -> bool:
         segments = frame.syntax is not None and bool(frame.syntax.annotations)
         lesions = self._has_lesion_labels(frame)
         return {"any": True, "lesions": lesions, "segments": segments, "both": segments and lesions}[
@@ -185,7 +178,7 @@ class Arcade:
         ]
 
 
-def _join(found: list[Picture], thumbs: twins.Thumbnails) -> list[tuple[int, Frame]]:
+def _join(found: list[ArcadePicture], thumbs: twins.Thumbnails) -> list[tuple[int, ArcadeFrame]]:
     """Frames with the numbers of their pictures, in a fixed order: val before train, the stenosis task first."""
     stenosis = [i for i, p in enumerate(found) if "stenosis" in p.labels]
     alone = [i for i in stenosis if "syntax" not in found[i].labels]
@@ -194,13 +187,13 @@ def _join(found: list[Picture], thumbs: twins.Thumbnails) -> list[tuple[int, Fra
     frames = []
     for i in stenosis:
         labels = found[partner.get(i, i)].labels.get("syntax")
-        frames.append((i, Frame(found[i].file, found[i].labels["stenosis"], labels)))
+        frames.append((i, ArcadeFrame(found[i].file, found[i].labels["stenosis"], labels)))
     for i in sorted(set(syntax) - set(partner.values())):
-        frames.append((i, Frame(found[i].file, None, found[i].labels["syntax"])))
+        frames.append((i, ArcadeFrame(found[i].file, None, found[i].labels["syntax"])))
     return sorted(frames, key=lambda f: (f[1].part != "val", f[1].stenosis is None, f[0]))
 
 
-def _label_file(labels: Labels) -> str:
+def _label_file(labels: ArcadeLabels) -> str:
     return f"{labels.name.rsplit('/', 1)[1]}.txt"
 
 
@@ -217,7 +210,7 @@ def _label_files(place: str, options: ArcadeOptions) -> dict[str, File]:
     )
 
 
-def _segments(labels: Labels | None) -> tuple[tuple[tuple[str, NDArray[np.float64]], ...], list[str]]:
+def _segments(labels: ArcadeLabels | None) -> tuple[tuple[tuple[str, NDArray[np.float64]], ...], list[str]]:
     """Names and polygons of a picture's segments, and a note on each polygon without an area."""
     segments, flat = [], []
     for annotation in labels.annotations if labels else ():
@@ -232,7 +225,7 @@ def _segments(labels: Labels | None) -> tuple[tuple[tuple[str, NDArray[np.float6
     return tuple(segments), flat
 
 
-def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Marked:
+def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> LabelledBox:
     name = _category(annotation, names)
     if name != "stenosis":
         raise BadCase("a SYNTAX segment stands among its stenoses")
@@ -242,7 +235,7 @@ def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Marked:
         raise BadCase("a lesion's bbox is not [x, y, width, height]") from None
     outlines = outline(annotation.get("segmentation"))
     points = max(outlines, key=lambda polygon: polygon.area).points if outlines else None
-    return Marked((x, y, x + w, y + h), name, points)
+    return LabelledBox((x, y, x + w, y + h), name, points)
 
 
 def _category(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, Folder
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.folder import Folder
 from lesionforge.generators.types import BadCase
 
 Task = Literal["stenosis", "syntax"]
@@ -22,7 +23,7 @@ TASKS: tuple[Task, ...] = ("stenosis", "syntax")
 
 
 @dataclass(frozen=True)
-class Labels:
+class ArcadeLabels:
     """What one task says about one picture. ``annotations`` are COCO's, ``names`` the category names by id."""
 
     task: Task
@@ -33,14 +34,14 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ArcadePicture:
     """One picture file and the labels of one task or, where both name the same file, of both."""
 
     file: File
-    labels: Mapping[Task, Labels]
+    labels: Mapping[Task, ArcadeLabels]
 
 
-def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[Picture], list[bytes]]:
+def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePicture], list[bytes]]:
     """The pictures of these parts, and the annotation files as read.
 
     Layouts: the published one (``{stenosis,syntax}/{train,val,test}/{images/N.png, annotations/PART.json}``) and a
@@ -50,7 +51,7 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[Picture], li
         SourceError: for neither, or an annotation file that is no COCO.
     """
     flat = {task: folder.files().get(f"{task}_coco.json") for task in TASKS}
-    found: dict[str, Picture] = {}
+    found: dict[str, ArcadePicture] = {}
     texts: list[bytes] = []
     for task in TASKS:
         for part in parts:
@@ -64,7 +65,7 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[Picture], li
             for name, labels in _coco(text, file.name, task, part, bool(flat[task])).items():
                 picture = images.get(name) or _missing(folder, f"{sub}/{name}")
                 known = found[picture.path].labels if picture.path in found else {}
-                found[picture.path] = Picture(picture, {**known, task: labels})
+                found[picture.path] = ArcadePicture(picture, {**known, task: labels})
     if not found:
         raise SourceError(
             f"holds no picture of ARCADE's part {' or '.join(parts)}; give the folder with stenosis/ "
@@ -74,7 +75,7 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[Picture], li
     return list(found.values()), texts
 
 
-def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[str, Labels]:
+def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[str, ArcadeLabels]:
     """Labels by the picture's file name."""
     try:
         raw = json.loads(text)
@@ -94,7 +95,7 @@ def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[s
             raise SourceError(f"{where} lists a picture that is not called N.png or TASK_PART_N.png as ARCADE's are")
         if flat and match[2] and match[2] != part:
             continue
-        out[name] = Labels(task, part, f"{match[1] or task}/{part}/{match[3]}", tuple(grouped[i]), names)
+        out[name] = ArcadeLabels(task, part, f"{match[1] or task}/{part}/{match[3]}", tuple(grouped[i]), names)
     return out
 
 

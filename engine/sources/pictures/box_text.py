@@ -18,7 +18,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Marked:
+class LabelledBox:
     """A box as a label file has it, the name or number of its class, and the lesion's outline where there is one."""
 
     box: Box  # x0, y0, x1, y1 from the left and upper edge of the first pixel
@@ -27,7 +27,7 @@ class Marked:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedBoxes:
     """Lesions that can be used, and a note on every box that cannot."""
 
     lesions: tuple[Lesion, ...]
@@ -39,7 +39,7 @@ class Checked:
         return {"degenerate_boxes": list(self.degenerate)} if self.degenerate else {}
 
 
-def read_yolo(data: bytes, shape: tuple[int, int]) -> list[Marked]:
+def read_yolo(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
     """Boxes of a YOLO label file: ``class x_centre y_centre width height`` a line, as shares of the picture.
 
     Raises:
@@ -55,7 +55,7 @@ def read_yolo(data: bytes, shape: tuple[int, int]) -> list[Marked]:
             label, (x, y, w, h) = str(int(words[0])), (float(word) for word in words[1:])
         except ValueError:
             raise BadCase(f"line {number} of its labels is no box, which is CLASS X Y WIDTH HEIGHT") from None
-        out.append(Marked(((x - w / 2) * cols, (y - h / 2) * rows, (x + w / 2) * cols, (y + h / 2) * rows), label))
+        out.append(LabelledBox(((x - w / 2) * cols, (y - h / 2) * rows, (x + w / 2) * cols, (y + h / 2) * rows), label))
     return out
 
 
@@ -66,7 +66,7 @@ class _NoEntities(ElementTree.TreeBuilder):
         raise BadCase("its annotation declares XML entities; a Pascal VOC file has none")
 
 
-def read_voc(data: bytes, shape: tuple[int, int]) -> list[Marked]:
+def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
     """Boxes of a Pascal VOC annotation. Its corners are pixel numbers from 1, both inside: xmin - 1 ... xmax.
 
     Raises:
@@ -80,7 +80,7 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[Marked]:
             x0, y0, x1, y1 = (
                 float(item.findtext(f"bndbox/{name}") or "nan") for name in ("xmin", "ymin", "xmax", "ymax")
             )
-            out.append(Marked((x0 - 1, y0 - 1, x1, y1), (item.findtext("name") or "").strip()))
+            out.append(LabelledBox((x0 - 1, y0 - 1, x1, y1), (item.findtext("name") or "").strip()))
     except (ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         raise BadCase(f"its annotation is no Pascal VOC file ({type(error).__name__})") from None
     if any(size) and size != list(shape):
@@ -88,11 +88,13 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[Marked]:
     return out
 
 
-def check(marked: Sequence[Marked], shape: tuple[int, int], classes: Mapping[str, SeverityClass | None]) -> Checked:
+def check(
+    boxes: Sequence[LabelledBox], shape: tuple[int, int], classes: Mapping[str, SeverityClass | None]
+) -> CheckedBoxes:
     """Lesions from boxes, cut to the picture; boxes that mark nothing are noted, not used.
 
     Args:
-        marked: the boxes.
+        boxes: as read.
         shape: rows, cols of the picture.
         classes: severity by class name; None for lesions that nobody graded.
 
@@ -101,11 +103,11 @@ def check(marked: Sequence[Marked], shape: tuple[int, int], classes: Mapping[str
     """
     rows, cols = shape
     lesions, degenerate = [], []
-    for m in marked:
+    for m in boxes:
         if m.label not in classes:
             known = ", ".join(classes) or "none"
-            told = f"class {m.label!r}" if re.fullmatch("[0-9]{1,3}", m.label) else "a class"  # a text may be a name
-            raise BadCase(f"a box has {told}, not among {known}: name it in the source's option classes")
+            which = f"class {m.label!r}" if re.fullmatch("[0-9]{1,3}", m.label) else "a class"  # a text may be a name
+            raise BadCase(f"a box has {which}, not among {known}: name it in the source's option classes")
         x0, y0, x1, y1 = m.box
         if all(math.isfinite(v) for v in m.box):
             x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(cols)), min(y1, float(rows))
@@ -114,7 +116,7 @@ def check(marked: Sequence[Marked], shape: tuple[int, int], classes: Mapping[str
             degenerate.append(f"box [{words}] has a side below {MIN_BOX_PX:g} px inside the picture")
             continue
         lesions.append(Lesion((x0, y0, x1, y1), classes[m.label], polygon=m.polygon))
-    return Checked(tuple(lesions), tuple(degenerate))
+    return CheckedBoxes(tuple(lesions), tuple(degenerate))
 
 
 def _text(data: bytes) -> str:

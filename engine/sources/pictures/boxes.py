@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, Folder, fingerprint, natural, secret, stem, texts
-from lesionforge.engine.sources.groups import grouped, pack
-from lesionforge.engine.sources.pictures.box_text import Marked, check, read_voc, read_yolo
+from lesionforge.engine.sources.files import File, natural, stem, texts
+from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
@@ -57,7 +57,7 @@ class YoloOptions(BoxOptions):
     classes: Mapping[str, SeverityClass | None] = field(default_factory=lambda: {"0": "moderate", "1": "severe"})
 
 
-class Boxes(ABC):
+class BoxedPictures(FolderSource):
     """Pictures with a label file of the same name: beside them, or in ``images`` and the format's folder of labels.
 
     A picture without a label file is a case whose lesions are unknown (note ``lesions_labelled``); one with an empty
@@ -67,10 +67,9 @@ class Boxes(ABC):
     ending: ClassVar[str]
     label_folders: ClassVar[tuple[str, ...]]
     picture_folders: ClassVar[tuple[str, ...]]
-    licence: str = "unknown: that of the files given"
 
     def __init__(self, place: str, options: BoxOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         folder = Folder(place)
         images = next((found for sub in self.picture_folders if (found := folder.files(sub))), folder.files())
         labels = next((found for sub in self.label_folders if (found := folder.files(sub))), folder.files())
@@ -82,32 +81,33 @@ class Boxes(ABC):
                 f"of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and {self.label_folders[0]}/"
             )
         names = sorted({*pictures, *self._labels}, key=natural)
-        self.cases_per_subject, order = pack(grouped([self._subject(name) for name in names]))
-        self._cases: list[tuple[str, File | None]] = [(names[i], pictures.get(names[i])) for i in order]
-        self.subjects = len(order) // self.cases_per_subject
+        order = self.put_together([self._subject(name) for name in names])
+        self._found: list[tuple[str, File | None]] = [(names[i], pictures.get(names[i])) for i in order]
 
-    def fingerprint(self) -> str:
-        """Hash of the pictures' names and sizes, and of every label file."""
-        return fingerprint((file for _, file in self._cases if file), *texts(self._labels.values()))
+    def case_files(self, case: int) -> Sequence[File]:
+        """The picture; none where there are labels alone."""
+        _, picture = self._found[case]
+        return [picture] if picture else []
 
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(file for _, file in self._cases if file)
+    def annotations(self) -> Sequence[bytes]:
+        """Every label file."""
+        return texts(self._labels.values())
 
     def locate(self, case: int) -> str:
         """The picture, or the label file without one."""
-        return next(file.path for file in (self._cases[case][1], self._labels.get(self._cases[case][0])) if file)
+        name, picture = self._found[case]
+        return (picture or self._labels[name]).path
 
     def read(self, case: int) -> Angiogram:
         """One picture with its lesions."""
-        name, picture = self._cases[case]
+        name, picture = self._found[case]
         try:
             if picture is None:
                 raise BadCase("there are labels but no such picture")
             image = decode(picture.read())
             shape = image.shape[0], image.shape[1]
             labels = self._labels.get(name)
-            found = check(self._parse(labels.read(), shape) if labels else [], shape, self.options.classes)
+            lesions = check(self._parse(labels.read(), shape) if labels else [], shape, self.options.classes)
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
         return Angiogram(
@@ -115,10 +115,10 @@ class Boxes(ABC):
             source_id=pixel_hash(image),
             licence=self.licence,
             image=image,
-            lesions=found.lesions,
+            lesions=lesions.lesions,
             side=self.options.side,
             pixel_mm=self.options.pixel_mm,
-            notes={"lesions_labelled": labels is not None} | found.notes,
+            notes={"lesions_labelled": labels is not None} | lesions.notes,
         )
 
     def _subject(self, name: str) -> str:
@@ -126,11 +126,11 @@ class Boxes(ABC):
         return match[0] if match else name
 
     @abstractmethod
-    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[Marked]:
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         """The boxes of a label file."""
 
 
-class Voc(Boxes):
+class Voc(BoxedPictures):
     """Pascal VOC, as the Danilov set has it: ``NAME.xml``; or ``JPEGImages`` or ``images`` with ``Annotations``."""
 
     Options: ClassVar[type[VocOptions]] = VocOptions
@@ -138,11 +138,11 @@ class Voc(Boxes):
     label_folders = ("Annotations", "annotations")
     picture_folders = ("JPEGImages", "images")
 
-    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[Marked]:
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         return read_voc(data, shape)
 
 
-class Yolo(Boxes):
+class Yolo(BoxedPictures):
     """YOLO: ``images/NAME.png`` with ``labels/NAME.txt``, as DiGDA's labels beside ARCADE's pictures."""
 
     Options: ClassVar[type[YoloOptions]] = YoloOptions
@@ -150,5 +150,5 @@ class Yolo(Boxes):
     label_folders = ("labels",)
     picture_folders = ("images",)
 
-    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[Marked]:
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         return read_yolo(data, shape)

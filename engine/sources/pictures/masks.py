@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, Folder, fingerprint, natural, secret, stem
+from lesionforge.engine.sources.files import File, natural, stem
+from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
@@ -33,15 +35,13 @@ class MasksOptions:
     pixel_mm: float | None = None
 
 
-class Masks:
+class Masks(FolderSource):
     """One subject per picture: ``NN.png`` with ``NN_gt.png`` beside it, or ``images/NN.png`` with ``masks/NN.png``."""
 
     Options: ClassVar[type[MasksOptions]] = MasksOptions
-    cases_per_subject = 1
-    licence: str = "unknown: that of the files given"
 
     def __init__(self, place: str, options: MasksOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         folder = Folder(place)
         self._pairs = _pairs(folder)
         self.subjects = len(self._pairs)
@@ -50,16 +50,12 @@ class Masks:
                 "no picture has a mask; give a folder of NN.png with NN_gt.png, or with images/ and masks/"
             )
 
-    def fingerprint(self) -> str:
-        """Hash of the files' names and sizes."""
-        return fingerprint(file for pair in self._pairs for file in pair)
-
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(file for pair in self._pairs for file in pair)
+    def case_files(self, case: int) -> Sequence[File]:
+        """The picture and its mask."""
+        return self._pairs[case]
 
     def locate(self, case: int) -> str:
-        """The picture and its mask."""
+        """Both."""
         return " and ".join(file.path for file in self._pairs[case])
 
     def read(self, case: int) -> Angiogram:

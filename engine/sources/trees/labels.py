@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.cache import cached
-from lesionforge.engine.sources.files import Folder, fingerprint, listed, located, secret, why
+from lesionforge.engine.sources.cache import remembered
+from lesionforge.engine.sources.files import File, listed, located, missing, why
+from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.nifti import read_voxels
 from lesionforge.engine.sources.trees import split
-from lesionforge.engine.sources.trees.label import read_label
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
 
@@ -29,47 +33,43 @@ class LabelOptions:
             raise ValueError(f"sides {list(self.sides)}: name left, right or both, each once")
 
 
-class Nifti:
+class Nifti(FolderSource):
     """Any binary coronary labels: one ``.nii``/``.nii.gz`` file, or a folder of them; one subject per file."""
 
     Options: ClassVar[type[LabelOptions]] = LabelOptions
     pattern: ClassVar[str] = r"(.+)\.nii(\.gz)?"
     example: ClassVar[str] = "case1.nii.gz"
-    licence: str = "unknown: that of the files given"
 
     def __init__(self, place: str, options: LabelOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         self.cases_per_subject = len(options.sides)
-        self._fs, path = located(place)
+        fs, path = located(place)
+        self._protocol = fs.protocol
         try:
-            if self._fs.isdir(path):
+            if fs.isdir(path):
                 found = [*Folder(place).files().values()]
             else:
-                alone = self._fs.info(path)
-                found = [listed(self._fs, alone)] if alone["type"] == "file" else []
+                alone = fs.info(path)
+                found = [listed(fs, alone)] if alone["type"] == "file" else []
         except FileNotFoundError:
-            raise SourceError("no such file or folder") from None
+            raise missing(place, "file or folder") from None
         except (OSError, ValueError) as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         named = ((re.fullmatch(self.pattern, file.path.rsplit("/", 1)[-1]), file) for file in found)
         files = [replace(file, name=match[1]) for match, file in named if match]
-        self._files = sorted(files, key=lambda f: (len(f.name), f.name) if f.name.isdigit() else (0, f.name))
-        self.subjects = len(self._files)
-        if not self._files:
+        self._labels = sorted(files, key=lambda f: (len(f.name), f.name) if f.name.isdigit() else (0, f.name))
+        self.subjects = len(self._labels)
+        if not self._labels:
             raise SourceError(f"no file is named like {self.example}; give a folder of labels or one label file")
         self._trees = lru_cache(maxsize=8)(self._load)
 
-    def fingerprint(self) -> str:
-        """Hash of the files' names and sizes."""
-        return fingerprint(self._files)
+    def files(self) -> list[File]:
+        """The label files: each is a subject's, whatever the number of its trees."""
+        return self._labels
 
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(self._files)
-
-    def locate(self, case: int) -> str:
+    def case_files(self, case: int) -> Sequence[File]:
         """The label file."""
-        return self._files[case // self.cases_per_subject].path
+        return [self._labels[case // self.cases_per_subject]]
 
     def read(self, case: int) -> CoronaryTree:
         """One tree of one label; both trees of a file are found in one reading."""
@@ -82,11 +82,10 @@ class Nifti:
 
     def _load(self, number: int) -> dict[Side, CoronaryTree] | str:
         """The trees of a file, or the reason why there are none: either is worth remembering."""
-        file = self._files[number]
+        file = self._labels[number]
         only = self.options.sides[0] if len(self.options.sides) == 1 else None
         try:
-            label = cached(f"{self._fs.protocol} {file.path} {file.mark}", lambda: read_label(file.fs, file.path))
-            return split.split(label, file.name, self.licence, only)
+            return split.split(_label(file, self._protocol), file.name, self.licence, only)
         except BadCase as error:
             return f"label {number + 1}: {error}"
 
@@ -97,3 +96,14 @@ class ImageCas(Nifti):
     pattern = r"(\d+|.*)\.label\.nii(\.gz)?"
     example = "12.label.nii.gz"
     licence = "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)"
+
+
+def _label(file: File, protocol: object) -> split.VoxelLabel:
+    """A file's label, from the cache or read anew: it takes seconds to unpack, and its voxels are few."""
+
+    def make() -> dict[str, NDArray[Any]]:
+        voxels, affine = read_voxels(file)
+        return {"voxels": voxels.astype(np.uint16), "affine": affine}
+
+    found = remembered(f"{protocol} {file.path} {file.mark}", ("voxels", "affine"), make)
+    return split.VoxelLabel(found["voxels"].astype(np.int32), found["affine"])

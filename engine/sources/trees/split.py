@@ -17,7 +17,7 @@ MAX_FRAGMENT_SHARE = 0.1  # a third component larger than this share of the seco
 
 
 @dataclass(frozen=True)
-class Label:
+class VoxelLabel:
     """A binary label volume: occupied voxel indices (n, 3) int32 and the 4x4 affine index -> LPS mm."""
 
     voxels: NDArray[np.int32]
@@ -48,7 +48,7 @@ def components(voxels: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     return sorted(parts, key=len, reverse=True)
 
 
-def split(label: Label, subject: str, licence: str, only: Side | None = None) -> dict[Side, CoronaryTree]:
+def split(label: VoxelLabel, subject: str, licence: str, only: Side | None = None) -> dict[Side, CoronaryTree]:
     """The trees of a label.
 
     Args:
@@ -96,7 +96,7 @@ def _sides(points: list[NDArray[np.float32]]) -> tuple[Side, Side]:
     return ("left", "right") if gap > 0 else ("right", "left")  # LPS: +x is the patient's left
 
 
-def _hash(voxels: NDArray[np.int32], label: Label) -> str:
+def _hash(voxels: NDArray[np.int32], label: VoxelLabel) -> str:
     digest = hashlib.sha256(voxels.astype("<i4").tobytes())
     digest.update(label.affine.astype("<f8").tobytes())
     return digest.hexdigest()[:32]

@@ -23,23 +23,7 @@ from scipy import ndimage
 from lesionforge.engine.sources.xa.codestream import claim
 from lesionforge.generators.types import BadCase
 
-MODALITIES = (
-    "CT",
-    "MR",
-    "US",
-    "NM",
-    "PT",
-    "CR",
-    "DX",
-    "MG",
-    "OT",
-    "SC",
-    "XC",
-    "ES",
-    "IVUS",
-    "SR",
-    "PR",
-)  # can be named
+MODALITIES = ("CT", "MR", "US", "NM", "PT", "CR", "DX", "MG", "OT", "SC", "XC", "ES", "IVUS", "SR", "PR")  # to name
 MIN_EDGE, MAX_EDGE = 64, 4096
 MAX_FRAMES = 2000
 MAX_BYTES = 2**30  # of all frames unpacked; 500 frames of 1024 x 1024 in 16 bits
@@ -51,7 +35,7 @@ NOISE = 3  # times the median top-hat: what noise alone makes, and what does not
 T = TypeVar("T")
 
 
-class Run:
+class XaRun:
     """One file's frames, decoded one at a time."""
 
     def __init__(self, header: pydicom.Dataset) -> None:
@@ -63,8 +47,8 @@ class Run:
         self.header = header
         modality = str(header.get("Modality", ""))
         if modality not in ("XA", "RF", ""):
-            told = f"modality {modality}" if modality in MODALITIES else "an unknown modality"
-            raise BadCase(f"has {told}; angiograms are XA")
+            which = f"modality {modality}" if modality in MODALITIES else "an unknown modality"
+            raise BadCase(f"has {which}; angiograms are XA")
         if "PixelData" not in header:
             raise BadCase("has no pixels")
         self.rows, self.cols = self._number("Rows"), self._number("Columns")
@@ -131,13 +115,13 @@ class Run:
             yield np.asarray(frame)
 
     def _check_streams(self, index: int | None) -> None:
-        """Whether the frames are of the size that the header says: see ``xa_codestream``."""
+        """Whether the frames are of the size that the header says: see ``codestream``."""
         for n, data in enumerate(generate_frames(self.header.PixelData, number_of_frames=self.frames)):
             if index in (None, n):
-                told = claim(data)
-                if told[:3] != (self.rows, self.cols, 1) or not self.bits <= told.bits <= self._allocated:
+                own = claim(data)
+                if own[:3] != (self.rows, self.cols, 1) or not self.bits <= own.bits <= self._allocated:
                     raise BadCase(
-                        f"a frame of its pixels is {told.cols} x {told.rows} of {told.components} x {told.bits} bits; "
+                        f"a frame of its pixels is {own.cols} x {own.rows} of {own.components} x {own.bits} bits; "
                         f"its header says {self.cols} x {self.rows} of {self.bits} bits"
                     )
 

@@ -1,14 +1,15 @@
 """``dicom:FOLDER``: X-ray angiography runs (XA); one frame of each file is a case.
 
-Of a data set only the pixels and the geometry are kept (promise P8, ``xa_header``): the subject is a hash of the
+Of a data set only the pixels and the geometry are kept (promise P8, ``dicom``): the subject is a hash of the
 patient's id, no name, date or UID is read, and no message names a file. What is written into the pixels stays there;
-frames that seem to carry writing are told by ``burned_in``.
+frames that seem to carry writing are flagged, see ``pictures.picture.letters``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -22,11 +23,11 @@ from pydantic import ConfigDict, Field
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import File, Folder, secret
-from lesionforge.engine.sources.groups import grouped, pack
+from lesionforge.engine.sources.files import File, sizes_fingerprint
+from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.picture import pixel_hash
-from lesionforge.engine.sources.xa.geometry import pixel_mm, view_deg
-from lesionforge.engine.sources.xa.pixels import Run
+from lesionforge.engine.sources.xa.pixels import XaRun
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
@@ -36,6 +37,7 @@ warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 DICOM_NAME = re.compile(r".*\.(dcm|dicom|ima)", re.IGNORECASE)
 MAYBE_DICOM = re.compile(r"[^.]+|[0-9.]+")  # without an ending, or a UID
+MAX_UNEVEN = 0.01  # relative difference of row and column pitch
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class DicomOptions:
     """Which frame of a run, and who is a subject.
 
     Attributes:
-        frame: ``best``, the one that shows most contrast agent (``Run.best``), or its number from 1.
+        frame: ``best``, the one that shows most contrast agent (``XaRun.best``), or its number from 1.
         subject: ``patient`` (by PatientID), or ``file`` where the ids were blanked to one value for everybody.
         side: the tree that every run shows.
     """
@@ -54,45 +56,37 @@ class DicomOptions:
     side: Side | None = None
 
 
-class XaDicom:
+class XaDicom(FolderSource):
     """The runs below a folder. Files are told by their endings or, without one, by DICOM's preamble."""
 
     Options: ClassVar[type[DicomOptions]] = DicomOptions
-    licence: str = "unknown: that of the files given"
 
     def __init__(self, place: str, options: DicomOptions) -> None:
-        self.options = options
+        super().__init__(place, options)
         files = dicom_files(Folder(place))
         if not files:
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
         names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
-        self.cases_per_subject, order = pack(grouped(names))
-        self._files = [files[i] for i in order]
-        self.subjects = len(order) // self.cases_per_subject
+        self._runs = [files[i] for i in self.put_together(names)]
+
+    def case_files(self, case: int) -> Sequence[File]:
+        """The run."""
+        return [self._runs[case]]
 
     def fingerprint(self) -> str:
-        """Hash of the files' sizes in order; their names may be a patient's, and may be changed."""
-        listing = "\n".join(f"{n} {f.size}" for n, f in enumerate(self._files))
-        return hashlib.sha256(listing.encode()).hexdigest()
-
-    def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(self._files)
-
-    def locate(self, case: int) -> str:
-        """The file of a case."""
-        return self._files[case].path
+        """Hash of the files' sizes: their names may be a patient's."""
+        return sizes_fingerprint(self.files())
 
     def read(self, case: int) -> Angiogram:
         """One frame of one run."""
         try:
-            return self._read(self._files[case])
+            return self._read(self._runs[case])
         except BadCase as error:
             raise BadCase(f"run {case + 1}: {error}") from None
 
     def _read(self, file: File) -> Angiogram:
         data = file.read()
-        run = Run(dicom.read(data))
+        run = XaRun(dicom.read(data, dicom.XA_RUN))
         number = run.best() if self.options.frame == "best" else self.options.frame
         image, notes = run.grey(number)
         patient = dicom.patient(data) if self.options.subject == "patient" else ""
@@ -153,3 +147,37 @@ def _patients(files: Sequence[File]) -> list[int]:
 
     marks = "\n".join(f"{f.path} {f.mark}" for f in files)
     return [int(n) for n in remembered(f"patients\n{marks}", ("patients",), make)["patients"]]
+
+
+def view_deg(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
+    """PositionerPrimaryAngle (LAO +) and PositionerSecondaryAngle (cranial +), or None and the reason."""
+    moving = [
+        key for key in ("PositionerPrimaryAngleIncrement", "PositionerSecondaryAngleIncrement") if _moves(header, key)
+    ]
+    if moving:
+        return None, f"{moving[0]} says that the C-arm moves during the run"
+    try:
+        primary, secondary = float(header.PositionerPrimaryAngle), float(header.PositionerSecondaryAngle)
+    except (AttributeError, TypeError, ValueError):
+        return None, "PositionerPrimaryAngle (0018,1510) or PositionerSecondaryAngle (0018,1511) is missing"
+    if not (abs(primary) <= 180 and abs(secondary) <= 90):  # false for what is no number, too
+        return None, f"positioner angles {primary:g} and {secondary:g} are outside 180 and 90 degrees"
+    return (primary, secondary), ""
+
+
+def pixel_mm(header: pydicom.Dataset) -> tuple[float | None, str]:
+    """Edge of a pixel at the isocentre, ImagerPixelSpacing * SOD / SID; or None and the reason."""
+    try:
+        view = View.from_dicom(header)
+    except (TypeError, ValueError) as error:
+        return None, str(error)
+    row, col = view.pixel_mm
+    if abs(row - col) > MAX_UNEVEN * col:
+        return None, f"ImagerPixelSpacing is {row:g} x {col:g} mm: pixels that are not square have no one edge"
+    return math.sqrt(row * col) / view.magnification, ""
+
+
+def _moves(header: pydicom.Dataset, key: str) -> bool:
+    value = header.get(key)
+    steps = value if isinstance(value, pydicom.multival.MultiValue) else [] if value in (None, "") else [value]
+    return any(float(step) != 0 for step in steps)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct.axes import Axes
 from lesionforge.engine.sources.ct.folder import CtOptions, CtVolumes
-from lesionforge.engine.sources.ct.grid import Axes, Scan
+from lesionforge.engine.sources.ct.scan import CtScan
 from lesionforge.generators.types import BadCase
 
 SHAPE = (12, 10, 8)
@@ -125,7 +126,7 @@ def test_a_slightly_turned_affine_counts_as_straight_and_a_sheared_one_is_refuse
 def test_resampling_keeps_the_place_of_everything(how):
     """A ramp comes out as the same ramp of the world, and a block keeps its volume in mm3."""
     x, y, z = np.meshgrid(*(np.arange(n) for n in (20, 24, 16)), indexing="ij")
-    scan = Scan(
+    scan = CtScan(
         (10 * x + 6 * y - 4 * z).astype(np.int16), (x // 8 == 1).astype(np.uint8), (2.0, 1.0, 3.0), (5.0, -7.0, 9.0)
     )
     new = scan.resampled((1.0, 1.5, 1.0), how)
@@ -145,7 +146,7 @@ def test_resampling_keeps_the_place_of_everything(how):
 def test_cubic_follows_a_curve_that_linear_cuts():
     x = np.arange(30, dtype=np.float64)
     curve = np.broadcast_to((x**2)[:, None, None], (30, 4, 4)).astype(np.int16)
-    scan = Scan(curve, None, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    scan = CtScan(curve, None, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))
     for how, limit in (("cubic", 0.51), ("linear", None)):
         new = scan.resampled((1.0, 1.0, 1.0), how)
         at = (np.arange(60) + 0.5) / 2 - 0.5

@@ -16,7 +16,7 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import Folder
+from lesionforge.engine.sources.folder import Folder
 from lesionforge.engine.sources.pictures import polygons
 from lesionforge.engine.sources.pictures.arcade import Arcade, ArcadeOptions
 from lesionforge.engine.sources.pictures.box_text import read_voc

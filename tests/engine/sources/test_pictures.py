@@ -12,11 +12,12 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import Folder, natural, secret
-from lesionforge.engine.sources.groups import grouped, pack
-from lesionforge.engine.sources.pictures.box_text import Marked, check, read_voc, read_yolo
+from lesionforge.engine.sources.files import natural, secret
+from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.engine.sources.pictures.polygons import lumen, outline, rasterise
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 
 GREY = np.arange(64 * 48, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
@@ -146,7 +147,7 @@ def test_areas_are_shoelace_s():
 
 def test_yolo_lines_are_shares_of_the_picture():
     (marked,) = read_yolo(b"1 0.5 0.25 0.25 0.125\n\n", (400, 200))
-    assert marked == Marked((75, 75, 125, 125), "1")
+    assert marked == LabelledBox((75, 75, 125, 125), "1")
     for line in (b"1 0.5 0.5 0.1", b"x 0 0 0 0", b"1 a b c d", b"0 1 2 3 4 5", b"\xff\xfe"):
         refusal(read_yolo, line, (10, 10))
 
@@ -158,7 +159,7 @@ OBJECT = b"<object><name> Stenosis </name>" + BOX + b"</object>"
 
 def test_voc_corners_are_inclusive_and_count_from_one():
     (marked,) = read_voc(VOC % OBJECT, (48, 64))
-    assert marked == Marked((0, 1, 10, 20), "Stenosis")
+    assert marked == LabelledBox((0, 1, 10, 20), "Stenosis")
     assert "is about 64 x 48 pixels" in refusal(read_voc, VOC % OBJECT, (64, 64))
     assert "no Pascal VOC" in refusal(read_voc, b"<annotation>", (48, 64))
     assert "XML entities" in refusal(read_voc, b'<!DOCTYPE a [<!ENTITY b "c">]>' + VOC % b"", (48, 64))
@@ -168,22 +169,39 @@ def test_voc_corners_are_inclusive_and_count_from_one():
     "box", [(10, 10, 12, 30), (10, 10, 10, 10), (30, 30, 20, 40), (62, 5, 90, 30), (5, float("nan"), 20, 30)]
 )
 def test_degenerate_boxes_are_noted_and_good_ones_kept(box):
-    found = check([Marked(box, "0"), Marked((5, 5, 25, 30), "0")], (48, 64), {"0": "severe"})
+    found = check([LabelledBox(box, "0"), LabelledBox((5, 5, 25, 30), "0")], (48, 64), {"0": "severe"})
     assert [lesion.box for lesion in found.lesions] == [(5, 5, 25, 30)]
     assert "box [" in found.notes["degenerate_boxes"][0]
 
 
 def test_boxes_are_cut_to_the_picture_and_unknown_classes_refused():
-    found = check([Marked((-5.5, 10, 20, 60), "0")], (48, 64), {"0": None})
+    found = check([LabelledBox((-5.5, 10, 20, 60), "0")], (48, 64), {"0": None})
     assert found.lesions[0].box == (0, 10, 20, 48)
     assert found.notes == {}
-    assert "class '2', not among 0" in refusal(check, [Marked((1, 1, 9, 9), "2")], (48, 64), {"0": None})
+    assert "class '2', not among 0" in refusal(check, [LabelledBox((1, 1, 9, 9), "2")], (48, 64), {"0": None})
+
+
+class Pile(FolderSource):
+    """Cases of the names given."""
+
+    def case_files(self, case):
+        return []
+
+    def read(self, case):
+        raise NotImplementedError
+
+
+def together(names):
+    source = Pile("", Parameters())
+    order = source.put_together(names)
+    assert source.cases == len(order)
+    return source.cases_per_subject, order
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=40))
 def test_groups_are_packed_whole(sizes):
     names = [f"patient {n}" for n, size in enumerate(sizes) for _ in range(size)]
-    width, order = pack(grouped(names))
+    width, order = together(names)
     assert width == max(sizes)
     assert len(order) % width == 0
     assert set(order) == set(range(len(names)))  # nobody is lost
@@ -195,7 +213,7 @@ def test_groups_are_packed_whole(sizes):
 
 
 def test_single_cases_stay_as_they_are():
-    assert pack(grouped(["a", "b", "c"])) == (1, [0, 1, 2])
+    assert together(["a", "b", "c"]) == (1, [0, 1, 2])
 
 
 def test_names_are_sorted_by_their_numbers(tmp_path):

@@ -109,7 +109,7 @@ def test_one_tree_is_taken_where_its_side_is_named(tmp_path):
     label[30:] = 0
     folder = write(tmp_path / "a", label, name="case.nii.gz")
     source = Nifti(str(folder), LabelOptions(sides=("left",)))
-    assert (len(source._files), source.read(0).side, len(source.read(0).points)) == (1, "left", 600)
+    assert (len(source.files()), source.read(0).side, len(source.read(0).points)) == (1, "left", 600)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
@@ -159,7 +159,7 @@ def test_folders_are_listed_by_number_and_images_ignored(tmp_path):
         write(tmp_path / "a", two_trees(), name=f"{number}.label.nii.gz")
         write(tmp_path / "a", two_trees(), name=f"{number}.img.nii.gz")
     source = ImageCas(str(tmp_path / "a"), LabelOptions())
-    assert [f.name for f in source._files] == ["2", "10", "1000"]
+    assert [f.name for f in source.files()] == ["2", "10", "1000"]
     assert source.fingerprint() == ImageCas(str(tmp_path / "a"), LabelOptions()).fingerprint()
     (tmp_path / "a" / "2.label.nii.gz").unlink()
     assert source.fingerprint() != ImageCas(str(tmp_path / "a"), LabelOptions()).fingerprint()

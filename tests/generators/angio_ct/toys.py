@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lesionforge.engine.sources.base import Source
 from lesionforge.generators.carm import View
 from lesionforge.generators.types import Volume
 from tests.generators.lesion.toys import vessel, volume
@@ -48,16 +49,16 @@ class ToyOptions:
     count: int = 2
 
 
-class Toy:
+class Toy(Source):
     """A source of these volumes, for recipes: ``tests.generators.angio_ct.toys.Toy:here``."""
 
     Options: ClassVar[type[ToyOptions]] = ToyOptions
     public_place = True
     licence = "none"
-    cases_per_subject = 1
 
     def __init__(self, place: str, options: ToyOptions) -> None:
-        self.options, self.subjects = options, options.count
+        super().__init__(place, options)
+        self.subjects = options.count
 
     def fingerprint(self) -> str:
         return f"angio_ct toys {self.options}"

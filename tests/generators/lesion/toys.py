@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from lesionforge.engine.sources.base import Source
 from lesionforge.generators.types import BadCase, SampleSpec, Volume
 
 ORGANS = {1: "liver", 2: "kidney_right", 3: "pancreas", 4: "spleen"}
@@ -79,16 +80,16 @@ class ToyOptions:
     count: int = 2
 
 
-class Toy:
+class Toy(Source):
     """A source of these volumes, for recipes: ``tests.generators.lesion.toys.Toy:here``."""
 
     Options: ClassVar[type[ToyOptions]] = ToyOptions
     public_place = True
     licence = "none"
-    cases_per_subject = 1
 
     def __init__(self, place: str, options: ToyOptions) -> None:
-        self.options, self.subjects = options, options.count
+        super().__init__(place, options)
+        self.subjects = options.count
 
     def fingerprint(self) -> str:
         return f"lesion toys {self.options}"

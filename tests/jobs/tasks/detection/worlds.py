@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.generators.base import Generator
+from lesionforge.engine.sources.base import Source
 from lesionforge.generators.types import Angiogram, Lesion, Panel, Sample
 from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import Frame
@@ -57,14 +58,14 @@ class ToyOptions:
     first: int = 0
 
 
-class ToySource:
+class ToySource(Source):
     """Frames with dark dots as lesions, moderate and severe by turns, and every fourth frame without any."""
 
     Options = ToyOptions
-    cases_per_subject = 1
     licence = "none"
 
     def __init__(self, place, options):
+        super().__init__(place, options)
         self.subjects, self.first = options.cases, options.first
 
     def fingerprint(self):

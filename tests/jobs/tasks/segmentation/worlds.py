@@ -6,6 +6,7 @@ import numpy as np
 import yaml
 
 from lesionforge.generators.base import Generator
+from lesionforge.engine.sources.base import Source
 from lesionforge.generators.lesion.classes import LEGEND, VALUE
 from lesionforge.generators.types import Panel, Sample, Volume
 from lesionforge.jobs.commands.generate import generate
@@ -24,15 +25,15 @@ class ToyOptions:
     labelled: bool = False
 
 
-class ToySource:
+class ToySource(Source):
     """Noise; ``labelled``: with a bright ball each, marked as the calcified plaque that it is meant to be."""
 
     Options = ToyOptions
-    cases_per_subject = 1
     licence = "none"
 
     def __init__(self, place, options):
-        self.options, self.subjects = options, options.count
+        super().__init__(place, options)
+        self.subjects = options.count
 
     def fingerprint(self):
         return f"toy {self.options}"

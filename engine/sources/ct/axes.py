@@ -1,0 +1,115 @@
+"""Where the voxels of an array lie in the patient: axes turned into LPS exactly, oblique ones known by their angle."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.generators.types import BadCase
+
+MAX_ANGLE_DEG = 0.1  # further off the patient's axes an affine is oblique: 1 mm over 570 mm
+MAX_SHEAR_DEG = 0.1
+SAME_PLACE_MM = 0.1  # the corners of two grids that are one lie no further apart
+Floats = NDArray[np.float64]
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """How an array lies in the patient: LPS axis r is the array's axis ``order[r]``, backwards where ``flips[r]``.
+
+    ``angle_deg``: how far the furthest of the array's axes is off the patient's.
+    """
+
+    order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    spacing_mm: tuple[float, float, float]  # along LPS
+    angle_deg: float
+
+    @classmethod
+    def of(cls, affine: Floats) -> Axes:
+        """Of a 4 x 4 affine from array index to LPS mm.
+
+        Raises:
+            BadCase: where the array's axes are not at right angles, as under a tilted gantry.
+        """
+        lengths = np.sqrt((affine[:3, :3] ** 2).sum(0))
+        unit = affine[:3, :3] / lengths
+        cosines = (unit.T @ unit)[np.triu_indices(3, 1)]
+        shear = math.degrees(math.asin(min(1.0, float(np.abs(cosines).max()))))
+        if shear > MAX_SHEAR_DEG:
+            raise BadCase(f"its axes are {shear:.1f} degrees off right angles: a tilted gantry? Resample it first")
+        a, b, c = max(itertools.permutations(range(3)), key=lambda o: sum(abs(unit[r, o[r]]) for r in range(3)))
+        along = [float(unit[r, axis]) for r, axis in enumerate((a, b, c))]
+        angle = max(math.degrees(math.acos(min(1.0, abs(value)))) for value in along)
+        x, y, z = (float(lengths[axis]) for axis in (a, b, c))
+        flips = (along[0] < 0, along[1] < 0, along[2] < 0)
+        return cls((a, b, c), flips, (x, y, z), angle)
+
+    @property
+    def oblique(self) -> bool:
+        """Whether no flip and permutation makes the array's axes the patient's."""
+        return self.angle_deg > MAX_ANGLE_DEG
+
+    def turn(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The array (n0, n1, n2) as a view along LPS."""
+        view = array.transpose(self.order)
+        return view[tuple(slice(None, None, -1 if flip else None) for flip in self.flips)]
+
+    def stored(self, lps: NDArray[Any]) -> NDArray[Any]:
+        """The inverse of ``turn``: a view along the array's axes."""
+        view = lps[tuple(slice(None, None, -1 if flip else None) for flip in self.flips)]
+        return view.transpose(tuple(self.order.index(axis) for axis in range(3)))
+
+    def stored_box(self, box: Box, shape: tuple[int, ...]) -> Box:
+        """A box along LPS as slices of the array, whose own ``shape`` is given."""
+        out = [slice(0)] * 3
+        for part, axis, flip in zip(box, self.order, self.flips, strict=True):
+            n = shape[axis]
+            out[axis] = slice(n - part.stop, n - part.start) if flip else part
+        return out[0], out[1], out[2]
+
+    def turned(self, affine: Floats, shape: tuple[int, ...]) -> Floats:
+        """The affine of the turned array; its last column is the place of the voxel that comes first along LPS."""
+        first = np.zeros(3)
+        out = affine.copy()
+        for r, (axis, flip) in enumerate(zip(self.order, self.flips, strict=True)):
+            first[axis] = shape[axis] - 1 if flip else 0
+            out[:3, r] = -affine[:3, axis] if flip else affine[:3, axis]
+        out[:3, 3] = affine[:3, :3] @ first + affine[:3, 3]
+        return out
+
+    def name(self) -> str:
+        """The directions that the array's axes run in, as ``LPS``."""
+        letters = [(("L", "R"), ("P", "A"), ("S", "I"))[r][flip] for r, flip in enumerate(self.flips)]
+        return "".join(letters[self.order.index(axis)] for axis in range(3))
+
+
+def apart_mm(a: Floats, b: Floats, shape: tuple[int, ...]) -> float:
+    """How far the corners of a grid lie from where another affine puts them."""
+    ends = np.array(list(itertools.product(*[(0, n - 1) for n in shape])), np.float64)
+    gap = ends @ (a - b)[:3, :3].T + (a - b)[:3, 3]
+    return float(np.sqrt((gap * gap).sum(1)).max())
+
+
+def box_of(labels: NDArray[np.uint8], wanted: list[int], margin_mm: float, spacing_mm: tuple[float, ...]) -> Box:
+    """The box around some labels, and a margin.
+
+    Raises:
+        BadCase: where none of them is there.
+    """
+    chosen = np.isin(np.arange(256), wanted)
+    mask = chosen[labels]
+    out = []
+    for axis, mm in enumerate(spacing_mm):
+        at = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(at):
+            raise BadCase("has no voxel of the region it is to be cropped to")
+        grow = math.ceil(margin_mm / mm)
+        out.append(slice(max(0, int(at[0]) - grow), min(labels.shape[axis], int(at[-1]) + grow + 1)))
+    return out[0], out[1], out[2]

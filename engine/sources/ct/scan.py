@@ -1,0 +1,151 @@
+"""A CT volume along the patient's axes: cropped, resampled, and made a case."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lesionforge.engine.sources.ct.axes import Box, Floats
+from lesionforge.generators.types import BadCase, Volume
+
+MAX_VOXELS = 2**28  # of a volume as it is held: 805 MB with its labels (3 bytes a voxel)
+AIR = -1024
+Interpolation = Literal["linear", "cubic"]
+
+
+@dataclass(frozen=True)
+class CtScan:
+    """HU int16 and labels uint8 or None along LPS, edges in mm, the first voxel's place in LPS mm."""
+
+    hu: NDArray[np.int16]
+    labels: NDArray[np.uint8] | None
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+
+    def crop(self, box: Box) -> CtScan:
+        """The part in a box of slices."""
+        origin = [o + mm * s.start for o, mm, s in zip(self.origin_mm, self.spacing_mm, box, strict=True)]
+        labels = None if self.labels is None else np.ascontiguousarray(self.labels[box])
+        return CtScan(np.ascontiguousarray(self.hu[box]), labels, self.spacing_mm, (origin[0], origin[1], origin[2]))
+
+    def resampled(self, spacing_mm: tuple[float, float, float], how: Interpolation) -> CtScan:
+        """On voxels of another size over the same volume: HU linear or cubic, labels nearest.
+
+        Cubic is Keys's convolution (1981, a = -1/2), which needs no more than its four neighbours along each axis, so
+        that a few slices are in work at a time. Nothing is smoothed where voxels grow.
+        """
+        shape = [max(1, round(n * a / b)) for n, a, b in zip(self.hu.shape, self.spacing_mm, spacing_mm, strict=True)]
+        if math.prod(shape) > MAX_VOXELS:
+            raise BadCase(f"would have {' x '.join(map(str, shape))} voxels of that spacing; {MAX_VOXELS} are the most")
+        shift = [0.5 * (b - a) for a, b in zip(self.spacing_mm, spacing_mm, strict=True)]  # outer edges stay together
+        places = [
+            (np.arange(n) * b + s) / a for n, a, b, s in zip(shape, self.spacing_mm, spacing_mm, shift, strict=True)
+        ]
+        taps = [_taps(at, n, how) for at, n in zip(places, self.hu.shape, strict=True)]
+        hu = np.empty(shape, np.int16)
+        for k in range(shape[2]):
+            plane = sum(w[k] * self.hu[:, :, i[k]] for i, w in taps[2])
+            plane = sum(w[:, None] * plane[i] for i, w in taps[0])
+            plane = sum(w[None, :] * plane[:, i] for i, w in taps[1])
+            hu[:, :, k] = np.clip(np.rint(plane), -32768, 32767)
+        labels = None
+        if self.labels is not None:
+            nearest = [
+                np.clip(np.floor(at + 0.5).astype(np.int64), 0, n - 1)
+                for at, n in zip(places, self.labels.shape, strict=True)
+            ]
+            labels = self.labels[np.ix_(*nearest)]
+        x, y, z = (o + s for o, s in zip(self.origin_mm, shift, strict=True))
+        return CtScan(hu, labels, spacing_mm, (x, y, z))
+
+
+def _taps(at: Floats, n: int, how: Interpolation) -> list[tuple[NDArray[np.int64], Floats]]:
+    """Neighbours of each place and their weights; beyond the ends the last voxel goes on."""
+    cell = np.floor(at).astype(np.int64)
+    t = at - cell
+    if how == "linear":
+        pairs = [(0, 1 - t), (1, t)]
+    else:
+        pairs = [
+            (-1, ((-0.5 * t + 1) * t - 0.5) * t),
+            (0, (1.5 * t - 2.5) * t * t + 1),
+            (1, ((-1.5 * t + 2) * t + 0.5) * t),
+            (2, (0.5 * t - 0.5) * t * t),
+        ]
+    return [(np.clip(cell + k, 0, n - 1), w) for k, w in pairs]
+
+
+def straightened(
+    hu: NDArray[np.int16],
+    labels: NDArray[np.uint8] | None,
+    affine: Floats,
+    spacing_mm: tuple[float, float, float],
+    how: Interpolation,
+) -> CtScan:
+    """An oblique volume on a grid along LPS around all of it; air where it has no voxels. Needs 8 bytes a voxel more.
+
+    Args:
+        hu, labels: as stored, with ``affine`` from their indices to LPS mm.
+        spacing_mm: of the new grid.
+        how: of the HU, splines of degree 1 or 3; labels are taken from the nearest voxel.
+    """
+    ends = np.array(list(itertools.product(*[(0, n - 1) for n in hu.shape])), np.float64)
+    corners = ends @ affine[:3, :3].T + affine[:3, 3]
+    low, high = corners.min(0), corners.max(0)
+    shape = tuple(int(v) for v in np.floor((high - low) / spacing_mm + 1.5))
+    if math.prod(shape) > MAX_VOXELS:
+        raise BadCase(f"would have {' x '.join(map(str, shape))} voxels along the patient's axes")
+    back = np.linalg.inv(affine[:3, :3])
+    matrix, offset = back @ np.diag(spacing_mm), back @ (low - affine[:3, 3])
+    turned = {"matrix": matrix, "offset": offset, "output_shape": shape, "mode": "grid-constant"}
+    degree = 1 if how == "linear" else 3
+    straight = ndimage.affine_transform(hu, order=degree, cval=AIR, output=np.int16, **turned)
+    names = None if labels is None else ndimage.affine_transform(labels, order=0, cval=0, output=np.uint8, **turned)
+    return CtScan(straight, names, spacing_mm, (float(low[0]), float(low[1]), float(low[2])))
+
+
+def as_volume(
+    scan: CtScan,
+    legend: Mapping[int, str],
+    subject: str,
+    licence: str,
+    notes: dict[str, Any],
+    spacing_mm: tuple[float, float, float] | None,
+    how: Interpolation,
+) -> Volume:
+    """A scan as a case.
+
+    Args:
+        spacing_mm: voxels to resample to; the scan's own where None.
+        how: of the HU when they are resampled.
+    """
+    if spacing_mm is not None and not np.allclose(spacing_mm, scan.spacing_mm, rtol=1e-6):
+        stored = [round(mm, 4) for mm in scan.spacing_mm]
+        scan = scan.resampled(spacing_mm, how)
+        notes |= {"resampled_from_mm": stored, "interpolation": how}
+    for array in (scan.hu, scan.labels):
+        if array is not None:
+            array.setflags(write=False)  # a case is read once for several variants
+    digest = hashlib.blake2b(digest_size=16)
+    for k in range(scan.hu.shape[2]):
+        digest.update(np.ascontiguousarray(scan.hu[:, :, k], "<i2").tobytes())
+    digest.update(np.array([*scan.spacing_mm, *scan.origin_mm], "<f8").tobytes())
+    return Volume(
+        subject=subject,
+        source_id=digest.hexdigest(),
+        licence=licence,
+        hu=scan.hu,
+        spacing_mm=scan.spacing_mm,
+        origin_mm=scan.origin_mm,
+        labels=scan.labels,
+        legend=dict(legend),
+        notes=notes,
+    )
