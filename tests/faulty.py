@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lesionforge.generators.base import Generator
 from lesionforge.engine.sources.base import Source
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
 
 FOR_EVER = 10_000  # seconds: longer than any test

@@ -107,9 +107,9 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
     kind = plugins.load("sources", recipe.scheme)
     options = plugins.parameters("sources", recipe.scheme, recipe.options, f"{field.removesuffix('.uri')}.options")
     if not issubclass(kind, Source):
-        raise plugins.PluginError(f"{recipe.scheme!r} is no source: no subclass of {__name__}.Source")
-    if kind.__abstractmethods__:
-        raise plugins.PluginError(f"{recipe.scheme!r} is no source: it has no {', '.join(sorted(kind.__abstractmethods__))}")
+        raise plugins.PluginError(f"{recipe.scheme!r} is no source: it is no subclass of {__name__}.Source")
+    if missing := ", ".join(sorted(kind.__abstractmethods__)):
+        raise plugins.PluginError(f"{recipe.scheme!r} is no source: it has no {missing}")
     place = recipe.uri.split(":", 1)[1]
     try:
         source: Source = kind(place, options)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lesionforge.generators.base import Generator
 from lesionforge.engine.sources.base import Source
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import CoronaryTree, Panel, Sample, SampleSpec
 
 SIDE = 256

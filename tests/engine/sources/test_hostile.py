@@ -255,5 +255,5 @@ def test_damaged_tables_and_scans_reach_no_decoder():
 
 def test_a_plugin_that_is_none_is_refused():
     recipe = {"name": "a", "seed": 1, "sources": [{"uri": "phantom:coronary"}], "generator": {"name": "os.system"}}
-    with pytest.raises(Exception, match=r"'os\.system' is no generator: it has no Params"):
+    with pytest.raises(Exception, match=r"'os\.system' is no generator: it is a"):
         Job(parse(json.dumps(recipe)))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionforge.generators.base import Generator
 from lesionforge.engine.sources.base import Source
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Angiogram, Lesion, Panel, Sample
 from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import Frame

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
-from lesionforge.generators.base import Generator
 from lesionforge.engine.sources.base import Source
+from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion.classes import LEGEND, VALUE
 from lesionforge.generators.types import Panel, Sample, Volume
 from lesionforge.jobs.commands.generate import generate
