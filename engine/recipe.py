@@ -8,9 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lesionforge.engine import plugins
 from lesionforge.generators.types import Split
 
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -28,7 +27,7 @@ def _bytes(value: Any) -> Any:
     return int(size)
 
 
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1, json_schema_extra={"examples": ["256 MiB"]})]
+Bytes = Annotated[int, Field(ge=1, json_schema_extra={"examples": ["256 MiB"]}), BeforeValidator(_bytes)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -63,21 +62,21 @@ class SourceRecipe(_Strict):
 class GeneratorRecipe(_Strict):
     """What is made of a case."""
 
-    name: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="as installed packages register it, or package.module.Class")
+    params: dict[str, Any] = Field(default_factory=dict, description="parameters of that generator")
 
 
 class ShardRecipe(_Strict):
     """How large a shard may be: the unit of work, retry and commit."""
 
-    samples: int = Field(default=100, ge=1, le=1_000_000)
+    samples: int = Field(default=100, ge=1, le=1_000_000, description="upper bound on a shard's samples")
     bytes: Bytes = Field(default=256 * 2**20, description="upper bound, by the generator's sample size")
 
 
 class ResourcesRecipe(_Strict):
     """What one worker is given."""
 
-    cpus: float = Field(default=1, gt=0)
+    cpus: float = Field(default=1, gt=0, description="cores, for threads and for placing it")
     gpus: float = Field(default=0, ge=0, description="a fraction shares one GPU among workers")
     batch: int = Field(default=1, ge=1, description="samples per call of the generator; halved when memory runs out")
     memory: Bytes | None = Field(default=None, description="bytes a worker may take; a sample that needs more is lost")
@@ -87,25 +86,25 @@ class ResourcesRecipe(_Strict):
 class Limit(_Strict):
     """Bounds on one measured value."""
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(default=None, description="least value of a sample that is kept")
+    max: float | None = Field(default=None, description="greatest value of a sample that is kept")
 
 
 class QualityRecipe(_Strict):
     """When a sample is drawn again, when it is given up, and how many may be."""
 
     limits: dict[str, Limit] = Field(default_factory=dict, description="bounds on measured values, by name")
-    redraws: int = Field(default=5, ge=0, le=1000)
+    redraws: int = Field(default=5, ge=0, le=1000, description="times that a sample out of its limits is drawn again")
     max_quarantined: Fraction = Field(default=0, description="share of the samples that may be missing")
 
 
 class Recipe(_Strict):
     """One dataset, said completely."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = Field(ge=0, lt=2**63)
-    sources: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
-    generator: GeneratorRecipe
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="the dataset's: letters, digits, . _ -")
+    seed: int = Field(ge=0, lt=2**63, description="of every random number: same seed and sources, same bytes")
+    sources: tuple[SourceRecipe, ...] = Field(min_length=1, description="where the cases come from, one or several")
+    generator: GeneratorRecipe = Field(description="what is made of a case")
     multiply: int = Field(default=1, ge=1, description="samples per case (xN of the real data)")
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = Field(
         default=("train", "val"), description="splits to generate into; test only where it is named here"
@@ -115,10 +114,10 @@ class Recipe(_Strict):
         description="class: share; or balanced (equal), fill (real and synthetic together equal), natural (as the "
         "sources' graded lesions); the plan meets the shares exactly",
     )
-    shard: ShardRecipe = ShardRecipe()
+    shard: ShardRecipe = Field(default=ShardRecipe(), description="how large a shard may be")
     out: str | None = Field(default=None, description="output URI; --out goes before it")
-    resources: ResourcesRecipe = ResourcesRecipe()
-    quality: QualityRecipe = QualityRecipe()
+    resources: ResourcesRecipe = Field(default=ResourcesRecipe(), description="what one worker is given")
+    quality: QualityRecipe = Field(default=QualityRecipe(), description="which samples are kept, how many may be lost")
     storage_options: dict[str, Any] = Field(
         default_factory=dict, exclude=True, repr=False, description="for fsspec, such as endpoint_url; no secrets"
     )
@@ -142,12 +141,3 @@ class Recipe(_Strict):
         for source, recipe, mark in zip(dump["sources"], self.sources, fingerprints, strict=True):
             source.update(uri=recipe.scheme, fingerprint=mark)
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of a recipe, with each installed source's options and generator's params under ``$defs``."""
-    out = Recipe.model_json_schema()
-    for kind in plugins.MODELS:
-        for name in plugins.names(kind):
-            out.setdefault("$defs", {})[f"{kind}.{name}"] = TypeAdapter(plugins.model(kind, name)).json_schema()
-    return out

@@ -137,6 +137,8 @@ def _explained(error: ValidationError, full: Node, at: Loc) -> Iterator[Fault]:
             message = "unknown key"
         elif fault["type"] in ("missing", "missing_argument"):
             message = "is required"
+        elif fault["type"] == "too_short":
+            message = f"give {fault['ctx']['min_length']} or more"
         elif not isinstance(fault.get("input"), (dict, list, tuple)):
             if fault["type"] in BOUNDS and (bounds := bounds_text(_bounds(loc, full))):
                 message = f"give {bounds}"

@@ -51,7 +51,7 @@ class Parameters:
 def bounds_text(bounds: Any) -> str:
     """``0 to 1``, ``1 or more``, ``above 0`` ...; empty where there are none. Of an ``Interval``."""
     limits = (bounds.ge, bounds.gt, bounds.le, bounds.lt)
-    low, above, high, below = ("" if x is None else f"{x:.{15 if x == int(x) else 4}g}" for x in limits)
+    low, above, high, below = ("" if x is None else str(x) if isinstance(x, int) else f"{x:.4g}" for x in limits)
     if low and high:
         return f"{low} to {high}"
     words = (

@@ -247,12 +247,17 @@ def doctor(
 
 
 @app.command()
-def schema(as_json: Json = False) -> None:
+def schema(
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The same as a page for people.")] = False,
+) -> None:
     """Print the JSON Schema of recipes, with the options of every installed source and generator."""
-    from lesionforge.engine import recipe
+    from lesionforge.engine import schema as recipes
 
-    body = recipe.schema()
-    console.emit(body, True, lambda: None)
+    if markdown:
+        console.out.print(recipes.markdown(), end="", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.emit(recipes.schema(), True, lambda: None)
 
 
 def main() -> None:

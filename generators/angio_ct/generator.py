@@ -32,7 +32,7 @@ CONTRAST_SD = 0.2  # of its logarithm, between runs
 
 
 class AngioCt(Generator):
-    """The ``angio_ct`` generator."""
+    """Plaques put into a CT volume, and the same narrowed vessels filmed by a C-arm."""
 
     Params: ClassVar[type[AngioCtParams]] = AngioCtParams
     classes: ClassVar[tuple[str, ...]] = ("healthy", *PLAQUES)

@@ -55,7 +55,7 @@ class Motion:
 
 
 class Biplane(Generator):
-    """The ``biplane`` generator."""
+    """Two to four C-arm views of a coronary tree, the visual hull they leave, and the truth."""
 
     Params: ClassVar[type[BiplaneParams]] = BiplaneParams
     classes: ClassVar[tuple[str, ...]] = ("still", "motion")

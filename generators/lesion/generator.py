@@ -28,7 +28,7 @@ VOLUMES = 8  # whose anatomy is remembered: variants come back to them
 
 
 class LesionGenerator(Generator):
-    """The ``lesion`` generator."""
+    """Plaques and tumours of chosen classes put into a CT volume, labelled and measured again."""
 
     Params: ClassVar[type[LesionParams]] = LesionParams
     classes: ClassVar[tuple[str, ...]] = CLASSES

@@ -27,7 +27,7 @@ FRAMES = 256  # frames whose measured vessels are remembered, some 300 kB each: 
 
 
 class StenosisGenerator(Generator):
-    """The ``stenosis`` generator."""
+    """Stenoses of chosen severity drawn into an angiogram, and measured again on its pixels."""
 
     Params: ClassVar[type[StenosisParams]] = StenosisParams
     classes: ClassVar[tuple[str, ...]] = ("mild", "moderate", "severe")

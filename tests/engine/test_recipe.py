@@ -145,12 +145,3 @@ def test_an_override_is_no_place_for_a_secret_either():
 def test_what_is_no_secret_stays():
     harmless = {"anon": True, "token": "anon", "profile": "research", "secret": None, "use_ssl": False}
     assert parse(GOOD + f"storage_options: {json.dumps(harmless)}\n").storage_options == harmless
-
-
-def test_the_schema_describes_recipes_and_plugins():
-    schema = recipes.schema()
-    assert schema["properties"]["multiply"]["minimum"] == 1
-    assert schema["additionalProperties"] is False
-    assert schema["$defs"]["generators.biplane"]["properties"]["grid"]["default"] == 128
-    assert "sources.imagecas" in schema["$defs"]
-    json.dumps(schema)
