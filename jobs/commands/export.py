@@ -14,7 +14,6 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.segmentation.targets import CLASSES, target
 from lesionforge.sinks.exports import FORMATS, export_volumes
 from lesionforge.sinks.exports import export as write
-from lesionforge.sinks.exports.frames import SEVERITIES
 from lesionforge.sinks.reader import Samples
 
 
@@ -44,7 +43,7 @@ def export(
         if layout == "nnunet":
             named = _named(classes) if classes else _learnt(place, organs)
             return export_volumes(place, to, named, image=image or "ct")
-        return write(place, to, layout, classes or SEVERITIES, image=image or "image.png")
+        return write(place, to, layout, classes or None, image=image or "image.png")
     except ValueError as error:
         raise UsageError(str(error)) from None
     except OSError as error:
@@ -64,8 +63,13 @@ def show(body: Mapping[str, Any]) -> None:
             console.out.print(f"as background: {label}, in {count:,} volumes", markup=False)
         return
     console.table(title, ["split", "pictures", *body["classes"]], rows)
+    what = "to be ignored" if body["format"] == "coco" else "unlabelled, background to a detector"
+    for severity, count in body["ignored"].items():
+        console.out.print(f"{what}: {count:,} lesions, {severity}", markup=False)
     for reason, count in body["left_out"].items():
         console.out.print(f"left out: {count:,} lesions, {reason}", markup=False)
+    for notice in body["notices"]:
+        console.out.print(f"note: {notice}", markup=False)
     if body["clipped"]:
         console.out.print(f"{body['clipped']:,} boxes clipped at the frame's border")
 

@@ -18,7 +18,7 @@ def export(
     place: str | Path | Store,
     to: str | Path,
     format: str,
-    classes: Sequence[str] = SEVERITIES,
+    classes: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
     image: str = "image.png",
 ) -> dict[str, Any]:
@@ -28,24 +28,33 @@ def export(
         place: where the dataset lies.
         to: an empty or new folder.
         format: ``yolo`` (Ultralytics) or ``coco`` (as ARCADE is laid out).
-        classes: the severity classes that become classes of boxes, in this order; lesions of another or of none are
-            left out and counted. A single name that is no severity takes every lesion, e.g. ``["stenosis"]``.
+        classes: the severity classes that become classes of boxes, in this order; None takes all three. A single name
+            that is no severity takes every lesion, e.g. ``["stenosis"]``. Lesions of another severity or of none are
+            counted; COCO has them as regions to ignore, YOLO cannot.
         splits: only of these; None takes all there are.
         image: the member that holds the picture. ``source.png`` gives the frames before anything was drawn under the
             same boxes: the placebo of a study.
 
     Returns:
-        Images and boxes by split and class; how many lesions were left out or clipped at the frame's border.
+        Images and boxes by split and class; how many lesions were ignored, left out, or clipped at the frame's
+        border; and notices, a sentence each.
 
     Raises:
-        ValueError: for an unknown format, a folder that is not empty, or samples without lesions or picture.
+        ValueError: for an unknown format, a folder that is not empty, samples without lesions or picture, or, for YOLO
+            without ``classes``, lesions without a severity: they would be background, and a detector would learn so.
     """
     if format not in FORMATS:
         raise ValueError(f"no export format {format!r}; there are {', '.join(sorted(FORMATS))}")
     folder = _empty(to)
-    frames = Frames(place, classes, splits, image)
+    frames = Frames(place, classes or SEVERITIES, splits, image)
+    if format == "yolo" and not classes and (count := frames.ungraded()):
+        raise ValueError(
+            f"{count} lesions have no severity and would be background in YOLO, which has no region to ignore: export "
+            "one class with all lesions (--class stenosis), use coco, or name the severities to leave them out"
+        )
     FORMATS[format](frames, folder)
-    return {"format": format, "to": str(folder), **frames.summary()}
+    notices = yolo.notices(frames.splits) if format == "yolo" else []
+    return {"format": format, "to": str(folder), **frames.summary(), "notices": notices}
 
 
 def export_volumes(

@@ -16,6 +16,9 @@ def write(frames: Frames, folder: Path) -> None:
 
     ``bbox`` is [x, y, width, height] with the left edge of the first column at 0. ``segmentation`` is the box, so that
     tools that draw polygons have one. What a lesion is beyond its class stands in its annotation, see ``KEPT``.
+
+    A lesion of none of the classes is a region to ignore (``iscrowd`` 1) in every category: trainers leave it out of
+    their losses or drop it, and COCOeval counts what is found there neither as hit nor as false alarm.
     """
     categories = [{"id": n, "name": name, "supercategory": "stenosis"} for n, name in enumerate(frames.classes, 1)]
     for split in frames.splits:
@@ -27,14 +30,17 @@ def write(frames: Frames, folder: Path) -> None:
             name = f"{frame.key}.png"
             (pictures / name).write_bytes(frame.png)
             images.append({"id": number, "width": frame.width, "height": frame.height, "file_name": name})
-            annotations += [_annotation(box, len(annotations) + n, number) for n, box in enumerate(frame.boxes, 1)]
+            for box in frame.boxes:
+                for label in range(len(categories)) if box.label is None else (box.label,):
+                    annotations.append(_annotation(box, label, len(annotations) + 1, number))
         body = {"images": images, "categories": categories, "annotations": annotations}
         (texts / f"{split}.json").write_text(json.dumps(body, allow_nan=False), encoding="utf-8")
 
 
-def _annotation(box: Box, number: int, image: int) -> dict[str, Any]:
+def _annotation(box: Box, label: int, number: int, image: int) -> dict[str, Any]:
     x0, y0, x1, y1 = box.corners
-    told: dict[str, Any] = {"id": number, "image_id": image, "category_id": box.label + 1, "iscrowd": 0}
-    told |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
-    told |= {"segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
-    return told | {name: box.told[name] for name in KEPT if name in box.told}
+    out: dict[str, Any] = {"id": number, "image_id": image, "category_id": label + 1}
+    out |= {"iscrowd": int(box.label is None)}
+    out |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+    out |= {"segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
+    return out | {name: box.record[name] for name in KEPT if name in box.record}

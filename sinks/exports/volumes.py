@@ -83,13 +83,13 @@ class Volumes:
         }
 
     def _scan(self, sample: dict[str, Any], image: str, split: str) -> Scan:
-        key, hu, labels, told = sample["__key__"], sample[image], sample[LABELS], sample["json"]
+        key, hu, labels, meta = sample["__key__"], sample[image], sample[LABELS], sample["json"]
         if hu.dtype != np.int16 or labels.dtype != np.uint8 or hu.shape != labels.shape or hu.ndim != 3:
             raise ValueError(
                 f"sample {key} of {self._store.url()}: {image} is {hu.dtype} {hu.shape}, {LABELS} {labels.dtype} "
                 f"{labels.shape}; int16 HU and uint8 labels of one shape (i, j, k) can be exported"
             )
-        legend, affine, subject = self._told(key, told)
+        legend, affine, subject = self._geometry(key, meta)
         if unknown := sorted(self._value.keys() - set(legend.values())):
             known = ", ".join(name for value, name in sorted(legend.items()) if value)
             raise ValueError(f"sample {key} has no label {', '.join(unknown)} in its legend; it has {known}")
@@ -103,13 +103,13 @@ class Volumes:
             self.held[split, self.classes[n - 1]] += 1
         return Scan(key, hu, table[labels], affine, subject)
 
-    def _told(self, key: str, told: Any) -> tuple[dict[int, str], NDArray[np.float64], str]:
+    def _geometry(self, key: str, meta: Any) -> tuple[dict[int, str], NDArray[np.float64], str]:
         """Legend, affine from index to LPS mm, and subject, as the sample's ``json`` says them."""
         try:
-            legend = {int(value): str(name) for value, name in told["legend"].items()}
-            affine = np.diag([*map(float, told["spacing_mm"]), 1.0])
-            affine[:3, 3] = told["origin_lps_mm"]
-            subject = str(told["subject"])
+            legend = {int(value): str(name) for value, name in meta["legend"].items()}
+            affine = np.diag([*map(float, meta["spacing_mm"]), 1.0])
+            affine[:3, 3] = meta["origin_lps_mm"]
+            subject = str(meta["subject"])
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"sample {key} of {self._store.url()}: its json needs legend, spacing_mm, origin_lps_mm and subject, "

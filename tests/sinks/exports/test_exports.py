@@ -59,7 +59,7 @@ def test_yolo_comes_back(store, tmp_path):
     counts = Counter(SEVERITIES[box[0]] for boxes in expected("train").values() for box in boxes)
     assert told["boxes"]["train"] == {name: counts[name] for name in SEVERITIES}
     assert told["images"] == {"train": 13, "val": 4}
-    assert (told["left_out"], told["clipped"]) == ({}, 0)
+    assert (told["ignored"], told["left_out"], told["clipped"], told["notices"]) == ({}, {}, 0, [])
 
 
 ULTRALYTICS = """
@@ -67,6 +67,7 @@ import json, sys
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.utils import check_det_dataset
 
+check_det_dataset(sys.argv[2], autodownload=False)  # refuses a file without val
 data = check_det_dataset(sys.argv[1], autodownload=False)
 found = {"nc": data["nc"], "labels": {}}
 for split in ("train", "val"):
@@ -82,8 +83,9 @@ def test_ultralytics_own_dataset_reads_the_folder(store, tmp_path):
     if importlib.util.find_spec("ultralytics") is None:
         pytest.skip("needs the extra 'yolo'")
     export(store, tmp_path / "yolo", "yolo")
+    export(store, tmp_path / "no_val", "yolo", splits=["train"])
     done = subprocess.run(
-        [sys.executable, "-c", ULTRALYTICS, str(tmp_path / "yolo" / "data.yaml")],
+        [sys.executable, "-c", ULTRALYTICS, *(str(tmp_path / name / "data.yaml") for name in ("yolo", "no_val"))],
         cwd=tmp_path,
         env={**os.environ, "YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "true"},
         capture_output=True,
@@ -158,7 +160,7 @@ def test_the_frames_before_under_the_same_boxes(store, tmp_path):
 def test_classes_left_out_are_counted(store, tmp_path, monkeypatch):
     paper = export(store, tmp_path / "a", "yolo", classes=["moderate", "severe"])
     mild = sum(item["severity_class"] == "mild" for i in [*KEPT, *range(50, 54)] for item in stenoses.lesions(i))
-    assert paper["left_out"] == {"mild": mild}
+    assert paper["ignored"] == {"mild": mild}
     one = export(store, tmp_path / "b", "yolo", classes=["stenosis"])
     assert one["boxes"]["train"] == {"stenosis": sum(len(stenoses.lesions(i)) for i in KEPT)}
     lesions = stenoses.lesions
@@ -167,12 +169,62 @@ def test_classes_left_out_are_counted(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stenoses, "lesions", lambda i: [*lesions(i), changed, beyond])
     other = Store(str(tmp_path / "other"))
     stenoses.write(other, 3)
-    told = export(other, tmp_path / "c", "yolo")
-    assert told["left_out"] == {"ungraded": 3, "outside the frame": 3}
+    told = export(other, tmp_path / "c", "yolo", classes=SEVERITIES)
+    assert (told["ignored"], told["left_out"]) == ({"ungraded": 3}, {"outside the frame": 3})
     told = export(other, tmp_path / "d", "coco", classes=["stenosis"])
     assert (told["clipped"], told["left_out"]) == (3, {"outside the frame": 3})
     body = json.loads((tmp_path / "d" / "train" / "annotations" / "train.json").read_text())
     assert [0.0, 40.0, 10.0, 8.0] in [a["bbox"] for a in body["annotations"]]
+
+
+def with_ungraded(tmp_path, monkeypatch):
+    """Three samples, each with a real lesion that nobody has graded."""
+    lesions = stenoses.lesions
+    monkeypatch.setattr(
+        stenoses, "lesions", lambda i: [*lesions(i), {"severity_class": None, "box": [5.0, 30.0, 20.0, 44.0]}]
+    )
+    store = Store(str(tmp_path / "real"))
+    stenoses.write(store, 3)
+    return store
+
+
+def test_yolo_refuses_to_make_ungraded_lesions_background(tmp_path, monkeypatch):
+    store = with_ungraded(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"3 lesions have no severity .* \(--class stenosis\)"):
+        export(store, tmp_path / "yolo", "yolo")
+    assert not (tmp_path / "yolo").exists()
+    assert export(store, tmp_path / "one", "yolo", classes=["stenosis"])["boxes"]["train"] == {"stenosis": 6}
+
+
+def test_coco_ignores_ungraded_lesions_whatever_is_found_there(tmp_path, monkeypatch, capsys):
+    coco = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+
+    told = export(with_ungraded(tmp_path, monkeypatch), tmp_path / "coco", "coco")
+    assert told["ignored"] == {"ungraded": 3}
+    truth = coco.COCO(str(tmp_path / "coco" / "train" / "annotations" / "train.json"))
+    notes = truth.loadAnns(truth.getAnnIds())
+    assert sum(note["iscrowd"] for note in notes) == 3 * len(SEVERITIES)
+    guesses = [  # every lesion is found, those that are to be ignored in every class
+        {**{key: note[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.9 + 0.09 * note["iscrowd"]}
+        for note in notes
+    ]
+    score = COCOeval(truth, truth.loadRes(guesses), "bbox")
+    score.evaluate()
+    score.accumulate()
+    score.summarize()
+    assert score.stats[0] == pytest.approx(1.0)
+
+
+def test_yolo_without_a_validation_split_can_be_trained_from(tmp_path):
+    store = Store(str(tmp_path / "made"))
+    stenoses.write(store, 3)
+    told = export(store, tmp_path / "yolo", "yolo")
+    text = (tmp_path / "yolo" / "data.yaml").read_text()
+    assert yaml.safe_load(text)["val"] == yaml.safe_load(text)["train"] == "images/train"
+    (notice,) = told["notices"]
+    assert notice.startswith("the dataset has no split val")
+    assert text.startswith(f"# {notice}")
 
 
 def test_mistakes_are_named(store, tmp_path, monkeypatch):
