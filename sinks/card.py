@@ -39,6 +39,7 @@ def card(
         version=document["versions"]["lesionforge"],
         generator=document["recipe"]["generator"]["name"],
         state=state,
+        configs=_configs(splits),
         splits="\n".join(rows),
         split=next(iter(splits), "train"),
         pattern=next(iter(splits.values()))["urls"] if splits else "",
@@ -55,6 +56,14 @@ def card(
         limits="\n".join(f"- {limit}" for limit in limits) or "None stated by the generator.",
     )
     return text.encode()
+
+
+def _configs(splits: Mapping[str, Any]) -> str:
+    """The lines by which Hugging Face's `load_dataset` finds the shards, and does not take the index for data."""
+    if not splits:
+        return ""
+    files = [f"  - split: {split}\n    path: {layout.SHARDS}/{split}-*.tar\n" for split in splits]
+    return f"configs:\n- config_name: default\n  data_files:\n{''.join(files)}"
 
 
 def _burned_in(samples: int) -> str:

@@ -73,14 +73,14 @@ def decode(name: str, data: bytes) -> Any:
     try:
         return _decoded(name, data)
     except _DAMAGE as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{name}: {said or type(error).__name__}") from None
+        message = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{name}: {message or type(error).__name__}") from None
 
 
 def _decoded(name: str, data: bytes | bytearray) -> Any:
     kind = name.rsplit(".", 1)[-1]
     if kind == "png":
-        return np.asarray(open_png(data))
+        return np.array(open_png(data))  # a copy: Pillow's own memory is read-only, of which torch warns
     if kind == "npy":
         return _array(data)
     if kind == "gz":

@@ -186,16 +186,16 @@ def _check_labels(row: Row) -> None:
 
 
 def _record(metadata: Mapping[bytes, bytes] | None) -> Record:
-    told = Record(**json.loads((metadata or {})[b"lesionforge"]))
-    texts, counts = (told.shard, told.recipe, told.tar_sha256, told.version), astuple(told)[3:6]
+    record = Record(**json.loads((metadata or {})[b"lesionforge"]))
+    texts, counts = (record.shard, record.recipe, record.tar_sha256, record.version), astuple(record)[3:6]
     if not (
         all(isinstance(text, str) for text in texts)
         and all(type(count) is int and 0 <= count < 2**62 for count in counts)
-        and _SHARD.fullmatch(told.shard)
-        and _SHA.fullmatch(told.tar_sha256)
+        and _SHARD.fullmatch(record.shard)
+        and _SHA.fullmatch(record.tar_sha256)
     ):
         raise ValueError("its totals are not those of a shard")
-    return told
+    return record
 
 
 def _first(error: BaseException) -> str:
@@ -239,7 +239,7 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
             raise ValueError(f"sample {entry.key} has no json member")
         try:
             meta = json.loads(data[spot.offset : spot.offset + spot.size])
-            row, made_by = row_of(meta), str(meta["recipe"])
+            row, recipe_of = row_of(meta), str(meta["recipe"])
             pa.Table.from_pylist([_arrow(row)], schema=SCHEMA)
         except (*_NOT_OURS, AttributeError) as error:
             raise ValueError(
@@ -247,8 +247,8 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
             ) from None
         if row.sample_id != entry.key:
             raise ValueError(f"the json member of sample {entry.key} describes {row.sample_id}")
-        if made_by != recipe:
-            raise ValueError(f"sample {entry.key} belongs to recipe {made_by[:12]}, not {recipe[:12]}")
+        if recipe_of != recipe:
+            raise ValueError(f"sample {entry.key} belongs to recipe {recipe_of[:12]}, not {recipe[:12]}")
         rows.append(place(row, entry))
     return rows
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from lesionforge.sinks.reader.reader import Reader
+from lesionforge.sinks.reader.samples import Sample
 
 
 def loader(reader: Reader, workers: int = 2, **options: Any) -> Iterator[Any]:
@@ -17,8 +20,9 @@ def loader(reader: Reader, workers: int = 2, **options: Any) -> Iterator[Any]:
     Args:
         reader: what to read; torch's workers get copies of it.
         workers: how many; 0 reads in this process.
-        options: of `torch.utils.data.DataLoader`, e.g. ``collate_fn`` (default: batches stay lists), ``pin_memory``,
-            ``prefetch_factor``. Not ``batch_size``, ``sampler`` or ``persistent_workers``: those are the reader's.
+        options: of `torch.utils.data.DataLoader`, e.g. ``collate_fn`` (default: batches stay lists; `collate` stacks
+            their arrays), ``pin_memory``, ``prefetch_factor``. Not ``batch_size``, ``sampler`` or
+            ``persistent_workers``: those are the reader's.
     """
     from torch.utils.data import DataLoader, IterableDataset
 
@@ -32,6 +36,23 @@ def loader(reader: Reader, workers: int = 2, **options: Any) -> Iterator[Any]:
         reader.position = split.position(done)
         yield batch
     reader.turn()
+
+
+def collate(batch: Sequence[Sample]) -> dict[str, Any]:
+    """A batch as one dict: arrays of one shape stacked into a torch tensor (batch, ...), anything else as a list.
+
+    For `loader` and for torch's `DataLoader` over `Samples`, whose own ``default_collate`` cannot take a ``json``: its
+    values may be None, and its lists are of different lengths. A member that not every sample has is a list with None.
+    """
+    import torch
+
+    out: dict[str, Any] = {}
+    for name in dict.fromkeys(name for sample in batch for name in sample):
+        values = [sample.get(name) for sample in batch]
+        arrays = all(isinstance(value, np.ndarray) for value in values)
+        same = arrays and len({(value.shape, value.dtype) for value in values}) == 1
+        out[name] = torch.from_numpy(np.stack(values)) if same else values
+    return out
 
 
 def _same(batch: Any) -> Any:

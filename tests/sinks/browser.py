@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import shutil
 import subprocess
 import time
@@ -19,7 +20,25 @@ FLAGS = [
     *("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
     "--remote-debugging-port=0",
 ]
+INSTALL = "apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 chromium"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def _program() -> str:
+    """The browser, installed where that may be done; the test is skipped where it may not."""
+    if (found := _installed()) is not None:
+        return found
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        pytest.skip(f"none of {', '.join(NAMES)} is installed. On Debian run as root: {INSTALL}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(INSTALL, shell=True, capture_output=True, text=True, env=environment)
+    if (found := _installed()) is None:  # no network, or a system whose package is a stub for a snap
+        pytest.skip(f"no browser after `{INSTALL}`: {' '.join(done.stderr.split())[-300:] or 'the package has none'}")
+    return found
+
+
+def _installed() -> str | None:
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
@@ -31,9 +50,7 @@ class Browser:
     """
 
     def __init__(self, profile: Path, size: tuple[int, int] = (1400, 900)) -> None:
-        program = next((path for name in NAMES if (path := shutil.which(name))), None)
-        if program is None:
-            pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+        program = _program()
         self._loop = asyncio.new_event_loop()
         command = [program, *FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -103,9 +120,9 @@ class Browser:
     def key(self, key: str, code: int = 0) -> None:
         """Press and release a key; ``code`` is its Windows virtual key code, which the browser's own handling needs."""
         text = {"text": key} if len(key) == 1 else {}
-        told = {"key": key, "code": key, "windowsVirtualKeyCode": code or ord(key[0].upper())}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **told, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **told)
+        fields = {"key": key, "code": key, "windowsVirtualKeyCode": code or ord(key[0].upper())}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **fields, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **fields)
 
     def type(self, text: str) -> None:
         """Type into what has the focus."""

@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +12,7 @@ import pytest
 import webdataset
 
 from lesionforge.sinks import dataset, layout
-from lesionforge.sinks.reader import Reader, Samples
+from lesionforge.sinks.reader import Reader, Samples, collate, loader
 from lesionforge.sinks.reader.ranges import GAP, merged
 from lesionforge.sinks.store import Store, StoreError
 from tests.sinks import stenoses
@@ -196,3 +198,30 @@ def test_what_no_thread_reads_is_announced_to_the_disk(local, monkeypatch):
     covered = sum(size for _, size in told)
     assert covered >= samples.sizes(np.arange(5, 18)).sum()
     assert covered < 1.5 * samples.sizes(np.arange(18)).sum() + 18 * 4096
+
+
+def test_arrays_can_be_written_and_batches_collated_by_torch(local):
+    """Pillow's memory is read-only, of which torch warns; its own collate cannot take a label that is None."""
+    torch = pytest.importorskip("torch")
+    samples = Samples(local)
+    assert all(array.flags.writeable for array in samples[0].values() if isinstance(array, np.ndarray))
+    batches = list(torch.utils.data.DataLoader(samples, batch_size=4, collate_fn=collate))
+    batch = batches[0]
+    assert batch["image.png"].shape == (4, stenoses.ROWS, stenoses.COLUMNS)
+    assert batch["json"] == [samples[i]["json"] for i in range(4)]
+    assert batch["__key__"] == samples.keys[:4]
+    (again,) = loader(Reader(samples, batch=len(samples), shuffle=False), workers=0, collate_fn=collate)
+    assert torch.equal(again["mask.png"][:4], batch["mask.png"])
+    odd = [{"a": np.zeros(2)}, {"a": np.zeros(3), "b": 1}]
+    assert collate(odd)["b"] == [None, 1]
+    assert [len(array) for array in collate(odd)["a"]] == [2, 3]
+
+
+def test_the_rooms_names_are_loaded_when_used():
+    code = (
+        "import sys, lesionforge.sinks as sinks\n"
+        "assert not {'numpy', 'pyarrow', 'torch', 'fsspec'} & set(sys.modules)\n"
+        "for name in sinks.__all__: getattr(sinks, name)\n"
+        "assert not {'torch', 'ray'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
