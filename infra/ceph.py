@@ -26,6 +26,8 @@ from typing import Literal
 _PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
 _BINARIES = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool", "setpriv")
 _ATTEMPTS = 3
+#: Runs a shell command that calls apt, after any other that came through here: `apt-get update` does not wait itself.
+ONE_APT = ("flock", "/run/lock/lesionforge-apt", "sh", "-c")
 _INSTALL = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(_PACKAGES)}"
 
 # Trust is a matter of loopback here, hence no cephx; `ms mon client mode` must then be crc, or radosgw never comes up.
@@ -94,7 +96,7 @@ def install() -> None:
             f"Ceph is not installed ({', '.join(missing)} missing). On Debian or Ubuntu run as root: {_INSTALL}"
         )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(_INSTALL, shell=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run([*ONE_APT, _INSTALL], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise CephError(f"`{_INSTALL}` failed: {' '.join(done.stderr.split())[-400:]}")
 

@@ -49,9 +49,9 @@ def collate(batch: Sequence[Sample]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in dict.fromkeys(name for sample in batch for name in sample):
         values = [sample.get(name) for sample in batch]
-        arrays = all(isinstance(value, np.ndarray) for value in values)
-        same = arrays and len({(value.shape, value.dtype) for value in values}) == 1
-        out[name] = torch.from_numpy(np.stack(values)) if same else values
+        arrays = [value for value in values if isinstance(value, np.ndarray)]
+        same = len(arrays) == len(values) and len({(array.shape, array.dtype) for array in arrays}) == 1
+        out[name] = torch.from_numpy(np.stack(arrays)) if same else values
     return out
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from lesionforge.infra.ceph import ONE_APT
+
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync"),
     *("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
     "--remote-debugging-port=0",
 ]
-INSTALL = "apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 chromium"
+INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -31,7 +33,7 @@ def _program() -> str:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         pytest.skip(f"none of {', '.join(NAMES)} is installed. On Debian run as root: {INSTALL}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(INSTALL, shell=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run([*ONE_APT, INSTALL], capture_output=True, text=True, env=environment)
     if (found := _installed()) is None:  # no network, or a system whose package is a stub for a snap
         pytest.skip(f"no browser after `{INSTALL}`: {' '.join(done.stderr.split())[-300:] or 'the package has none'}")
     return found
