@@ -26,8 +26,7 @@ from typing import Literal
 _PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
 _BINARIES = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool", "setpriv")
 _ATTEMPTS = 3
-#: Runs a shell command that calls apt, after any other that came through here: `apt-get update` does not wait itself.
-ONE_APT = ("flock", "/run/lock/lesionforge-apt", "sh", "-c")
+ONE_APT = ("flock", "/run/lock/lesionforge-apt", "sh", "-c")  # `apt-get update` does not wait for another itself
 _INSTALL = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(_PACKAGES)}"
 
 # Trust is a matter of loopback here, hence no cephx; `ms mon client mode` must then be crc, or radosgw never comes up.
@@ -95,9 +94,8 @@ def install() -> None:
         raise CephMissing(
             f"Ceph is not installed ({', '.join(missing)} missing). On Debian or Ubuntu run as root: {_INSTALL}"
         )
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run([*ONE_APT, _INSTALL], capture_output=True, text=True, env=environment)
-    if done.returncode:
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if (done := subprocess.run([*ONE_APT, _INSTALL], capture_output=True, text=True, env=env)).returncode:
         raise CephError(f"`{_INSTALL}` failed: {' '.join(done.stderr.split())[-400:]}")
 
 
