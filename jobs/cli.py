@@ -13,8 +13,7 @@ import typer
 from lesionforge.jobs import console
 from lesionforge.jobs.fit.cli import app as fit
 from lesionforge.jobs.options import Json
-from lesionforge.jobs.tasks.detection import cli as detection
-from lesionforge.jobs.tasks.segmentation import cli as segmentation
+from lesionforge.jobs.studies import commands as studies
 
 app = typer.Typer(
     name="lesionforge",
@@ -33,10 +32,9 @@ train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real
 score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real data.")
 study = typer.Typer(no_args_is_help=True, help="Train and score a downstream model over arms, sizes and seeds.")
 report = typer.Typer(no_args_is_help=True, help="Tables and pictures of a study, the paper's numbers beside ours.")
-for group, commands in (("train", train), ("score", score), ("study", study), ("report", report)):
-    commands.callback()(lambda: None)  # keeps a group of one command a group
-    commands.command("detection")(getattr(detection, group))
-    commands.command("segmentation")(getattr(segmentation, group))
+groups = {"train": train, "score": score, "study": study, "report": report}
+studies.register(groups)
+for group, commands in groups.items():
     app.add_typer(commands, name=group)
 app.add_typer(fit, name="fit")
 

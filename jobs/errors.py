@@ -17,10 +17,8 @@ def known() -> list[type[Exception]]:
     from lesionforge.engine.ray.placement import PlacementError
     from lesionforge.engine.recipe_yaml import RecipeError
     from lesionforge.engine.sources.base import SourceError
-    from lesionforge.jobs.studies.runs import StudyError
-    from lesionforge.jobs.tasks.detection.frames import FrameError
     from lesionforge.sinks.commit import ForeignShard
     from lesionforge.sinks.store import StoreError
 
     ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, PluginError, DatasetError]
-    return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError, StudyError, FrameError]
+    return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError]

@@ -1,120 +1,278 @@
-"""The runs of a study: one JSON file each, several at a time; what is there is not run again."""
+"""The runs of a study: one JSON file each, written by the driver; what is there is not run again.
+
+A run is a function of its study and its name: it reads the data itself (the places must be visible from every node),
+learns, predicts, and gives back a few hundred kilobytes of plain data. While it learns, its learner keeps checkpoints:
+in the study's folder where the run's node sees it, else in the node's temporary folder; a run whose process or node
+died, or whose study was killed, goes on from there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
+
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies import places, summary
+from lesionforge.jobs.studies.places import DataPlace, Reading
+from lesionforge.jobs.studies.task import REAL, Item, Learner, Scored, Task, configured
+
+NAME = r"[A-Za-z0-9][\w.-]*"  # of a synthetic dataset: arms are made of it, and files are named by arms
 
 
-class StudyError(Exception):
-    """A study that cannot run or go on; the message says why and what to do."""
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training. ``size``: how many of the real items; None takes all."""
 
-
-class Named(Protocol):
-    """One training of a study."""
+    seed: int
+    model: str
+    size: int | None
+    arm: str
 
     @property
     def name(self) -> str:
         """Name of its file."""
+        return f"{self.model}-{'all' if self.size is None else f'n{self.size:04d}'}-{self.arm}-s{self.seed:02d}"
 
 
-Some = TypeVar("Some", bound=Named)
-Work = Callable[[Some], dict[str, Any]]
+@dataclass(frozen=True)
+class Study:
+    """What is compared.
+
+    ``synthetic``: generated datasets by the name that arms give them; a single one may have the name "". ``changes``:
+    options of the task and settings of its learners.
+    """
+
+    task: str
+    real: DataPlace
+    test: DataPlace
+    synthetic: Mapping[str, DataPlace] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+    def record(self) -> dict[str, Any]:
+        """What results depend on, but for arms, sizes, seeds and synthetic data, which may be added to a study.
+
+        Without a path, which may hold a patient's name (promise P8).
+        """
+        return {
+            "task": self.task,
+            "real": self.real.content(),
+            "test": self.test.content(),
+            "options": summary.plain(asdict(configured(self.task, self.changes)[0])),  # type: ignore[call-overload]
+            "device": self.device.split(":")[0],
+        }
+
+    def settings(self, model: str) -> dict[str, Any]:
+        """Those of a learner, as plain data."""
+        task, changes = configured(self.task, self.changes)
+        return summary.plain(asdict(task.changed(model, changes)))  # type: ignore[no-any-return]
 
 
-def claim(out: Path, told: Mapping[str, Any], identity: str, hidden: str) -> None:
-    """Take a folder for a study, or make sure that it holds this very one or no finished run.
-
-    Args:
-        out: folder of the study, made if it is not there.
-        told: what is compared, as it may be read by all.
-        identity: hash of all that the results depend on.
-        hidden: what else ``identity`` stands for, to be named where ``told`` is the same.
+def runs(
+    study: Study,
+    models: Sequence[str] | None = None,
+    sizes: Sequence[int | None] | None = None,
+    arms: Sequence[str] | None = None,
+    seeds: int = 3,
+) -> list[Run]:
+    """All runs, seed by seed, so that a study cut off has all arms of some seeds; None: the task's own choice.
 
     Raises:
-        StudyError: where the folder holds another study.
+        UsageError: for an unknown arm, model or setting, before anything is read.
+    """
+    task, changes = configured(study.task, study.changes)
+    data = list(study.synthetic)
+    models, sizes = models or task.models, sizes or task.sizes
+    arms = arms or [REAL, *task.arms(data)]
+    for arm in arms:
+        task.data_of_arm(arm, data)
+    for model in models:
+        task.changed(model, changes)
+    return [Run(seed, model, size, arm) for seed in range(seeds) for model in models for size in sizes for arm in arms]
+
+
+def claim(study: Study, out: Path) -> None:
+    """Take a folder for a study, or make sure that it holds this very one or no finished run.
+
+    Raises:
+        UsageError: where the folder holds another study, or a run with other settings or on another dataset of the
+            same name, also where lesionforge was upgraded in between.
     """
     (out / "runs").mkdir(parents=True, exist_ok=True)
-    path = out / "study.json"
-    if not path.exists() or not any((out / "runs").glob("*.json")):
-        path.write_text(json.dumps(dict(told) | {"identity": identity}, indent=2, sort_keys=True))
-    elif (its := json.loads(path.read_text()))["identity"] != identity:
-        other = ", ".join(name for name in told if told[name] != its.get(name)) or hidden
-        raise StudyError(f"{out} holds a study with another {other}: give a new --out, or the same settings")
+    record, path = study.record(), out / "study.json"
+    finished = sorted((out / "runs").glob("*.json"))
+    if finished and path.exists() and (existing := json.loads(path.read_text())) != record:
+        differ = [name for name in record if record[name] != existing.get(name)]
+        raise UsageError(f"{out} holds a study with other {', '.join(differ)}: give a new --out, or the same")
+    path.write_text(json.dumps(record, indent=2, sort_keys=True))
+    content = {name: place.content() for name, place in study.synthetic.items()} if finished else {}
+    for file in finished:
+        result = json.loads(file.read_text())
+        if content.get(result["data"]) not in (None, result["dataset"]):
+            raise UsageError(
+                f"{out} has run {file.stem} on another dataset {result['data']!r}: give it another name, or move that "
+                "run away"
+            )
+        settings = study.settings(result["run"]["model"])
+        if differ := [name for name in settings if settings[name] != result["settings"].get(name)]:
+            raise UsageError(f"{out} has run {file.stem} with other {', '.join(differ)}: give a new --out, or the same")
 
 
-def finished(todo: Sequence[Some], out: Path) -> list[Some]:
-    """Those whose result is there."""
-    return [run for run in todo if file(out, run).exists()]
-
-
-def results(out: Path, command: str) -> list[dict[str, Any]]:
+def results(out: Path, task: str) -> list[dict[str, Any]]:
     """What the finished runs found.
 
     Raises:
-        StudyError: where there is none; it names the ``command`` that makes them.
+        UsageError: where there is none, or the study is of another task.
     """
+    if (path := out / "study.json").exists() and (its := json.loads(path.read_text())["task"]) != task:
+        raise UsageError(f"{out} holds a study of {its}: run lesionforge report {its} {out}")
     found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
     if not found:
-        raise StudyError(f"{out} holds no finished run: run {command} --out {out} ... first")
+        raise UsageError(f"{out} holds no finished run: run lesionforge study {task} --out {out} ... first")
     return found
 
 
-def conduct(
-    todo: Sequence[Some], out: Path, work: Work[Some], processes: int, tell: Callable[[dict[str, Any]], None]
-) -> int:
-    """Run what is not there yet, several at a time, each on one core.
-
-    Args:
-        todo: runs.
-        out: folder of the study, see ``claim``.
-        work: makes a run's result; it is sent to other processes.
-        processes: runs at a time.
-        tell: called with each result as it comes.
-
-    Returns:
-        Runs made now.
-    """
-    there = {run.name for run in finished(todo, out)}
-    left = [run for run in todo if run.name not in there]
-    for run, result in _in_parallel(work, left, min(processes, len(left))):
-        path = file(out, run)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(result))
-        part.replace(path)
-        tell(result)
-    return len(left)
+def unfinished(todo: Sequence[Run], out: Path) -> list[Run]:
+    """Those whose result is not there."""
+    return [run for run in todo if not file_of(out, run).exists()]
 
 
-def file(out: Path, run: Named) -> Path:
+def file_of(out: Path, run: Run) -> Path:
     """Where a run's result is, or will be."""
     return out / "runs" / f"{run.name}.json"
 
 
-def _in_parallel(work: Work[Some], left: Sequence[Some], processes: int) -> Iterator[tuple[Some, dict[str, Any]]]:
-    if processes <= 1:
-        yield from ((run, work(run)) for run in left)
-        return
-    # One thread each: independent runs share two cores better than threads of one run do. Set before torch starts.
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, spawn) as pool:
-            waiting: dict[Future[dict[str, Any]], Some] = {pool.submit(work, run): run for run in left}
-            try:
-                for done in as_completed(waiting):
-                    yield waiting[done], done.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+def keep(out: Path, run: Run, result: Mapping[str, Any]) -> None:
+    """Write a run's result, whole or not at all; its checkpoints go."""
+    path = file_of(out, run)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, allow_nan=False))
+    part.replace(path)
+    shutil.rmtree(out / "checkpoints" / run.name, ignore_errors=True)
+
+
+def in_words(study: Study, result: Mapping[str, Any]) -> str:
+    """A run's name and its first measure, as it ends."""
+    task, _ = configured(study.task, study.changes)
+    measure, words = next(iter(task.shown.items()))
+    value = result["scores"][measure]
+    return f"{Run(**result['run']).name} {words} {'–' if value is None else f'{value:.3f}'}"
+
+
+def apart(test: Sequence[Item], train: Sequence[Item]) -> None:
+    """Refuse to score on what was learnt from.
+
+    A subject is known by its hash, within one dataset and between a study's sources, and by its pixels' hash, whatever
+    recipe made it; the same person in another file, or resampled, cannot be.
+
+    Raises:
+        UsageError: with the number of subjects or sources in both.
+    """
+    subjects = {item.subject for item in train} & {item.subject for item in test}
+    pixels = {item.source_id for item in train} & {item.source_id for item in test}
+    if both := max(len(subjects), len(pixels)):
+        raise UsageError(f"{both} test subjects are also learnt from: give --test data of other subjects")
+
+
+_read: dict[str, Reading[Any]] = {}  # a worker process reads a place once, not once a run
+
+
+def _items(task: Task[Any, Any], place: DataPlace, key: bytes) -> Reading[Any]:
+    name = repr((task, place, key))
+    if name not in _read:
+        _read[name] = places.read(task, place, key)
+    return _read[name]
+
+
+def conduct_run(study: Study, out: Path, run: Run) -> dict[str, Any]:
+    """Make one run's result; see the module's docstring.
+
+    Raises:
+        UsageError: where there is too little to learn from or to score on, or a test subject is learnt from.
+    """
+    task, changes = configured(study.task, study.changes)
+    key = places.common_key([study.real, study.test])
+    data = task.data_of_arm(run.arm, list(study.synthetic))
+    readings = {"--real": _items(task, study.real, key), "--test": _items(task, study.test, key)}
+    if data is not None:
+        readings["--synthetic"] = _items(task, study.synthetic[data], key)
+    real, test, synthetic = (
+        readings[name].items if name in readings else [] for name in ("--real", "--test", "--synthetic")
+    )
+    apart(test, [*real, *synthetic])
+    task.check(real, "--real")
+    task.check(test, "--test")
+    wall, cpu = time.monotonic(), time.process_time()
+    chosen = task.training_set(run.arm, run.size, run.seed, real, synthetic)
+    shared = out if _sees(out, study) else None
+    learner = task.learner(task.changed(run.model, changes), study.device, shared / "inputs" if shared else None)
+    losses: list[float] = []
+    learner.fit(
+        chosen.real,
+        chosen.synthetic,
+        chosen.real_share,
+        run.seed,
+        folder=checkpoints(out, study, run),
+        progress=lambda step, of, loss: losses.append(loss),
+    )
+    fitted = time.process_time()
+    return {
+        "run": asdict(run),
+        "settings": study.settings(run.model),
+        "data": data,
+        "dataset": study.synthetic[data].content() if data is not None else None,
+        "places": {name: reading.body() for name, reading in readings.items()},
+        **scores(task, learner, test),
+        "real": len(chosen.real),
+        "synthetic": len(chosen.synthetic),
+        "notes": dict(chosen.notes),
+        "loss": losses[-1] if losses else None,
+        "fit_cpu_s": round(fitted - cpu, 1),
+        "wall_s": round(time.monotonic() - wall, 1),
+    }
+
+
+def scores(
+    task: Task[Any, Any],
+    learner: Learner[Any],
+    test: Sequence[Any],
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Any]:
+    """A learner's measures on test items: values, bootstrap draws, subjects that hold each, and a row an item."""
+    scored: list[Scored] = []
+    for item, prediction in zip(test, task.predict(learner, test), strict=True):
+        scored.append(task.score(item, prediction))
+        tell(len(scored), len(test))
+    rows = [{"subject": one.subject, **one.row} for one in scored]
+    subjects = sorted({one.subject for one in scored})
+    measures = task.measures(scored)
+    names = json.dumps(sorted((item.subject, item.source_id) for item in test))
+    digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+    return {
+        "scores": summary.plain(measures.values()),
+        "held": dict(measures.held),
+        "draws": summary.plain(summary.draws(measures, len(subjects)), lambda value: round(value, 5)),
+        "rows": summary.plain(rows),
+        "test": {"items": len(test), "subjects": len(subjects), "digest": digest},
+    }
+
+
+def _sees(out: Path, study: Study) -> bool:
+    """Whether this process sees the study's folder, and not another's of that name."""
+    path = out / "study.json"
+    return path.exists() and json.loads(path.read_text()) == study.record()
+
+
+def checkpoints(out: Path, study: Study, run: Run) -> Path:
+    """Folder of a run's checkpoints on this node."""
+    if _sees(out, study):
+        return out / "checkpoints" / run.name
+    identity = hashlib.sha256(json.dumps(study.record(), sort_keys=True).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"lesionforge-study-{identity}" / run.name

@@ -1,11 +1,13 @@
-"""Tables of words: for the terminal and as Markdown."""
+"""Tables of words, for the terminal and as Markdown; and how figures are written in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lesionforge.jobs import console
+from lesionforge.jobs.studies.summary import Cell, Estimate
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,40 @@ class Table:
 
 def short(value: float) -> str:
     """A fraction as ``.068``: tables are wide."""
-    return f"{value:.3f}".removeprefix("0")
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
 def signed(value: float) -> str:
     """A difference as ``+.068``."""
     return ("+" if value >= 0 else "-") + short(abs(value))
+
+
+def dashed(value: float | None, write: Any = short) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if value is None or value != value else str(write(value))
+
+
+def level(cell: Cell | None) -> str:
+    """Mean over seeds ± their standard deviation."""
+    return _spread(None if cell is None else cell.level, short)
+
+
+def gain(cell: Cell | None) -> str:
+    """Gain over real items alone ± its standard deviation over seeds."""
+    return _spread(None if cell is None else cell.gain, signed)
+
+
+def statistic(estimate: Estimate) -> list[str]:
+    """The columns ``95 %``, ``p``, ``n`` and ``seeds`` of a gain."""
+    interval = "–" if estimate.low is None else f"{signed(estimate.low)} to {dashed(estimate.high, signed)}"
+    p = "<.001" if estimate.p is not None and estimate.p < 0.001 else dashed(estimate.p)
+    return [interval, p, str(estimate.n), str(estimate.seeds)]
+
+
+STATISTIC = ("95 %", "p", "n", "seeds")
+
+
+def _spread(estimate: Estimate | None, write: Any) -> str:
+    if estimate is None or estimate.value != estimate.value:
+        return "–"
+    return str(write(estimate.value)) + ("" if estimate.sd is None else f"±{short(estimate.sd)}")

@@ -1,0 +1,19 @@
+"""The downstream tasks (see ``jobs.studies.task``); one is added by a folder here and a line in ``TASKS``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """Where a task's class is, and in a few words what is learnt; known without importing it."""
+
+    where: str
+    learns: str
+
+
+TASKS: dict[str, TaskEntry] = {
+    "detection": TaskEntry("lesionforge.jobs.tasks.detection.task:Detection", "stenoses as boxes in angiograms"),
+    "segmentation": TaskEntry("lesionforge.jobs.tasks.segmentation.task:Segmentation", "plaques or tumours in CT"),
+}

@@ -11,76 +11,77 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from lesionforge.generators.types import stream
-from lesionforge.jobs.tasks.detection.frames import CLASSES, Frame, FrameError
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.task import REAL, TrainingSet
+from lesionforge.jobs.tasks.detection.frames import CLASSES, Frame
 
-NAMES = "real, xN, xN-natural, xN-placebo or xN-synthetic, N = 1, 2, 4 ..."
+NAMES = "real, xN, xN-natural, xN-placebo or xN-synthetic, N = 1, 2, 4 ..., or NAMExN... with --synthetic NAME=DATA"
+KINDS = ("balanced", "natural", "placebo", "synthetic")
 
 
 @dataclass(frozen=True)
 class Arm:
     """What is added to n real frames.
 
-    ``times``: synthetic samples per real frame. ``kind``: ``balanced`` (as many moderate as severe targets),
-    ``natural`` (the class ratio of the n frames' own lesions, the paper's imbalanced set), ``placebo`` (the balanced
-    samples' boxes over the frames before anything was drawn) or ``synthetic`` (the balanced samples alone, real lesions
-    in them neither labelled nor held against the detector).
+    ``data``: name of the dataset that samples are of, None for ``real``. ``times``: synthetic samples per real frame.
+    ``kind``: ``balanced`` (as many moderate as severe targets), ``natural`` (the class ratio of the n frames' own
+    lesions, the paper's imbalanced set), ``placebo`` (the balanced samples' boxes over the frames before anything was
+    drawn) or ``synthetic`` (the balanced samples alone, real lesions in them neither labelled nor held against the
+    detector).
     """
 
-    name: str
+    data: str | None
     times: int
     kind: str
 
     @classmethod
     def parse(cls, name: str) -> Arm:
-        """An arm by its name: ``real``, ``x4``, ``x4-natural``, ``x4-placebo``, ``x4-synthetic``.
+        """An arm by its name: ``real``, ``x4``, ``x4-natural``, ``x4-placebo``, ``x4-synthetic``, ``NAMEx4``.
 
         Raises:
-            ValueError: for another name.
+            UsageError: for another name.
         """
-        if name == "real":
-            return cls(name, 0, "balanced")
-        known = re.fullmatch(r"x([1-9]\d*)(?:-(natural|placebo|synthetic))?", name)
+        if name == REAL:
+            return cls(None, 0, KINDS[0])
+        known = re.fullmatch(r"(.*?)x([1-9]\d*)(?:-(natural|placebo|synthetic))?", name)
         if not known:
-            raise ValueError(f"arm {name!r} is unknown; give {NAMES}")
-        return cls(name, int(known[1]), known[2] or "balanced")
+            raise UsageError(f"arm {name!r} is unknown; give {NAMES}")
+        return cls(known[1], int(known[2]), known[3] or KINDS[0])
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """Frames of one run."""
+def training_set(
+    arm: Arm, size: int | None, seed: int, real: Sequence[Frame], synthetic: Sequence[Frame], real_share: float
+) -> TrainingSet[Frame]:
+    """The frames of one run, real ones among those that a lesion can be drawn on.
 
-    real: list[Frame]
-    synthetic: list[Frame]
-    asked: int  # synthetic samples that the arm wants; fewer where the dataset holds too few of a class
-
-
-def training_set(arm: Arm, size: int, seed: int, real: Sequence[Frame], synthetic: Sequence[Frame]) -> TrainingSet:
-    """The frames of one run. A seed draws the same real frames for every arm, and x2's samples are among x4's.
-
-    Boxes of drawn lesions are sized by the annotators' habit, see ``sized``, in every arm that has them.
+    A seed draws the same real frames for every arm, and x2's samples are among x4's. Boxes of drawn lesions are sized
+    by the annotators' habit, see ``sized``, in every arm that has them.
 
     Args:
         arm: which arm.
-        size: how many real frames.
+        size: how many real frames; None takes all.
         seed: draws frames and samples.
         real: the pool of real frames.
         synthetic: samples made from frames of the pool.
+        real_share: of the pictures drawn, where there are both kinds.
 
     Raises:
-        FrameError: where the pool is smaller than ``size``.
+        UsageError: where the pool is smaller than ``size``.
     """
+    real = [frame for frame in real if frame.masked]
+    size = len(real) if size is None else size
     if size > len(real):
-        raise FrameError(f"{size} real frames are asked for; the source has {len(real)} that a lesion can be drawn on")
+        raise UsageError(f"{size} real frames are asked for; the source has {len(real)} that a lesion can be drawn on")
     key = f"detection/{seed}".encode()
     chosen = [real[i] for i in stream(key, f"frames/{size}").permutation(len(real))[:size]]
     place = {frame.source_id: at for at, frame in enumerate(chosen)}
     mine = [frame for frame in synthetic if frame.source_id in place]
     if arm.times and not mine:
-        raise FrameError("no synthetic sample was made from these real frames: give the dataset made from this source")
+        raise UsageError("no synthetic sample was made from these real frames: give the dataset made from this source")
     picked = []
-    asked = arm.times * size
+    wanted = arm.times * size
     severe = _severe_share(chosen) if arm.kind == "natural" else 0.5
-    quotas = {CLASSES[1]: round(asked * severe), CLASSES[0]: asked - round(asked * severe)}
+    quotas = {CLASSES[1]: round(wanted * severe), CLASSES[0]: wanted - round(wanted * severe)}
     for name, quota in quotas.items():
         some = [frame for frame in mine if frame.target == name]
         order = stream(key, f"samples/{size}/{name}").permutation(len(some))
@@ -95,8 +96,14 @@ def training_set(arm: Arm, size: int, seed: int, real: Sequence[Frame], syntheti
     if arm.kind == "placebo":
         picked = [frame.undrawn() for frame in picked]
     if arm.kind == "synthetic":
-        return TrainingSet([], [frame.only_drawn() for frame in picked], asked)
-    return TrainingSet(chosen, picked, asked)
+        chosen, picked = [], [frame.only_drawn() for frame in picked]
+    used = [*chosen, *picked]
+    boxes = {
+        "real": sum(int((~frame.drawn).sum()) for frame in used),
+        "drawn": sum(int(frame.drawn.sum()) for frame in used),
+    }
+    # Fewer samples than wanted where the dataset holds too few of a class.
+    return TrainingSet(chosen, picked, real_share, {"wanted": wanted, "boxes": boxes})
 
 
 def sized(samples: Sequence[Frame], real: Sequence[Frame]) -> list[Frame]:
@@ -130,5 +137,5 @@ def _severe_share(frames: Sequence[Frame]) -> float:
     grades = np.concatenate([frame.classes for frame in frames])
     graded = grades[grades >= 0]
     if not len(graded):
-        raise FrameError("the real frames' lesions are not graded: their natural class ratio is unknown")
+        raise UsageError("the real frames' lesions are not graded: their natural class ratio is unknown")
     return float((graded == 1).mean())

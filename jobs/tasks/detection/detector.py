@@ -1,18 +1,20 @@
-"""What every detector is, whatever its network."""
+"""What every detector is, whatever its network, and which there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.task import Learner, Progress
 from lesionforge.jobs.tasks.detection.frames import Frame
 
-Progress = Callable[[int, int, float], None]  # step, of how many, loss
+__all__ = ["Detections", "Detector", "Progress", "build", "load", "settings"]
 
 
 @dataclass(frozen=True)
@@ -27,59 +29,40 @@ class Detections:
     scores: NDArray[np.float32]
 
 
-class Detector(Protocol):
+class Detector(Learner[Frame], Protocol):
     """Learns from labelled frames, finds lesions on others."""
-
-    def fit(
-        self,
-        real: Sequence[Frame],
-        synthetic: Sequence[Frame],
-        real_share: float,
-        seed: int,
-        folder: Path | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Train from scratch, the same number of steps whatever the frames are.
-
-        Args:
-            real: frames as a person labelled them.
-            synthetic: frames of a generator.
-            real_share: share of real frames among the pictures drawn, where there are both.
-            seed: of weights, order and augmentation.
-            folder: keeps a checkpoint while it trains, and is resumed from where one is; None: nothing is kept.
-            progress: called now and then.
-
-        Raises:
-            UsageError: the folder was begun with other settings or frames.
-        """
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Lesions found on each image, best first."""
 
-    def save(self, path: Path) -> None:
-        """Write weights and settings into one file."""
 
-
-def make(name: str, device: str = "cpu", **options: Any) -> Detector:
-    """A fresh detector.
-
-    Args:
-        name: ``centre``, or an Ultralytics model such as ``yolo11n``.
-        device: torch device string.
-        options: fields of the detector's settings.
+def settings(model: str) -> Any:
+    """A detector's own settings: of ``centre``, or an Ultralytics model such as ``yolo11n``.
 
     Raises:
-        ValueError: for a name that is no detector's.
+        UsageError: for a model that is none.
     """
-    if name == "centre":
-        from lesionforge.jobs.tasks.detection.centre import CentreDetector, CentreSettings
+    if model == "centre":
+        from lesionforge.jobs.tasks.detection.centre import CentreSettings
 
-        return CentreDetector(CentreSettings(**options), device)
-    if name.startswith("yolo"):
-        from lesionforge.jobs.tasks.detection.yolo import YoloDetector, YoloSettings
+        return CentreSettings()
+    if model.startswith("yolo"):
+        from lesionforge.jobs.tasks.detection.yolo import YoloSettings
 
-        return YoloDetector(YoloSettings(model=name, **options), device)
-    raise ValueError(f"detector {name!r} is unknown; give centre, or an Ultralytics model such as yolo11n")
+        return YoloSettings(model=model)
+    raise UsageError(f"detector {model!r} is unknown; give centre, or an Ultralytics model such as yolo11n")
+
+
+def build(settings: Any, device: str, cache: Path | None = None) -> Detector:
+    """A fresh detector; ``cache``: folder where the centre detector keeps its inputs."""
+    from lesionforge.jobs.tasks.detection.centre import CentreDetector, CentreSettings
+
+    if isinstance(settings, CentreSettings):
+        kept = settings.cache or (None if cache is None else str(cache))
+        return CentreDetector(replace(settings, cache=kept), device)
+    from lesionforge.jobs.tasks.detection.yolo import YoloDetector
+
+    return YoloDetector(settings, device)
 
 
 def load(path: Path, device: str = "cpu") -> Detector:

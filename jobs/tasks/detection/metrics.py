@@ -22,7 +22,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.types import stream
 from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame
 
@@ -174,7 +173,7 @@ def _share(part: Any, whole: Any) -> float:
 
 
 class Scores:
-    """All scores of one set of detections; matched once, counted as often as a bootstrap asks."""
+    """All scores of one set of detections; matched once, counted as often as a bootstrap asks. See ``Measures``."""
 
     def __init__(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> None:
         self._subjects = np.unique([frame.subject for frame in frames], return_inverse=True)[1]
@@ -182,8 +181,24 @@ class Scores:
         self._any = {name: match(frames, detections, rule) for name, rule in rules.items()}
         self._per_class = [match(frames, detections, 0.5, k) for k in range(len(CLASSES))]
 
-    def values(self, weights: Floats | None = None) -> dict[str, float]:
-        """Every score of the module's docstring by its name; frames count ``weights`` (f,) times."""
+    @property
+    def held(self) -> dict[str, int]:
+        """Subjects with lesions (of the class), of the mean over classes those of the rarer; without, for ``fp``."""
+
+        def subjects(those: NDArray[np.bool_]) -> int:
+            return len(np.unique(self._subjects[those]))
+
+        m = self._any["ap50"]
+        out = dict.fromkeys([*self._any, "recall_1fp"], subjects(m.total > 0))
+        for k, name in enumerate(CLASSES):
+            n = subjects(m.lesions[:, k] > 0)
+            out |= dict.fromkeys((f"ap50_{name}", f"f1_{name}", f"recall_1fp_{name}"), n)
+        rarer = min(out[f"ap50_{name}"] for name in CLASSES)
+        return out | {"map50": rarer, "f1": rarer, "fp_negative": subjects(m.total == 0)}
+
+    def values(self, times: Floats | None = None) -> dict[str, float]:
+        """Every score of the module's docstring by its name; ``times`` (subjects,): how often each counts."""
+        weights = None if times is None else times[self._subjects]
         out = {name: average_precision(m, weights) for name, m in self._any.items()}
         per_class = [average_precision(m, weights) for m in self._per_class]
         out["map50"] = float(np.mean(per_class))
@@ -196,20 +211,3 @@ class Scores:
         out |= {f"recall_1fp_{name}": point[f"recall_{name}"] for name in CLASSES}
         out["fp_negative"] = point["negative"]
         return out
-
-    def bootstrap(self, draws: int) -> dict[str, list[float]]:
-        """Scores over resampled subjects: the same subjects in draw i for every detector with the same frames."""
-        rng = stream(b"detection", "bootstrap")
-        count = int(self._subjects.max()) + 1
-        out: dict[str, list[float]] = {}
-        for _ in range(draws):
-            times = rng.multinomial(count, np.full(count, 1 / count))
-            for name, value in self.values(times[self._subjects].astype(np.float64)).items():
-                out.setdefault(name, []).append(value)
-        return out
-
-
-def interval(draws: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws."""
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lesionforge.generators.types import stream
+from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.detection.detector import Detections, Progress
-from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame, FrameError
+from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _write(
 
 def _frame(folder: Path, name: str, frame: Frame) -> str:
     if (frame.classes == UNGRADED).any():
-        raise FrameError("YOLO learns severity classes: every lesion must be graded, or use the centre detector")
+        raise UsageError("YOLO learns severity classes: every lesion must be graded, or use the centre detector")
     image = frame.image.copy()
     rows, cols = image.shape
     for x0, y0, x1, y1 in frame.ignore.round().astype(int).clip(0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.types import stream
-from lesionforge.sinks import dataset
-from lesionforge.sinks.store import Store
 
 EDGE = 64  # px of a crop
 JITTER = 6.0  # px; a real box's centre is not exactly the MLD, so no kind may be centred better than another
@@ -31,14 +29,10 @@ class Crops:
     percent_ds: NDArray[np.float64]
 
 
-def collect(store: Store, seed: int = 0) -> dict[str, Crops]:
-    """All crops of a dataset by kind: ``generated``, ``before``, ``lesion``, ``healthy``.
-
-    Raises:
-        ValueError: where the samples carry no ``source.png`` to compare with.
-    """
+def collect(samples: Iterable[Mapping[str, Any]], seed: int = 0) -> dict[str, Crops]:
+    """All crops of samples (with ``MEMBERS``) by kind: ``generated``, ``before``, ``lesion``, ``healthy``."""
     found: dict[str, _Frame] = defaultdict(lambda: defaultdict(list))
-    for number, sample in enumerate(_samples(store)):
+    for number, sample in enumerate(samples):
         rng = stream(b"realism", f"{seed}/{number}")
         meta, source = sample["json"], sample["source.png"]
         frame = found[meta["source_id"]]
@@ -56,21 +50,6 @@ def collect(store: Store, seed: int = 0) -> dict[str, Crops]:
             for at in _healthy(sample["source_mask.png"], [entry["box"] for entry in meta["lesions"]], rng):
                 _add(frame, "healthy", source, at)
     return {kind: _stack(found, kind) for kind in ("generated", "before", "lesion", "healthy")}
-
-
-def _samples(store: Store) -> Iterator[dict[str, Any]]:
-    shards = dataset.committed(store)
-    for shard, (_, rows) in zip(shards, dataset.indexes(store, shards), strict=True):
-        for row in rows:
-            if row.status != "ok":
-                continue
-            members = dataset.sample(store, shard, row)
-            if missing := [name for name in MEMBERS if name not in members]:
-                raise ValueError(
-                    f"sample {row.sample_id} has no {missing[0]}; realism needs a stenosis dataset made with "
-                    "generator.params.keep_source: true"
-                )
-            yield dataset.decoded({name: members[name] for name in MEMBERS})
 
 
 def _near(xy: Sequence[float], rng: np.random.Generator) -> tuple[float, float]:

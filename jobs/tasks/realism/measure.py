@@ -12,12 +12,13 @@ from PIL import Image
 
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.realism.crops import Crops, collect
+from lesionforge.jobs.studies.places import samples
+from lesionforge.jobs.tasks.realism.crops import MEMBERS, Crops, collect
 from lesionforge.jobs.tasks.realism.judge import Verdict, judge
-from lesionforge.sinks.store import Store
 
 LEAST = 40  # crops of each kind, below which an AUC means nothing
 COLUMNS = 16  # of the sheet
+ADVICE = "realism needs a stenosis dataset made with generator.params.keep_source: true"
 
 
 def measure(place: str, seeds: int, sheet: Path | None) -> dict[str, Any]:
@@ -26,10 +27,7 @@ def measure(place: str, seeds: int, sheet: Path | None) -> dict[str, Any]:
     Raises:
         UsageError: for a dataset with too few crops of a kind, or without its source frames.
     """
-    try:
-        crops = collect(Store(place))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    crops = collect(samples(place, None, MEMBERS, (), ADVICE))
     counts = {kind: len(c.frames) for kind, c in crops.items()}
     if short := [f"{n} {kind}" for kind, n in counts.items() if n < LEAST]:
         raise UsageError(f"{place} gives only {', '.join(short)} crops; an AUC needs {LEAST} of each kind")

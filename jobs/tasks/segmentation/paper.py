@@ -1,4 +1,4 @@
-"""PromptLesion's published figures (anonymous submission, Tables 1 to 3), to stand beside ours.
+"""PromptLesion's published figures (anonymous submission, Tables 1 to 3), and its tables with ours beside them.
 
 Mean Dice of lesions as fractions. Their networks learn from 70 private CCTA volumes, or from LiTS, KiTS and
 MSD-Pancreas, 500 epochs, three seeds, no spread given: other data than ours, so levels cannot be compared, only what
@@ -7,8 +7,13 @@ synthetic data add. "nnU-Net" is DiffTumor's DynUNet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+from lesionforge.jobs.studies.summary import Cell, Summary
+from lesionforge.jobs.studies.tables import Table, dashed, gain, level, short, signed
+from lesionforge.jobs.studies.task import REAL
+from lesionforge.jobs.tasks.segmentation.measures import MEAN
 
 NETWORKS: Final = {"unet": "U-Net", "dynunet": "nnU-Net"}
 ARMS: Final = {  # our arm -> the paper's row
@@ -22,6 +27,13 @@ ARMS: Final = {  # our arm -> the paper's row
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "ccta": ("calcified", "non_calcified"),
     "abdomen": ("liver", "kidney", "pancreas"),
+}
+OTHERS: Final = {
+    "lesion_dsc": "lesion DSC",
+    "nsd": "NSD",
+    "found": "found",
+    "false_positives": "FP a volume",
+    "false_alarms": "false alarms",
 }
 NUMBER: Final = {"ccta": 1, "abdomen": 2}  # the paper's table
 
@@ -68,3 +80,65 @@ EACH: Final[Mapping[str, Figures]] = {
     "unet": (0.593, 0.609, 0.542, 0.581),
     "dynunet": (0.589, 0.628, 0.448, 0.555),
 }
+
+
+def tables(summary: Summary, domain: str, classes: Sequence[str]) -> list[Table]:
+    """Every table of the paper that the runs allow, of each network and size."""
+    made = []
+    for write in (_all, _each):
+        made += [write(summary, m, size, domain, classes) for m in summary.models for size in summary.sizes]
+    return [table for table in made if table.rows]
+
+
+def _all(summary: Summary, network: str, size: int | None, domain: str, classes: Sequence[str]) -> Table:
+    """Table 1 or 2, one network's block, with arms of our own below."""
+    theirs = FIGURES.get((domain, network), {})
+    columns = COLUMNS.get(domain, classes)
+    rows = []
+    for arm in (*theirs, *(arm for arm in summary.arms if arm not in theirs)):
+        cells = [_dice(summary, network, size, arm, column, classes) for column in (*columns, MEAN)]
+        figures = theirs.get(arm, (None,) * len(cells))
+        more = None if arm == REAL or figures[-1] is None else figures[-1] - theirs[REAL][-1]
+        rows.append([_name(arm), *map(level, cells), gain(cells[-1]), *map(dashed, figures), dashed(more, signed)])
+    words = [*(column.replace("_", "-") for column in columns), MEAN, "gain"]
+    which = f" (PromptLesion's Table {NUMBER[domain]})" if theirs else ""
+    title = f"Dice, {domain}, {_network(network, size)}{which}"
+    return Table(title, ["training data", *words, *(f"paper {word}" for word in words)], rows)
+
+
+def _each(summary: Summary, network: str, size: int | None, domain: str, classes: Sequence[str]) -> Table:
+    """Table 3: one DiffTumor a class, each scored on its own class, against one model of all."""
+    columns = COLUMNS.get(domain, classes)
+    own = [_dice(summary, network, size, f"difftumor-{column}", column, classes) for column in columns]
+    figures = EACH.get(network) if domain == "abdomen" else None
+    title = f"One DiffTumor a class, {domain}, {_network(network, size)}"
+    title += " (PromptLesion's Table 3)" if figures else ""
+    words = [*(column.replace("_", "-") for column in columns), MEAN]
+    head = ["training data", *words, *(f"paper {word}" for word in words)]
+    means = [cell.level.value for cell in own if cell is not None]
+    if not means:
+        return Table(title, head, [])
+    mean = short(sum(means) / len(means)) if len(means) == len(columns) else "–"
+    rows = [["+ DiffTumor, one a class", *map(level, own), mean, *map(dashed, figures or (None,) * len(words))]]
+    theirs = FIGURES.get((domain, network), {}) if figures else {}
+    for arm in ("promptlesion", "promptlesion-mask"):
+        cells = [_dice(summary, network, size, arm, column, classes) for column in (*columns, MEAN)]
+        rows.append([_name(arm), *map(level, cells), *map(dashed, theirs.get(arm, (None,) * len(words)))])
+    return Table(title, head, rows)
+
+
+def _dice(
+    summary: Summary, network: str, size: int | None, arm: str, column: str, classes: Sequence[str]
+) -> Cell | None:
+    """Dice of the class that is a column of the paper's table: ``liver`` is our ``liver_tumour``."""
+    names = [name for name in (*classes, MEAN) if name == column or name.startswith(f"{column}_")]
+    return summary.cell(network, size, arm, f"dsc/{names[0]}") if names else None
+
+
+def _name(arm: str) -> str:
+    theirs = ARMS.get(arm)
+    return f"+ {arm}" if theirs is None else theirs if arm == REAL else f"{theirs} ({arm})"
+
+
+def _network(network: str, size: int | None) -> str:
+    return NETWORKS.get(network, network) + (f", {size} real scans" if size else "")

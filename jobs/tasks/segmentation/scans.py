@@ -1,26 +1,20 @@
-"""Labelled CT volumes, what a network learns from and is scored on, and where they come from.
+"""Labelled CT volumes: what a network learns from and is scored on.
 
 All scans of a job are held in memory, 3 bytes a voxel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.engine.privacy import subject_key, unnamed
-from lesionforge.engine.recipe import SourceRecipe
-from lesionforge.engine.sources.base import open_source
 from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
-from lesionforge.generators.types import BadCase, Volume
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.segmentation.targets import classes_of, target
-from lesionforge.sinks.reader import Samples
+from lesionforge.jobs.tasks.segmentation.targets import classes_of
 
 CANDIDATES = 4096  # voxels remembered of a class, spread evenly over it
 
@@ -51,26 +45,6 @@ class Scan:
         return out
 
 
-def read(place: str, split: str, domain: str, options: Mapping[str, Any] | None = None) -> list[Scan]:
-    """The scans of a place.
-
-    Args:
-        place: dataset made by the ``lesion`` generator (a folder or URL), or a CT source with lesion labels such as
-            ``ct:FOLDER`` in the layout of LiTS, KiTS or the Decathlon.
-        split: of the dataset; a source has none, all of it is taken.
-        domain: whose lesions are the target.
-        options: of the source.
-
-    Raises:
-        UsageError: where there is no sample, a member is missing, or no source takes these options.
-        SourceError: where the source's folder is not there or not understood.
-    """
-    source = ":" in place and "://" not in place
-    if options and not source:
-        raise UsageError(f"options {', '.join(options)} are for a source such as ct:FOLDER; {place} is a dataset")
-    return list(_from_source(place, domain, options or {}) if source else _from_dataset(place, split, domain))
-
-
 def matches(spacing_mm: Sequence[float], wanted_mm: Sequence[float]) -> bool:
     """Whether voxels are of a size, up to ``SPACING_TOLERANCE`` of each edge: a network knows voxels, no mm."""
     return all(abs(a / b - 1) <= SPACING_TOLERANCE for a, b in zip(spacing_mm, wanted_mm, strict=True))
@@ -97,40 +71,4 @@ def require_lesions(scans: Sequence[Scan], domain: str, what: str) -> None:
         UsageError: naming ``what`` they are.
     """
     if not any(scan.voxels for scan in scans):
-        raise UsageError(f"{what} shows no {' or '.join(classes_of(domain))}: is --domain {domain} right?")
-
-
-def _from_dataset(place: str, split: str, domain: str) -> Iterator[Scan]:
-    try:
-        names = Samples(place, split=split).members
-        ct = next((name for name in ("ct.npy", "ct.npy.gz") if name in names), "ct.npy")
-        samples = Samples(place, split=split, members=(ct, "label.npy.gz", "json"))
-    except ValueError as error:
-        raise UsageError(f"{error}: give a dataset of the lesion generator") from None
-    for sample in samples.read(range(len(samples))):
-        told = sample["json"]
-        legend = {int(value): name for value, name in told["legend"].items()}
-        x, y, z = told["spacing_mm"]
-        yield Scan(
-            sample[ct],
-            target(sample["label.npy.gz"], legend, domain),
-            (x, y, z),
-            told["subject"],
-            told["source_id"],
-            told["sample_id"],
-        )
-
-
-def _from_source(uri: str, domain: str, options: Mapping[str, Any]) -> Iterator[Scan]:
-    source = open_source(SourceRecipe(uri=uri, options=dict(options)))
-    key = subject_key(0, [source])
-    for number in range(source.subjects * source.cases_per_subject):
-        try:
-            case = source.read(number)
-        except BadCase:
-            continue  # the source's own report names it
-        if not isinstance(case, Volume) or case.labels is None:
-            raise UsageError(f"source {uri.split(':', 1)[0]} yields no labelled CT volumes")
-        seen = unnamed(case, key)
-        labels = target(case.labels, case.legend, domain)
-        yield Scan(case.hu, labels, case.spacing_mm, seen.subject, case.source_id)
+        raise UsageError(f"{what} shows no {' or '.join(classes_of(domain))}: is --set domain={domain} right?")

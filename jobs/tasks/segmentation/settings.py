@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from lesionforge.jobs.errors import UsageError
@@ -82,22 +82,18 @@ PRESETS: Final[Mapping[tuple[str, str], Settings]] = {
 }
 
 
-def settings(network: str, preset: str, changes: Mapping[str, Any] | None = None) -> Settings:
+def settings(network: str, preset: str) -> Settings:
     """The settings of a network.
 
     Args:
         network: one of ``NETWORKS``.
         preset: ``paper`` (the published sizes, for a GPU) or ``tiny`` (about a minute of one CPU core).
-        changes: fields that are to differ.
 
     Raises:
-        UsageError: for an unknown network, preset or field.
+        UsageError: for an unknown network or preset.
     """
     if (network, preset) not in PRESETS:
         presets = " or ".join(sorted({preset for _, preset in PRESETS}))
         networks = " or ".join(NETWORKS)
         raise UsageError(f"network {network!r}, preset {preset!r}: give {networks}, and the preset {presets}")
-    free = [field.name for field in fields(Settings) if field.name != "network"]
-    if unknown := sorted(set(changes or {}) - set(free)):
-        raise UsageError(f"--set {unknown[0]}: no such setting; there are {', '.join(free)}")
-    return replace(PRESETS[network, preset], **(changes or {}))
+    return PRESETS[network, preset]

@@ -32,7 +32,7 @@ def classes_of(domain: str) -> tuple[str, ...]:
         UsageError: for another domain.
     """
     if domain not in CLASSES:
-        raise UsageError(f"--domain {domain!r} is unknown; give {' or '.join(CLASSES)}")
+        raise UsageError(f"domain {domain!r} is unknown; give {' or '.join(CLASSES)}")
     return CLASSES[domain]
 
 

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-
-from lesionforge.jobs.tasks.detection import study as studying
 from lesionforge.jobs.tasks.detection.report import report, tables
 from lesionforge.jobs.tasks.detection.study import Place, Run, Study, StudyError, conduct, runs
 from lesionforge.jobs.tasks.detection.summary import summarise
+
+from lesionforge.jobs.tasks.detection import study as studying
 from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN
 
 SOURCE = f"{HERE}.ToySource:here"

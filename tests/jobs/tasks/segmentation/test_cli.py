@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+from lesionforge.jobs.tasks.segmentation.summary import SCORES
 from typer.testing import CliRunner
 
 from lesionforge.jobs.cli import app
-from lesionforge.jobs.tasks.segmentation.summary import SCORES
 from tests.jobs.tasks.segmentation.worlds import HERE, TINY
 
 FEW = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]

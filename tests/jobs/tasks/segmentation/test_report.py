@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from lesionforge.jobs.tasks.segmentation.report import report, show, tables
+from lesionforge.jobs.tasks.segmentation.summary import summarise
 
 from lesionforge.jobs import console
 from lesionforge.jobs.studies.runs import StudyError
 from lesionforge.jobs.tasks.segmentation import paper
-from lesionforge.jobs.tasks.segmentation.report import report, show, tables
-from lesionforge.jobs.tasks.segmentation.summary import summarise
 from tests.jobs.tasks.segmentation.test_summary import CLASSES, result, volumes
 
 ORGANS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]

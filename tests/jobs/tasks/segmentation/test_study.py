@@ -8,10 +8,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+from lesionforge.jobs.tasks.segmentation.study import Place, Run, Study, conduct, parse, runs
+
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.runs import StudyError, finished
 from lesionforge.jobs.tasks.segmentation import settings
-from lesionforge.jobs.tasks.segmentation.study import Place, Run, Study, conduct, parse, runs
 from tests.jobs.tasks.segmentation import worlds
 from tests.jobs.tasks.segmentation.worlds import TINY
 

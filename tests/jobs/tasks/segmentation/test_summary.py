@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from lesionforge.jobs.tasks.segmentation.summary import MEAN, gain, over_all, summarise
 from scipy import stats
 
 from lesionforge.jobs.studies.runs import StudyError
 from lesionforge.jobs.tasks.segmentation import summary as summing
-from lesionforge.jobs.tasks.segmentation.summary import MEAN, gain, over_all, summarise
 
 CLASSES = ["calcified", "non_calcified"]
 

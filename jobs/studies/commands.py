@@ -1,0 +1,253 @@
+"""``lesionforge train|score|study|report TASK``: one function each, for every task of ``jobs.tasks``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lesionforge.jobs import console
+from lesionforge.jobs.options import Device, Json, Out, pairs
+from lesionforge.jobs.progress import steps
+from lesionforge.jobs.tasks import TASKS
+
+PLACE = "a generated dataset, or a source of real cases such as arcade:FOLDER or ct:FOLDER"
+
+Real = Annotated[str, typer.Option(metavar="DATA", help=f"real data: {PLACE}; of a dataset, the split train")]
+MaybeReal = Annotated[
+    str | None, typer.Option(metavar="DATA", help=f"real data: {PLACE}; of a dataset, the split train")
+]
+RealOption = Annotated[list[str] | None, typer.Option(metavar="A=B", help="an option of the real data's source")]
+Test = Annotated[str, typer.Option(metavar="DATA", help=f"what to score on: {PLACE}")]
+TestOption = Annotated[list[str] | None, typer.Option(metavar="A=B", help="an option of the test data's source")]
+TestSplit = Annotated[str, typer.Option(help="split of a dataset to score on")]
+Model = Annotated[str | None, typer.Option(help="which learner; default: the task's first")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A=B", help="an option of the task or a setting of its learner, e.g. steps=600"),
+]
+Models = Annotated[str | None, typer.Option(help="learners, with commas between; default: the task's own")]
+Sizes = Annotated[str | None, typer.Option(help="numbers of real items, or all; default: the task's own")]
+Arms = Annotated[str | None, typer.Option(help="what is learnt from; default: real, and all that the task knows")]
+Synthetic = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]DATA", help="a generated dataset, by the name that arms give it; again for more"),
+]
+
+
+def register(groups: Mapping[str, typer.Typer]) -> None:
+    """Hang a command of every task into the groups ``train``, ``score``, ``study`` and ``report``."""
+    for name, entry in TASKS.items():
+        groups["train"].command(name, help=f"Train a network that finds {entry.learns}.")(_train(name))
+        groups["score"].command(
+            name, help=f"Score a network that finds {entry.learns}: every measure with its 95 % interval over subjects."
+        )(_score(name))
+        groups["study"].command(
+            name,
+            help=f"Train and score networks that find {entry.learns}, for every arm, size and seed. The same command "
+            "again continues; with RAY_ADDRESS, on the nodes of that cluster, which must see the data.",
+        )(_study(name))
+        groups["report"].command(
+            name, help="Tables and picture of a study, finished or not, with the paper's numbers beside ours."
+        )(_report(name))
+
+
+def _train(name: str) -> Callable[..., None]:
+    def train(
+        out: Out,
+        real: MaybeReal = None,
+        real_option: RealOption = None,
+        synthetic: Annotated[
+            str | None, typer.Option(metavar="DATA", help="a generated dataset, its split train")
+        ] = None,
+        model: Model = None,
+        changes: Changes = None,
+        real_share: Annotated[
+            float, typer.Option(min=0, max=1, help="share of real items among those drawn, where there are both")
+        ] = 0.5,
+        seed: Annotated[int, typer.Option(min=0)] = 0,
+        device: Device = "cpu",
+        as_json: Json = False,
+    ) -> None:
+        from lesionforge.jobs.studies import places
+        from lesionforge.jobs.studies.places import DataPlace
+        from lesionforge.jobs.studies.task import configured
+
+        if real is None and synthetic is None:
+            raise typer.BadParameter("give --real, --synthetic or both")
+        task, own = configured(name, pairs(changes))
+        learner = task.learner(task.changed(model or task.models[0], own), device)
+        given = {
+            "--real": DataPlace(real or "", "train", pairs(real_option)),
+            "--synthetic": DataPlace(synthetic or ""),
+        }
+        readings = {option: places.read(task, place) for option, place in given.items() if place.uri}
+        bodies = {option: reading.body() for option, reading in readings.items()}
+        places.tell(bodies)
+        items, made = (readings[option].items if option in readings else [] for option in given)
+        task.check([*items, *made], "the training data")
+        losses: list[float] = []
+        out.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = out.with_name(f"{out.name}.checkpoint")  # the same command again goes on from it
+        with steps("training") as advance:
+
+            def tell(step: int, of: int, loss: float) -> None:
+                losses.append(loss)
+                advance(step, of, f"loss {loss:.3f}")
+
+            made_alone = made if items else task.alone(made)
+            learner.fit(items, made_alone, real_share, seed, folder=checkpoint, progress=tell)
+        learner.save(out)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        body = {"out": str(out), "real": len(items), "synthetic": len(made), "places": bodies}
+        body |= {"loss": losses[-1] if losses else None}
+        console.emit(
+            body, as_json, lambda: console.out.print(f"learnt {len(items)} real, {len(made)} synthetic items: {out}")
+        )
+
+    return train
+
+
+def _score(name: str) -> Callable[..., None]:
+    def score(
+        model: Annotated[Path, typer.Argument(metavar="MODEL", help=f"file that lesionforge train {name} wrote")],
+        test: Test,
+        test_split: TestSplit = "test",
+        test_option: TestOption = None,
+        changes: Changes = None,
+        device: Device = "cpu",
+        as_json: Json = False,
+    ) -> None:
+        from lesionforge.jobs.studies import places, runs, summary
+        from lesionforge.jobs.studies.places import DataPlace
+        from lesionforge.jobs.studies.tables import dashed
+        from lesionforge.jobs.studies.task import configured
+
+        task, own = configured(name, pairs(changes))
+        if own:
+            raise typer.BadParameter(f"--set {next(iter(own))}: the model is trained; give options of the task alone")
+        task, learner = task.load(model, device)
+        reading = places.read(task, DataPlace(test, test_split, pairs(test_option)))
+        places.tell({"--test": reading.body()})
+        task.check(reading.items, "--test")
+        with steps("scoring") as advance:
+            found = runs.scores(task, learner, reading.items, lambda done, of: advance(done, of, ""))
+        estimates = {
+            measure: summary.estimate([value], [found["draws"][measure]], found["held"][measure])
+            for measure, value in found["scores"].items()
+            if value is not None  # no lesion of its class
+        }
+        scores = {
+            measure: {"value": one.value, "interval": None if one.low is None else [one.low, one.high], "n": one.n}
+            for measure, one in estimates.items()
+        }
+        body = {"model": str(model), "test": found["test"], "places": {"--test": reading.body()}, "scores": scores}
+        body |= {"rows": found["rows"]}
+        rows = [
+            (measure, dashed(one.value), "–" if one.low is None else f"{dashed(one.low)} – {dashed(one.high)}", one.n)
+            for measure, one in estimates.items()
+        ]
+        title = f"{found['test']['items']} items of {found['test']['subjects']} subjects"
+        console.emit(body, as_json, lambda: console.table(title, ("measure", "value", "95 %", "n"), rows))
+
+    return score
+
+
+def _study(name: str) -> Callable[..., None]:
+    def study(
+        out: Out,
+        real: Real,
+        test: Test,
+        real_option: RealOption = None,
+        test_split: TestSplit = "test",
+        test_option: TestOption = None,
+        synthetic: Synthetic = None,
+        models: Models = None,
+        sizes: Sizes = None,
+        arms: Arms = None,
+        seeds: Annotated[int, typer.Option(min=1, help="each other weights, real items and samples")] = 3,
+        changes: Changes = None,
+        device: Device = "cpu",
+        processes: Annotated[
+            int | None, typer.Option(min=1, help="runs at a time; default: 2 here, all that have room on a cluster")
+        ] = None,
+        cpus: Annotated[float, typer.Option(min=0.01, help="cores of a run")] = 1,
+        gpus: Annotated[
+            float | None, typer.Option(min=0, help="GPUs of a run, e.g. 0.5; default: 1 if --device is cuda")
+        ] = None,
+        in_process: Annotated[
+            bool, typer.Option("--in-process", help="one run after the other in this process, without Ray")
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        from lesionforge.jobs.studies import report as reporting
+        from lesionforge.jobs.studies import runs
+        from lesionforge.jobs.studies.places import DataPlace
+        from lesionforge.jobs.studies.workers import Room, conduct
+
+        console.own_standard_output()
+        asked = runs.Study(
+            name,
+            DataPlace(real, "train", pairs(real_option)),
+            DataPlace(test, test_split, pairs(test_option)),
+            _named(synthetic or ()),
+            pairs(changes),
+            device,
+        )
+        todo = runs.runs(
+            asked,
+            models.split(",") if models else None,
+            [None if n == "all" else int(n) for n in sizes.split(",")] if sizes else None,
+            arms.split(",") if arms else None,
+            seeds,
+        )
+        with steps("runs") as advance:
+            done = len(todo) - len(runs.unfinished(todo, out))
+            advance(done, len(todo), "")
+
+            def tell(result: dict[str, Any]) -> None:
+                nonlocal done
+                done += 1
+                advance(done, len(todo), runs.in_words(asked, result))
+
+            conduct(asked, todo, out, Room(processes, cpus, gpus, in_process), tell)
+        made = reporting.report(out, name)
+        console.emit(made.body, as_json, made.show)
+
+    return study
+
+
+def _report(name: str) -> Callable[..., None]:
+    def report(
+        out: Annotated[Path, typer.Argument(metavar="STUDY", help=f"folder that lesionforge study {name} wrote")],
+        as_json: Json = False,
+    ) -> None:
+        from lesionforge.jobs.studies import report as reporting
+
+        made = reporting.report(out, name)
+        console.emit(made.body, as_json, made.show)
+
+    return report
+
+
+def _named(given: Any) -> dict[str, Any]:
+    """``[NAME=]DATA`` by name; a name must be told from an arm, and do for a file's name."""
+    from lesionforge.jobs.studies.places import DataPlace
+    from lesionforge.jobs.studies.runs import NAME
+    from lesionforge.jobs.studies.task import REAL
+
+    out = {}
+    for pair in given:
+        name, equals, place = pair.partition("=")
+        if not equals or "/" in name:
+            name, place = "", pair
+        elif name == REAL or re.fullmatch(r"(.+)?x\d.*", name) or not re.fullmatch(NAME, name):
+            raise typer.BadParameter(f"--synthetic {name}=...: give a plain word, not real, that does not end in xN")
+        if name in out:
+            raise typer.BadParameter(f"--synthetic {name or 'without a name'} is given twice: name each, NAME=DATA")
+        out[name] = DataPlace(place)
+    return out

@@ -1,0 +1,141 @@
+"""Where a task's items come from, and the one loop that reads them: what cannot be read is counted, never dropped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from lesionforge.engine import dataset
+from lesionforge.engine.privacy import subject_key, unnamed
+from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.engine.sources.base import Source, open_source
+from lesionforge.generators.types import BadCase
+from lesionforge.jobs import console
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.task import I, Task
+from lesionforge.sinks.reader import Samples
+from lesionforge.sinks.reasons import Reasons
+from lesionforge.sinks.store import Store
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """A source of real cases (``arcade:FOLDER``, with its own options), or a split of a generated dataset."""
+
+    uri: str
+    split: str = "train"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_source(self) -> bool:
+        """A scheme without slashes: ``ct:FOLDER``; ``s3://bucket/name`` is a dataset."""
+        return ":" in self.uri and "://" not in self.uri
+
+    def open(self) -> Source:
+        """The source.
+
+        Raises:
+            SourceError: where it is not there or not understood.
+        """
+        return open_source(SourceRecipe(uri=self.uri, options=dict(self.options)))
+
+    def content(self) -> str:
+        """Stands for what lies there: a dataset's identity, or a source's fingerprint. No path (promise P8)."""
+        if self.is_source:
+            record = json.dumps([self.open().fingerprint(), self.options], sort_keys=True)
+            return hashlib.sha256(record.encode()).hexdigest()
+        return f"{dataset.read(Store(self.uri)).identity}/{self.split}"
+
+
+@dataclass(frozen=True)
+class Reading(Generic[I]):
+    """The items of a place, and why others could not be read: reasons, alike but for numbers, with their counts."""
+
+    items: list[I]
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "read": len(self.items),
+            "unreadable": sum(self.unreadable.values()),
+            "reasons": dict(self.unreadable),
+        }
+
+
+def tell(bodies: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say on standard error what could not be read, by the option that named the place."""
+    for option, body in bodies.items():
+        if body["unreadable"]:
+            reasons = "; ".join(f"{count} x {reason}" for reason, count in body["reasons"].items())
+            whole = body["read"] + body["unreadable"]
+            console.note(f"{option}: {body['unreadable']} of {whole} cases cannot be read and are left out: {reasons}")
+
+
+def common_key(places: Iterable[DataPlace]) -> bytes:
+    """The key that subjects of several sources are hashed with, so that one person in two of them is seen."""
+    return subject_key(0, [place.open() for place in places if place.is_source])
+
+
+def read(task: Task[I, Any], place: DataPlace, key: bytes | None = None) -> Reading[I]:
+    """Every item of a place, all held in memory.
+
+    Args:
+        task: makes items.
+        place: where from.
+        key: of the subjects' hashes, see ``common_key``; the place's own where None.
+
+    Raises:
+        UsageError: where no sample is there, one lacks a member, or a dataset is given options.
+        SourceError: where the source's folder is not there or not understood.
+    """
+    if place.is_source:
+        return _of_source(task, place.open(), key)
+    if place.options:
+        raise UsageError(
+            f"options {', '.join(place.options)} are for a source such as ct:FOLDER; {place.uri} is a dataset"
+        )
+    found = samples(place.uri, place.split, task.members, task.welcome, task.dataset)
+    return Reading([task.item_of_sample(sample) for sample in found])
+
+
+def samples(
+    uri: str, split: str | None, needed: Sequence[str], welcome: Sequence[str], advice: str
+) -> Iterator[dict[str, Any]]:
+    """The samples of a dataset, decoded, in its order.
+
+    Args:
+        uri: the dataset.
+        split: of it; None takes all.
+        needed, welcome: members that each sample must have, and those that are taken where they are there; a name
+            stands for its compressed form as well (``ct.npy`` for ``ct.npy.gz``), which comes under the plain name.
+        advice: end of the message where something is missing.
+
+    Raises:
+        UsageError: where there is no sample or one lacks a member.
+    """
+    try:
+        there = Samples(uri, split=split).members
+        stored = {name: f"{name}.gz" if name not in there and f"{name}.gz" in there else name for name in needed}
+        stored |= {name: name for name in welcome if name in there}
+        found = Samples(uri, split=split, members=list(stored.values()))
+    except ValueError as error:
+        raise UsageError(f"{error}: {advice}") from None
+    for sample in found.read(range(len(found))):
+        yield {name: sample[member] for name, member in stored.items()}
+
+
+def _of_source(task: Task[I, Any], source: Source, key: bytes | None) -> Reading[I]:
+    key = subject_key(0, [source]) if key is None else key
+    items, reasons = [], Reasons()
+    for number in range(source.subjects * source.cases_per_subject):
+        try:
+            case = source.read(number)
+        except BadCase as error:
+            reasons.add(str(error))
+            continue
+        items.append(task.item_of_case(unnamed(case, key)))
+    return Reading(items, dict(reasons))

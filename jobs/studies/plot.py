@@ -1,0 +1,84 @@
+"""A study's picture: levels of every arm by measure, each seed a dot, and the gains with their intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lesionforge.jobs.studies.summary import Summary
+from lesionforge.jobs.studies.task import REAL, Task
+
+GREY = "#555555"  # real data alone
+COLOURS = (
+    "#08519c", "#6baed6", "#41ab5d", "#d95f0e", "#807dba", "#fdae6b", "#8c6d31", "#ad494a", "#a55194", "#17becf",
+)  # fmt: skip
+
+
+def draw(summary: Summary, task: Task[Any, Any], path: Path) -> None:
+    """A row a model and size. Left: means over seeds; right: gains over real data alone with their 95 % intervals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    others = [arm for arm in summary.arms if arm != REAL]
+    colours = {REAL: GREY} | {arm: COLOURS[n % len(COLOURS)] for n, arm in enumerate(others)}
+    groups = [(model, size) for model in summary.models for size in summary.sizes]
+    tall = max(3.4, 0.9 + 0.42 * len(task.shown))
+    figure, axes = plt.subplots(
+        len(groups), 2, figsize=(13, tall * len(groups) + 0.6), constrained_layout=True, squeeze=False
+    )
+    for (bars, gains), (model, size) in zip(axes, groups, strict=True):
+        _levels(bars, summary, task, colours, model, size)
+        _gains(gains, summary, task, colours, model, size)
+        title = f"{model}, {'all' if size is None else size} real"
+        bars.set_title(title, fontsize=11, loc="left")
+        gains.set_title(f"{title}: gain over real data alone", fontsize=11, loc="left")
+        for ax in (bars, gains):
+            ax.spines[["top", "right"]].set_visible(False)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[arm]) for arm in summary.arms]
+    figure.legend(handles, summary.arms, loc="outside lower center", ncols=min(8, len(summary.arms)), frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _levels(
+    ax: Any, summary: Summary, task: Task[Any, Any], colours: dict[str, str], model: str, size: int | None
+) -> None:
+    high = 0.85 / len(summary.arms)
+    for group, measure in enumerate(task.shown):
+        for k, arm in enumerate(summary.arms):
+            cell = summary.cell(model, size, arm, measure)
+            if cell is None or cell.level.value != cell.level.value:
+                continue
+            at = group + (k - (len(summary.arms) - 1) / 2) * high
+            ax.barh(at, cell.level.value, high * 0.92, color=colours[arm])
+            ax.plot(cell.values, [at] * len(cell.values), ".", color="black", markersize=3, alpha=0.7)
+    _rows(ax, list(task.shown.values()))
+    ax.set_xlim(left=0)
+    ax.set_xlabel("bars: mean over seeds; dots: seeds")
+
+
+def _gains(
+    ax: Any, summary: Summary, task: Task[Any, Any], colours: dict[str, str], model: str, size: int | None
+) -> None:
+    others = [arm for arm in summary.arms if arm != REAL]
+    ax.axvline(0, color="black", linewidth=0.8)
+    for group, measure in enumerate(task.shown):
+        for k, arm in enumerate(others):
+            cell = summary.cell(model, size, arm, measure)
+            if cell is None or cell.gain is None:
+                continue
+            at = group + (k - (len(others) - 1) / 2) * 0.8 / len(others)
+            ax.plot(cell.gain.value, at, "o", color=colours[arm], markersize=4)
+            if cell.gain.low is not None and cell.gain.high is not None:
+                ax.plot([cell.gain.low, cell.gain.high], [at, at], color=colours[arm], linewidth=2)
+    _rows(ax, list(task.shown.values()))
+    ax.set_xlabel("lines: 95 % interval over test subjects")
+
+
+def _rows(ax: Any, names: list[str]) -> None:
+    for group in range(len(names) - 1):
+        ax.axhline(group + 0.5, color="#dddddd", linewidth=0.8)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
