@@ -114,7 +114,7 @@ def _train(name: str) -> Callable[..., None]:
 
 def _score(name: str) -> Callable[..., None]:
     def score(
-        model: Annotated[Path, typer.Argument(metavar="MODEL", help=f"file that lesionforge train {name} wrote")],
+        model: Annotated[Path, typer.Argument(metavar="MODEL", help="file that lesionforge train wrote")],
         test: Test,
         test_split: TestSplit = "test",
         test_option: TestOption = None,
@@ -223,7 +223,7 @@ def _study(name: str) -> Callable[..., None]:
 
 def _report(name: str) -> Callable[..., None]:
     def report(
-        out: Annotated[Path, typer.Argument(metavar="STUDY", help=f"folder that lesionforge study {name} wrote")],
+        out: Annotated[Path, typer.Argument(metavar="STUDY", help="folder that lesionforge study wrote")],
         as_json: Json = False,
     ) -> None:
         from lesionforge.jobs.studies import report as reporting

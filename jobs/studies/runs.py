@@ -213,14 +213,12 @@ def conduct_run(study: Study, out: Path, run: Run) -> dict[str, Any]:
     chosen = task.training_set(run.arm, run.size, run.seed, real, synthetic)
     shared = out if _sees(out, study) else None
     learner = task.learner(task.changed(run.model, changes), study.device, shared / "inputs" if shared else None)
-    losses: list[float] = []
     learner.fit(
         chosen.real,
         chosen.synthetic,
         chosen.real_share,
         run.seed,
         folder=checkpoints(out, study, run),
-        progress=lambda step, of, loss: losses.append(loss),
     )
     fitted = time.process_time()
     return {
@@ -233,7 +231,6 @@ def conduct_run(study: Study, out: Path, run: Run) -> dict[str, Any]:
         "real": len(chosen.real),
         "synthetic": len(chosen.synthetic),
         "notes": dict(chosen.notes),
-        "loss": losses[-1] if losses else None,
         "fit_cpu_s": round(fitted - cpu, 1),
         "wall_s": round(time.monotonic() - wall, 1),
     }

@@ -9,7 +9,7 @@ measure is: a mean over subjects or, as average precision and best F1, a propert
   divides by n where the sample's own deviation divides by n - 1; n subjects hold what is measured.
 - 95 % interval: gain ± t(.975, n - 1) standard errors; p: two-sided, of gain / standard error in the same t.
 
-For a mean over subjects this is the paired t-test of the subjects' differences, up to the draws' noise of 4 %. Why not
+For a mean over subjects this is the paired t-test of the subjects' differences, up to the draws' noise of 2 %. Why not
 the percentiles of the draws: with twelve subjects such an interval held the true gain 91 times of 100 in place of 95,
 and disagreed with p. Why not the t-test itself: it has no meaning for average precision. Bootstrap standard errors with
 t quantiles: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 6 and 12; the factor against
@@ -33,7 +33,7 @@ from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.task import REAL, Measures, Task
 
-DRAWS = 400
+DRAWS = 1000
 LEVEL = 0.95
 Result = Mapping[str, Any]  # of a run, see ``runs``
 

@@ -195,7 +195,7 @@ class Task(ABC, Generic[I, P]):
             UsageError: for a name that is neither a setting nor an option of the task, or a value that will not do.
         """
         own = self.settings(model)
-        known = [f.name for f in fields(own)]
+        known = [f.name for f in fields(own) if getattr(own, f.name) != model]  # the network's name is no setting
         if unknown := [name for name in changes if name not in known]:
             there = ", ".join([*(f.name for f in fields(self)), *known])  # type: ignore[arg-type]
             raise UsageError(f"--set {unknown[0]}: no such setting; there are {there}")
@@ -253,14 +253,14 @@ class Task(ABC, Generic[I, P]):
 
 
 def find(name: str) -> type[Task[Any, Any]]:
-    """The class of a task.
+    """The class of a task: by its name here, or of anybody's as ``module:Class``.
 
     Raises:
         UsageError: for an unknown name.
     """
-    if name not in TASKS:
-        raise UsageError(f"task {name!r} is unknown; there are {', '.join(TASKS)}")
-    module, _, kind = TASKS[name].where.partition(":")
+    if name not in TASKS and ":" not in name:
+        raise UsageError(f"task {name!r} is unknown; there are {', '.join(TASKS)}, or module:Class")
+    module, _, kind = (TASKS[name].where if name in TASKS else name).partition(":")
     found: type[Task[Any, Any]] = getattr(import_module(module), kind)
     return found
 

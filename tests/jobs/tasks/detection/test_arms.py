@@ -1,12 +1,14 @@
 """Which frames an arm learns from."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.detection.arms import Arm, sized, training_set
-from lesionforge.jobs.tasks.detection.frames import CLASSES, FrameError
+from lesionforge.jobs.tasks.detection.frames import CLASSES
 from tests.jobs.tasks.detection.worlds import frame
 
 IMAGE, BARE = np.ones((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
@@ -34,7 +36,7 @@ def pool(count=40, per_frame=8, missing=()):
 
 
 def drawn(name, size=20, seed=0, **options):
-    return training_set(Arm.parse(name), size, seed, *pool(**options))
+    return training_set(Arm.parse(name), size, seed, *pool(**options), 0.5)
 
 
 def ids(some):
@@ -52,7 +54,7 @@ def test_every_arm_of_a_seed_has_the_same_real_frames_and_other_seeds_have_other
 @pytest.mark.parametrize("times", [1, 2, 4])
 def test_n_times_the_real_frames_balanced_from_the_same_frames_only(times):
     got = drawn(f"x{times}")
-    assert len(got.synthetic) == len(set(ids(got.synthetic))) == times * 20 == got.asked
+    assert len(got.synthetic) == len(set(ids(got.synthetic))) == times * 20 == got.notes["wanted"]
     assert Counter(f.target for f in got.synthetic) == {"moderate": times * 10, "severe": times * 10}
     per_frame = Counter(f.source_id for f in got.synthetic)
     assert per_frame == {f.source_id: times for f in got.real}
@@ -92,10 +94,19 @@ def test_frames_without_samples_are_made_up_for_by_others():
 
 
 def test_a_pool_too_small_and_an_unknown_arm_are_named():
-    with pytest.raises(FrameError, match="50 real frames"):
+    with pytest.raises(UsageError, match="50 real frames"):
         drawn("real", size=50)
-    with pytest.raises(ValueError, match="x4-blue"):
+    with pytest.raises(UsageError, match="x4-blue"):
         Arm.parse("x4-blue")
+
+
+def test_frames_without_a_vessel_mask_are_not_drawn_from():
+    real, samples = pool()
+    real[3] = replace(real[3], masked=False)
+    got = training_set(Arm.parse("x1"), None, 0, real, samples, 0.5)
+    assert len(got.real) == 39
+    assert real[3].source_id not in ids(got.real)
+    assert got.notes == {"wanted": 39, "boxes": {"real": 39 + 39, "drawn": 39}}
 
 
 def test_drawn_boxes_get_the_real_boxes_sizes_rank_by_rank_about_their_own_centres():

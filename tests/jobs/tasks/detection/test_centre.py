@@ -6,9 +6,11 @@ from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 
+from lesionforge.jobs.errors import UsageError  # noqa: E402
 from lesionforge.jobs.tasks.detection import augment, detector, network  # noqa: E402
 from lesionforge.jobs.tasks.detection import inputs as seen  # noqa: E402
 from lesionforge.jobs.tasks.detection.metrics import Scores  # noqa: E402
+from tests.jobs.tasks.detection import worlds  # noqa: E402
 from tests.jobs.tasks.detection.worlds import dot, frame, noise  # noqa: E402
 
 
@@ -111,7 +113,7 @@ def dots(count, first=0):
 
 
 def small(**options):
-    return detector.make("centre", steps=60, batch=6, warmup=5, average=0.9, **options)
+    return worlds.detector("centre", steps=60, batch=6, warmup=5, average=0.9, **options)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def test_same_seed_same_weights_and_another_seed_others():
     images = [f.image for f in dots(2, first=200)]
     said = []
     for seed in (1, 1, 2):
-        one = detector.make("centre", steps=2, batch=2)
+        one = worlds.detector("centre", steps=2, batch=2)
         one.fit(dots(4), dots(4, first=50), 0.5, seed)
         said.append(one.predict(images)[0].scores)
     assert np.array_equal(said[0], said[1])
@@ -163,5 +165,5 @@ def test_every_arm_sees_as_many_pictures_and_the_asked_share_of_real_ones():
 def test_an_untaught_detector_says_so():
     with pytest.raises(ValueError, match="learnt nothing"):
         small().predict([noise(0)])
-    with pytest.raises(ValueError, match="yolo11n"):
-        detector.make("magic")
+    with pytest.raises(UsageError, match="yolo11n"):
+        worlds.detector("magic")

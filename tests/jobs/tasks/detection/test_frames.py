@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.places import DataPlace, read
 from lesionforge.jobs.tasks.detection import frames
-from lesionforge.jobs.tasks.detection.frames import FrameError, labelled
+from lesionforge.jobs.tasks.detection.frames import labelled
+from lesionforge.jobs.tasks.detection.task import Detection
 from tests.jobs.tasks.detection import worlds
 from tests.jobs.tasks.detection.worlds import HERE, TRAIN
 
+REAL = DataPlace(f"{HERE}.ToySource:here", options=TRAIN)
+
+
+def items(place):
+    return read(Detection(), place if isinstance(place, DataPlace) else DataPlace(place)).items
+
 
 def test_a_source_s_frames_keep_pixels_boxes_and_grades_but_no_mild_lesion():
-    got = list(frames.from_source(f"{HERE}.ToySource:here", TRAIN))
+    got = items(REAL)
     source = worlds.ToySource("here", worlds.ToyOptions(**TRAIN))
     assert len(got) == 12
     for number, frame in enumerate(got):
@@ -20,22 +29,18 @@ def test_a_source_s_frames_keep_pixels_boxes_and_grades_but_no_mild_lesion():
         assert frame.boxes.tolist() == [list(lesion.box) for lesion in kept]
         assert [frames.CLASSES[k] for k in frame.classes] == [lesion.severity_class for lesion in kept]
         assert not frame.drawn.any()
-
-
-def test_only_frames_with_a_vessel_mask_where_they_are_asked_for():
-    got = list(frames.from_source(f"{HERE}.ToySource:here", TRAIN, masked=True))
-    assert [frame.source_id for frame in got] == [f"id{n}" for n in range(12) if n % 8 != 7]
+        assert frame.masked == (number % 8 != 7)
 
 
 def test_a_source_of_something_else_is_refused():
-    with pytest.raises(FrameError, match="CoronaryTree"):
-        next(frames.from_source("phantom:coronary"))
+    with pytest.raises(UsageError, match="CoronaryTree"):
+        items("phantom:coronary")
 
 
 def test_a_dataset_s_samples_tell_what_is_drawn_and_where_from(toy):
-    got = list(frames.from_dataset(toy))
-    real = {frame.source_id: frame for frame in frames.from_source(f"{HERE}.ToySource:here", TRAIN)}
+    got, real = items(toy), {frame.source_id: frame for frame in items(REAL)}
     assert len(got) == 48
+    assert len({id(frame.source_image) for frame in got}) == 12  # kept once
     for frame in got:
         own = real[frame.source_id]
         assert frame.drawn.sum() == 1
@@ -50,16 +55,17 @@ def test_a_dataset_s_samples_tell_what_is_drawn_and_where_from(toy):
 
 
 def test_where_nobody_labelled_real_lesions_they_become_regions_to_ignore(toy):
-    frame = next(frame for frame in frames.from_dataset(toy) if len(frame.boxes) == 2)
+    frame = next(frame for frame in items(toy) if len(frame.boxes) == 2)
     only = frame.only_drawn()
     assert only.drawn.tolist() == [True]
     assert np.array_equal(only.boxes, frame.boxes[frame.drawn])
     assert np.array_equal(only.ignore, frame.boxes[~frame.drawn])
+    assert np.array_equal(Detection().alone([frame])[0].ignore, only.ignore)
 
 
 def test_the_placebo_needs_the_source_image(tmp_path):
-    frame = next(iter(frames.from_dataset(worlds.make_dataset(tmp_path, keep_source=False))))
-    with pytest.raises(FrameError, match=r"source\.png"):
+    frame = items(worlds.make_dataset(tmp_path, keep_source=False))[0]
+    with pytest.raises(UsageError, match=r"source\.png"):
         frame.undrawn()
 
 

@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from lesionforge.jobs.studies.summary import draws, estimate
 from lesionforge.jobs.tasks.detection import metrics
 from lesionforge.jobs.tasks.detection.metrics import Scores, at_false_positives, average_precision, best_f1, match
 from tests.jobs.tasks.detection.worlds import found, frame, random_world
@@ -136,7 +139,8 @@ def test_weights_count_a_frame_as_often_as_copies_of_it():
     times = np.random.default_rng(7).integers(0, 4, 12)
     index = np.repeat(np.arange(12), times)
     copies = Scores([frames[i] for i in index], [detections[i] for i in index]).values()
-    weighted = Scores(frames, detections).values(times.astype(float))
+    alone = [replace(f, subject=f"{i:02d}") for i, f in enumerate(frames)]
+    weighted = Scores(alone, detections).values(times.astype(float))
     assert weighted == pytest.approx(copies, nan_ok=True)
 
 
@@ -145,19 +149,28 @@ def test_bootstrap_resamples_whole_subjects():
     box = [[0, 0, 50, 50]]
     frames = [frame(box, [0], subject=str(i // 2)) for i in range(20)]
     detections = [found(box if i % 2 else [[200, 200, 250, 250]], [[0.5, 0.0]]) for i in range(20)]
-    draws = Scores(frames, detections).bootstrap(50)
-    assert np.ptp(draws["recall_1fp"]) == 0
+    assert np.ptp(draws(Scores(frames, detections), 10)["recall_1fp"]) == 0
     loose = [frame(box, [0], subject=str(i)) for i in range(20)]
-    assert np.ptp(Scores(loose, detections).bootstrap(50)["recall_1fp"]) > 0
+    assert np.ptp(draws(Scores(loose, detections), 20)["recall_1fp"]) > 0
 
 
-def test_bootstrap_interval_covers_as_the_binomial_one():
+def test_recall_s_interval_is_the_binomial_one(monkeypatch):
+    monkeypatch.setattr("lesionforge.jobs.studies.summary.DRAWS", 500)
     """Recall of lone lesions is a binomial share, whose standard error is known."""
     box, rng = [[0, 0, 50, 50]], np.random.default_rng(8)
     frames = [frame(box, [0], subject=str(i)) for i in range(200)]
     right = rng.random(200) < 0.6
-    detections = [found(box, [[0.5, 0.0]]) if hit else found() for hit in right]
-    draws = Scores(frames, detections).bootstrap(300)["recall_1fp"]
-    assert np.std(draws) == pytest.approx(np.sqrt(0.6 * 0.4 / 200), rel=0.2)
-    low, high = metrics.interval(draws)
-    assert low < right.mean() < high
+    scores = Scores(frames, [found(box, [[0.5, 0.0]]) if hit else found() for hit in right])
+    got = estimate([right.mean()], [draws(scores, 200)["recall_1fp"]], scores.held["recall_1fp"])
+    reach = stats.t.ppf(0.975, 199) * np.sqrt(right.mean() * (1 - right.mean()) / 199)
+    assert (got.low, got.high) == pytest.approx((right.mean() - reach, right.mean() + reach), abs=0.01)
+
+
+def test_a_score_rests_on_the_subjects_that_hold_what_it_asks_for():
+    box = [0, 0, 50, 50]
+    frames = [frame([box], [0], subject="a"), frame([box, box], [0, 1], subject="b")]
+    frames += [frame(subject="b"), frame(subject="c")]
+    held = Scores(frames, [found()] * 4).held
+    assert held.keys() == Scores(frames, [found()] * 4).values().keys()
+    assert (held["ap50"], held["recall_1fp"], held["fp_negative"]) == (2, 2, 2)
+    assert (held["ap50_moderate"], held["recall_1fp_severe"], held["map50"], held["f1"]) == (2, 1, 1, 1)

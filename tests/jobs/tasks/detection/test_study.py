@@ -1,113 +1,76 @@
-"""A whole study in small: arms, resuming, tables."""
+"""The task in a study: its arms, its runs, the paper's tables."""
 
 import json
 
 import numpy as np
 import pytest
-from lesionforge.jobs.tasks.detection.report import report, tables
-from lesionforge.jobs.tasks.detection.study import Place, Run, Study, StudyError, conduct, runs
-from lesionforge.jobs.tasks.detection.summary import summarise
 
-from lesionforge.jobs.tasks.detection import study as studying
-from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.places import DataPlace
+from lesionforge.jobs.studies.report import gains, report
+from lesionforge.jobs.studies.runs import Study, runs
+from lesionforge.jobs.studies.summary import summarise
+from lesionforge.jobs.studies.workers import Room, conduct
+from lesionforge.jobs.tasks.detection.metrics import Scores
+from lesionforge.jobs.tasks.detection.task import Detection
+from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN, found, frame
 
 SOURCE = f"{HERE}.ToySource:here"
+NAMES = [*Scores([frame([[0, 0, 9, 9]], [0])], [found()]).values()]
 
 
-def small(toy, **changes):
-    options = {"steps": 2, "batch": 2}
-    return Study(Place(SOURCE, TRAIN), Place(SOURCE, TEST), toy, options=options, **changes)
+def test_arms_have_an_order_and_need_their_dataset():
+    task = Detection()
+    arms = ["x4-natural", "x4", "b-x2", "real", "x1", "x4-placebo", "b-x1"]
+    assert task.order(arms) == ["real", "x1", "x4", "x4-natural", "x4-placebo", "b-x1", "b-x2"]
+    assert [task.data_of_arm(arm, ["", "b-"]) for arm in ("real", "x4", "b-x2")] == [None, "", "b-"]
+    with pytest.raises(UsageError, match="needs a dataset of synthetic samples: give --synthetic DATA"):
+        task.data_of_arm("x4", [])
+    assert task.arms([]) == []
 
 
-def test_runs_come_seed_by_seed():
-    todo = runs([50, 100], ["real", "x4"], 2)
-    assert [run.name for run in todo[:3]] == ["n0050-real-s00", "n0050-x4-s00", "n0100-real-s00"]
-    assert len(todo) == 8
-    with pytest.raises(ValueError, match="y4"):
-        runs([50], ["y4"], 1)
-
-
-def test_a_study_goes_on_where_it_was_cut_off_and_ends_in_a_report(toy, tmp_path):
+def test_a_study_trains_every_arm_on_its_frames(toy, tmp_path):
     pytest.importorskip("torch")
-    todo = runs([4], ["real", "x2", "x2-placebo", "x1-synthetic"], 1)
-    told = []
-    assert conduct(small(toy), todo[:2], tmp_path, 1, told.append) == 2
-    assert conduct(small(toy), todo, tmp_path, 2, told.append) == 2  # in processes of their own
-    assert conduct(small(toy), todo, tmp_path, 1, told.append) == 0
-    by = {r["run"]["arm"]: r for r in studying.results(tmp_path)}
+    changes = {"steps": 2, "batch": 2, "real_share": 0.25}
+    places = [DataPlace(SOURCE, options=options) for options in (TRAIN, TEST)]
+    study = Study("detection", *places, {"": DataPlace(toy)}, changes)
+    todo = runs(study, sizes=[4], arms=["real", "x2", "x2-placebo", "x1-synthetic"], seeds=1)
+    results = []
+    conduct(study, todo, tmp_path, Room(in_process=True), results.append)
+    by = {result["run"]["arm"]: result for result in results}
     assert {name: (r["real"], r["synthetic"]) for name, r in by.items()} == {
         "real": (4, 0),
         "x2": (4, 8),
         "x2-placebo": (4, 8),
         "x1-synthetic": (0, 4),
     }
-    assert by["x2"]["boxes"] == by["x2-placebo"]["boxes"]
-    assert by["x2"]["boxes"]["drawn"] == 8
+    assert by["x2"]["notes"] == by["x2-placebo"]["notes"]
+    assert by["x2"]["notes"]["boxes"]["drawn"] == 8
     assert by["x2"]["scores"] != by["x2-placebo"]["scores"]
-    assert by["real"]["test"] == {"frames": 8, "lesions": 6}
-    body = report(tmp_path)
+    assert sum(row["lesions"] for row in by["real"]["rows"]) == 6
+    body = report(tmp_path, "detection").body
     assert body["runs"] == 4
-    json.dumps(body, allow_nan=False)
-    assert (tmp_path / "report.png").stat().st_size > 10_000
     assert "x2-placebo" in (tmp_path / "report.md").read_text()
-    with pytest.raises(StudyError, match="real_share"):
-        conduct(small(toy, real_share=0.25), todo, tmp_path, 1)
 
 
-def test_training_and_test_subjects_must_differ(toy, tmp_path):
-    shared = Study(Place(SOURCE, TRAIN), Place(SOURCE, TRAIN), toy)
-    with pytest.raises(StudyError, match="training pool"):
-        conduct(shared, [Run(0, 4, "real")], tmp_path, 1)
-
-
-def result(arm, seed, score, draws, size=50):
-    names = [*_scores()]
+def result(arm, seed, score, size=50):
     return {
-        "run": {"seed": seed, "size": size, "arm": arm},
-        "scores": dict.fromkeys(names, score),
-        "draws": dict.fromkeys(names, draws),
-        "test": {"frames": 200, "lesions": 376},
-        "fit_cpu_s": 60.0,
-        "dataset": "d" if arm != "real" else None,
+        "run": {"model": "centre", "seed": seed, "size": size, "arm": arm},
+        "scores": dict.fromkeys(NAMES, score),
+        "held": dict.fromkeys(NAMES, 200),
+        "draws": dict.fromkeys(NAMES, np.random.default_rng(0).normal(score, 0.01, 50).tolist()),
+        "test": {"digest": "d"},
     }
-
-
-def _scores():
-    from lesionforge.jobs.tasks.detection.metrics import Scores
-    from tests.jobs.tasks.detection.worlds import found, frame
-
-    return Scores([frame([[0, 0, 9, 9]], [0])], [found()]).values()
-
-
-def test_means_spread_and_paired_gains():
-    rng = np.random.default_rng(0)
-    rows, gains = [], []
-    for seed in range(6):
-        base, gain = rng.normal(0.1, 0.02), rng.normal(0.07, 0.01)
-        subjects = rng.normal(0, 0.02, 400)  # which test subjects: the same for both arms
-        rows.append(result("real", seed, base, (base + subjects).tolist()))
-        rows.append(result("x4", seed, base + gain, (base + gain + subjects).tolist()))
-        gains.append(gain)
-    cell = summarise(rows).cell(50, "x4", "ap50")
-    real = summarise(rows).cell(50, "real", "ap50")
-    assert cell.gain == pytest.approx(np.mean(gains))
-    assert cell.gain_se == pytest.approx(np.std(gains, ddof=1) / np.sqrt(6))
-    assert cell.gain_total_se == pytest.approx(cell.gain_se)  # the subjects' part cancels
-    assert cell.gain_low < cell.gain < cell.gain_high
-    assert cell.gain_high - cell.gain_low < cell.high - cell.low
-    assert real.gain is None
-    assert real.sd == pytest.approx(np.std([r["scores"]["ap50"] for r in rows[::2]], ddof=1))
 
 
 def test_tables_have_the_paper_s_shape_and_numbers():
     arms = ["real", "x1", "x2", "x4", "x4-natural", "x4-placebo", "x4-synthetic"]
     rows = [
-        result(arm, seed, 0.1 + k / 100, [0.1 + k / 100] * 10, size)
-        for k, arm in enumerate(arms)
-        for seed in (0, 1)
-        for size in (50, 200)
+        result(arm, seed, 0.1 + k / 100, size) for k, arm in enumerate(arms) for seed in (0, 1) for size in (50, 200)
     ]
-    two, balance, sizes, *arms_of = tables(summarise(rows))
+    task = Detection()
+    summary = summarise(rows, task)
+    two, balance, sizes = task.tables(summary)
     assert [row[:2] for row in two.rows[:4]] == [["50", "× 0"], ["50", "× 1"], ["50", "× 2"], ["50", "× 4"]]
     assert two.rows[0][-4:] == [".500", ".464", ".436", ".492"]
     assert two.rows[3][-4:] == [".513", ".492", ".438", ".546"]
@@ -116,10 +79,9 @@ def test_tables_have_the_paper_s_shape_and_numbers():
     assert [row[-1] for row in balance.rows[:2]] == [".717", ".707"]
     assert [row[0] for row in sizes.rows] == ["50", "200"]
     assert sizes.rows[0][-1] == "+.030±.000"
-    assert [row[0] for row in arms_of[0].rows] == ["real", *(n for arm in arms[1:] for n in (arm, "  − real"))]
+    first, _ = gains(summary, task)
+    assert [row[0] for row in first.rows[:: len(task.shown)]] == [f"+ {arm}" for arm in arms[1:]]
+    assert first.rows[0][:5] == ["+ x1", "AP50", ".100±.000", ".110±.000", "+.010±.000"]
+    assert first.rows[0][-2:] == ["200", "2"]
     assert two.markdown().count("\n| ") == 2 + len(two.rows)
-
-
-def test_a_folder_without_results_is_named(tmp_path):
-    with pytest.raises(StudyError, match="no finished run"):
-        report(tmp_path)
+    json.dumps(summary.body(), allow_nan=False)

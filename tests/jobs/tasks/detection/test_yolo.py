@@ -11,6 +11,7 @@ if importlib.util.find_spec("ultralytics") is None:  # imported, it would change
 
 from lesionforge.jobs.tasks.detection import detector  # noqa: E402
 from lesionforge.jobs.tasks.detection.yolo import YoloSettings, _write  # noqa: E402
+from tests.jobs.tasks.detection import worlds  # noqa: E402
 from tests.jobs.tasks.detection.worlds import frame, noise  # noqa: E402
 
 
@@ -52,7 +53,7 @@ def test_it_trains_predicts_and_comes_back_from_its_file_without_a_network(tmp_p
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    one = detector.make("yolo11n", epochs=1, epoch_frames=4, batch=2, size=64)
+    one = worlds.detector("yolo11n", epochs=1, epoch_frames=4, batch=2, size=64)
     steps = []
     one.fit(some(4), some(2, 50), 0.5, 0, progress=lambda *step: steps.append(step))
     assert [step[:2] for step in steps] == [(1, 1)]
@@ -79,10 +80,10 @@ class Planted:
 def test_weights_that_bring_code_are_refused_and_run_nothing(tmp_path):
     torch.save({"model": Planted(tmp_path / "ran")}, tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="without running code"):
-        detector.make("yolo11n", weights=str(tmp_path / "weights.pt")).fit(some(1), [], 1.0, 0)
+        worlds.detector("yolo11n", weights=str(tmp_path / "weights.pt")).fit(some(1), [], 1.0, 0)
     assert not (tmp_path / "ran").exists()
 
 
 def test_missing_weights_are_named():
     with pytest.raises(ValueError, match=r"gone\.pt"):
-        detector.make("yolo11n", weights="gone.pt").fit(some(1), [], 1.0, 0)
+        worlds.detector("yolo11n", weights="gone.pt").fit(some(1), [], 1.0, 0)

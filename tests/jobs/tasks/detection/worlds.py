@@ -9,6 +9,7 @@ from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Angiogram, Lesion, Panel, Sample
 from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import Frame
+from lesionforge.jobs.tasks.detection.task import Detection
 
 
 def frame(boxes=(), classes=(), *, image=None, subject="s", drawn=None, ignore=(), **names):
@@ -146,3 +147,9 @@ def make_dataset(folder, **params):
     path.write_text(yaml.safe_dump(recipe))
     generate(path, str(folder / "toy"), 1, True, [])
     return str(folder / "toy")
+
+
+def detector(name, **changes):
+    """A fresh detector."""
+    task = Detection()
+    return task.learner(task.changed(name, changes), "cpu")

@@ -8,6 +8,7 @@ from lesionforge.jobs.errors import UsageError  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.networks import build  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.segmenter import Segmenter  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.settings import NETWORKS, PRESETS, settings  # noqa: E402
+from lesionforge.jobs.tasks.segmentation.task import Segmentation  # noqa: E402
 
 
 @pytest.mark.parametrize(("network", "count"), [("unet", 4_807_482), ("dynunet", 16_538_563)])
@@ -30,9 +31,9 @@ def test_the_paper_s_training():
 
 
 def test_what_is_no_setting_is_named():
-    with pytest.raises(UsageError, match="no such setting; there are channels, patch"):
-        settings("unet", "tiny", {"epochs": 3})
+    with pytest.raises(UsageError, match="no such setting; there are domain, preset, tolerance_mm, channels, patch"):
+        Segmentation().changed("unet", {"epochs": 3})
     with pytest.raises(UsageError, match="give unet or dynunet, and the preset paper or tiny"):
         settings("vnet", "tiny")
     with pytest.raises(UsageError, match="patch is 36: 4 levels need a multiple of 8"):
-        settings("unet", "tiny", {"patch": 36})
+        Segmentation().changed("unet", {"patch": 36})

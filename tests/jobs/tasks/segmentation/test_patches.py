@@ -7,7 +7,7 @@ import pytest
 
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.tasks.segmentation.patches import Patches
-from lesionforge.jobs.tasks.segmentation.scans import read
+from tests.jobs.tasks.segmentation.worlds import scans_of
 
 WINDOW = WINDOWS["ccta"]
 SIDE = 16
@@ -16,7 +16,7 @@ POSITIVE = 0.5
 
 @pytest.fixture(scope="module")
 def scans(balls):
-    return read(balls["real"], "train", "ccta")
+    return scans_of(balls["real"])
 
 
 def patches(real, made=(), share=0.5, key="k", side=SIDE):

@@ -5,10 +5,10 @@ import pytest
 
 from lesionforge.generators.lesion.classes import LABELS, LEGEND
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.segmentation.scans import matches, read, require_lesions, same_spacing
+from lesionforge.jobs.tasks.segmentation.scans import matches, require_lesions, same_spacing
 from lesionforge.jobs.tasks.segmentation.targets import classes_of, target
 from tests.jobs.tasks.segmentation import worlds
-from tests.jobs.tasks.segmentation.worlds import HERE
+from tests.jobs.tasks.segmentation.worlds import HERE, scans_of
 
 
 def named(domain):
@@ -38,7 +38,7 @@ def test_a_set_s_own_values_count_by_their_names():
 
 
 def test_a_dataset_s_splits_hold_other_subjects(balls):
-    train, test = read(balls["real"], "train", "ccta"), read(balls["real"], "test", "ccta")
+    train, test = scans_of(balls["real"]), scans_of(balls["real"], "test")
     assert (len(train), len(test)) == (6, 3)
     assert not {scan.subject for scan in train} & {scan.subject for scan in test}
     assert not {scan.source_id for scan in train} & {scan.source_id for scan in test}
@@ -52,8 +52,7 @@ def test_a_dataset_s_splits_hold_other_subjects(balls):
 
 
 def test_a_source_s_own_lesions_are_scans_and_its_names_stay_at_home():
-    options = {"count": 2, "labelled": True}
-    scans = read(f"{HERE}.ToySource:here", "train", "ccta", options)
+    scans = scans_of(f"{HERE}.ToySource:here", options={"count": 2, "labelled": True})
     assert [scan.target.max() for scan in scans] == [1, 1]
     assert all("patient" not in scan.subject for scan in scans)
     assert len({scan.subject for scan in scans}) == 2
@@ -61,22 +60,22 @@ def test_a_source_s_own_lesions_are_scans_and_its_names_stay_at_home():
 
 def test_what_cannot_be_used_is_named(balls, tmp_path):
     with pytest.raises(UsageError, match="give a dataset of the lesion generator"):
-        read(str(tmp_path), "train", "ccta")
+        scans_of(str(tmp_path))
     with pytest.raises(UsageError, match="split 'val'"):
-        read(balls["real"], "val", "ccta")
-    with pytest.raises(UsageError, match="--domain 'chest' is unknown; give ccta or abdomen"):
-        read(balls["real"], "train", "chest")
-    with pytest.raises(UsageError, match="is --domain abdomen right"):
-        require_lesions(read(balls["real"], "train", "abdomen"), "abdomen", "--real")
-    with pytest.raises(UsageError, match=r"options count are for a source"):
-        read(balls["real"], "train", "ccta", {"count": 2})
+        scans_of(balls["real"], "val")
+    with pytest.raises(UsageError, match="domain 'chest' is unknown; give ccta or abdomen"):
+        scans_of(balls["real"], domain="chest")
+    with pytest.raises(UsageError, match="is --set domain=abdomen right"):
+        require_lesions(scans_of(balls["real"], domain="abdomen"), "abdomen", "--real")
+    with pytest.raises(UsageError, match="labelled CT volumes"):
+        scans_of("tests.jobs.tasks.detection.worlds.ToySource:here")
 
 
 def test_voxels_of_one_size(balls, tmp_path):
-    scans = read(balls["real"], "train", "ccta")
+    scans = scans_of(balls["real"])
     assert same_spacing(scans) == (1.0, 1.0, 1.0)
     thick = worlds.make_dataset(tmp_path, "thick", spacing=2.0, count=3)
     with pytest.raises(UsageError, match=r"voxels are \[1.0, 1.0, 1.0\] to \[2.0, 2.0, 2.0\] mm"):
-        same_spacing([*scans, *read(thick, "train", "ccta")])
+        same_spacing([*scans, *scans_of(thick)])
     assert matches((1.1, 1, 1), (1, 1, 1))
     assert not matches((1, 1, 1.3), (1, 1, 1))

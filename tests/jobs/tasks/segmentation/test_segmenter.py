@@ -9,19 +9,13 @@ torch = pytest.importorskip("torch")
 
 from lesionforge.jobs.errors import UsageError  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.metrics import dice  # noqa: E402
-from lesionforge.jobs.tasks.segmentation.scans import read  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.segmenter import Segmenter  # noqa: E402
-from lesionforge.jobs.tasks.segmentation.settings import settings  # noqa: E402
-from tests.jobs.tasks.segmentation.worlds import TINY  # noqa: E402
+from tests.jobs.tasks.segmentation.worlds import fresh, scans_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def scans(balls):
-    return read(balls["real"], "train", "ccta"), read(balls["real"], "test", "ccta")
-
-
-def fresh(network="unet", **changes):
-    return Segmenter(settings(network, "tiny", TINY | changes), "ccta")
+    return scans_of(balls["real"]), scans_of(balls["real"], "test")
 
 
 @pytest.mark.parametrize("network", ["unet", "dynunet"])

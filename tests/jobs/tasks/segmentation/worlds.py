@@ -10,6 +10,8 @@ from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion.classes import LEGEND, VALUE
 from lesionforge.generators.types import Panel, Sample, Volume
 from lesionforge.jobs.commands.generate import generate
+from lesionforge.jobs.studies.places import DataPlace, read
+from lesionforge.jobs.tasks.segmentation.task import Segmentation
 from tests.jobs.fit.balls import HU, ball, tissue
 
 HERE = "tests.jobs.tasks.segmentation.worlds"
@@ -96,3 +98,14 @@ def make_dataset(folder, name, *, classes=("calcified", "non_calcified"), first=
     path.write_text(yaml.safe_dump(recipe))
     generate(path, str(folder / name), 1, True, [])
     return str(folder / name)
+
+
+def scans_of(place, split="train", domain="ccta", options=None):
+    """The scans of a place."""
+    return read(Segmentation(domain), DataPlace(place, split, options or {})).items
+
+
+def fresh(network="unet", **changes):
+    """A network that has learnt nothing, of a minute's size."""
+    task = Segmentation()
+    return task.learner(task.changed(network, TINY | changes), "cpu")

@@ -1,21 +1,19 @@
 """The tables of a study: the paper's shape and numbers, ours beside them, null results in sight."""
 
-import json
-
 import numpy as np
 import pytest
-from lesionforge.jobs.tasks.segmentation.report import report, show, tables
-from lesionforge.jobs.tasks.segmentation.summary import summarise
 
-from lesionforge.jobs import console
-from lesionforge.jobs.studies.runs import StudyError
+from lesionforge.jobs.studies import summary as summing
+from lesionforge.jobs.studies.report import gains
+from lesionforge.jobs.studies.summary import draws, plain, summarise
 from lesionforge.jobs.tasks.segmentation import paper
-from tests.jobs.tasks.segmentation.test_summary import CLASSES, result, volumes
+from lesionforge.jobs.tasks.segmentation.task import Segmentation
+from tests.jobs.tasks.segmentation.test_measures import CLASSES, measures, scores
 
 ORGANS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]
 
 
-def study(arms, networks=("unet", "dynunet"), classes=CLASSES, domain="ccta", seeds=3, subjects=8):
+def study(arms, networks=("unet", "dynunet"), classes=CLASSES, seeds=3, subjects=8):
     """Runs whose gain grows with the arm's place; the first two arms have none."""
     rng = np.random.default_rng(0)
     hard = rng.uniform(0.2, 0.5, (subjects, len(classes)))
@@ -25,8 +23,22 @@ def study(arms, networks=("unet", "dynunet"), classes=CLASSES, domain="ccta", se
             for seed in range(seeds):
                 noise = rng.normal(0, 0.02, hard.shape)
                 table = np.clip(hard + 0.04 * max(k - 1, 0) + noise, 0, 1)
-                out.append(result(arm, seed, volumes(table), network, classes, domain))
+                made = measures([(f"p{n}", [scores(float(v)) for v in row]) for n, row in enumerate(table)], classes)
+                out.append(
+                    {
+                        "run": {"model": network, "size": None, "arm": arm, "seed": seed},
+                        "scores": plain(made.values()),
+                        "held": made.held,
+                        "draws": plain(draws(made, subjects)),
+                        "test": {"digest": "d"},
+                    }
+                )
     return out
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(summing, "DRAWS", 200)
 
 
 def test_the_paper_s_means_are_those_of_its_columns():
@@ -41,7 +53,8 @@ def test_the_paper_s_means_are_those_of_its_columns():
 
 
 def test_table_1_has_the_paper_s_shape_and_numbers():
-    made = tables(summarise(study(["real", "healthy", "texture", "promptlesion-mask"])))
+    task = Segmentation()
+    made = task.tables(summarise(study(["real", "healthy", "texture", "promptlesion-mask"]), task))
     one, two = made[:2]
     assert "U-Net (PromptLesion's Table 1)" in one.title
     assert "nnU-Net" in two.title
@@ -67,13 +80,15 @@ def test_table_1_has_the_paper_s_shape_and_numbers():
 
 def test_tables_2_and_3_are_of_organs():
     arms = ["real", "difftumor-liver", "difftumor-kidney", "difftumor-pancreas", "promptlesion"]
-    told = summarise(study(arms, ["dynunet"], ORGANS, "abdomen"))
-    two, three = tables(told)[:2]
+    task = Segmentation("abdomen")
+    told = summarise(study(arms, ["dynunet"], ORGANS), task)
+    two, three = task.tables(told)
     assert "Table 2" in two.title
     assert two.rows[0][-5:] == [".472", ".513", ".334", ".439", "–"]
     assert three.columns[:5] == ["training data", "liver", "kidney", "pancreas", "mean"]
     each = [
-        told.cell("dynunet", f"difftumor-{organ}", "dsc", f"{organ}_tumour").mean for organ in paper.COLUMNS["abdomen"]
+        told.cell("dynunet", None, f"difftumor-{organ}", f"dsc/{organ}_tumour").level.value
+        for organ in paper.COLUMNS["abdomen"]
     ]
     assert [cell.split("±")[0] for cell in three.rows[0][1:5]] == [
         f"{v:.3f}".lstrip("0") for v in (*each, np.mean(each))
@@ -88,33 +103,14 @@ def test_tables_2_and_3_are_of_organs():
 
 
 def test_a_null_result_stands_with_its_interval_and_p():
-    made = tables(summarise(study(["real", "healthy", "texture"], ["unet"])))
-    gains = next(table for table in made if table.title.startswith("Gain"))
-    rows = {(row[0], row[1]): row[2:] for row in gains.rows}
-    assert len(rows) == 2 * 3
-    null, drawn = rows["+ healthy", "mean"], rows["+ SynTumor (texture)", "mean"]
+    task = Segmentation()
+    (table,) = gains(summarise(study(["real", "healthy", "texture"], ["unet"]), task), task)
+    assert list(table.columns[-5:]) == ["gain", "95 %", "p", "n", "seeds"]
+    rows = {(row[0], row[1]): row[2:] for row in table.rows}
+    null, drawn = rows["+ healthy", "DSC mean"], rows["+ texture", "DSC mean"]
     low, high = (float(v) for v in null[3].split(" to "))
     assert low < 0 < high
     assert float(null[4]) > 0.05
     assert null[5:] == ["8", "3"]
     assert drawn[4] == "<.001"
     assert float(drawn[2].split("±")[0]) == pytest.approx(0.04, abs=0.02)  # what was put in
-
-
-def test_a_report_is_written_and_shown(tmp_path, monkeypatch, capsys):
-    with pytest.raises(StudyError, match="lesionforge study segmentation"):
-        report(tmp_path)
-    (tmp_path / "runs").mkdir()
-    for run in study(["real", "texture"], seeds=2, subjects=3):
-        name = "{network}-{arm}-s{seed:02d}".format(**run["run"])
-        (tmp_path / "runs" / f"{name}.json").write_text(json.dumps(run))
-    body = report(tmp_path)
-    assert body["runs"] == 8
-    assert body["test"] == {"volumes": 3, "subjects": 3, "lesions": {"calcified": 3, "non_calcified": 3}}
-    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(body, allow_nan=False))
-    assert (tmp_path / "report.png").stat().st_size > 10_000
-    text = (tmp_path / "report.md").read_text()
-    assert "compare gains, not levels" in text
-    monkeypatch.setattr(console.out, "file", None)
-    show(tmp_path)
-    assert capsys.readouterr().out.count("\n### ") + 1 == text.count("\n### ")

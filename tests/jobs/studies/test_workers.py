@@ -1,0 +1,116 @@
+"""Runs as Ray tasks: killed and continued with the same result, each on its own CPU, over the nodes of a cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies import workers
+from lesionforge.jobs.studies.places import DataPlace
+from lesionforge.jobs.studies.runs import Study, runs
+from lesionforge.jobs.studies.workers import Room, conduct
+from tests.jobs.studies.toy_task import TOY
+from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCE = f"{HERE}.ToySource:here"
+STEPS = 12
+TIMES = {"fit_cpu_s", "wall_s", "node", "settings"}  # settings name the log
+
+
+def slow(log):
+    """A study whose trainings take a while; ``log`` gets a line a step."""
+    changes = {"steps": STEPS, "seconds": 0.1, "log": str(log)}
+    return Study(TOY, DataPlace(SOURCE, options=TRAIN), DataPlace(SOURCE, options=TEST), {}, changes)
+
+
+def found(out):
+    """Every run's result but for its times."""
+    files = sorted((out / "runs").glob("*.json"))
+    return {f.name: {k: v for k, v in json.loads(f.read_text()).items() if k not in TIMES} for f in files}
+
+
+def lines(log):
+    return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (got := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return got
+
+
+@pytest.fixture
+def undisturbed(tmp_path):
+    study = slow(tmp_path / "undisturbed.log")
+    conduct(study, runs(study, seeds=2), tmp_path / "undisturbed", Room(in_process=True))
+    return found(tmp_path / "undisturbed")
+
+
+def test_a_worker_and_then_the_driver_are_killed_half_way(undisturbed, tmp_path):
+    log, out = tmp_path / "log", tmp_path / "out"
+    script = (
+        "from pathlib import Path\n"
+        "from lesionforge.jobs.studies.runs import runs\n"
+        "from lesionforge.jobs.studies.workers import Room, conduct\n"
+        "from tests.jobs.studies.test_workers import slow\n"
+        f"study = slow(Path({str(log)!r}))\n"
+        f"conduct(study, runs(study, seeds=2), Path({str(out)!r}), Room(2))\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        pid, seed, _, _ = wait_for(lambda: [line for line in lines(log) if line[3] == str(STEPS // 3)])[0]
+        os.kill(int(pid), signal.SIGKILL)
+        wait_for(lambda: [line for line in lines(log) if line[0] != pid and line[1] == seed])  # Ray runs it again
+    finally:
+        driver.kill()
+        driver.wait(20)
+    begun = {line[1] for line in lines(log)}
+    study = slow(log)
+    conduct(study, runs(study, seeds=2), out, Room(2))
+    assert found(out) == undisturbed
+    steps = {seed: [int(line[3]) for line in lines(log) if line[1] == seed] for seed in begun}
+    assert all(len(done) <= STEPS + 2 for done in steps.values())  # gone on with, not begun again, after each kill
+    assert all(sorted(set(done)) == list(range(STEPS)) for done in steps.values())
+
+
+def test_two_runs_are_on_two_nodes(undisturbed, tmp_path, monkeypatch):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        study = slow(tmp_path / "log")
+        told = []
+        conduct(study, runs(study, seeds=2), tmp_path / "out", None, told.append)
+        assert len({result["node"] for result in told}) == 2
+        assert found(tmp_path / "out") == undisturbed
+        with pytest.raises(UsageError, match=r"a run wants 1 CPUs and 1 GPUs, the nodes have 1 CPUs, 0 GPUs; 1 CPUs"):
+            conduct(slow(tmp_path / "log"), runs(study, seeds=3), tmp_path / "out", Room(gpus=1))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_a_run_that_cannot_be_made_says_so_in_its_own_words(tmp_path):
+    study = Study(TOY, DataPlace(SOURCE, options=TRAIN), DataPlace(SOURCE, options=TRAIN))
+    with pytest.raises(UsageError, match="12 test subjects are also learnt from"):
+        conduct(study, runs(study, seeds=2), tmp_path, Room(2))
+
+
+@pytest.mark.parametrize(("needs", "room"), [((1, 0), 5), ((2, 0), 2), ((1, 1), 2), ((1, 0.5), 4)])
+def test_room_is_counted_node_by_node(needs, room):
+    nodes = [{"Alive": True, "Resources": r} for r in ({"CPU": 4.0, "GPU": 2.0}, {"CPU": 1.0})]
+    dead = {"Alive": False, "Resources": {"CPU": 64.0}}
+    assert workers._fits([*nodes, dead], dict(zip(("CPU", "GPU"), needs, strict=True))) == room
