@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lesionforge.generators.lesion.learned.model import Model, networks
+from lesionforge.generators.diffusion.batches import stacked
+from lesionforge.generators.lesion.learned.model import LesionModel, networks
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
-from lesionforge.generators.lesion.learned.preset import PRESETS
-from lesionforge.generators.lesion.learned.sample import Sampler, stacked
-from lesionforge.generators.lesion.learned.settings import BACKENDS, WINDOWS, Settings
+from lesionforge.generators.lesion.learned.sample import LesionSampler
+from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS, WINDOWS, LesionSettings
 from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
@@ -38,7 +38,7 @@ class LesionFitConfig:
     Attributes:
         kind: ``vqgan`` or one of the backends.
         data: datasets made by the ``lesion`` generator.
-        preset: of ``generators.lesion.learned.preset``.
+        preset: of ``lesionforge.generators.lesion.learned.settings``.
         vqgan: folder of the fitted autoencoder, for those that work on its latents.
         domain: of the HU window, ``abdomen`` or ``ccta``; on latents the autoencoder's counts.
         classes: of lesions; empty: all that the generator drew in the datasets.
@@ -102,7 +102,7 @@ class LesionFitConfig:
 
 def fit_lesion(
     config: LesionFitConfig,
-    model: Model | None = None,
+    model: LesionModel | None = None,
     items: tuple[Items, Items] | None = None,
     tell: Callable[[Step], None] = lambda _: None,
 ) -> Path:
@@ -125,7 +125,7 @@ def fit_lesion(
     return loop.run(accelerator, config, task, *items, tell)
 
 
-def new_model(config: LesionFitConfig, classes: set[str], spacing_mm: tuple[float, float, float]) -> Model:
+def new_model(config: LesionFitConfig, classes: set[str], spacing_mm: tuple[float, float, float]) -> LesionModel:
     """The model that a fit starts from.
 
     Args:
@@ -137,8 +137,8 @@ def new_model(config: LesionFitConfig, classes: set[str], spacing_mm: tuple[floa
     kind = config.kind
     common: dict[str, Any] = {"preset": config.preset, "side": preset.side, "spacing_mm": spacing_mm}
     if kind == "vqgan":
-        own = Settings(kind, window=config.window, networks={"vqgan": dict(preset.vqgan)}, **common)
-        return Model.new(own, config.seed)
+        own = LesionSettings(kind, window=config.window, networks={"vqgan": dict(preset.vqgan)}, **common)
+        return LesionModel.new(own, config.seed)
     names = ordered(set(config.classes) or classes)
     if len(names) < 2:
         raise UsageError(f"no lesions of ours in {', '.join(config.data)}: give --classes, or datasets with lesions")
@@ -151,16 +151,16 @@ def new_model(config: LesionFitConfig, classes: set[str], spacing_mm: tuple[floa
             raise UsageError(f"--vqgan {config.vqgan} is of preset {base.settings.preset}, not {config.preset}")
     levels = config.levels or LEVELS[kind]
     few = kind == "medddpm" or levels <= DDIM_STEPS or levels % DDIM_STEPS
-    own = Settings(
+    own = LesionSettings(
         kind, window=window, networks=given, classes=names, levels=levels, steps=levels if few else DDIM_STEPS,
         strength=STRENGTH if kind.startswith("promptlesion") else 1.0, guidance=config.guidance, **common,
     )  # fmt: skip
-    return Model.new(own, config.seed, base)
+    return LesionModel.new(own, config.seed, base)
 
 
-def _autoencoder(config: LesionFitConfig, spacing_mm: tuple[float, float, float]) -> Model:
+def _autoencoder(config: LesionFitConfig, spacing_mm: tuple[float, float, float]) -> LesionModel:
     try:
-        base = Model.load(Path(config.vqgan or ""))
+        base = LesionModel.load(Path(config.vqgan or ""))
     except (OSError, ValueError) as error:
         raise UsageError(f"--vqgan: {error}") from None
     if base.settings.backend != "vqgan":
@@ -170,7 +170,9 @@ def _autoencoder(config: LesionFitConfig, spacing_mm: tuple[float, float, float]
     return base
 
 
-def cubes(config: LesionFitConfig, own: Settings, volumes: Volumes, shape: tuple[int, ...]) -> tuple[Items, Items]:
+def cubes(
+    config: LesionFitConfig, own: LesionSettings, volumes: Volumes, shape: tuple[int, ...]
+) -> tuple[Items, Items]:
     """Cubes to fit on, and to hold out: of the split ``val`` where the datasets have one, else of ``train``."""
     autoencoder = own.backend == "vqgan"
     classes = own.classes or ordered(set(config.classes) or volumes.classes)
@@ -190,7 +192,7 @@ def cubes(config: LesionFitConfig, own: Settings, volumes: Volumes, shape: tuple
 class _Task:
     network: Any
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LesionModel) -> None:
         self.model = model
 
     def collate(self, rows: Sequence[Item]) -> dict[str, Any]:
@@ -206,7 +208,7 @@ class _Task:
 class _Autoencoder(_Task):
     """Adam (0.5, 0.9) for the autoencoder and for its discriminators, as DiffTumor has it."""
 
-    def __init__(self, model: Model, config: LesionFitConfig) -> None:
+    def __init__(self, model: LesionModel, config: LesionFitConfig) -> None:
         super().__init__(model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
@@ -230,7 +232,7 @@ class _Autoencoder(_Task):
 
 
 class _Diffusion(_Task):
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LesionModel) -> None:
         super().__init__(model)
         self.network = Diffusing(model)
 
@@ -247,7 +249,7 @@ class _Diffusion(_Task):
                 device
             )
 
-        made = Sampler(own.steps, own.strength, own.guidance)(self.model, batch, draw)
+        made = LesionSampler(own.steps, own.strength, own.guidance)(self.model, batch, draw)
         pasted = torch.where(batch["hole"] > 0, made, image)
         volume_sheet.write(picture, {"real": image, "shown": batch["shown"], "made": pasted}, batch["hole"])
         return loss

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.features import Features
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
 from lesionforge.jobs.learning.loop import Plain
@@ -26,7 +26,7 @@ class Diffusing(Plain):
     background back everywhere else, so that it need not be learned. The autoencoder stays as it is.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LesionModel) -> None:
         super().__init__()
         self._model = model
         self.unet, self.prompt = model.unet, model.prompt
@@ -59,7 +59,9 @@ class Autoencoding(nn.Module):  # type: ignore[misc]
         adversarial: step from which the discriminators take part.
     """
 
-    def __init__(self, model: Model, discriminators: Discriminators, features: Path | None, adversarial: int) -> None:
+    def __init__(
+        self, model: LesionModel, discriminators: Discriminators, features: Path | None, adversarial: int
+    ) -> None:
         super().__init__()
         self.vqgan, self.discriminators, self._from = model.vqgan, discriminators, adversarial
         self.features = Features(features)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lesionforge.generators.diffusion.batches import placed
 from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM
-from lesionforge.generators.lesion.learned.crop import Cube, inside, regions, views
+from lesionforge.generators.lesion.learned.crop import Cube, regions, views
 from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import stream
@@ -188,7 +189,7 @@ class Cubes:
     def _about(self, rng: np.random.Generator, middle: Sequence[int], shape: Sequence[int]) -> Cube:
         away = int(AWAY * self._side)
         corner = [m - self._side // 2 + int(rng.integers(-away, away + 1)) for m in middle]
-        i, j, k = (inside(c, self._side, n) for c, n in zip(corner, shape, strict=True))
+        i, j, k = (placed(c, self._side, n) for c, n in zip(corner, shape, strict=True))
         return Cube((i, j, k), self._side)
 
     def _views(self, volume: Volume, cube: Cube, hole: NDArray[np.bool_], kind: str) -> Item:

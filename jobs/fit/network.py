@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.jobs.learning.loop import Plain
 
 
@@ -25,7 +25,9 @@ class Loss(Plain):
         checkpointing: compute activations twice instead of keeping them.
     """
 
-    def __init__(self, model: Model, strength: tuple[float, float] = (1.0, 1.0), checkpointing: bool = False) -> None:
+    def __init__(
+        self, model: StenosisModel, strength: tuple[float, float] = (1.0, 1.0), checkpointing: bool = False
+    ) -> None:
         super().__init__()
         self._model, self._strength = model, strength
         self.unet, self.controls, self.text_encoder = model.unet, model.controls, model.text_encoder

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lesionforge.generators.stenosis.diffusion.crop import PixelBox, paste
-from lesionforge.generators.stenosis.diffusion.model import Model
-from lesionforge.generators.stenosis.diffusion.sample import Sampler, uint8
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
+from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
 
 GAP = 4
 
 
-def fill(model: Model, sampler: Sampler, batch: Mapping[str, Any]) -> NDArray[np.uint8]:
+def fill(model: StenosisModel, sampler: StenosisSampler, batch: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Crops (n, side, side) whose boxes the model has filled, pasted as the editor does."""
     made = uint8(sampler(model, batch))
     out = uint8(batch["image"])

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import torch
 
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.diffusion.batches import stacked
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked
+from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit import sheet
@@ -73,7 +74,7 @@ class FitConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}: give 0 or more, below 1")
 
 
-def new_model(config: FitConfig) -> Model:
+def new_model(config: FitConfig) -> StenosisModel:
     """The model that a fit starts from."""
     preset = PRESETS[config.preset]
     if config.base is None and preset.settings.patch is None:
@@ -83,14 +84,14 @@ def new_model(config: FitConfig) -> Model:
     if config.base is not None and preset.settings.patch is not None:
         raise UsageError(f"preset {config.preset} starts from nothing: leave --base away")
     if config.base is None:
-        return Model.new(preset, config.seed)
+        return StenosisModel.new(preset, config.seed)
     try:
-        return Model.on_stable_diffusion(preset, Path(config.base), config.seed)
+        return StenosisModel.on_stable_diffusion(preset, Path(config.base), config.seed)
     except (OSError, ValueError) as error:  # diffusers' and transformers' own, for files that lack or do not fit
         raise UsageError(f"--base {config.base}: {error}") from None
 
 
-def crops(config: FitConfig, model: Model) -> tuple[Crops, Crops]:
+def crops(config: FitConfig, model: StenosisModel) -> tuple[Crops, Crops]:
     """Crops to fit on, and to hold out: of the split ``val`` where the datasets have one, else of ``train``."""
     side = model.settings.crop
     fixed = (config.seed, side, model.shape(side), model.schedule.config.num_train_timesteps)
@@ -104,7 +105,7 @@ def crops(config: FitConfig, model: Model) -> tuple[Crops, Crops]:
 
 def fit(
     config: FitConfig,
-    model: Model | None = None,
+    model: StenosisModel | None = None,
     pairs: tuple[Crops, Crops] | None = None,
     tell: Callable[[Step], None] = lambda _: None,
     strength: tuple[float, float] = (1.0, 1.0),
@@ -128,7 +129,7 @@ def fit(
 class _Inpainting:
     """The loop's task."""
 
-    def __init__(self, model: Model, network: Loss) -> None:
+    def __init__(self, model: StenosisModel, network: Loss) -> None:
         self.model, self.network = model, network
 
     def optimizers(self, rate: float) -> list[Any]:
@@ -144,7 +145,7 @@ class _Inpainting:
     def look(self, batch: Mapping[str, Any], picture: Path) -> float:
         own = self.model.settings
         loss = float(self.network(batch).mean())
-        sheet.write(picture, batch, sheet.fill(self.model, Sampler(own.steps, own.guidance), batch))
+        sheet.write(picture, batch, sheet.fill(self.model, StenosisSampler(own.steps, own.guidance), batch))
         return loss
 
     def save(self, folder: Path) -> None:

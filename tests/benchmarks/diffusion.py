@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lesionforge.generators.stenosis.diffusion import DiffusionEditor
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.generators.stenosis.editor import Narrowing
 from lesionforge.generators.stenosis.texture import Texture
@@ -54,7 +54,7 @@ def narrowing(frame: int) -> Narrowing:
     )
 
 
-def stock(model: Model, device: str, dtype: Any, image: Any, lesion: Narrowing, steps: int) -> Any:
+def stock(model: StenosisModel, device: str, dtype: Any, image: Any, lesion: Narrowing, steps: int) -> Any:
     """The pipeline as a function without arguments that makes one image, uint8 (rows, cols)."""
     from diffusers import StableDiffusionControlNetInpaintPipeline
     from PIL import Image
@@ -102,7 +102,7 @@ def measure(quick: bool, device: str = "cpu", base: Path | None = None) -> dict[
     lesion = narrowing(frame)
     with tempfile.TemporaryDirectory() as scratch:
         folder = base or write(Path(scratch) / "base", full=cuda)
-        model = Model.on_stable_diffusion(PRESETS["sd15"], folder, seed=0)
+        model = StenosisModel.on_stable_diffusion(PRESETS["sd15"], folder, seed=0)
         fitted = Path(scratch) / "fitted"
         model.save(fitted)
         rows: list[Row] = []

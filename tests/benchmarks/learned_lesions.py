@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lesionforge.generators.lesion.learned import LearnedFiller
-from lesionforge.generators.lesion.learned.preset import PRESETS
-from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
 from lesionforge.generators.types import stream
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
 from tests.jobs.fit.balls import CLASSES, HU, SPACING, Balls, patch

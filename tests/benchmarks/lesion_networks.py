@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.learned.crop import views
-from lesionforge.generators.lesion.learned.model import Model, networks
-from lesionforge.generators.lesion.learned.preset import PRESETS
-from lesionforge.generators.lesion.learned.sample import stacked
-from lesionforge.generators.lesion.learned.settings import BACKENDS, Settings
+from lesionforge.generators.lesion.learned.model import LesionModel, networks
+from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS, LesionSettings
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected, SampleSpec, Volume
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
@@ -37,14 +36,14 @@ SHAPE, SPACING = (512, 512, 300), (0.8, 0.8, 1.0)
 BOUND = {"texture": 512, "promptlesion": 1024}  # MiB of host memory beside the volume itself
 
 
-def model(backend: str, preset: str, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Model:
+def model(backend: str, preset: str, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> LesionModel:
     """Random weights."""
     sizes = PRESETS[preset]
-    own = Settings(
+    own = LesionSettings(
         backend, preset, sizes.side, (-175.0, 250.0), spacing, networks(backend, sizes, len(CLASSES)), CLASSES,
         levels=4, steps=2, strength=0.5 if backend.startswith("prompt") else 1.0,
     )  # fmt: skip
-    made = Model.new(own, 0)
+    made = LesionModel.new(own, 0)
     for _, network in made.networks():
         network.eval().requires_grad_(False)
     return made

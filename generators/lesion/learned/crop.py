@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.diffusion.batches import placed
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 
 Floats = NDArray[np.float32]
@@ -65,14 +66,9 @@ def cubes(mask: NDArray[np.bool_], side: int) -> Iterator[Cube]:
         low, extent = int(hit[0]), int(hit[-1] - hit[0] + 1)
         count = -(-extent // stride)
         first = low - margin if count > 1 else low - (side - extent) // 2
-        starts.append([inside(first + n * stride, side, mask.shape[axis]) for n in range(count)])
+        starts.append([placed(first + n * stride, side, mask.shape[axis]) for n in range(count)])
     for corner in product(*starts):
         yield Cube((corner[0], corner[1], corner[2]), side)
-
-
-def inside(start: int, side: int, length: int) -> int:
-    """The first voxel of a side, moved into the volume; about its middle where the volume is smaller."""
-    return (length - side) // 2 if side >= length else min(max(start, 0), length - side)
 
 
 def regions(
@@ -102,7 +98,7 @@ def views(
     """A cube as the networks see it.
 
     ``image`` float32 (1, f, h, w), -1 ... 1; ``shown``, the same with 0 in the hole: hidden in the image, before the
-    encoder, whose receptive field would carry the lesion into the latents around it (seeds' defect G19); ``hole``
+    encoder, whose receptive field would carry the lesion into the latents around it; ``hole``
     float32 (1, f, h, w), 0 or 1; ``regions`` uint8 (classes, f, h, w); ``lesion`` the class's number; ``drop`` whether
     the prompt is taken away.
     """
@@ -117,6 +113,6 @@ def views(
     }
 
 
-def placed(made: Floats) -> Floats:
-    """A made cube (1, f, h, w) back in the patient's axes (i, j, k)."""
-    return np.moveaxis(made[0], 0, -1)
+def upright(cube: Floats) -> Floats:
+    """A drawn cube (1, f, h, w) back in the patient's axes (i, j, k)."""
+    return np.moveaxis(cube[0], 0, -1)

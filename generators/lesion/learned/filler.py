@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
+from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.lesion.filler import Patch
-from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, views
-from lesionforge.generators.lesion.learned.sample import Sampler, stacked
-from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, Settings
+from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, regions, upright, views
+from lesionforge.generators.lesion.learned.sample import LesionSampler
+from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, LesionSettings
 
 if TYPE_CHECKING:
-    from lesionforge.generators.lesion.learned.model import Model
+    from lesionforge.generators.lesion.learned.model import LesionModel
 
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
@@ -29,8 +31,8 @@ class LearnedFiller:
         backend: what the weights must be of; None takes whatever they are.
         weights: folder that ``lesionforge fit`` wrote.
         steps, strength, guidance: of the sampler; None takes the fitted model's own.
-        batch: cubes the networks are given at a time. The last batch is filled up with copies, so that a lesion does
-            not depend on who shares its batch. None: 4 on a GPU, 1 on a CPU.
+        batch: cubes the networks are given at a time, always as many (``diffusion.batches``).
+            None: 4 on a GPU, 1 on a CPU.
 
     Raises:
         FileNotFoundError, ValueError: from ``prepare``, naming file or field and fix.
@@ -46,31 +48,27 @@ class LearnedFiller:
         batch: int | None = None,
     ) -> None:
         if weights is None:
-            raise ValueError("weights is missing: give the folder `model` that `lesionforge fit` wrote")
+            raise ValueError(f"weights is missing: {REMEDY}")
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}: give one of {', '.join(BACKENDS)}")
         self.weights = Path(weights)
         self._backend, self._batch = backend, batch
         self._steps, self._strength, self._guidance = steps, strength, guidance
-        self._model: Model | None = None
+        self._model: LesionModel | None = None
 
     def prepare(self, device: str) -> None:
         """Load the weights; a fixed choice of kernels on a GPU (promise P1, level L2)."""
-        import torch
+        from lesionforge.generators.lesion.learned.model import LesionModel
 
-        from lesionforge.generators.lesion.learned.model import Model
-
-        own = Settings.load(self.weights)
+        own = LesionSettings.load(self.weights)
         if own.backend not in BACKENDS or self._backend not in (None, own.backend):
             raise ValueError(f"{self.weights} is of {own.backend}, not of {self._backend or 'a diffusion model'}")
-        if device.startswith("cuda"):
-            torch.backends.cudnn.benchmark = False
-            torch.backends.cudnn.deterministic = True
+        fixed_kernels(device)
         self.sampler = sampler(own, self._steps, self._strength, self._guidance)
         self.settings, self.digest, self._device = own, own.digest, device
         self.patch_voxels = own.side  # least edge of the patches that are wanted
         self.batch = self._batch or (4 if device.startswith("cuda") else 1)
-        self._model = Model.load(self.weights).to(device)
+        self._model = LesionModel.load(self.weights).to(device)
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
         """See ``generators.lesion.filler.Filler``.
@@ -82,37 +80,35 @@ class LearnedFiller:
         jobs = [_Job(patch, rng, self.settings) for patch, rng in zip(patches, rngs, strict=True)]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
-                for start in range(0, len(same), self.batch):
-                    part = same[start : start + self.batch]
-                    for job, values in zip(part, self._make(self._model, part), strict=False):
+                for part in chunks(same, self.batch):
+                    for job, values in zip(part, self._draw(self._model, part), strict=False):
                         job.take(values)
-        return [job.made for job in jobs]
+        return [job.drawn for job in jobs]
 
-    def _make(self, model: Model, part: Sequence[_Job]) -> NDArray[np.float32]:
+    def _draw(self, model: LesionModel, part: Sequence[_Job]) -> NDArray[np.float32]:
         import torch
 
-        full = [*part, *[part[-1]] * (self.batch - len(part))]
-        batch = stacked([job.view for job in full], self._device)
+        batch = stacked(filled([job.view for job in part], self.batch), self._device)
         if part[0].healthy:
             with torch.no_grad():
                 return np.asarray(model.decode(model.encode(batch["image"])).cpu().numpy())
 
         def draw() -> Any:
             own = [job.rng.standard_normal(model.shape(), np.float32) for job in part]
-            return torch.from_numpy(np.stack([*own, *[own[-1]] * (self.batch - len(part))])).to(self._device)
+            return torch.from_numpy(np.stack(filled(own, self.batch))).to(self._device)
 
         return np.asarray(self.sampler(model, batch, draw).cpu().numpy())
 
 
 class _Job:
-    """One lesion on its way: what is made of it so far, and the cube in hand."""
+    """One lesion on its way: what is drawn of it so far, and the cube in hand."""
 
-    def __init__(self, patch: Patch, rng: np.random.Generator, settings: Settings) -> None:
+    def __init__(self, patch: Patch, rng: np.random.Generator, settings: LesionSettings) -> None:
         if patch.lesion_class not in settings.classes:
             known = ", ".join(settings.classes)
             raise ValueError(f"lesion class {patch.lesion_class!r} is none of this model's: {known}")
         _check_spacing(patch.spacing_mm, settings.spacing_mm)
-        self.rng, self.made = rng, patch.hu.astype(np.float32, copy=True)
+        self.rng, self.drawn = rng, patch.hu.astype(np.float32, copy=True)
         self.healthy = patch.lesion_class == HEALTHY
         self._patch, self._settings = patch, settings
         self._done = np.zeros(patch.mask.shape, bool)
@@ -127,21 +123,21 @@ class _Job:
                 continue
             hidden = hole & (not self.healthy)
             region = regions(cube.cut(patch.others), patch.legend, hidden, patch.lesion_class, own.classes)
-            now = np.where(patch.mask & self._done, self.made, patch.hu)
+            now = np.where(patch.mask & self._done, self.drawn, patch.hu)
             self._cube: Cube = cube
             self.view = views(cube.cut(now), hidden, region, own.classes.index(patch.lesion_class), own.window)
             return True
         return False
 
     def take(self, values: NDArray[np.float32]) -> None:
-        """Put the made cube where nothing was made before."""
-        there, here = self._cube.inside(self.made.shape)
-        new = hounsfield(placed(values), self._settings.window)[here]
-        self.made[there] = np.where(self._done[there], self.made[there], new)
-        self._done[there] = True
+        """Put the drawn cube where nothing was drawn before."""
+        at, inner = self._cube.inside(self.drawn.shape)
+        new = hounsfield(upright(values), self._settings.window)[inner]
+        self.drawn[at] = np.where(self._done[at], self.drawn[at], new)
+        self._done[at] = True
 
 
-def sampler(own: Settings, steps: int | None, strength: float | None, guidance: float | None) -> Sampler:
+def sampler(own: LesionSettings, steps: int | None, strength: float | None, guidance: float | None) -> LesionSampler:
     """The model's own way of sampling, or another one.
 
     Raises:
@@ -156,10 +152,10 @@ def sampler(own: Settings, steps: int | None, strength: float | None, guidance: 
     weight = own.guidance if guidance is None else guidance
     if weight != 1 and not own.prompted:
         raise ValueError(f"guidance is {weight:g}: {own.backend} has no prompt, leave it at 1")
-    return Sampler(n, share, weight)
+    return LesionSampler(n, share, weight)
 
 
-def _check_spacing(mine: Sequence[float], fitted: Sequence[float]) -> None:
-    if any(abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(mine, fitted, strict=True)):
-        told, wanted = (" x ".join(f"{v:.3g}" for v in one) for one in (mine, fitted))
-        raise ValueError(f"voxels are {told} mm, the model was fitted on {wanted} mm: resample the source")
+def _check_spacing(found: Sequence[float], fitted: Sequence[float]) -> None:
+    if any(abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(found, fitted, strict=True)):
+        given, wanted = (" x ".join(f"{v:.3g}" for v in edges) for edges in (found, fitted))
+        raise ValueError(f"voxels are {given} mm, the model was fitted on {wanted} mm: resample the source")

@@ -2,70 +2,66 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from lesionforge.generators.lesion.learned.preset import Preset
-from lesionforge.generators.lesion.learned.settings import Settings
+from lesionforge.generators.diffusion.model import REMEDY, FittedModel, fresh_weights
+from lesionforge.generators.diffusion.sampling import cosine
+from lesionforge.generators.lesion.learned.settings import LesionPreset, LesionSettings
 
 
-class Model:
+class LesionModel(FittedModel[LesionSettings]):
     """A fitted or new model. Tensors are float32 (batch, channels, f, h, w).
 
     Attributes:
         settings: in words and numbers.
         vqgan: ``networks.vqgan.VQGAN``; None where the voxels themselves are diffused.
         unet, prompt: networks; None where the backend has none.
-        schedule: a diffusers ``DDIMScheduler``, from which training and sampling take every noise level.
+        schedule: ``diffusion.sampling.cosine``; None for an autoencoder alone.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    NETWORKS: ClassVar[tuple[str, ...]] = ("vqgan", "unet", "prompt")
+
+    def __init__(self, settings: LesionSettings) -> None:
         self.settings = settings
         self.vqgan: Any = None
         self.unet: Any = None
         self.prompt: Any = None
         self.schedule: Any = None
-        given = settings.networks
-        if "vqgan" in given:
+        sizes = settings.networks
+        if "vqgan" in sizes:
             from lesionforge.generators.lesion.learned.networks.vqgan import VQGAN
 
-            self.vqgan = VQGAN(**given["vqgan"])
-        if "unet" in given:
+            self.vqgan = VQGAN(**sizes["vqgan"])
+        if "unet" in sizes:
             from lesionforge.generators.lesion.learned.networks.unet import LatentUNet
 
-            self.unet = LatentUNet(**given["unet"])
-        if "pixels" in given:
+            self.unet = LatentUNet(**sizes["unet"])
+        if "pixels" in sizes:
             from lesionforge.generators.lesion.learned.networks.pixels import PixelUNet
 
-            self.unet = PixelUNet(**given["pixels"])
-        if "prompt" in given:
+            self.unet = PixelUNet(**sizes["pixels"])
+        if "prompt" in sizes:
             from lesionforge.generators.lesion.learned.networks.prompt import ClassPrompt, MaskPrompt
 
-            self.prompt = (MaskPrompt if settings.backend == "promptlesion-mask" else ClassPrompt)(**given["prompt"])
+            self.prompt = (MaskPrompt if settings.backend == "promptlesion-mask" else ClassPrompt)(**sizes["prompt"])
         if settings.levels:
-            from lesionforge.generators.lesion.learned.networks.schedule import cosine
-
             self.schedule = cosine(settings.levels)
 
     # -- making, loading, saving
 
     @classmethod
-    def new(cls, settings: Settings, seed: int, vqgan: Model | None = None) -> Model:
+    def new(cls, settings: LesionSettings, seed: int, vqgan: LesionModel | None = None) -> LesionModel:
         """A model with random weights, always the same ones for a seed; its autoencoder is ``vqgan``'s."""
-        import torch
-
-        with torch.random.fork_rng(devices=[]):  # networks know only torch's global generator
-            torch.manual_seed(seed)
+        with fresh_weights(seed):
             model = cls(settings)
         if vqgan is not None and model.vqgan is not None:
             model.vqgan.load_state_dict(vqgan.vqgan.state_dict())
         return model
 
     @classmethod
-    def load(cls, folder: Path) -> Model:
+    def load(cls, folder: Path) -> LesionModel:
         """A fitted model, ready to sample.
 
         Raises:
@@ -74,11 +70,11 @@ class Model:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        model = cls(Settings.load(folder))
+        model = cls(LesionSettings.load(folder))
         for name, network in model.networks():
             file = folder / f"{name}.safetensors"
             if not file.is_file():
-                raise FileNotFoundError(f"{file} is missing: give the folder `model` that `lesionforge fit` wrote")
+                raise FileNotFoundError(f"{file} is missing: {REMEDY}")
             try:
                 network.load_state_dict(load_file(file))
             except (RuntimeError, SafetensorError) as error:
@@ -86,33 +82,14 @@ class Model:
             network.eval().requires_grad_(False)
         return model
 
-    def save(self, folder: Path) -> None:
-        """Write everything the sampler needs."""
+    def _save_networks(self, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
         for name, network in self.networks():
-            file = folder / f"{name}.safetensors"
-            save_file({key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}, file)
-            digest.update(name.encode() + file.read_bytes())
-        self.settings = replace(self.settings, digest=digest.hexdigest())
-        self.settings.save(folder)
+            state = {key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}
+            save_file(state, folder / f"{name}.safetensors")
 
     # -- what it computes
-
-    def networks(self) -> Iterator[tuple[str, Any]]:
-        """Name and module of each network there is."""
-        for name in ("vqgan", "unet", "prompt"):
-            if getattr(self, name) is not None:
-                yield name, getattr(self, name)
-
-    def to(self, device: str) -> Model:
-        for _, network in self.networks():
-            network.to(device)
-        if self.schedule is not None:
-            self.schedule.alphas_cumprod = self.schedule.alphas_cumprod.to(device)
-        return self
 
     @property
     def cell(self) -> int:
@@ -161,7 +138,7 @@ class Model:
         return self.unet(inward, time, self.prompt(batch["lesion"], batch["regions"], drop))
 
 
-def networks(backend: str, preset: Preset, classes: int) -> dict[str, dict[str, Any]]:
+def networks(backend: str, preset: LesionPreset, classes: int) -> dict[str, dict[str, Any]]:
     """Arguments of the networks of a backend."""
     if backend == "medddpm":
         pixels = {"inside": 1 + classes, "outside": 1, **preset.pixels}

@@ -1,14 +1,16 @@
-"""What a fitted model's folder says beside its weights."""
+"""What a fitted model's folder says beside its weights, and the sizes it can be built of.
+
+Sizes: the papers' (``paper``), one meant for a GPU (``small``, not fitted yet) and a toy for tests (``tiny``).
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-FILE = "lesionforge.json"
+from lesionforge.generators.diffusion.model import FittedSettings
+
 HEALTHY = "healthy"
 BACKENDS = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")
 
@@ -17,56 +19,86 @@ WINDOWS: Mapping[str, tuple[float, float]] = {"abdomen": (-175.0, 250.0), "ccta"
 
 
 @dataclass(frozen=True)
-class Settings:
+class LesionSettings(FittedSettings):
     """A model in words and numbers.
+
+    ``steps``: all levels, DDPM's ancestral steps; fewer, DDIM without fresh noise.
 
     Attributes:
         backend: one of ``BACKENDS``, or ``vqgan`` for an autoencoder alone.
-        preset: name it was built from.
         side: of the cubes it works on, voxels.
         window: HU that become -1 and 1.
         spacing_mm: edge lengths of the voxels it was fitted on, (i, j, k).
         networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``prompt``.
         classes: of lesions, ``healthy`` the first.
         levels: of noise in the schedule.
-        steps: of the sampler. All levels: DDPM's ancestral steps; fewer: DDIM without fresh noise.
         strength: share of the way to pure noise from which the background is taken back; 1: from noise alone.
-        guidance: of the prompt against none; 1 takes the prompt as it is.
-        digest: SHA-256 over the weights, so that a dataset can tell which ones made it.
     """
 
     backend: str
-    preset: str
     side: int
     window: tuple[float, float]
     spacing_mm: tuple[float, float, float]
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     levels: int = 0
-    steps: int = 0
     strength: float = 1.0
-    guidance: float = 1.0
-    digest: str = ""
 
     @property
     def prompted(self) -> bool:
+        """Whether it is one of PromptLesion's two."""
         return self.backend.startswith("promptlesion")
 
-    def save(self, folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
 
-    @classmethod
-    def load(cls, folder: Path) -> Settings:
-        """Raises FileNotFoundError or ValueError, naming the file and what to do."""
-        file = folder / FILE
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: give the folder `model` that `lesionforge fit` wrote")
-        try:
-            told = json.loads(file.read_text())
-            if not isinstance(told, dict) or set(told) != {f.name for f in fields(cls)}:
-                raise ValueError("other fields")
-            for name in ("window", "spacing_mm", "classes"):
-                told[name] = tuple(told[name])
-            return cls(**told)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{file} is not of this version: {error}") from None
+@dataclass(frozen=True)
+class LesionPreset:
+    """Networks by their arguments.
+
+    Attributes:
+        side: of the cubes, voxels.
+        vqgan: of ``networks.vqgan.VQGAN``; the published sizes are its defaults.
+        discriminators: of ``networks.vqgan.Discriminators``.
+        unet: of ``networks.unet.LatentUNet``.
+        pixels: of ``networks.pixels.PixelUNet``, which is Med-DDPM's.
+        prompt: width of a prompt.
+        patch: side of the mask's patches in ``promptlesion-mask``, voxels.
+    """
+
+    side: int
+    vqgan: Mapping[str, Any]
+    discriminators: Mapping[str, Any]
+    unet: Mapping[str, Any]
+    pixels: Mapping[str, Any]
+    prompt: int
+    patch: int
+
+
+PRESETS: Mapping[str, LesionPreset] = {
+    "paper": LesionPreset(
+        side=96,
+        vqgan={"hidden": 16, "levels": 2, "dim": 8, "n_codes": 16_384, "groups": 32},
+        discriminators={"channels": 64, "layers": 3},
+        unet={"dim": 24, "mults": (1, 2, 4, 8), "heads": 8, "head_dim": 32, "groups": 8},
+        pixels={"channels": (64, 64, 128, 192, 256), "heads": 4, "groups": 32},
+        prompt=64,
+        patch=12,
+    ),
+    "small": LesionPreset(
+        side=64,
+        vqgan={"hidden": 16, "levels": 2, "dim": 8, "n_codes": 4096, "groups": 16},
+        discriminators={"channels": 32, "layers": 3},
+        unet={"dim": 32, "mults": (1, 2, 4), "heads": 4, "head_dim": 32, "groups": 8},
+        pixels={"channels": (32, 64, 128, 128), "heads": 4, "groups": 16},
+        prompt=64,
+        patch=8,
+    ),
+    "tiny": LesionPreset(
+        side=16,
+        vqgan={"hidden": 8, "levels": 2, "dim": 4, "n_codes": 32, "groups": 4},
+        discriminators={"channels": 4, "layers": 1},
+        unet={"dim": 16, "mults": (1, 2), "heads": 2, "head_dim": 8, "groups": 4},
+        pixels={"channels": (8, 16), "heads": 2, "groups": 4},
+        prompt=16,
+        patch=4,
+    ),
+}

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.fft import dstn, idstn
 from scipy.ndimage import gaussian_filter1d
 
+from lesionforge.generators.diffusion.batches import placed
+
 HIDDEN = -1.0
 BLEND_PX = 3  # width of the harmonising border inside the box
 SMOOTH_PX = 2.0  # the border's brightness is compared in windows of this sigma
@@ -52,8 +54,8 @@ class Window:
             raise ValueError(f"edit box {box} is empty or outside the frame of {cols} x {rows} pixels")
         need = max(side, x1 - x0 + 2 * margin, y1 - y0 + 2 * margin)
         side = -(-need // multiple) * multiple
-        left = _inside((x0 + x1 - side) // 2, side, cols)
-        top = _inside((y0 + y1 - side) // 2, side, rows)
+        left = placed((x0 + x1 - side) // 2, side, cols)
+        top = placed((y0 + y1 - side) // 2, side, rows)
         return cls(left, top, side, (x0 - left, y0 - top, x1 - left, y1 - top))
 
     def cut(self, frame: NDArray[Pixel]) -> NDArray[Pixel]:
@@ -68,8 +70,8 @@ class Window:
 
     def moved(self, right: int, down: int, shape: tuple[int, int]) -> Window:
         """The window shifted by some pixels, kept inside the frame."""
-        left = _inside(self.left + right, self.side, shape[1])
-        top = _inside(self.top + down, self.side, shape[0])
+        left = placed(self.left + right, self.side, shape[1])
+        top = placed(self.top + down, self.side, shape[0])
         x, y = self.left - left, self.top - top
         x0, y0, x1, y1 = self.box
         return Window(left, top, self.side, (x0 + x, y0 + y, x1 + x, y1 + y))
@@ -97,16 +99,16 @@ def views(crop: NDArray[np.uint8], mask: NDArray[np.bool_], hole: NDArray[np.boo
     }
 
 
-def paste(source: NDArray[np.uint8], made: NDArray[np.uint8], box: PixelBox) -> NDArray[np.uint8]:
-    """The box of a crop: made pixels, brought to the source's brightness along the border, and fading into it there.
+def paste(source: NDArray[np.uint8], drawn: NDArray[np.uint8], box: PixelBox) -> NDArray[np.uint8]:
+    """The box of a crop: drawn pixels, brought to the source's brightness along the border, and fading into it there.
 
     The brightness is corrected by the membrane that spans the differences along the border (Poisson image editing,
-    Perez et al. 2003): what is made a little too bright or dark as a whole would show its box.
+    Perez et al. 2003): what is drawn a little too bright or dark as a whole would show its box.
 
     Both (side, side); the result has the box's size. Nothing outside the box is needed or returned (promise P6).
     """
     x0, y0, x1, y1 = box
-    old, new = (a[y0:y1, x0:x1].astype(np.float64) for a in (source, made))
+    old, new = (a[y0:y1, x0:x1].astype(np.float64) for a in (source, drawn))
     new += _membrane(old - new)
     weight = np.minimum.outer(_ramp(y1 - y0), _ramp(x1 - x0))
     return np.clip(np.rint(old + weight * (new - old)), 0, 255).astype(np.uint8)
@@ -130,7 +132,3 @@ def _membrane(gap: NDArray[np.float64]) -> NDArray[np.float64]:
 def _ramp(n: int) -> NDArray[np.float64]:
     edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 1.0
     return np.minimum(edge / (BLEND_PX + 1), 1.0)
-
-
-def _inside(start: int, side: int, length: int) -> int:
-    return (length - side) // 2 if side >= length else min(max(start, 0), length - side)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
+from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.stenosis.diffusion.crop import Window, paste, views
 from lesionforge.generators.stenosis.diffusion.prompt import prompt
-from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked, uint8
+from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
 from lesionforge.generators.stenosis.editor import Narrowing
 from lesionforge.generators.stenosis.texture import requantise
 
 if TYPE_CHECKING:
-    from lesionforge.generators.stenosis.diffusion.model import Model
+    from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 
 
 class DiffusionEditor:
@@ -25,8 +27,7 @@ class DiffusionEditor:
     Args:
         weights: folder that ``lesionforge fit stenosis`` wrote.
         steps, guidance: of the sampler; None takes the fitted model's own.
-        batch: crops the networks are given at a time. The last batch is filled up with copies: the number of crops
-            changes the last bits of a convolution, and a sample must not depend on who shares its batch.
+        batch: crops the networks are given at a time, always as many (``diffusion.batches``).
             None: 16 on a GPU, 1 on a CPU, which gains nothing from more.
         compile: compile the networks (CUDA only); worth it from some hundred samples on.
     """
@@ -40,23 +41,21 @@ class DiffusionEditor:
         compile: bool = False,
     ) -> None:
         if weights is None:
-            raise ValueError("weights is missing: give the folder that `lesionforge fit stenosis` wrote")
+            raise ValueError(f"weights is missing: {REMEDY}")
         self.weights = Path(weights)
         self._steps, self._guidance, self._batch, self._compile = steps, guidance, batch, compile
-        self._model: Model | None = None
+        self._model: StenosisModel | None = None
 
     def prepare(self, device: str) -> None:
         """Load the weights; bfloat16 and a fixed choice of kernels on a GPU."""
         import torch
 
-        from lesionforge.generators.stenosis.diffusion.model import Model
+        from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 
         self._device = device
         cuda = device.startswith("cuda")
-        if cuda:
-            torch.backends.cudnn.benchmark = False  # the fastest kernel changes from run to run (promise P1, level L2)
-            torch.backends.cudnn.deterministic = True
-        self._model = Model.load(self.weights).to(device, torch.bfloat16 if cuda else None)
+        fixed_kernels(device)
+        self._model = StenosisModel.load(self.weights).to(device, torch.bfloat16 if cuda else None)
         if cuda and self._compile:
             self._model.unet = torch.compile(self._model.unet)
             self._model.controls = torch.compile(self._model.controls)
@@ -64,7 +63,7 @@ class DiffusionEditor:
         self.crop, self.digest = own.crop, own.digest
         self.batch = self._batch or (16 if cuda else 1)
         guidance = own.guidance if self._guidance is None else self._guidance
-        self.sampler = Sampler(self._steps or own.steps, guidance)
+        self.sampler = StenosisSampler(self._steps or own.steps, guidance)
 
     def edit(
         self,
@@ -84,19 +83,18 @@ class DiffusionEditor:
         todo = [n for n, one in enumerate(lesions) if one.percent_ds > 0 and (one.mask != one.narrowed).any()]
         for side in sorted({windows[n].side for n in todo}):  # crops of one size at a time
             same = [n for n in todo if windows[n].side == side]
-            for start in range(0, len(same), self.batch):
-                part = same[start : start + self.batch]
+            for part in chunks(same, self.batch):
                 crops = [windows[n].cut(images[n]) for n in part]
-                made = self._make(
+                drawn = self._crops(
                     model, crops, [lesions[n] for n in part], [windows[n] for n in part], [rngs[n] for n in part]
                 )
-                for n, crop, new in zip(part, crops, made, strict=True):
+                for n, crop, new in zip(part, crops, drawn, strict=True):
                     boxes[n] = _finished(boxes[n], paste(crop, new, windows[n].box), lesions[n])
         return boxes
 
-    def _make(
+    def _crops(
         self,
-        model: Model,
+        model: StenosisModel,
         crops: Sequence[NDArray[np.uint8]],
         lesions: Sequence[Narrowing],
         windows: Sequence[Window],
@@ -112,9 +110,8 @@ class DiffusionEditor:
             }
             for crop, one, window, rng in zip(crops, lesions, windows, rngs, strict=True)
         ]
-        rows += [rows[-1]] * (self.batch - len(rows))
-        made = self.sampler(model, stacked(rows, self._device))
-        return list(uint8(made)[: len(crops)])
+        drawn = self.sampler(model, stacked(filled(rows, self.batch), self._device))
+        return list(uint8(drawn)[: len(crops)])
 
 
 def _box(image: NDArray[np.uint8], lesion: Narrowing) -> NDArray[np.uint8]:

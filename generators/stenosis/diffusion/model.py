@@ -6,28 +6,28 @@ A fitted model is a folder in diffusers' pipeline layout (``unet``, ``controlnet
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from lesionforge.generators.stenosis.diffusion.preset import Preset, Settings
+from lesionforge.generators.diffusion.model import FittedModel, fresh_weights
+from lesionforge.generators.stenosis.diffusion.preset import StenosisPreset, StenosisSettings
 from lesionforge.generators.stenosis.diffusion.prompt import WORDS
 
 _LOCAL = {"local_files_only": True, "use_safetensors": True}  # never a download, never a pickle
-_NETWORKS = ("unet", "controls", "text_encoder", "vae")
 
 
 @dataclass
-class Model:
+class StenosisModel(FittedModel[StenosisSettings]):
     """U-Net, the two ControlNets (image with a hole, vessel mask), prompt encoder, autoencoder and schedule.
 
-    ``schedule`` is a diffusers ``DDIMScheduler``: training and sampling take every noise level from this one object.
     Tensors are float32 (batch, channels, rows, cols).
     """
 
-    settings: Settings
+    NETWORKS: ClassVar[tuple[str, ...]] = ("unet", "controls", "text_encoder", "vae")
+
+    settings: StenosisSettings
     unet: Any  # UNet2DConditionModel
     controls: Any  # MultiControlNetModel
     text_encoder: Any  # CLIPTextModel
@@ -38,9 +38,8 @@ class Model:
     # -- making, loading, saving
 
     @classmethod
-    def new(cls, preset: Preset, seed: int) -> Model:
+    def new(cls, preset: StenosisPreset, seed: int) -> StenosisModel:
         """A model with random weights, always the same ones for a seed."""
-        import torch
         from diffusers import DDIMScheduler, UNet2DConditionModel
         from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -49,8 +48,7 @@ class Model:
             raise ValueError(
                 f"preset {preset.settings.preset!r} starts from a Stable Diffusion folder: give --base FOLDER"
             )
-        with torch.random.fork_rng(devices=[]):  # networks know only torch's global generator
-            torch.manual_seed(seed)
+        with fresh_weights(seed):
             tokenizer = _tokenizer(preset.text["max_position_embeddings"])
             special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
             text = CLIPTextConfig(
@@ -62,18 +60,15 @@ class Model:
         return cls(preset.settings, unet, controls, encoder, tokenizer, None, DDIMScheduler(**preset.schedule))
 
     @classmethod
-    def on_stable_diffusion(cls, preset: Preset, folder: Path, seed: int) -> Model:
+    def on_stable_diffusion(cls, preset: StenosisPreset, folder: Path, seed: int) -> StenosisModel:
         """Fresh controls on a local Stable Diffusion folder, whose weights and schedule are taken as they are."""
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with fresh_weights(seed):
             parts = _read(folder, autoencoder=True)
             controls = _controls(parts["unet"], preset.hint, channels=3)
         return cls(preset.settings, controls=controls, **parts)
 
     @classmethod
-    def load(cls, folder: Path) -> Model:
+    def load(cls, folder: Path) -> StenosisModel:
         """A fitted model, ready to sample.
 
         Raises:
@@ -81,16 +76,14 @@ class Model:
         """
         from diffusers import MultiControlNetModel
 
-        settings = Settings.load(folder)
+        settings = StenosisSettings.load(folder)
         parts = _read(folder, autoencoder=settings.patch is None)
         controls = MultiControlNetModel.from_pretrained(str(folder / "controlnet"), **_LOCAL)
         if len(controls.nets) != 2:
             raise ValueError(f"{folder} has {len(controls.nets)} controls: two are needed, controlnet and controlnet_1")
         return cls(settings, controls=controls, **parts)
 
-    def save(self, folder: Path) -> None:
-        """Write everything the sampler needs."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def _save_networks(self, folder: Path) -> None:
         self.unet.save_pretrained(folder / "unet", safe_serialization=True)
         self.controls.save_pretrained(str(folder / "controlnet"), safe_serialization=True)
         self.text_encoder.save_pretrained(folder / "text_encoder")
@@ -98,28 +91,8 @@ class Model:
         self.schedule.save_pretrained(folder / "scheduler")
         if self.vae is not None:
             self.vae.save_pretrained(folder / "vae", safe_serialization=True)
-        digest = hashlib.sha256()
-        for file in sorted(folder.rglob("*.safetensors")):
-            digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
-        self.settings = replace(self.settings, digest=digest.hexdigest())
-        self.settings.save(folder)
 
     # -- what it computes
-
-    def networks(self) -> Iterator[tuple[str, Any]]:
-        """Name and module of each network there is."""
-        for name in _NETWORKS:
-            if getattr(self, name) is not None:
-                yield name, getattr(self, name)
-
-    def to(self, device: str, dtype: Any = None) -> Model:
-        """Move to a device; ``dtype`` for the networks, None as they are."""
-        for _, network in self.networks():
-            network.to(device)
-            if dtype is not None:
-                network.to(dtype)
-        self.schedule.alphas_cumprod = self.schedule.alphas_cumprod.to(device)
-        return self
 
     @property
     def cell(self) -> int:

@@ -2,63 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-FILE = "lesionforge.json"
+from lesionforge.generators.diffusion.model import FittedSettings
 
 
 @dataclass(frozen=True)
-class Settings:
+class StenosisSettings(FittedSettings):
     """What a fitted model's folder says beside diffusers' own files.
 
     Attributes:
-        preset: name it was built from.
         crop: side of the square crop that is synthesised, px.
         patch: pixels along each edge of a latent cell, for models that work on the pixels themselves, merely folded
             (no autoencoder, so nothing is lost); None for a latent autoencoder.
         scale: the folded pixels, -1 ... 1, are multiplied by this to have a variance near 1.
         train_base: whether U-Net and text encoder are fitted along with the controls, or stay as they are.
-        steps, guidance: of the sampler, unless the recipe says otherwise; guidance 1 takes the prompt as it is.
-        digest: SHA-256 over the saved networks, so that a dataset can tell which weights made it.
     """
 
-    preset: str
     crop: int
     patch: int | None
     scale: float
     train_base: bool
-    steps: int
-    guidance: float
-    digest: str = ""
-
-    def save(self, folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> Settings:
-        """Raises FileNotFoundError or ValueError, naming the file and what to do."""
-        file = folder / FILE
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: give the folder that `lesionforge fit stenosis` wrote")
-        try:
-            return cls(**json.loads(file.read_text()))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{file} is not of this version: {error}") from None
 
 
 @dataclass(frozen=True)
-class Preset:
+class StenosisPreset:
     """Settings and, where nothing is loaded, the networks' configurations in diffusers' and transformers' words.
 
     Attributes:
         hint: channels of a control's condition encoder; each after the first halves the resolution.
     """
 
-    settings: Settings
+    settings: StenosisSettings
     hint: tuple[int, ...]
     unet: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, Any] = field(default_factory=dict)
@@ -105,20 +82,20 @@ def _text(width: int, layers: int) -> dict[str, Any]:
     }
 
 
-PRESETS: Mapping[str, Preset] = {
-    "sd15": Preset(
-        Settings("sd15", crop=256, patch=None, scale=1.0, train_base=False, steps=50, guidance=3.0),
+PRESETS: Mapping[str, StenosisPreset] = {
+    "sd15": StenosisPreset(
+        StenosisSettings(preset="sd15", crop=256, patch=None, scale=1.0, train_base=False, steps=50, guidance=3.0),
         hint=(16, 32, 96, 256),
     ),
-    "small": Preset(
-        Settings("small", crop=96, patch=2, scale=2.5, train_base=True, steps=50, guidance=1.0),
+    "small": StenosisPreset(
+        StenosisSettings(preset="small", crop=96, patch=2, scale=2.5, train_base=True, steps=50, guidance=1.0),
         hint=(16, 32),
         unet=_unet((64, 128, 256), layers=2, attend=1, width=128),
         text=_text(128, layers=2),
         schedule=_SCHEDULE,
     ),
-    "tiny": Preset(
-        Settings("tiny", crop=32, patch=2, scale=2.5, train_base=True, steps=10, guidance=1.0),
+    "tiny": StenosisPreset(
+        StenosisSettings(preset="tiny", crop=32, patch=2, scale=2.5, train_base=True, steps=10, guidance=1.0),
         hint=(16, 32),
         unet=_unet((16, 32), layers=1, attend=1, width=16),
         text=_text(16, layers=1),

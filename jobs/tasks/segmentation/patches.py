@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.learned.crop import Cube, inside, unit
+from lesionforge.generators.diffusion.batches import placed
+from lesionforge.generators.lesion.learned.crop import Cube, unit
 from lesionforge.generators.types import stream
 from lesionforge.jobs.tasks.segmentation.scans import Scan
 
@@ -68,7 +69,7 @@ class Patches:
         else:
             scan = pool[rng.integers(len(pool))]
             middle = [int(rng.integers(n)) for n in scan.hu.shape]
-        corner = (inside(m - self._side // 2, self._side, n) for m, n in zip(middle, scan.hu.shape, strict=True))
+        corner = (placed(m - self._side // 2, self._side, n) for m, n in zip(middle, scan.hu.shape, strict=True))
         i, j, k = corner
         cube = Cube((i, j, k), self._side)
         image = unit(cube.cut(scan.hu), self._window) / np.float32(2) + np.float32(0.5)

@@ -9,7 +9,7 @@ from scipy import ndimage
 from lesionforge.engine import verify
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
-from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.settings import BACKENDS
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
@@ -142,5 +142,5 @@ def test_learned_backends_in_real_ct_and_in_the_phantom_ccta(folders, textured, 
         weights = fit(backend, levels=4, vqgan=None if backend == "medddpm" else autoencoder)
         more = {"backend": backend, "weights": weights, "steps": 2, "check_hu": False}
         check(made := job(tmp_path, f"drawn-{backend}", sources, classes, 1, **shape, **more), backend)
-        digest = Model.load(tmp_path / backend / "model").settings.digest
+        digest = LesionModel.load(tmp_path / backend / "model").settings.digest
         assert {sample["json"]["drawn"]["weights"] for sample in Samples(str(made))} == {digest}

@@ -6,7 +6,7 @@ from scipy.fft import dctn
 
 from lesionforge.generators.stenosis.diffusion import DiffusionEditor
 from lesionforge.generators.stenosis.diffusion.crop import BLEND_PX
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.generators.stenosis.editor import Editor, Narrowing
 from lesionforge.generators.stenosis.texture import Texture, quantisation
@@ -19,7 +19,7 @@ WIDTH = 9.0
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted")
-    Model.new(PRESETS["tiny"], seed=0).save(folder)
+    StenosisModel.new(PRESETS["tiny"], seed=0).save(folder)
     return folder
 
 
@@ -145,7 +145,7 @@ def test_a_box_larger_than_the_crop_or_the_frame_s_room_is_drawn(weights):
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(ValueError, match="weights is missing"):
         DiffusionEditor(None)
-    with pytest.raises(FileNotFoundError, match=r"lesionforge fit stenosis"):
+    with pytest.raises(FileNotFoundError, match=r"lesionforge fit"):
         DiffusionEditor(tmp_path).prepare("cpu")
 
 

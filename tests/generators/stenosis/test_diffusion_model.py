@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.diffusion.batches import stacked
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.generators.stenosis.diffusion.prompt import prompt
-from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked, uint8
+from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
 from tests.jobs.fit.stable_diffusion import write
 from tests.jobs.fit.toy import SIDE, Toy, hole
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    return Model.new(PRESETS["tiny"], seed=0)
+    return StenosisModel.new(PRESETS["tiny"], seed=0)
 
 
 @pytest.fixture(scope="module")
 def awake():
     """A model whose controls do something, as after fitting."""
-    model = Model.new(PRESETS["tiny"], seed=1)
+    model = StenosisModel.new(PRESETS["tiny"], seed=1)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in model.controls.parameters():
@@ -83,7 +84,7 @@ def test_training_and_sampling_have_the_same_noise_levels(awake, batch, monkeypa
     seen = []
     plain = awake.predict
     monkeypatch.setattr(awake, "predict", lambda *given: (seen.append(given[:2]), plain(*given))[1])
-    Sampler(5)(awake, batch)
+    StenosisSampler(5)(awake, batch)
     free = torch.nn.functional.max_pool2d(batch["hole"], awake.cell) > 0
     assert len(seen) == 5
     for latents, time in seen:
@@ -105,7 +106,7 @@ def test_the_noisiest_level_of_models_from_nothing_is_noise_alone(preset):
 def test_a_perfect_network_gives_the_source_back(batch, kind, monkeypatch):
     """DDIM with an oracle: the target that training asks for is what sampling takes it for."""
     schedule = dict(PRESETS["tiny"].schedule) | {"prediction_type": kind, "rescale_betas_zero_snr": kind != "epsilon"}
-    model = Model.new(replace(PRESETS["tiny"], schedule=schedule), seed=0)
+    model = StenosisModel.new(replace(PRESETS["tiny"], schedule=schedule), seed=0)
     clean = model.encode(batch["image"])
 
     def oracle(latents, time, *_):
@@ -114,7 +115,7 @@ def test_a_perfect_network_gives_the_source_back(batch, kind, monkeypatch):
         return model.target(clean, noise, time)
 
     monkeypatch.setattr(model, "predict", oracle)
-    made = Sampler(10)(model, batch)
+    made = StenosisSampler(10)(model, batch)
     torch.testing.assert_close(made, batch["image"], atol=2e-4, rtol=0)
 
 
@@ -136,34 +137,36 @@ def test_guidance_is_linear_between_the_empty_prompt_and_the_asked_one(awake, ba
     given = (awake, batch["noise"], batch["time"], text, (batch["shown"], batch["mask"]))
     with torch.no_grad():
         for scale, expected in ((0.0, none), (1 + 1e-9, one), (3.0, none + 3 * (one - none))):
-            torch.testing.assert_close(Sampler(5, scale)._predict(*given), expected, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(StenosisSampler(5, scale)._predict(*given), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_guidance_one_is_the_conditional_model_alone(awake, batch, monkeypatch):
     sizes = []
     plain = awake.predict
     monkeypatch.setattr(awake, "predict", lambda latents, *rest: (sizes.append(len(latents)), plain(latents, *rest))[1])
-    torch.testing.assert_close(Sampler(3, 1.0)(awake, batch), Sampler(3, 1.0 + 1e-9)(awake, batch), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        StenosisSampler(3, 1.0)(awake, batch), StenosisSampler(3, 1.0 + 1e-9)(awake, batch), atol=1e-5, rtol=0
+    )
     assert sizes == [3, 3, 3, 6, 6, 6]
 
 
 def test_bfloat16_makes_nearly_the_same_picture(awake, batch, tmp_path):
     awake.save(tmp_path)
-    half = Model.load(tmp_path).to("cpu", torch.bfloat16)
-    whole = Sampler(5)(awake, batch)
-    made = Sampler(5)(half, batch)
+    half = StenosisModel.load(tmp_path).to("cpu", torch.bfloat16)
+    whole = StenosisSampler(5)(awake, batch)
+    made = StenosisSampler(5)(half, batch)
     assert made.dtype == torch.float32
     assert float((made - whole).abs().mean()) < 0.02 * float(whole.std())
 
 
 def test_what_the_hole_hides_is_never_looked_at(awake, batch):
     other = {**batch, "image": torch.where(batch["hole"] > 0, torch.rand(batch["image"].shape), batch["image"])}
-    assert torch.equal(Sampler(3)(awake, other), Sampler(3)(awake, batch))
+    assert torch.equal(StenosisSampler(3)(awake, other), StenosisSampler(3)(awake, batch))
 
 
 def test_weights_are_a_function_of_the_seed_and_leave_torch_s_generator_alone(tiny):
     state = torch.get_rng_state()
-    again, other = (Model.new(PRESETS["tiny"], seed) for seed in (0, 7))
+    again, other = (StenosisModel.new(PRESETS["tiny"], seed) for seed in (0, 7))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(tiny.unet.parameters(), again.unet.parameters(), strict=True))
     assert not torch.equal(other.unet.conv_in.weight, tiny.unet.conv_in.weight)
@@ -172,21 +175,21 @@ def test_weights_are_a_function_of_the_seed_and_leave_torch_s_generator_alone(ti
 def test_a_saved_model_is_the_same_model_without_any_pickle(awake, batch, tmp_path):
     awake.save(tmp_path)
     assert not [f for f in tmp_path.rglob("*") if f.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
-    assert torch.equal(predict(Model.load(tmp_path), batch), predict(awake, batch))
+    assert torch.equal(predict(StenosisModel.load(tmp_path), batch), predict(awake, batch))
 
 
 def test_the_digest_names_the_weights(tmp_path):
     found = []
     for n, seed in enumerate((0, 0, 1)):
-        Model.new(PRESETS["tiny"], seed).save(tmp_path / str(n))
-        found.append(Model.load(tmp_path / str(n)).settings.digest)
+        StenosisModel.new(PRESETS["tiny"], seed).save(tmp_path / str(n))
+        found.append(StenosisModel.load(tmp_path / str(n)).settings.digest)
     assert found[0] == found[1] != found[2]
     assert len(found[0]) == 64
 
 
 def test_a_folder_that_is_no_fitted_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"lesionforge\.json"):
-        Model.load(tmp_path)
+        StenosisModel.load(tmp_path)
 
 
 # -- sd15
@@ -211,22 +214,22 @@ def stable_diffusion(tmp_path_factory):
 
 
 def test_a_local_stable_diffusion_folder_makes_an_image(stable_diffusion, tmp_path):
-    model = Model.on_stable_diffusion(PRESETS["sd15"], stable_diffusion, seed=0)
+    model = StenosisModel.on_stable_diffusion(PRESETS["sd15"], stable_diffusion, seed=0)
     assert (model.cell, model.multiple, model.shape(64)) == (8, 16, (4, 8, 8))
     ids = model.tokens([prompt("severe")])
     assert ids.shape == (1, 77)
     assert len(ids.unique()) > 10  # the real tokenizer has read it
     toy = Toy(model.shape(SIDE))
     batch = stacked([toy[n] for n in range(2)], "cpu")
-    made = Sampler(4, guidance=3.0)(model, batch)
+    made = StenosisSampler(4, guidance=3.0)(model, batch)
     assert made.shape == (2, 1, SIDE, SIDE)
     assert torch.isfinite(made).all()
     model.save(tmp_path / "fitted")
-    assert torch.equal(Sampler(4, guidance=3.0)(Model.load(tmp_path / "fitted"), batch), made)
+    assert torch.equal(StenosisSampler(4, guidance=3.0)(StenosisModel.load(tmp_path / "fitted"), batch), made)
 
 
 def test_stable_diffusion_s_noise_levels_are_taken_from_its_folder(stable_diffusion):
-    model = Model.on_stable_diffusion(PRESETS["sd15"], stable_diffusion, seed=0)
+    model = StenosisModel.on_stable_diffusion(PRESETS["sd15"], stable_diffusion, seed=0)
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     np.testing.assert_allclose(model.schedule.alphas_cumprod, np.cumprod(1 - betas), rtol=1e-4)
     assert model.schedule.config.prediction_type == "epsilon"
@@ -236,4 +239,4 @@ def test_stable_diffusion_s_noise_levels_are_taken_from_its_folder(stable_diffus
 def test_a_stable_diffusion_folder_that_lacks_a_part_is_named(stable_diffusion, tmp_path):
     (tmp_path / "unet").symlink_to(stable_diffusion / "unet")
     with pytest.raises(FileNotFoundError, match="no text_encoder, tokenizer, scheduler, vae"):
-        Model.on_stable_diffusion(PRESETS["sd15"], tmp_path, seed=0)
+        StenosisModel.on_stable_diffusion(PRESETS["sd15"], tmp_path, seed=0)

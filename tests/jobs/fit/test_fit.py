@@ -10,10 +10,11 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
+from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.stenosis.diffusion.crop import views
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-from lesionforge.generators.stenosis.diffusion.sample import Sampler, stacked
+from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit import sheet
@@ -44,11 +45,11 @@ def losses(out):
 
 def fitted(out, strength, steps=200):
     """A toy model with, or without, a look at the vessel mask."""
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     asked = config(out, steps=steps, batch=8, rate=4e-3, warmup=30, ema=0.98, every=steps)
     fit(asked, model, toys(model), strength=strength)
     batch = stacked([toys(model)[1][n] for n in range(100, 132)], "cpu")  # crops that no sheet has shown
-    made = sheet.fill(model, Sampler(8, strength=strength), batch)
+    made = sheet.fill(model, StenosisSampler(8, strength=strength), batch)
     real = [percent_ds(image) for image in sheet.uint8(batch["image"])]
     return abs(np.subtract([percent_ds(image) for image in made], real)), np.array(real), model
 
@@ -61,7 +62,7 @@ def drawn(model, target):
         _, mask, _ = tube(stream(b"same", str(n)), target)
         noise = stream(b"noise", str(n)).standard_normal(model.shape(SIDE), np.float32)
         rows.append({**views(image, mask, hole()), "noise": noise, "prompt": "coronary angiogram"})
-    return [percent_ds(image) for image in sheet.fill(model, Sampler(8), stacked(rows, "cpu"))]
+    return [percent_ds(image) for image in sheet.fill(model, StenosisSampler(8), stacked(rows, "cpu"))]
 
 
 def test_the_condition_is_learned(tmp_path):
@@ -84,7 +85,7 @@ def test_the_condition_is_learned(tmp_path):
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_every_trainable_parameter_receives_a_gradient_and_changes(checkpointing):
     """After three steps: two zero convolutions lie one behind the other before the condition encoder."""
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     network = Loss(model, checkpointing=checkpointing)
     before = {name: p.detach().clone() for name, p in network.trainable()}
     assert len(before) == sum(1 for _, net in model.networks() for _ in net.parameters())
@@ -103,7 +104,7 @@ def test_every_trainable_parameter_receives_a_gradient_and_changes(checkpointing
 
 def test_a_frozen_base_stays_bit_identical_while_its_controls_learn():
     tiny = PRESETS["tiny"]
-    model = Model.new(replace(tiny, settings=replace(tiny.settings, train_base=False)), seed=0)
+    model = StenosisModel.new(replace(tiny, settings=replace(tiny.settings, train_base=False)), seed=0)
     network = Loss(model)
     assert {name.split(".")[0] for name, _ in network.trainable()} == {"controls"}
     base = {name: p.detach().clone() for name, p in network.named_parameters() if not name.startswith("controls")}
@@ -126,7 +127,7 @@ def test_sd15_fits_controls_on_a_frozen_local_folder(tmp_path):
     base = stable_diffusion.write(tmp_path / "base")
     stenoses.write(Store(str(tmp_path / "made")), 4)
     preset = replace(PRESETS["sd15"], settings=replace(PRESETS["sd15"].settings, crop=64, steps=2))
-    model = Model.on_stable_diffusion(preset, base, seed=0)
+    model = StenosisModel.on_stable_diffusion(preset, base, seed=0)
     made = (str(tmp_path / "made"),)
     asked = replace(config(tmp_path / "fit", steps=4, batch=2, preset="sd15", base=str(base)), data=made)
     folder = fit(asked, model)
@@ -138,7 +139,7 @@ def test_sd15_fits_controls_on_a_frozen_local_folder(tmp_path):
     assert first["controlnet_mid_block.weight"].any()  # no longer zero
     state = load_file(tmp_path / "fit" / "checkpoint.safetensors")
     assert {name.split("/")[1].split(".")[0] for name in state if name.startswith("parameter/")} == {"controls"}
-    assert replace(Model.load(folder).settings, digest="") == preset.settings
+    assert replace(StenosisModel.load(folder).settings, digest="") == preset.settings
 
 
 # -- resume
@@ -151,7 +152,7 @@ def weights(folder):
 def test_resume_continues_the_same_loss_curve_to_the_bit(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for out, steps in ((whole, 8), (parts, 5), (parts, 8)):
-        model = Model.new(PRESETS["tiny"], seed=0)
+        model = StenosisModel.new(PRESETS["tiny"], seed=0)
         fit(config(out, steps=steps, every=3), model, toys(model))
     assert losses(parts) == losses(whole)
     assert len(losses(whole)) == 8
@@ -162,7 +163,7 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(tmp_path):
 def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(tmp_path):
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
-        model = Model.new(PRESETS["tiny"], seed=0)
+        model = StenosisModel.new(PRESETS["tiny"], seed=0)
         fit(config(tmp_path / precision, steps=3, precision=precision, checkpointing=True), model, toys(model))
         assert {p.dtype for p in model.unet.parameters()} == {torch.float32}
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -176,38 +177,38 @@ def test_a_killed_fit_resumes_at_its_last_checkpoint(tmp_path):
             raise KeyboardInterrupt
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit(config(whole, steps=7, every=3), model, toys(model))
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     with pytest.raises(KeyboardInterrupt):
         fit(config(parts, steps=7, every=3), model, toys(model), die)
     assert len(losses(parts)) == 5  # two of them after the checkpoint
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit(config(parts, steps=7, every=3), model, toys(model))
     assert losses(parts) == losses(whole)
     assert weights(parts / "model") == weights(whole / "model")
 
 
 def test_a_folder_holds_one_fit(tmp_path):
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit(config(tmp_path, steps=1), model, toys(model))
     with pytest.raises(UsageError, match=r"begun with batch 4, not 8"):
         fit(config(tmp_path, steps=2, batch=8), model, toys(model))
 
 
 def test_no_pickle_is_written_and_the_sheet_shows_what_was_made(tmp_path):
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     folder = fit(config(tmp_path, steps=2, every=2), model, toys(model))
     kinds = {f.suffix for f in tmp_path.rglob("*") if f.is_file()}
     assert kinds == {".safetensors", ".json", ".jsonl", ".png"}
     with Image.open(tmp_path / "sheets" / "0000002.png") as picture:
         assert picture.size == (8 * (SIDE + sheet.GAP), 4 * (SIDE + sheet.GAP))
-    loaded = Model.load(folder)
+    loaded = StenosisModel.load(folder)
     assert torch.equal(loaded.unet.conv_in.weight, model.unet.conv_in.weight)
 
 
 def test_the_saved_model_is_the_moving_average(tmp_path):
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit(config(tmp_path, steps=4, ema=0.9), model, toys(model))
     from safetensors.torch import load_file
 
@@ -249,13 +250,13 @@ def test_base_belongs_to_sd15(tmp_path):
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit(config(tmp_path / "a", steps=1), model, toys(model))
     other = tmp_path / "b"
     other.mkdir()
     shutil.copy(tmp_path / "a" / "checkpoint.safetensors", other)
     frozen = replace(PRESETS["tiny"], settings=replace(PRESETS["tiny"].settings, train_base=False))
-    model = Model.new(frozen, seed=0)
+    model = StenosisModel.new(frozen, seed=0)
     with pytest.raises(UsageError, match="of another model"):
         fit(config(other, steps=2), model, toys(model))
 
@@ -300,7 +301,7 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
         port = str(free.getsockname()[1])
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     runs = [start(ALONE, tmp_path / "two", RANK=rank, LOCAL_RANK=rank, **world) for rank in "01"]
-    model = Model.new(PRESETS["tiny"], seed=0)
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit(config(tmp_path / "one", steps=3, warmup=1, every=3, ema=0.9995), model, toys(model))
     for run in runs:
         _, said = run.communicate(timeout=200)
@@ -337,4 +338,4 @@ def test_the_command_fits_from_shards(tmp_path):
     told = json.loads(printed)
     assert told["model"] == str(tmp_path / "fit" / "model")
     assert len(losses(tmp_path / "fit")) == 2
-    assert Model.load(tmp_path / "fit" / "model").settings.preset == "tiny"
+    assert StenosisModel.load(tmp_path / "fit" / "model").settings.preset == "tiny"

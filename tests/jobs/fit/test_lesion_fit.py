@@ -12,13 +12,12 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from lesionforge.engine import verify
+from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.learned import LearnedFiller
-from lesionforge.generators.lesion.learned.model import Model
+from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
-from lesionforge.generators.lesion.learned.preset import PRESETS
-from lesionforge.generators.lesion.learned.sample import stacked
-from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
 from lesionforge.generators.types import stream
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
@@ -101,7 +100,7 @@ def test_promptlesion_s_loss_is_of_the_hole_and_of_everything_where_nothing_is_h
 def test_the_autoencoder_stays_frozen_and_everything_else_learns(autoencoder, tmp_path):
     asked = config("promptlesion", tmp_path, vqgan=str(autoencoder), steps=4, batch=6, ema=0.0)
     before = new_model(asked, set(), SPACING)
-    after = Model.load(run(asked))
+    after = LesionModel.load(run(asked))
     old, new = before.vqgan.state_dict(), after.vqgan.state_dict()
     assert all(torch.equal(old[name], new[name]) for name in old)
     for name in ("unet", "prompt"):
@@ -185,7 +184,7 @@ def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(autoe
     given = {"vqgan": str(autoencoder) if kind != "vqgan" else None, "steps": 2, "every": 2, "adversarial": 2}
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
-        fitted = Model.load(run(config(kind, tmp_path / precision, precision=precision, **given)))
+        fitted = LesionModel.load(run(config(kind, tmp_path / precision, precision=precision, **given)))
         assert {p.dtype for _, network in fitted.networks() for p in network.parameters()} == {torch.float32}
     AcceleratorState._reset_state(reset_partial_state=True)
     assert losses(tmp_path / "bf16") != losses(tmp_path / "no")
@@ -317,7 +316,7 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert f'"{first}/model"' in done.stdout
-    own = Model.load(tmp_path / "prompt" / "model").settings
+    own = LesionModel.load(tmp_path / "prompt" / "model").settings
     assert own.classes == ("healthy", "liver_early", "kidney_early")
     assert own.backend == "promptlesion-mask"
     assert own.window == (-175.0, 250.0)

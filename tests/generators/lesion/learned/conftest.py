@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lesionforge.generators.lesion.learned.model import Model, networks
-from lesionforge.generators.lesion.learned.preset import PRESETS
-from lesionforge.generators.lesion.learned.settings import Settings
+from lesionforge.generators.lesion.learned.model import LesionModel, networks
+from lesionforge.generators.lesion.learned.settings import PRESETS, LesionSettings
 
 CLASSES = ("healthy", "calcified", "non_calcified")
 
@@ -14,11 +13,11 @@ CLASSES = ("healthy", "calcified", "non_calcified")
 def new(backend, seed=0, **changes):
     """A tiny model of 8 levels, as a fit would begin with."""
     preset = PRESETS["tiny"]
-    own = Settings(
+    own = LesionSettings(
         backend, "tiny", preset.side, (-200.0, 900.0), (1.0, 1.0, 1.0), networks(backend, preset, len(CLASSES)),
         CLASSES, levels=8, steps=4, strength=0.75 if backend.startswith("prompt") else 1.0,
     )  # fmt: skip
-    return Model.new(replace(own, **changes), seed)
+    return LesionModel.new(replace(own, **changes), seed)
 
 
 @pytest.fixture(scope="session")

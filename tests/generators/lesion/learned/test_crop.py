@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, placed, regions, unit, views
+from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, regions, unit, upright, views
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 
 CLASSES = ("healthy", "calcified", "non_calcified")
@@ -70,7 +70,7 @@ def test_views_run_head_first_and_come_back():
     assert (seen["shown"][seen["hole"] > 0] == 0).all()
     assert np.array_equal(seen["shown"][seen["hole"] == 0], seen["image"][seen["hole"] == 0])
     assert np.array_equal(seen["regions"][1], seen["hole"][0])
-    np.testing.assert_allclose(hounsfield(placed(seen["image"]), WINDOWS["abdomen"]), hu, atol=1e-3)
+    np.testing.assert_allclose(hounsfield(upright(seen["image"]), WINDOWS["abdomen"]), hu, atol=1e-3)
 
 
 def test_the_mask_of_all_classes():

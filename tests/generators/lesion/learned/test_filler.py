@@ -12,8 +12,8 @@ from lesionforge.generators.lesion.blend import composite
 from lesionforge.generators.lesion.filler import Patch
 from lesionforge.generators.lesion.generator import open_backend
 from lesionforge.generators.lesion.learned import LearnedFiller
-from lesionforge.generators.lesion.learned.crop import hounsfield, placed, unit
-from lesionforge.generators.lesion.learned.sample import Sampler
+from lesionforge.generators.lesion.learned.crop import hounsfield, unit, upright
+from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import stream
@@ -74,7 +74,7 @@ def test_the_healthy_prompt_returns_the_background(folders, backend):
     model = filler._model
     image = torch.from_numpy(np.moveaxis(unit(one.hu, WINDOW), -1, 0)[None, None].copy())
     with torch.no_grad():
-        rebuilt = hounsfield(placed(model.decode(model.encode(image)).numpy()[0]), WINDOW)
+        rebuilt = hounsfield(upright(model.decode(model.encode(image)).numpy()[0]), WINDOW)
     error = np.abs(rebuilt - one.hu)[one.mask]
     assert np.abs(made - one.hu)[one.mask].max() <= error.max() + 1e-2
     if backend == "medddpm":  # no autoencoder: only the window
@@ -151,8 +151,8 @@ def test_what_the_recipe_says_of_the_sampler_reaches_it(folders):
     for name, told in (("own", {}), ("same", {"guidance": 1.0}), ("more", {"guidance": 3.0}), ("few", {"steps": 2})):
         filler[name] = open_backend(replace(own, **told))
         filler[name].prepare("cpu")
-    assert filler["own"].sampler == filler["same"].sampler == Sampler(4, 0.75, 1.0)
-    assert filler["few"].sampler == Sampler(2, 0.75, 1.0)
+    assert filler["own"].sampler == filler["same"].sampler == LesionSampler(4, 0.75, 1.0)
+    assert filler["few"].sampler == LesionSampler(2, 0.75, 1.0)
     made = {name: fill(one, patch())[0] for name, one in filler.items()}
     assert np.array_equal(made["own"], made["same"])
     assert not np.array_equal(made["own"], made["more"])
@@ -165,7 +165,7 @@ def test_guidance_moves_away_from_no_prompt(folders):
     made = {}
     for weight in (0.0, 1.0, 3.0):
         for lesion in ("calcified", "non_calcified"):
-            filler.sampler = Sampler(4, 0.75, weight)
+            filler.sampler = LesionSampler(4, 0.75, weight)
             made[weight, lesion] = fill(filler, patch(lesion))[0]
     assert np.array_equal(made[0.0, "calcified"], made[0.0, "non_calcified"])
     apart = {w: np.abs(made[w, "calcified"] - made[w, "non_calcified"])[patch().mask].mean() for w in (1.0, 3.0)}

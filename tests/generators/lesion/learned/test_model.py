@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion.learned.crop import views
-from lesionforge.generators.lesion.learned.model import Model
-from lesionforge.generators.lesion.learned.sample import stacked
+from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.settings import BACKENDS
 from tests.generators.lesion.learned.conftest import CLASSES, new
 
@@ -147,27 +147,27 @@ def test_the_transformer_has_the_paper_s_three_layers_and_sees_where_lesions_are
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_saved_model_comes_back(folders, backend, tmp_path):
-    model = Model.load(folders[backend])
+    model = LesionModel.load(folders[backend])
     assert {f.suffix for f in folders[backend].iterdir()} == {".safetensors", ".json"}
     given = batch(cube())
     torch.testing.assert_close(noise_of(model, given, 1), noise_of(new(backend), given, 1), atol=1e-5, rtol=1e-5)
     model.save(tmp_path / "again")
-    assert Model.load(tmp_path / "again").settings == model.settings
+    assert LesionModel.load(tmp_path / "again").settings == model.settings
     new(backend, seed=1).save(tmp_path / "other")
-    assert Model.load(tmp_path / "other").settings.digest != model.settings.digest
+    assert LesionModel.load(tmp_path / "other").settings.digest != model.settings.digest
 
 
 def test_what_is_no_model_is_named(folders, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"lesionforge\.json is missing: give the folder"):
-        Model.load(tmp_path)
+        LesionModel.load(tmp_path)
     (tmp_path / "lesionforge.json").write_text("{}")
     with pytest.raises(ValueError, match="not of this version"):
-        Model.load(tmp_path)
+        LesionModel.load(tmp_path)
     text = (folders["promptlesion"] / "lesionforge.json").read_text()
     (tmp_path / "lesionforge.json").write_text(text)
     with pytest.raises(FileNotFoundError, match=r"vqgan\.safetensors is missing"):
-        Model.load(tmp_path)
+        LesionModel.load(tmp_path)
     for name in ("vqgan", "unet", "prompt"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"not safetensors at all")
     with pytest.raises(ValueError, match=r"vqgan\.safetensors does not fit"):
-        Model.load(tmp_path)
+        LesionModel.load(tmp_path)

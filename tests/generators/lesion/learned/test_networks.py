@@ -8,7 +8,7 @@ from lesionforge.generators.lesion.learned.networks.features import Features
 from lesionforge.generators.lesion.learned.networks.pixels import PixelUNet
 from lesionforge.generators.lesion.learned.networks.unet import LatentUNet
 from lesionforge.generators.lesion.learned.networks.vqgan import VQGAN, Discriminators
-from lesionforge.generators.lesion.learned.preset import PRESETS
+from lesionforge.generators.lesion.learned.settings import PRESETS
 
 TINY = {"inside": 5, "outside": 2, "dim": 8, "mults": (1, 2), "heads": 2, "head_dim": 8, "groups": 4}
 

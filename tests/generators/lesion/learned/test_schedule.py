@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lesionforge.generators.lesion.learned.networks.schedule import cosine
+from lesionforge.generators.diffusion.sampling import cosine
 
 
 def test_four_levels_are_the_published_ones():
