@@ -15,13 +15,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.plan import Plan
 from lesionforge.engine.recipe import Recipe
+from lesionforge.generators.types import UserError
 from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 
 LIBRARIES = ("lesionforge", "numpy", "scipy", "numba", "pillow", "pyarrow", "ray", "torch")
 
 
-class DatasetError(Exception):
+class DatasetError(UserError):
     """A folder that is no dataset, or another one than expected; the message says which and what to do."""
 
 

@@ -10,6 +10,7 @@ from lesionforge.engine.blame import Blame
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import Pool, Task
 from lesionforge.engine.worker import Report
+from lesionforge.generators.types import UserError
 from lesionforge.sinks import dataset
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.store import Store, StoreError
@@ -18,7 +19,7 @@ MAX_IDLE_DEATHS = 20  # deaths in a row without a shard or a suspect more: the w
 POLL = 1.0  # seconds between looks at an idle pool, so that Ctrl-C is answered
 
 
-class JobError(Exception):
+class JobError(UserError):
     """The job cannot go on; what is committed stays, and the same command continues."""
 
 

@@ -15,6 +15,8 @@ import sys
 import time
 from typing import Any
 
+from lesionforge.generators.types import UserError
+
 VARIABLE = "LESIONFORGE_LOG"
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
@@ -22,7 +24,7 @@ _logger = logging.getLogger("lesionforge")
 _logger.addHandler(logging.NullHandler())  # silent in whatever process it is imported, until `start`
 
 
-class LogError(Exception):
+class LogError(UserError):
     """The level asked for is none."""
 
 

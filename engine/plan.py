@@ -17,12 +17,12 @@ from typing import Protocol, runtime_checkable
 from lesionforge.engine import balance
 from lesionforge.engine.permutation import Permutation
 from lesionforge.engine.recipe import Recipe
-from lesionforge.generators.types import SampleSpec, Split
+from lesionforge.generators.types import SampleSpec, Split, UserError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-class PlanError(Exception):
+class PlanError(UserError):
     """A recipe that is well-formed but asks for nothing or for the impossible."""
 
 

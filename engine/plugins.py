@@ -18,12 +18,13 @@ from pydantic import BaseModel
 
 from lesionforge.engine.validation import Invalid, validate
 from lesionforge.generators.base import Generator
+from lesionforge.generators.types import UserError
 
 Kind = Literal["sources", "generators"]
 MODELS: dict[Kind, str] = {"sources": "Options", "generators": "Params"}  # what a plug-in of each kind has
 
 
-class PluginError(Exception):
+class PluginError(UserError):
     """A plug-in that is not there, is none, or does not take its parameters; the message says which, and the fix."""
 
 

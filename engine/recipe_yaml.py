@@ -16,12 +16,13 @@ from pydantic import TypeAdapter
 from lesionforge.engine import plugins, secrets
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.validation import Invalid, validate
+from lesionforge.generators.types import UserError
 
 MAX_BYTES = 2**20  # of a recipe
 MAX_VALUES = 100_000  # of a recipe with its anchors unfolded
 
 
-class RecipeError(Exception):
+class RecipeError(UserError):
     """A recipe that cannot be used. The message lists every fault found, one a line."""
 
 
@@ -33,7 +34,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: YAML file.
-        overrides: ``a.b=c`` assignments (the value is YAML), applied before validation.
+        overrides: ``a.b=c`` assignments (the value is YAML) and ``~a.b`` removals, applied before validation.
 
     Raises:
         RecipeError: with one line per fault.
@@ -65,11 +66,29 @@ def parse(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Re
         raise RecipeError(
             f"{where}: a recipe is a mapping with name, seed, sources, generator; got {type(raw).__name__}"
         )
-    places = _lines(node)
-    raw = copy.deepcopy(raw)  # YAML anchors share objects; an override must not change both
+    return from_mapping(raw, where, overrides, _lines(node))
+
+
+def from_mapping(
+    raw: Mapping[str, Any],
+    where: str = "recipe",
+    overrides: Sequence[str] = (),
+    places: Mapping[tuple[Any, ...], str] | None = None,
+) -> Recipe:
+    """Validate a recipe given as mappings and lists; see ``load``.
+
+    Args:
+        where: its name in errors.
+        places: where each field stands in a file.
+    """
+    fields = copy.deepcopy(dict(raw))  # YAML anchors share objects; an override must not change both
+    places = dict(places or {})
     for override in overrides:
-        _assign(raw, override, places)
-    return _validate(raw, where, places)
+        if override.startswith("~"):
+            _remove(fields, override[1:])
+        else:
+            _assign(fields, override, places)
+    return _validate(fields, where, places)
 
 
 def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], str]) -> Recipe:
@@ -124,6 +143,19 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
             at[key] = {}
         at = at[key]
     places[tuple(keys)] = f" --set {path}"
+
+
+def _remove(raw: Any, path: str) -> None:
+    *parents, key = path.split(".")
+    at = raw
+    for part in parents:
+        if isinstance(at, list):
+            at = at[int(part)] if part in map(str, range(len(at))) else None
+        else:
+            at = at.get(part) if isinstance(at, dict) else None
+    if not isinstance(at, dict) or key not in at:
+        raise RecipeError(f"--unset {path}: the recipe has no such key")
+    del at[key]
 
 
 def _values(node: yaml.Node | None, known: dict[int, float]) -> float:

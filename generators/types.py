@@ -24,6 +24,10 @@ def severity_class(percent_ds: float) -> SeverityClass:
     return "severe" if percent_ds >= 70 else "moderate" if percent_ds >= 50 else "mild"
 
 
+class UserError(Exception):
+    """Something that a person can mend; the message is the whole answer, and a command ends with it alone."""
+
+
 class BadCase(Exception):
     """A source case that cannot be used; the message is the reason written into the quarantine."""
 

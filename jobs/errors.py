@@ -1,24 +1,52 @@
-"""The errors that are a person's to mend, gathered for the command line."""
+"""What a person who runs a command can mend: wrong wishes, and packages that are not installed."""
 
 from __future__ import annotations
 
+import re
+from importlib import metadata
+from importlib.util import find_spec
 
-class UsageError(Exception):
+from packaging.requirements import Requirement
+
+from lesionforge.generators.types import UserError
+
+MODULES = {"scikit-learn": "sklearn", "itk-rtk": "itk"}  # distributions whose module has another name
+
+
+class UsageError(UserError):
     """Something asked of a job that cannot be done; the message says what, and what to change."""
 
 
-def known() -> list[type[Exception]]:
-    """Exceptions whose message is the whole answer; imported late, as they pull in their modules."""
-    from lesionforge.engine.dataset import DatasetError
-    from lesionforge.engine.driver import JobError
-    from lesionforge.engine.log import LogError
-    from lesionforge.engine.plan import PlanError
-    from lesionforge.engine.plugins import PluginError
-    from lesionforge.engine.ray.placement import PlacementError
-    from lesionforge.engine.recipe_yaml import RecipeError
-    from lesionforge.engine.sources.base import SourceError
-    from lesionforge.sinks.commit import ForeignShard
-    from lesionforge.sinks.store import StoreError
+def require_extra(extra: str) -> None:
+    """Say that an optional dependency of this package is not installed, before anything is read.
 
-    ours: list[type[Exception]] = [UsageError, RecipeError, PlanError, SourceError, PluginError, DatasetError]
-    return [*ours, LogError, StoreError, ForeignShard, PlacementError, JobError]
+    Raises:
+        UsageError: with the command that installs it.
+    """
+    absent = [name for name, of in _modules().items() if of == extra and find_spec(name) is None]
+    if absent:
+        raise UsageError(_cure(", ".join(absent), extra))
+
+
+def explain(error: ModuleNotFoundError) -> UsageError | None:
+    """The one line for a module that an extra brings; ``None`` for any other."""
+    module = (error.name or "").partition(".")[0]
+    extra = _modules().get(module)
+    return UsageError(_cure(module, extra)) if extra else None
+
+
+def _cure(what: str, extra: str) -> str:
+    return f"not installed: {what}; this needs the extra {extra}: pip install 'lesionforge[{extra}]'"
+
+
+def _modules() -> dict[str, str]:
+    """Module -> the extra that brings it, for those that nothing else of this package needs."""
+    required = [Requirement(text) for text in metadata.requires("lesionforge") or ()]
+    core = {r.name for r in required if not r.marker}
+    out: dict[str, str] = {}
+    for requirement in required:
+        extra = re.search(r"extra == [\"'](\w+)", str(requirement.marker))
+        if extra and requirement.name not in core:
+            name = re.sub(r"[-.]", "_", requirement.name)
+            out.setdefault(MODULES.get(requirement.name, name), extra[1])
+    return out

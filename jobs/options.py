@@ -10,6 +10,9 @@ import yaml
 
 Out = Annotated[Path, typer.Option(help="where to write")]
 Device = Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda")]
+Place = Annotated[
+    str, typer.Argument(metavar="OUT", help="where the dataset lies: a folder or a URL such as s3://bucket/name")
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
 
 

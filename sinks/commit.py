@@ -26,13 +26,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lesionforge.generators.types import UserError
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.tar import Tar
 
 
-class ForeignShard(Exception):
+class ForeignShard(UserError):
     """Something else lies where a shard should go."""
 
 

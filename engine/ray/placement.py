@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lesionforge.engine.recipe import ResourcesRecipe
+from lesionforge.generators.types import UserError
 
 SETTLE = 15.0  # seconds that a cluster may take to see that an earlier job's workers are gone
 EPSILON = 1e-9  # thirds of a GPU do not add up to one
@@ -14,7 +15,7 @@ EPSILON = 1e-9  # thirds of a GPU do not add up to one
 Resources = Mapping[str, float]
 
 
-class PlacementError(Exception):
+class PlacementError(UserError):
     """The workers cannot be placed; the message says what was asked and what exists."""
 
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from lesionforge.engine import plugins
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.generators.parameters import Parameters
-from lesionforge.generators.types import BadCase, Case
+from lesionforge.generators.types import BadCase, Case, UserError
 
 UNKNOWN_LICENCE = "unknown: that of the files given"
 
 
-class SourceError(Exception):
+class SourceError(UserError):
     """A source that is not there or holds nothing usable; the message says why, and the fix.
 
     It names no file and no folder: a path may hold a patient's name, and errors end in logs (promise P8). ``place``,

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -14,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lesionforge.engine.recipe import Recipe
+from lesionforge.generators.types import UserError
 from lesionforge.jobs import console
 from lesionforge.jobs.commands import doctor_machine, doctor_packages
-from lesionforge.jobs.errors import known
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.store import Store
 
@@ -32,19 +31,19 @@ class Finding:
     text: str
 
 
-def examine(path: Path | None, out: str | None) -> dict[str, Any]:
+def examine(recipe_name: str | None, out: str | None) -> dict[str, Any]:
     """Look at everything; nothing but a probe object is written, and that is removed again.
 
     Args:
-        path: a recipe to check, with what it needs.
+        recipe_name: a recipe to check, with what it needs.
         out: a place to check; the recipe's own where ``None``.
     """
     findings = [
         Finding(*found) for found in (*doctor_packages.versions(), *doctor_packages.licences(), *doctor_machine.look())
     ]
     recipe, planned = None, None
-    if path is not None:
-        recipe, planned, finding = _recipe(path)
+    if recipe_name is not None:
+        recipe, planned, finding = _recipe(recipe_name)
         findings.append(finding)
     findings += [Finding(*found) for found in (*doctor_machine.gpus(recipe), *doctor_machine.ray(recipe))]
     place = out or (recipe.out if recipe else None)
@@ -57,16 +56,16 @@ def examine(path: Path | None, out: str | None) -> dict[str, Any]:
     }
 
 
-def _recipe(path: Path) -> tuple[Recipe | None, int | None, Finding]:
+def _recipe(name: str) -> tuple[Recipe | None, int | None, Finding]:
     """The recipe, the bytes of its whole dataset, and whether both could be told."""
-    from lesionforge.engine import recipe_yaml
     from lesionforge.engine.pipeline import Job
+    from lesionforge.jobs.commands import recipes
 
     recipe = None
     try:
-        recipe = recipe_yaml.load(path)
+        recipe = recipes.load(name)
         plan = Job(recipe).plan
-    except tuple(known()) as error:
+    except UserError as error:
         return recipe, None, Finding("recipe", "fail", str(error))
     size = "of unknown size" if plan.bytes is None else f"about {human_bytes(plan.bytes)}"
     text = f"{recipe.name}: {len(plan):,} samples in {plan.shards:,} shards, {size}"
@@ -79,7 +78,7 @@ def _storage(place: str, recipe: Recipe | None, planned: int | None) -> Iterator
         store = Store(place, recipe.storage_options if recipe else None)
         began = time.perf_counter()
         store.probe()
-    except tuple(known()) as error:
+    except UserError as error:
         yield Finding("storage", "fail", str(error))
         return
     seconds = time.perf_counter() - began

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from lesionforge.engine import dataset, driver, finalise, log, recipe_yaml, secrets
 from lesionforge.engine.observer import Observer
@@ -14,17 +16,19 @@ from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import InProcess, Pool
 from lesionforge.engine.publisher import Publisher
 from lesionforge.engine.ray.pool import RayPool
+from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.telemetry import Meters
 from lesionforge.engine.worker import Report
-from lesionforge.jobs import console
+from lesionforge.jobs import console, progress
+from lesionforge.jobs.commands import recipes
 from lesionforge.sinks import layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.store import Store, lease
 
 
-@dataclass
-class Result:
+@dataclass(repr=False)
+class RunResult(console.CommandResult):
     """How a run ended."""
 
     place: str
@@ -61,55 +65,57 @@ class Result:
             "samples_per_second": round(self.made / max(self.seconds, 1e-9), 3),
         }
 
-    def show(self) -> None:
+    def show(self, to: Console = console.out) -> None:
         """For people."""
         b = self.body()
         rows = [
             (split, s["shards"], s["samples"], human_bytes(s["bytes"])) for split, s in self.manifest["splits"].items()
         ]
-        console.table(f"{self.manifest['name']} in {self.place}", ("split", "shards", "samples", "size"), rows)
+        console.table(f"{self.manifest['name']} in {self.place}", ("split", "shards", "samples", "size"), rows, to)
         rate = f", {b['samples_per_second']:.1f} samples/s" if self.made else ""
-        console.out.print(f"{self.made} samples made in {console.human_seconds(self.seconds)}{rate}")
+        to.print(f"{self.made} samples made in {console.human_seconds(self.seconds)}{rate}")
         for reason, count in b["reasons"].items():
-            console.out.print(f"quarantined {count} x {reason}", markup=False)
+            to.print(f"quarantined {count} x {reason}", markup=False)
         if b["burned_in_text"]:
-            console.out.print(f"{b['burned_in_text']} samples are of frames that seem to carry writing: look at them")
+            to.print(f"{b['burned_in_text']} samples are of frames that seem to carry writing: look at them")
         for name, why in self.failed.items():
-            console.out.print(f"failed {name}: {why}", markup=False)
+            to.print(f"failed {name}: {why}", markup=False)
         if self.short:
-            console.out.print(self.short, markup=False)
+            to.print(self.short, markup=False)
 
 
 def generate(
-    path: Path,
-    out: str | None,
-    workers: int | None,
-    in_process: bool,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    in_process: bool = False,
     overrides: Sequence[str] = (),
     patience: float = 0,
-) -> Result:
+) -> RunResult:
     """Run a recipe to its end, from wherever an earlier run left it.
 
     Args:
-        path: the recipe.
+        recipe: a file, a shipped recipe's name, a mapping or a `Recipe`.
         out: output place; the recipe's own where ``None``.
         workers: Ray workers; as many as the cluster, or this machine, has room for where ``None``.
         in_process: make everything in this process instead.
-        overrides: ``a.b=c`` assignments to the recipe.
+        overrides: ``a.b=c`` assignments to the recipe and ``~a.b`` removals.
         patience: seconds to wait for a cluster without room.
 
     Raises:
-        the errors of ``jobs.errors``.
+        UserError: whatever a person can mend.
     """
     log.start("driver", log.level())
-    recipe = recipe_yaml.load(path, overrides)
-    place = out or recipe.out
+    checked = recipes.load(recipe, overrides)
+    place = str(out or checked.out or "")
     if not place:
-        raise recipe_yaml.RecipeError(f"{path}: no output place: give --out FOLDER-OR-URL, or `out:` in the recipe")
+        raise recipe_yaml.RecipeError(
+            f"recipe {checked.name}: no output place: give --out FOLDER-OR-URL, or `out:` in the recipe"
+        )
     if secrets.USERINFO.search(place):
         raise recipe_yaml.RecipeError(f"--out {secrets.FIX}")
-    job = Job(recipe)
-    store = Store(place, recipe.storage_options)
+    job = Job(checked)
+    store = Store(place, checked.storage_options)
     store.probe()
     if not store.conditional:
         console.note(
@@ -122,7 +128,7 @@ def generate(
 
 def _while_marked(
     job: Job, store: Store, held: lease.Lease, workers: int | None, in_process: bool, patience: float
-) -> Result:
+) -> RunResult:
     mine = dataset.describe(job)
     doc = dataset.claim(store, mine)
     for name, number in mine.versions.items():
@@ -140,7 +146,7 @@ def _while_marked(
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     short = finalise.shortfall(doc, after)
     seconds = time.monotonic() - began
-    return Result(
+    return RunResult(
         place=store.url(),
         manifest=manifest,
         short=short,
@@ -181,7 +187,7 @@ def _run(
         else Observer(pool, job)
     )
     try:
-        with console.progress(len(job.plan), done) as advance:
+        with progress.samples(len(job.plan), done) as advance:
 
             def told(report: Report) -> None:
                 advance(report.samples, report.quarantined)

@@ -3,43 +3,96 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine import recipe_yaml
+from rich.console import Console
+
 from lesionforge.engine.pipeline import Job
+from lesionforge.engine.recipe import Recipe
 from lesionforge.jobs import console
+from lesionforge.jobs.commands import recipes
 
 ESTIMATE_SAMPLES = 3
 
 
-def plan(path: Path, overrides: Sequence[str], estimate: bool, workers: int) -> dict[str, Any]:
+@dataclass(repr=False)
+class PlanResult(console.CommandResult):
+    """A plan in numbers. ``classes``: split -> class -> samples; ``estimate`` is None where none was asked for."""
+
+    name: str
+    identity: str
+    samples: int
+    shards: int
+    shard_samples: int
+    bytes: int | None
+    multiply: int
+    splits: dict[str, int]
+    classes: dict[str, dict[str, int]]
+    sources: list[dict[str, Any]]
+    estimate: dict[str, Any] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """For machines."""
+        return {name: value for name, value in vars(self).items() if name != "estimate" or value is not None}
+
+    def show(self, to: Console = console.out) -> None:
+        """For people."""
+        from lesionforge.sinks.card import human_bytes
+
+        names = sorted({name for counts in self.classes.values() for name in counts})
+        rows = [(split, *(counts.get(name, 0) for name in names)) for split, counts in self.classes.items()]
+        console.table(f"{self.name}: {self.samples:,} samples (x{self.multiply})", ("split", *names), rows, to)
+        size = "of unknown size" if self.bytes is None else f"about {human_bytes(self.bytes)}"
+        to.print(f"{self.shards:,} shards of at most {self.shard_samples:,} samples, {size}")
+        for source in self.sources:
+            to.print(f"from {source['scheme']}: {source['subjects']:,} subjects, {source['cases']:,} cases")
+        if (e := self.estimate) and e["samples_made"]:
+            to.print(
+                f"measured on {e['samples_made']} samples: {e['samples_per_second']:.2f} samples/s with {e['workers']} "
+                f"workers, {console.human_seconds(e['hours'] * 3600)} and {human_bytes(e['bytes'])} for the whole"
+            )
+        for reason in e["reasons"] if e else ():
+            to.print(f"would be quarantined: {reason}", markup=False)
+
+
+def plan(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    estimate: bool = False,
+    workers: int = 1,
+) -> PlanResult:
     """The plan in numbers.
+
+    Args:
+        recipe: a file, a shipped recipe's name, a mapping or a `Recipe`.
+        overrides: ``a.b=c`` assignments to it and ``~a.b`` removals.
+        estimate: make a few samples; tell time and size of the whole.
+        workers: to reckon the time for.
 
     Raises:
         RecipeError, SourceError, PlanError: where it cannot be made.
     """
-    job = Job(recipe_yaml.load(path, overrides))
+    job = Job(recipes.load(recipe, overrides))
     counts = job.plan.counts()
-    body: dict[str, Any] = {
-        "name": job.recipe.name,
-        "identity": job.identity,
-        "samples": len(job.plan),
-        "shards": job.plan.shards,
-        "shard_samples": job.plan.shard_samples,
-        "bytes": job.plan.bytes,
-        "multiply": job.recipe.multiply,
-        "splits": {split: sum(classes.values()) for split, classes in counts.items()},
-        "classes": counts,
-        "sources": [
+    return PlanResult(
+        name=job.recipe.name,
+        identity=job.identity,
+        samples=len(job.plan),
+        shards=job.plan.shards,
+        shard_samples=job.plan.shard_samples,
+        bytes=job.plan.bytes,
+        multiply=job.recipe.multiply,
+        splits={split: sum(classes.values()) for split, classes in counts.items()},
+        classes=counts,
+        sources=[
             {"scheme": r.scheme, "subjects": s.subjects, "cases": s.subjects * s.cases_per_subject}
             for r, s in zip(job.recipe.sources, job.sources, strict=True)
         ],
-    }
-    if estimate:
-        body["estimate"] = _estimate(job, workers)
-    return body
+        estimate=_estimate(job, workers) if estimate else None,
+    )
 
 
 def _estimate(job: Job, workers: int) -> dict[str, Any]:
@@ -79,25 +132,3 @@ def _estimate(job: Job, workers: int) -> dict[str, Any]:
         "hours": round(len(job.plan) * seconds / workers / 3600, 6),
         "bytes": int(sum(sizes) / len(sizes) * len(job.plan)),
     }
-
-
-def show(body: dict[str, Any]) -> None:
-    """For people."""
-    from lesionforge.sinks.card import human_bytes
-
-    classes = sorted({c for counts in body["classes"].values() for c in counts})
-    rows = [(split, *(counts.get(c, 0) for c in classes)) for split, counts in body["classes"].items()]
-    console.table(f"{body['name']}: {body['samples']:,} samples (x{body['multiply']})", ("split", *classes), rows)
-    size = "of unknown size" if body["bytes"] is None else f"about {human_bytes(body['bytes'])}"
-    console.out.print(f"{body['shards']:,} shards of at most {body['shard_samples']:,} samples, {size}")
-    for source in body["sources"]:
-        console.out.print(f"from {source['scheme']}: {source['subjects']:,} subjects, {source['cases']:,} cases")
-    if "estimate" in body:
-        e = body["estimate"]
-        if e["samples_made"]:
-            console.out.print(
-                f"measured on {e['samples_made']} samples: {e['samples_per_second']:.2f} samples/s with {e['workers']} "
-                f"workers, {console.human_seconds(e['hours'] * 3600)} and {human_bytes(e['bytes'])} for the whole"
-            )
-        for reason in e["reasons"]:
-            console.out.print(f"would be quarantined: {reason}", markup=False)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from lesionforge.jobs import console
+from lesionforge.jobs.progress import LOG_SECONDS
 
 
 def line(steps: int) -> Any:
@@ -14,7 +15,7 @@ def line(steps: int) -> Any:
 
     def tell(record: Any) -> None:
         nonlocal last
-        if time.monotonic() - last > console.LOG_SECONDS or record["step"] == steps:
+        if time.monotonic() - last > LOG_SECONDS or record["step"] == steps:
             last = time.monotonic()
             held = f"  held-out {record['held_out_loss']:.4f}" if "held_out_loss" in record else ""
             console.err.print(f"step {record['step']}/{steps}  loss {record['loss']:.4f}{held}")

@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lesionforge.generators.types import UserError
 
-class StoreError(Exception):
+
+class StoreError(UserError):
     """A storage fault, in one line: which object, what went wrong, what to do about it."""
 
 

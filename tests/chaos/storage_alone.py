@@ -42,7 +42,8 @@ _DRIVER = """
 import sys, time
 from pathlib import Path
 from unittest import mock
-from lesionforge.jobs import console, errors
+from lesionforge.generators.types import UserError
+from lesionforge.jobs import console
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.sinks.store import lease
 from tests.chaos import storage_alone, storage_bench
@@ -52,7 +53,7 @@ mock.patch.multiple(lease, BEAT=storage_bench.BEAT, STALE=storage_bench.STALE).s
 storage_alone.pixels(other, pause).start()
 try:
     generate(Path(recipe), url, None, True)
-except tuple(errors.known()) as error:
+except UserError as error:
     sys.exit(f"said: {error}")
 """
 PAUSE = 0.15  # seconds a sample

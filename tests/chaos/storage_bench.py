@@ -19,11 +19,11 @@ from unittest import mock
 from botocore.session import Session
 
 from lesionforge.engine.pipeline import Job
-from lesionforge.engine.verify import verify
+from lesionforge.generators.types import UserError
 from lesionforge.jobs import console
 from lesionforge.jobs.commands.gc import gc
-from lesionforge.jobs.commands.generate import Result, generate
-from lesionforge.jobs.errors import known
+from lesionforge.jobs.commands.generate import RunResult, generate
+from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import dataset, index, layout, tar
 from lesionforge.sinks.store import Store, lease, s3
 from tests.chaos.proxy import Call, Proxy
@@ -122,7 +122,7 @@ class Twin:
         """Uploads in parts that nobody has ended."""
         return 0
 
-    def run(self, url: str) -> Result:
+    def run(self, url: str) -> RunResult:
         """`lesionforge generate`, one worker in this process."""
         return generate(self.path, url, None, in_process=True)
 
@@ -224,7 +224,7 @@ def disturbed(bench: Bench, name: str, fault: Callable[[Call], str], creation: s
         try:
             result = bench.run(url)
             figures.wrong += [result.short] if result.short else []
-        except tuple(known()) as error:
+        except UserError as error:
             figures.wrong.append(f"did not get through: {error}")
             bench.proxy.fault = lambda call: ""
             bench.run(url)
@@ -259,7 +259,7 @@ def said(figures: Figures, run: Callable[[], object], words: str) -> None:
     try:
         run()
         figures.wrong.append("it was not refused")
-    except tuple(known()) as error:
+    except UserError as error:
         figures.said = str(error)
         if words not in figures.said or "\n" in figures.said:
             figures.wrong.append(f"not a line with {words!r}: {figures.said}")

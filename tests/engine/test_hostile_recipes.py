@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from lesionforge.engine import dataset, recipe_yaml, replay, verify
+from lesionforge.engine import dataset, recipe_yaml
 from lesionforge.engine.dataset import DatasetError
 from lesionforge.engine.recipe_yaml import RecipeError, load, parse
+from lesionforge.jobs.commands import replay, verify
 from lesionforge.sinks.store import Store
 from tests.fuzz.kinds import datasets
 from tests.fuzz.kinds.recipes import LAUGHS

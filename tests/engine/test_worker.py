@@ -10,9 +10,9 @@ from lesionforge.engine import driver
 from lesionforge.engine.finalise import finalise, shortfall
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import Event, InProcess
-from lesionforge.engine.replay import replay
-from lesionforge.engine.verify import verify
 from lesionforge.engine.worker import Worker
+from lesionforge.jobs.commands.replay import replay
+from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy

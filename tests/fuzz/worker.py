@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from lesionforge.jobs.errors import known
+from lesionforge.generators.types import UserError
 from tests.fuzz.guard import Guard, limit_growth
 from tests.fuzz.kinds import KINDS, load
 from tests.fuzz.mutate import Rng
@@ -43,7 +43,7 @@ def attempt(kind: str, number: int, seed: int, folder: Path, guard: Guard) -> di
         end = getattr(module, "NOTICED", "quarantined") if said else "read"
         if any(GENERIC.match(line) for line in said):
             end = "generic"
-    except tuple(known()) as error:
+    except UserError as error:
         end, said = "error", [str(error)]
     except MemoryError as error:
         end, said = "memory", [repr(error)]

@@ -126,6 +126,9 @@ def test_schema_is_a_json_schema():
     ("args", "code", "words"),
     [
         (["plan", "none.yaml"], 1, "none.yaml: No such file"),
+        (["plan", "stenosis_arcad"], 1, "did you mean stenosis_arcade?"),
+        (["init", "nothing"], 1, "see lesionforge recipes"),
+        (["plan", "demo", "--unset", "shard.sample"], 1, "--unset shard.sample: the recipe has no such key"),
         (["plan", DEMO, "--set", "generator.name=biplan"], 1, "did you mean biplane?"),
         (["plan", DEMO, "--set", "balance={fast: 1}"], 1, "does not make 'fast'; its classes are still, motion"),
         (

@@ -11,8 +11,8 @@ import pytest
 from lesionforge.engine.driver import run
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.pool import InProcess
-from lesionforge.engine.verify import verify
 from lesionforge.engine.worker import Worker
+from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 from tests.engine.conftest import ROOT, toy

@@ -33,14 +33,17 @@ def run(folder: Path, name: str, environment: dict[str, str], arguments: list[st
 
 
 if __name__ == "__main__":
-    from lesionforge.engine import finalise, plugins, preview, replay, verify  # noqa: F401
+    from lesionforge.engine import plugins
     from lesionforge.engine.sources.xa import runs  # noqa: F401
     from lesionforge.jobs.cli import main
-    from lesionforge.jobs.commands import generate  # noqa: F401
-    from lesionforge.jobs.errors import known
+    from lesionforge.jobs.commands import (  # noqa: F401
+        generate,
+        preview,
+        replay,
+        verify,
+    )
     from lesionforge.sinks import exports  # noqa: F401
 
-    known()
     for kind in ("sources", "generators"):  # looking for entry points takes its time
         for plugin in plugins.names(kind):
             plugins.load(kind, plugin)

@@ -19,7 +19,7 @@ from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.engine.sources.base import SourceError, open_source
 from lesionforge.engine.sources.dicom import XA_RUN
 from lesionforge.jobs import cli, console
-from lesionforge.jobs.commands import verify
+from lesionforge.jobs.commands.replay import Replay
 from lesionforge.sinks.store import StoreError
 from tests.privacy import worlds
 from tests.privacy.campaign import run
@@ -192,6 +192,5 @@ def test_a_source_s_place_is_said_to_a_terminal_alone(monkeypatch, terminal):
         cli._fail(str(error), True, 1, error.place)
     assert ("/data/DOE_JANE" in err.getvalue()) is terminal
     assert "DOE_JANE" not in out.getvalue()  # --json may go anywhere
-    body = {"sample_id": "s", "reason": None, "stored_reason": None, "differing": [], "identical": True, "members": {}}
-    verify.show_replay(body, "/data/DOE_JANE/1.dcm")
+    Replay("s", file="/data/DOE_JANE/1.dcm").show(console.out)
     assert ("DOE_JANE" in out.getvalue()) is terminal

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from lesionforge.engine.verify import verify
+from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import publish, stage
 from lesionforge.sinks.store import Store, StoreError

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from lesionforge.engine import dataset as document
-from lesionforge.engine import preview, verify
 from lesionforge.engine.dataset import DatasetError
 from lesionforge.generators.types import CoronaryTree, Sample, SampleSpec
-from lesionforge.jobs.commands import verify as inspection
+from lesionforge.jobs.commands import preview, verify
 from lesionforge.jobs.commands.export import export
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
@@ -136,7 +135,7 @@ def _preview(rng: Rng, folder: Path, store: Store) -> list[str]:
 
 
 def _status(rng: Rng, folder: Path, store: Store) -> list[str]:
-    inspection.status(str(folder / "dataset")) if hasattr(inspection, "status") else document.read(store)
+    document.read(store)
     return []
 
 

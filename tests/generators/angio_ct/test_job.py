@@ -9,11 +9,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from lesionforge.engine import verify
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.recipe_yaml import parse
-from lesionforge.engine.replay import replay
+from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
+from lesionforge.jobs.commands.replay import replay
 from lesionforge.sinks.store import Store
 
 RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"

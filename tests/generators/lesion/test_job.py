@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import yaml
 
-from lesionforge.engine import verify
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sample import Maker
@@ -20,6 +19,7 @@ from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected, Sample, Volume
+from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.sinks.store import Store
 from tests.generators.lesion.toys import spec

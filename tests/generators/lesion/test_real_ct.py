@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.engine import verify
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
 from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.settings import BACKENDS
+from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
 from lesionforge.sinks.reader import Samples

@@ -151,7 +151,7 @@ class Installed:
     """Stands in for importlib.metadata: our package with two extras, one of them under the AGPL by what it pulls in."""
 
     PackageNotFoundError = metadata.PackageNotFoundError
-    doctor_packages: ClassVar = {
+    packages: ClassVar = {
         "lesionforge": ("0.1", ["ray>=2", "yolo>=1; extra == 'yolo'", "nice; extra == 'train'"], "Apache-2.0"),
         "ray": ("2.1", [], "Apache-2.0"),
         "yolo": ("8.0", ["deep_er; python_version > '3'", "absent; extra == 'x'"], "MIT"),

@@ -11,7 +11,6 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from lesionforge.engine import verify
 from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.learned import LearnedFiller
@@ -19,6 +18,7 @@ from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
 from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
 from lesionforge.generators.types import stream
+from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model

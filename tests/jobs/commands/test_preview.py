@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lesionforge.engine import preview as module
 from lesionforge.engine.dataset import DatasetError, Document, SourceSize
-from lesionforge.engine.preview import PAGE, preview
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.survey import Lot, Survey
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Case, Panel, Sample, SampleSpec
+from lesionforge.jobs.commands import preview as module
+from lesionforge.jobs.commands.preview import PAGE, preview
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
@@ -163,7 +163,7 @@ def read(store: Store) -> Page:
 
 
 def test_page_is_whole_and_alone(store):
-    where = preview(store)
+    where = preview(store).preview
     html = store.get(PAGE).decode()
     page = Page(html)
     assert where == store.url(PAGE)

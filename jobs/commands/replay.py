@@ -1,21 +1,27 @@
-"""Making one sample again and holding it against the stored bytes."""
+"""``lesionforge replay``: one sample made again and held against the stored bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import DatasetError
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.sample import Maker
+from lesionforge.jobs import console
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.store import Store
 
 
-@dataclass
-class Replay:
+@dataclass(repr=False)
+class Replay(console.CommandResult):
     """The sample made again. ``differing``: names of members whose bytes differ; empty where all are the same."""
 
     sample_id: str
@@ -30,12 +36,42 @@ class Replay:
         """The same bytes, or the same reason why there are none."""
         return not self.differing and (self.reason is None) == (self.stored_reason is None)
 
+    def body(self) -> dict[str, Any]:
+        """For machines. The case's file may name a patient: it is for a terminal alone."""
+        return {
+            "sample_id": self.sample_id,
+            "identical": self.identical,
+            "differing": self.differing,
+            "members": {name: len(data) for name, data in self.members.items()},
+            "reason": self.reason,
+            "stored_reason": self.stored_reason,
+        }
 
-def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) -> Replay:
+    def show(self, to: Console = console.out) -> None:
+        """For people; names the file of the case where it is a person who reads."""
+        if self.file and to.is_terminal:
+            to.print(f"made from {self.file} (said here, written nowhere)", markup=False)
+        if self.reason:
+            to.print(f"{self.sample_id} cannot be made: {self.reason}", markup=False)
+        if self.stored_reason:
+            to.print(f"stored as quarantined: {self.stored_reason}", markup=False)
+        if self.differing:
+            to.print(f"{self.sample_id} differs in {', '.join(self.differing)}", markup=False)
+        elif self.identical and self.members:
+            to.print(f"{self.sample_id}: all {len(self.members)} members are the same, byte by byte")
+
+    def write(self, folder: Path) -> None:
+        """Its members as files ``SAMPLE_ID.MEMBER``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in self.members.items():
+            (folder / f"{self.sample_id}.{name}").write_bytes(data)
+
+
+def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str] | None = None) -> Replay:
     """Make a sample of a dataset again, from its recipe and sources alone.
 
     Args:
-        store: where the dataset lies.
+        place: where the dataset lies, or a store.
         sample_id: which sample.
         sources: number -> URI of each source whose place is an address, which datasets do not hold (promise P8).
 
@@ -43,6 +79,7 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
         DatasetError: where there is no dataset, a source has no place, or is not the one it was made from.
         PlanError: for an unknown sample id.
     """
+    store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     recipes = [
         source.model_copy(update={"uri": (sources or {}).get(n, source.uri)})
@@ -90,4 +127,19 @@ def replay(store: Store, sample_id: str, sources: dict[int, str] | None = None) 
         stored = dataset.sample(store, shard.name, row)
         names = sorted(set(stored) | set(out.members))
         out.differing = [name for name in names if stored.get(name) != out.members.get(name)]
+    return out
+
+
+def moved(sources: Sequence[str]) -> dict[int, str]:
+    """``["0=ct:/data"]`` as ``{0: "ct:/data"}``.
+
+    Raises:
+        DatasetError: for what is not N=URI.
+    """
+    out = {}
+    for source in sources:
+        number, equals, uri = source.partition("=")
+        if not equals or not number.isdigit():
+            raise DatasetError(f"--source {source}: write it as N=URI, e.g. 0=imagecas:/data/imagecas")
+        out[int(number)] = uri
     return out

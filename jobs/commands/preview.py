@@ -1,11 +1,16 @@
-"""The preview: chosen samples as pictures, the distributions of all, and the quarantine, as one page in the dataset."""
+"""``lesionforge preview``: chosen samples as pictures, the distributions of all, and the quarantine, as one page."""
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import Document
@@ -14,6 +19,7 @@ from lesionforge.engine.plan import SPLITS
 from lesionforge.engine.survey import Survey
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Panel
+from lesionforge.jobs import console
 from lesionforge.sinks import dataset
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
@@ -27,19 +33,43 @@ EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with w
 BUDGET = 12_000_000  # characters of pictures
 
 
-def preview(store: Store, samples: int = 48) -> str:
-    """Make the gallery of a dataset, finished or growing, and store it beside the shards.
+@dataclass(repr=False)
+class Preview(console.CommandResult):
+    """A gallery that was written. ``page`` is the whole of it, as a notebook shows it."""
+
+    preview: str
+    page: bytes
+
+    def body(self) -> dict[str, Any]:
+        """For machines."""
+        return {"preview": self.preview}
+
+    def show(self, to: Console = console.out) -> None:
+        """For people: what to open, or how to come by it where no browser reads the address."""
+        if "://" in self.preview:
+            to.print(
+                f"written to {self.preview}, which no browser opens: add --to FOLDER for a copy here", markup=False
+            )
+        else:
+            to.print(f"open {self.preview}", markup=False)
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.page.decode())
+        return f'<iframe srcdoc="{page}" sandbox="allow-scripts" style="width: 100%; height: 50em; border: 0"></iframe>'
+
+
+def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None = None) -> Preview:
+    """Make the gallery of a dataset, finished or growing, one page that needs nothing else.
 
     Args:
-        store: where the dataset lies.
+        place: where the dataset lies, or a store.
         samples: how many are shown as pictures, spread evenly over splits and classes.
-
-    Returns:
-        Where the page is.
+        to: a folder to write the page into; ``None`` stores it beside the shards.
 
     Raises:
         DatasetError: where there is no dataset.
     """
+    store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     survey = Survey(samples)
     for _ in survey.read(store):
@@ -64,8 +94,10 @@ def preview(store: Store, samples: int = 48) -> str:
             "rows": [item for _, item in survey.quarantined.sorted()],
         },
     }
-    store.put(PAGE, gallery(data))
-    return store.url(PAGE)
+    page = gallery(data)
+    target, name = (store, PAGE) if to is None else (Store(str(to)), Path(PAGE).name)
+    target.put(name, page)
+    return Preview(target.url(name), page)
 
 
 def _pictures(shown: Sequence[tuple[dict[str, Any], Sequence[Panel]]]) -> list[list[dict[str, Any]]]:
