@@ -55,7 +55,7 @@ def _log(name: str) -> Advance:
     def advance(done: int, of: int, note: str) -> None:
         nonlocal last, first
         now, first = time.monotonic(), done if first < 0 else first
-        if now - last <= LOG_SECONDS and done < of:
+        if now - (began if done >= of else last) <= LOG_SECONDS:  # what is over in seconds needs no line
             return
         last = now
         left = (of - done) * (now - began) / (done - first) if done > first else float("nan")
