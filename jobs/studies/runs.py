@@ -25,6 +25,7 @@ from lesionforge.jobs.studies.task import REAL, Item, Learner, Scored, Task, con
 
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a synthetic dataset: arms are made of it, and files are named by arms
 
+
 @dataclass(frozen=True, order=True)
 class Run:
     """One training. ``size``: how many of the real items; None takes all."""
