@@ -9,15 +9,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from lesionforge.engine.validation import Invalid, validate
-from lesionforge.generators.base import Generator
+from lesionforge.generators.base import Generator, faults
 from lesionforge.generators.types import UserError
 
 Kind = Literal["sources", "generators"]
@@ -41,8 +43,8 @@ def load(kind: Kind, name: str) -> Any:
         PluginError: what there is and the nearest name, or what the class lacks.
     """
     found = _found(kind, name)
-    if faults := "; ".join(_faults(kind, found)):
-        raise PluginError(f"{name[:100]!r} is no {kind.removesuffix('s')}: {faults}")
+    if lacking := "; ".join(_faults(kind, found)):
+        raise PluginError(f"{name[:100]!r} is no {kind.removesuffix('s')}: {lacking}")
     return found
 
 
@@ -87,6 +89,8 @@ def _found(kind: Kind, name: str) -> Any:
     module, dot, attribute = name.rpartition(".")
     points = list(entry_points(group=f"lesionforge.{kind}", name=name))
     if dot or points:
+        if dot and (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)  # last, so that it hides nothing: the user's own file beside the recipe is found
         try:
             return getattr(importlib.import_module(module), attribute) if dot else points[0].load()
         except Exception as error:  # a module may raise anything when it is imported
@@ -110,24 +114,8 @@ def _faults(kind: Kind, found: Any) -> Iterator[str]:
         yield f"its {MODELS[kind]} is no dataclass or pydantic model"
     if kind == "sources":
         yield from (f"it has no {name}" for name in ("fingerprint", "read") if not callable(getattr(found, name, None)))
-    elif not issubclass(found, Generator):
-        yield "it is no subclass of lesionforge.generators.base.Generator"
-    elif found.make is Generator.make and found.generate is Generator.generate:
-        yield "it has neither make(case, spec) nor generate(cases, specs)"
     else:
-        yield from _declared(found)
-
-
-def _declared(found: type[Generator]) -> Iterator[str]:
-    for name in ("classes", "balanced", "limits", "measures"):
-        value = getattr(found, name)
-        if value is None and name in ("balanced", "measures"):
-            continue
-        if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
-            yield f"its {name} is {value!r:.60}, no tuple of strings"
-    for name in ("prepare", "sample_bytes", "panels"):
-        if not callable(getattr(found, name)):
-            yield f"its {name} is no method"
+        yield from faults(found)
 
 
 def _first(error: BaseException) -> str:

@@ -78,6 +78,24 @@ class Generator:
         return out
 
 
+def faults(kind: type[Any]) -> Iterator[str]:
+    """What keeps a class from being a generator, told when a recipe that names it is opened."""
+    if not issubclass(kind, Generator):
+        yield "it is no subclass of lesionforge.generators.base.Generator"
+        return
+    if kind.make is Generator.make and kind.generate is Generator.generate:
+        yield "it has neither make(case, spec) nor generate(cases, specs)"
+    for name in ("classes", "balanced", "limits", "measures"):
+        value = getattr(kind, name)
+        if value is None and name in ("balanced", "measures"):
+            continue
+        if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+            yield f"its {name} is {value!r:.60}, no tuple of strings"
+    for name in ("prepare", "sample_bytes", "panels"):
+        if not callable(getattr(kind, name)):
+            yield f"its {name} is no method"
+
+
 def _panels(name: str, value: NDArray[Any]) -> list[Panel]:
     title = name.split(".")[0]
     if value.ndim == 3 and value.shape[2] == 3:  # colour: its mean

@@ -18,6 +18,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Interval
 
+__all__ = ["Interval", "LowFirst", "Parameters", "Range", "bounds_text"]
+
 T = TypeVar("T")
 
 

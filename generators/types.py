@@ -192,6 +192,32 @@ class Sample:
     measured: dict[str, float]
 
 
+def check_field(name: str, value: Any) -> None:
+    """Hold a field of a sample against what a shard stores under its name.
+
+    ``.png``: uint8 or uint16 (H, W), or uint8 (H, W, 3); ``.npy`` and ``.npy.gz``: any array of finite numbers.
+
+    Raises:
+        ValueError: naming field, value and fix.
+    """
+    kind = name.removesuffix(".gz").rsplit(".", 1)[-1]
+    if kind not in ("png", "npy"):
+        raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.gz or .json")
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"field {name!r}: a {type(value).__name__} is no numpy array")
+    if kind == "png":
+        grey = value.ndim == 2 and value.dtype in (np.uint8, np.uint16)
+        colour = value.ndim == 3 and value.shape[2] == 3 and value.dtype == np.uint8
+        if not (grey or colour):
+            raise ValueError(
+                f"field {name!r}: {value.dtype} {value.shape} is no PNG; give uint8/uint16 (H, W) or uint8 RGB"
+            )
+    elif value.dtype.hasobject:
+        raise ValueError(f"field {name!r}: an object array would need pickle; give a numeric array")
+    elif value.dtype.kind in "fc" and not np.isfinite(value).all():
+        raise ValueError(f"field {name!r}: holds NaN or infinity")
+
+
 @dataclass(frozen=True)
 class Panel:
     """One picture of a sample for people: uint8 (H, W) layers by name, the first the picture, the rest overlays."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from lesionforge.generators.types import check_field
+
 # Run-length matches only: smaller and faster than a full search on angiograms (noise repeats nothing) and on masks.
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
@@ -50,10 +52,6 @@ def encode(name: str, value: Any) -> bytes:
         ValueError: for a name or value that has no encoding here, non-finite numbers included.
     """
     kind = name.rsplit(".", 1)[-1]
-    if kind in ("png", "npy"):
-        if not isinstance(value, np.ndarray):
-            raise ValueError(f"field {name!r}: a {type(value).__name__} is no numpy array")
-        return _png(name, value) if kind == "png" else _npy(name, value)
     if kind == "gz":
         data = encode(name.removesuffix(".gz"), value)
         if len(data) > MAX_UNPACKED:
@@ -61,7 +59,8 @@ def encode(name: str, value: Any) -> bytes:
         return gzip.compress(data, compresslevel=3, mtime=0)
     if kind == "json":
         return json_bytes(value)
-    raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.gz or .json")
+    check_field(name, value)
+    return _png(value) if kind == "png" else _npy(value)
 
 
 def decode(name: str, data: bytes) -> Any:
@@ -143,23 +142,13 @@ def _plain(value: Any) -> Any:
     raise ValueError(f"{type(value).__name__} cannot stand in JSON")
 
 
-def _png(name: str, value: NDArray[Any]) -> bytes:
-    grey = value.ndim == 2 and value.dtype in (np.uint8, np.uint16)
-    colour = value.ndim == 3 and value.shape[2] == 3 and value.dtype == np.uint8
-    if not (grey or colour):
-        raise ValueError(
-            f"field {name!r}: {value.dtype} {value.shape} is no PNG; give uint8/uint16 (H, W) or uint8 RGB"
-        )
+def _png(value: NDArray[Any]) -> bytes:
     out = io.BytesIO()
     Image.fromarray(value).save(out, format="PNG", **PNG)
     return out.getvalue()
 
 
-def _npy(name: str, value: NDArray[Any]) -> bytes:
-    if value.dtype.hasobject:
-        raise ValueError(f"field {name!r}: an object array would need pickle; give a numeric array")
-    if value.dtype.kind in "fc" and not np.isfinite(value).all():
-        raise ValueError(f"field {name!r}: holds NaN or infinity")
+def _npy(value: NDArray[Any]) -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array(out, np.asarray(value, order="C"), version=(1, 0), allow_pickle=False)
     return out.getvalue()

@@ -36,6 +36,10 @@ class AngioCt(Generator):
 
     Params: ClassVar[type[AngioCtParams]] = AngioCtParams
     classes: ClassVar[tuple[str, ...]] = ("healthy", *PLAQUES)
+    measures: ClassVar[tuple[str, ...]] = (
+        *LesionGenerator.measures,
+        *("visible_views", "visible_fraction", "overlap", "foreshortening", "densitometric_ds"),
+    )
     limits: ClassVar[tuple[str, ...]] = (
         *(text for text in LesionGenerator.limits if "tumours" not in text),
         "The angiograms show the labelled lumen alone: twigs thinner than a voxel are in neither modality.",

@@ -59,6 +59,9 @@ class Biplane(Generator):
 
     Params: ClassVar[type[BiplaneParams]] = BiplaneParams
     classes: ClassVar[tuple[str, ...]] = ("still", "motion")
+    measures: ClassVar[tuple[str, ...]] = (
+        *("lit_fraction", "visible_fraction", "occupied_cells", "hull_cells", "hull_recall", "hull_dice"),
+    )
     limits: ClassVar[tuple[str, ...]] = (
         "Silhouettes and chord lengths of a tree of voxels: no scatter, noise, overlap, contrast flow or catheter.",
         "A vessel is at least one cell of the grid wide, so the thinnest twigs are drawn too wide.",
