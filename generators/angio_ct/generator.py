@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.angio_ct import pictures
-from lesionforge.generators.angio_ct.lumen import Lumen, fine, narrowed_tree, side_at, sided
+from lesionforge.generators.angio_ct.lumen import LumenCells, fine, narrowed_tree, side_at, sided
 from lesionforge.generators.angio_ct.params import AngioCtParams
-from lesionforge.generators.angio_ct.shadow import Segment, shadows
+from lesionforge.generators.angio_ct.shadow import PlaqueSegment, shadows
 from lesionforge.generators.base import Generator
 from lesionforge.generators.carm import View, project_views, silhouette
 from lesionforge.generators.lesion.classes import PLAQUES
@@ -73,11 +73,11 @@ class AngioCt(Generator):
     def generate(self, cases: Sequence[Volume], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
         """One sample per spec, in order."""
         volumes = [sided(volume) for volume in cases]
-        asked = [self._asked(spec) for spec in specs]
-        for volume, spec, sample in zip(volumes, specs, self._lesions.generate(volumes, asked), strict=True):
+        requests = [self._request(spec) for spec in specs]
+        for volume, spec, sample in zip(volumes, specs, self._lesions.generate(volumes, requests), strict=True):
             yield self._filmed(volume, replace(sample, spec=spec))
 
-    def _asked(self, spec: SampleSpec) -> SampleSpec:
+    def _request(self, spec: SampleSpec) -> SampleSpec:
         """Where the plan leaves the class open, a plaque: the volume may show organs as well."""
         if spec.target is not None:
             return spec
@@ -100,7 +100,7 @@ class AngioCt(Generator):
             lesion["side"] = side_at(volume, lesion["mld_lps_mm"])
             lesion["projections"] = []
             if lesion["side"] == side:
-                segment = Segment.of(lesion, lumen.isocentre_mm)
+                segment = PlaqueSegment.of(lesion, lumen.isocentre_mm)
                 lesion["projections"] = shadows(segment, lumen, views, integrals, self._threads)
         return replace(
             sample,
@@ -110,7 +110,7 @@ class AngioCt(Generator):
         )
 
     def _images(
-        self, spec: SampleSpec, lumen: Lumen, views: list[View], integrals: list[NDArray[np.float32]]
+        self, spec: SampleSpec, lumen: LumenCells, views: list[View], integrals: list[NDArray[np.float32]]
     ) -> dict[str, NDArray[Any]]:
         out: dict[str, NDArray[Any]] = {}
         for n, (view, integral) in enumerate(zip(views, integrals, strict=True)):
@@ -123,7 +123,7 @@ class AngioCt(Generator):
         return out
 
 
-def _geometry(side: Side, lumen: Lumen, views: list[View]) -> dict[str, Any]:
+def _geometry(side: Side, lumen: LumenCells, views: list[View]) -> dict[str, Any]:
     return {
         "side": side,
         "isocentre_lps_mm": lumen.isocentre_mm.tolist(),

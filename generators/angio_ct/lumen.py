@@ -132,7 +132,7 @@ def narrowed_tree(
 
 
 @dataclass(frozen=True)
-class Lumen:
+class LumenCells:
     """Occupied ``cells`` (n, 3) of ``grid``, whose middle, the isocentre, lies at ``isocentre_mm`` (3,) in LPS mm."""
 
     cells: NDArray[np.int64]
@@ -145,7 +145,7 @@ class Lumen:
         return self.grid.centres(self.cells)
 
 
-def fine(tree: CoronaryTree, cell_mm: float) -> Lumen:
+def fine(tree: CoronaryTree, cell_mm: float) -> LumenCells:
     """The tree's voxels as cells of ``cell_mm``; the isocentre is the middle of its bounding box."""
     voxel = np.array(tree.voxel_mm)
     points = tree.points.astype(np.float64)
@@ -170,4 +170,4 @@ def fine(tree: CoronaryTree, cell_mm: float) -> Lumen:
         share = ndimage.map_coordinates(occupied, [np.full(len(a), x[plane]), y[a], z[b]], order=1)
         kept = share >= 0.5
         cells.append(np.stack([np.full(int(kept.sum()), plane), a[kept], b[kept]], axis=1))
-    return Lumen(np.concatenate(cells).astype(np.int64), grid, isocentre)
+    return LumenCells(np.concatenate(cells).astype(np.int64), grid, isocentre)

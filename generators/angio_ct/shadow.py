@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lesionforge.generators.angio_ct.densitometry import areas, percent_ds
-from lesionforge.generators.angio_ct.lumen import Lumen
+from lesionforge.generators.angio_ct.lumen import LumenCells
 from lesionforge.generators.carm import View, project_views
 
 STEP_MM = 0.25  # between the points of a segment
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Segment:
+class PlaqueSegment:
     """A plaque's stretch of vessel, LPS mm from the isocentre.
 
     ``points`` (n, 3) every ``STEP_MM``, flanks included; ``inner``: the rows of the plaque; ``vessel`` (m, 3):
@@ -40,7 +40,7 @@ class Segment:
     radius_mm: float
 
     @staticmethod
-    def of(lesion: Mapping[str, Any], isocentre_mm: Floats) -> Segment:
+    def of(lesion: Mapping[str, Any], isocentre_mm: Floats) -> PlaqueSegment:
         """From a plaque's label in a lesion sample."""
         line = np.array(lesion["centreline_lps_mm"], np.float64) - isocentre_mm
         along = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(line, axis=0) ** 2).sum(axis=1)))])
@@ -51,7 +51,7 @@ class Segment:
         half, flank = math.ceil(lesion["length_mm"] / 2 / STEP_MM), round(FLANK_MM / STEP_MM)
         start, stop = max(0, row - half), min(len(points), row + half + 1)
         first, beyond = max(0, start - flank), round(BEYOND * lesion["reference_mm"] / 2 / STEP_MM)
-        return Segment(
+        return PlaqueSegment(
             points=points[first : stop + flank],
             inner=slice(start - first, stop - first),
             vessel=points[max(0, first - beyond) : stop + flank + beyond],
@@ -61,7 +61,11 @@ class Segment:
 
 
 def shadows(
-    segment: Segment, lumen: Lumen, views: list[View], integrals: list[NDArray[np.float32]], threads: int | None
+    segment: PlaqueSegment,
+    lumen: LumenCells,
+    views: list[View],
+    integrals: list[NDArray[np.float32]],
+    threads: int | None,
 ) -> list[dict[str, Any]]:
     """One record per view, for the label.
 
@@ -91,7 +95,7 @@ def shadows(
     return out
 
 
-def _box(segment: Segment, view: View) -> list[float] | None:
+def _box(segment: PlaqueSegment, view: View) -> list[float] | None:
     """Bounds of the healthy vessel's shadow along the plaque."""
     points = segment.points[segment.inner]
     shadow = view.project(points) + 0.5
@@ -102,7 +106,7 @@ def _box(segment: Segment, view: View) -> list[float] | None:
     return [round(float(v), DIGITS) for v in (x0, y0, x1, y1)] if x0 < x1 and y0 < y1 else None
 
 
-def _foreshortening(segment: Segment, view: View) -> float:
+def _foreshortening(segment: PlaqueSegment, view: View) -> float:
     """1 - length across the rays / length, over the plaque."""
     points = segment.points[segment.inner]
     step = np.diff(points, axis=0)

@@ -134,7 +134,7 @@ class Biplane(Generator):
         return Sample(spec, fields, _labels(tree, grid, views, centre), drawn, measured)
 
     def _grid(self, rng: np.random.Generator, tree: CoronaryTree) -> Grid:
-        """One grid per case (defect G3), its spacing drawn so that the whole tree fits."""
+        """One grid for all views of a case, its spacing drawn so that the whole tree fits."""
         p = self.params
         low, high = p.spacing_mm
         extent = float((tree.points.max(0) - tree.points.min(0)).max()) + max(tree.voxel_mm)

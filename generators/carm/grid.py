@@ -16,7 +16,7 @@ class Grid:
     """Isotropic cells centred on the isocentre; index (i, j, k) runs along (+x left, +y posterior, +z head).
 
     One grid belongs to one case, whatever the number of views: projecting with one spacing and back-projecting
-    with another puts the tree outside its own hull (defect G3 of the reference system).
+    with another, as the reference system (XRA-Diff) did, puts the tree outside its own hull.
 
     Raises:
         ValueError: a size or the spacing is not positive.

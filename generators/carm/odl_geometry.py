@@ -1,7 +1,7 @@
 """The same view as an ODL geometry: an independent check of ours, and the way to ASTRA's projectors on CUDA.
 
 ODL's own description of a gantry (angles about one axis) cannot hold a secondary angle without rolling the
-detector, which is what the reference system did (defect G5: up to 11 degrees). ``frommatrix`` takes the whole
+detector, which is what the reference system (XRA-Diff) did, by up to 11 degrees. ``frommatrix`` takes the whole
 orientation instead, and a single angle of 0.
 """
 

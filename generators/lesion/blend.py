@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE
-from lesionforge.generators.lesion.scene import Scene, box_about
+from lesionforge.generators.lesion.scene import CtScene, box_about
 
 TRUNCATE = 4.0  # sigmas: beyond, the weight is exactly zero
 HU_RANGE = (-1024, 3071)
 PUSH_REACH = 2.0  # radii: beyond, nothing that a tumour pushes moves
 
 
-def push(scene: Scene, centre: tuple[int, int, int], radius_mm: float, share: float) -> None:
+def push(scene: CtScene, centre: tuple[int, int, int], radius_mm: float, share: float) -> None:
     """Move the scene's background and labels away from a ball that is about to be filled.
 
     What lay at 1 - ``share`` of the radius comes to lie at its edge, fading to rest at ``PUSH_REACH`` radii.

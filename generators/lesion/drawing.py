@@ -26,9 +26,9 @@ from lesionforge.generators.lesion.classes import (
 from lesionforge.generators.lesion.filler import Filler, Patch
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
-from lesionforge.generators.lesion.scene import Box, Scene, box_about
+from lesionforge.generators.lesion.scene import Box, CtScene, box_about
 from lesionforge.generators.lesion.tumour import Tumour, radius_mm
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
 from lesionforge.generators.types import Rejected
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
@@ -38,18 +38,18 @@ APART = 3  # voxels kept between lesions
 HU_MARGIN = 4.0  # a request keeps so far off the ends of its class
 
 
-class Drawing:
+class LesionDrawing:
     """A lesion in a scene. Its label is set when it is made; its tissue when ``paint`` is called."""
 
     def __init__(
         self,
-        scene: Scene,
+        scene: CtScene,
         params: LesionParams,
         lesion: Tumour | Plaque,
         box: Box,
         mask: NDArray[np.bool_],
         rng: np.random.Generator,
-        vessel: Vessel | None = None,
+        vessel: CtVessel | None = None,
         rows: slice | None = None,
     ) -> None:
         self.scene, self.params, self.lesion, self.vessel, self.rows = scene, params, lesion, vessel, rows
@@ -77,7 +77,7 @@ class Drawing:
         self.box = self._patch_box(0)
         self.region: measure.Region
         self.tissue: measure.Tissue
-        self.narrowing: measure.Narrowing | None = None
+        self.narrowing: measure.PlaqueNarrowing | None = None
 
     def _request(self, rng: np.random.Generator, organ: str) -> float:
         """Mean HU of the core: by the class's distribution, or by the organ's level and SynTumor's contrast."""
@@ -239,7 +239,7 @@ class Drawing:
         return out | {"axes": self.lesion.shape.axes.tolist(), "exophytic": self.lesion.exophytic}
 
 
-def paint(filler: Filler, drawings: list[Drawing]) -> None:
+def paint(filler: Filler, drawings: list[LesionDrawing]) -> None:
     """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
     least = int(getattr(filler, "patch_voxels", 0))
     patches = [drawing.patch(least) for drawing in drawings]

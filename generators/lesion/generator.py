@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion import pictures
 from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
-from lesionforge.generators.lesion.drawing import Drawing, paint
+from lesionforge.generators.lesion.drawing import LesionDrawing, paint
 from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.lesion.scene import Anatomy, Scene
+from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
 from lesionforge.generators.lesion.site import other_place, place, scene_for
 from lesionforge.generators.types import BadCase, Panel, Rejected, Sample, SampleSpec, Volume
 
@@ -48,7 +48,7 @@ class LesionGenerator(Generator):
     def __init__(self, params: LesionParams) -> None:
         self.params = params
         self._filler: Filler | None = None
-        self._anatomies: OrderedDict[Hashable, Anatomy] = OrderedDict()
+        self._anatomies: OrderedDict[Hashable, VolumeAnatomy] = OrderedDict()
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -76,17 +76,17 @@ class LesionGenerator(Generator):
         for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, made, strict=True):
             yield self._sample(volume, spec, lesion_class, scene, drawings)
 
-    def _anatomy(self, volume: Volume) -> Anatomy:
+    def _anatomy(self, volume: Volume) -> VolumeAnatomy:
         """Where the organs are: a pure function of the volume, remembered."""
         labels = 0 if volume.labels is None else zlib.crc32(np.ascontiguousarray(volume.labels).data)
         key = (volume.source_id, tuple(volume.legend.items()), labels)  # other labels may be of the same CT
-        found = self._anatomies.pop(key, None) or Anatomy(volume)
+        found = self._anatomies.pop(key, None) or VolumeAnatomy(volume)
         self._anatomies[key] = found
         if len(self._anatomies) > VOLUMES:
             self._anatomies.popitem(last=False)
         return found
 
-    def _draw(self, volume: Volume, spec: SampleSpec) -> tuple[str, Scene, list[Drawing]]:
+    def _draw(self, volume: Volume, spec: SampleSpec) -> tuple[str, CtScene, list[LesionDrawing]]:
         """The class, the crop and the shapes of a sample's lesions."""
         p, anatomy = self.params, self._anatomy(volume)
         rng = spec.rng("site")
@@ -111,7 +111,7 @@ class LesionGenerator(Generator):
         return lesion_class, scene, drawings
 
     def _sample(
-        self, volume: Volume, spec: SampleSpec, lesion_class: str, scene: Scene, drawings: list[Drawing]
+        self, volume: Volume, spec: SampleSpec, lesion_class: str, scene: CtScene, drawings: list[LesionDrawing]
     ) -> Sample:
         for drawing in drawings:
             drawing.check()
@@ -137,7 +137,7 @@ class LesionGenerator(Generator):
         return Sample(spec, fields, labels, drawn, _measured(scene, drawings))
 
 
-def _measured(scene: Scene, drawings: list[Drawing]) -> dict[str, float]:
+def _measured(scene: CtScene, drawings: list[LesionDrawing]) -> dict[str, float]:
     """Figures of the whole sample, and of its first lesion."""
     out = {
         "lesions": float(len(drawings)),

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
 from lesionforge.generators.lesion.scene import Box
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, areas, sections
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, areas, sections
 
 CORE = 0.5  # of the greatest depth: what is deeper is the core, where a reader would put the region of interest
 SHELL_MM = (1.0, 12.0)  # from a tumour's edge: the organ that it is compared with
@@ -48,7 +48,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Narrowing:
+class PlaqueNarrowing:
     """A plaque's effect: percent diameter stenosis by the lumen's area, and where about the vessel the plaque lies.
 
     ``percent_ds_hu``: the same on the HU, where the lumen is what is nearer to its own level than to its
@@ -98,7 +98,7 @@ def region(
 
 
 def percent_ds(
-    lumen: NDArray[np.bool_], vessel: Vessel, rows: slice, spacing: tuple[float, float, float]
+    lumen: NDArray[np.bool_], vessel: CtVessel, rows: slice, spacing: tuple[float, float, float]
 ) -> tuple[float, float, float, int]:
     """Measure the lumen along a vessel: least diameter in ``rows``, reference by interpolation over them.
 
@@ -119,10 +119,10 @@ def narrowing(
     hu: NDArray[np.int16],
     labels: NDArray[np.uint8],
     lesion_class: str,
-    vessel: Vessel,
+    vessel: CtVessel,
     rows: slice,
     spacing: tuple[float, float, float],
-) -> Narrowing:
+) -> PlaqueNarrowing:
     """All about a plaque's effect; see ``percent_ds``."""
     lumen = labels == VALUE["coronary"]
     percent, reference, mld, least = percent_ds(lumen, vessel, rows, spacing)
@@ -138,10 +138,10 @@ def narrowing(
         planes = sections(hu, spacing, vessel, wide, half, SECTION_MM)
         by_hu = _by_half_maximum(planes, vessel.radii[wide], inner)
     ratio = outer / reference if reference else 0.0
-    return Narrowing(percent, by_hu, reference, mld, least, _arc(thick[0] >= 0.5), ratio)
+    return PlaqueNarrowing(percent, by_hu, reference, mld, least, _arc(thick[0] >= 0.5), ratio)
 
 
-def _flanked(vessel: Vessel, rows: slice) -> tuple[slice, slice]:
+def _flanked(vessel: CtVessel, rows: slice) -> tuple[slice, slice]:
     """The rows with the references beside them, and where the rows lie in those."""
     flank = int(REFERENCE_MM / STEP_MM)
     wide = slice(max(0, rows.start - flank), min(len(vessel.points), rows.stop + flank))

@@ -47,7 +47,7 @@ class LesionParams(Parameters):
         arc_deg: part of the wall that a plaque takes; widened where the stenosis needs it.
         calcified_arc_deg: the same of calcified ones.
         min_lumen_mm: least diameter of a vessel that gets a plaque.
-        blend: sigma of a tumour's edge as a share of its radius, at most a third (defect G14).
+        blend: sigma of a tumour's edge as a share of its radius, at most a third: else small ones fade away.
         psf_mm: sigma of the scanner's blur, which draws the edge of a plaque, at most a third of its radius.
         capsule: share of tumours with a brighter rim.
         mass_effect: how far tissue is pushed aside at a tumour's edge, as a share of its radius; then the voxels

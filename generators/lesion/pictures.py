@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion.classes import PLAQUES
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, curved_planar, frame
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, curved_planar, frame
 from lesionforge.generators.types import Panel
 
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
@@ -90,7 +90,7 @@ def _along(
     near = slice(max(0, row - round(ALONG_MM / STEP_MM)), row + round(ALONG_MM / STEP_MM) + 1)
     points, first, second, blank = points[near], first[near], second[near], blank[near]
     row -= near.start
-    vessel = Vessel(points, blank, blank > 0, first, second)
+    vessel = CtVessel(points, blank, blank > 0, first, second)
     towards = middle - points[row]
     angle = float(np.arctan2((towards * second[row]).sum(), (towards * first[row]).sum()))
     s = (spacing[0], spacing[1], spacing[2])

@@ -19,9 +19,9 @@ from scipy.spatial import cKDTree
 
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.lesion.scene import Box, Scene, box_about
+from lesionforge.generators.lesion.scene import Box, CtScene, box_about
 from lesionforge.generators.lesion.tumour import MIN_VOXELS, largest
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
 from lesionforge.generators.types import Rejected
 
 FLANK_MM = 2.0  # healthy vessel to either side, where the meter takes its references
@@ -43,7 +43,7 @@ class Plaque:
     wall_mm: float
     eccentric: float
     arc_deg: float
-    angle: float  # where about the vessel it lies, radians from ``Vessel.first``
+    angle: float  # where about the vessel it lies, radians from ``CtVessel.first``
 
     @staticmethod
     def draw(rng: np.random.Generator, params: LesionParams, lesion_class: str) -> Plaque:
@@ -61,8 +61,8 @@ class Plaque:
         return Plaque(lesion_class, length, percent_ds, remodelling, wall, eccentric, min(360.0, max(arc, need)), angle)
 
     def place(
-        self, rng: np.random.Generator, vessels: list[Vessel], params: LesionParams
-    ) -> tuple[Plaque, Vessel, int]:
+        self, rng: np.random.Generator, vessels: list[CtVessel], params: LesionParams
+    ) -> tuple[Plaque, CtVessel, int]:
         """A stretch of vessel that is free over the plaque and its flanks.
 
         Returns:
@@ -81,7 +81,7 @@ class Plaque:
         number, row = places[int(rng.integers(len(places)))]
         return plaque, vessels[number], row
 
-    def rasterise(self, scene: Scene, vessel: Vessel, row: int, percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
+    def rasterise(self, scene: CtScene, vessel: CtVessel, row: int, percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
         """The plaque on the scene's voxels, one 6-connected piece, drawn for a percent diameter stenosis.
 
         Returns:

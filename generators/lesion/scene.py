@@ -16,7 +16,7 @@ MIN_VOXELS = 200  # of an organ that gets a lesion
 
 
 @dataclass
-class Scene:
+class CtScene:
     """A crop of a volume: (i, j, k) as the volume's; positions in it in mm are index * spacing."""
 
     before: NDArray[np.int16]
@@ -28,7 +28,7 @@ class Scene:
     corner: tuple[int, int, int]  # of the crop in the volume
 
     @staticmethod
-    def around(volume: Volume, centre: tuple[int, int, int], size: int | None) -> Scene:
+    def around(volume: Volume, centre: tuple[int, int, int], size: int | None) -> CtScene:
         """A cube of ``size`` voxels about a voxel, moved and cut so that it lies in the volume; all where None."""
         assert volume.labels is not None
         shape = volume.hu.shape
@@ -42,7 +42,7 @@ class Scene:
         solid[[value for value, name in volume.legend.items() if "fat" not in name]] = True
         foreign = solid[source] & (labels == 0)
         taken = np.zeros(labels.shape, bool)
-        return Scene(before, before.copy(), labels, foreign, taken, volume.spacing_mm, (i, j, k))
+        return CtScene(before, before.copy(), labels, foreign, taken, volume.spacing_mm, (i, j, k))
 
     @property
     def voxel_mm3(self) -> float:
@@ -62,7 +62,7 @@ def box_about(low: NDArray[np.int64], high: NDArray[np.int64], shape: tuple[int,
     return a, b, c
 
 
-class Anatomy:
+class VolumeAnatomy:
     """Where a volume's lesions may lie: a pure function of it, worth remembering."""
 
     def __init__(self, volume: Volume) -> None:

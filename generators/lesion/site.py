@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.lesion import measure, vessels
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
-from lesionforge.generators.lesion.drawing import Drawing
+from lesionforge.generators.lesion.drawing import LesionDrawing
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
-from lesionforge.generators.lesion.scene import Anatomy, Scene
+from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
 from lesionforge.generators.lesion.tumour import Tumour
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
 from lesionforge.generators.types import Rejected, Volume
 
 WINDOW = 64  # voxels to either side in which vessels are traced
@@ -26,32 +26,32 @@ PLACES = 4  # stretches of vessel tried
 
 
 def scene_for(
-    rng: np.random.Generator, volume: Volume, anatomy: Anatomy, params: LesionParams, lesion_class: str
-) -> tuple[Scene, tuple[int, int, int], Tumour | Plaque | None]:
+    rng: np.random.Generator, volume: Volume, anatomy: VolumeAnatomy, params: LesionParams, lesion_class: str
+) -> tuple[CtScene, tuple[int, int, int], Tumour | Plaque | None]:
     """The crop that a sample shows, a voxel of the organ in it, and the first lesion's shape (None: healthy)."""
     if lesion_class == "healthy":
         everything = (
             np.concatenate(list(anatomy.voxels.values())) if anatomy.voxels else np.array(volume.hu.shape)[None] // 2
         )
         at = _row(rng, everything)
-        return Scene.around(volume, at, params.size), at, None
+        return CtScene.around(volume, at, params.size), at, None
     candidates = anatomy.candidates(lesion_class)
     if lesion_class in PLAQUES:
         at = _row(rng, candidates)
-        return Scene.around(volume, at, params.size), at, Plaque.draw(rng, params, lesion_class)
+        return CtScene.around(volume, at, params.size), at, Plaque.draw(rng, params, lesion_class)
     tumour = Tumour.draw(rng, params, lesion_class)
     at = tumour.place(rng, volume, candidates)
-    return Scene.around(volume, at, params.size), at, tumour
+    return CtScene.around(volume, at, params.size), at, tumour
 
 
 def place(
     rng: np.random.Generator,
     volume: Volume,
-    scene: Scene,
+    scene: CtScene,
     params: LesionParams,
     lesion: Tumour | Plaque,
     at: tuple[int, int, int],
-) -> Drawing:
+) -> LesionDrawing:
     """Put a lesion into a scene, about a voxel of the volume.
 
     Raises:
@@ -60,7 +60,7 @@ def place(
     a, b, c = (x - o for x, o in zip(at, scene.corner, strict=True))
     if isinstance(lesion, Tumour):
         box, mask = lesion.rasterise(scene, (a, b, c), params.volume_tolerance)
-        return Drawing(scene, params, lesion, box, mask, rng)
+        return LesionDrawing(scene, params, lesion, box, mask, rng)
     found = vessels_near(volume, scene, (a, b, c))
     for _ in range(PLACES):
         fitted, vessel, row = lesion.place(rng, found, params)
@@ -74,18 +74,18 @@ def place(
 
 def _plaque(
     rng: np.random.Generator,
-    scene: Scene,
+    scene: CtScene,
     params: LesionParams,
     lesion: Plaque,
-    vessel: Vessel,
+    vessel: CtVessel,
     row: int,
     rows: slice,
-) -> Drawing:
+) -> LesionDrawing:
     """Draw the shape, measure the lumen that is left, correct what is asked for."""
-    asked, best = lesion.percent_ds, None
+    drawn, best = lesion.percent_ds, None
     lumen = scene.labels == VALUE["coronary"]
     for _ in range(ROUNDS):
-        box, mask = lesion.rasterise(scene, vessel, row, asked)
+        box, mask = lesion.rasterise(scene, vessel, row, drawn)
         left = lumen.copy()
         left[box] &= ~mask
         miss = lesion.percent_ds - measure.percent_ds(left, vessel, rows, scene.spacing)[0]
@@ -94,14 +94,14 @@ def _plaque(
         if abs(miss) <= CLOSE_DS:
             break
         limits = lesion.percent_ds - STRETCH, min(lesion.percent_ds + STRETCH, 95.0)
-        asked = float(np.clip(asked + miss, max(1.0, limits[0]), limits[1]))
+        drawn = float(np.clip(drawn + miss, max(1.0, limits[0]), limits[1]))
     assert best is not None
     if best[0] > params.ds_tolerance:
         raise Rejected(f"{lesion.percent_ds:.0f} %DS cannot be drawn on these voxels: {best[0]:.0f} points off")
-    return Drawing(scene, params, lesion, best[1], best[2], rng, vessel, rows)
+    return LesionDrawing(scene, params, lesion, best[1], best[2], rng, vessel, rows)
 
 
-def vessels_near(volume: Volume, scene: Scene, at: tuple[int, int, int]) -> list[Vessel]:
+def vessels_near(volume: Volume, scene: CtScene, at: tuple[int, int, int]) -> list[CtVessel]:
     """The vessels of a scene: known ones, else those that the label shows within ``WINDOW`` voxels."""
     spacing = np.array(scene.spacing)
     if any(tree.branches for tree in volume.trees):
@@ -110,17 +110,17 @@ def vessels_near(volume: Volume, scene: Scene, at: tuple[int, int, int]) -> list
     low = np.maximum(np.array(at) - WINDOW, 0)
     near = tuple(slice(x, y + WINDOW) for x, y in zip(low, at, strict=True))
     found = vessels.from_label(scene.labels[near] == VALUE["coronary"], scene.spacing)
-    return [Vessel(v.points + low * spacing, v.radii, v.free, v.first, v.second) for v in found]
+    return [CtVessel(v.points + low * spacing, v.radii, v.free, v.first, v.second) for v in found]
 
 
 def other_place(
     rng: np.random.Generator,
     volume: Volume,
-    anatomy: Anatomy,
-    scene: Scene,
+    anatomy: VolumeAnatomy,
+    scene: CtScene,
     params: LesionParams,
     lesion_class: str,
-) -> Drawing:
+) -> LesionDrawing:
     """One more lesion in a scene.
 
     Raises:
@@ -136,7 +136,7 @@ def other_place(
     return place(rng, volume, scene, params, tumour, tumour.place(rng, volume, candidates))
 
 
-def _within(voxels: NDArray[np.int64], scene: Scene) -> NDArray[np.int64]:
+def _within(voxels: NDArray[np.int64], scene: CtScene) -> NDArray[np.int64]:
     inside = (voxels >= scene.corner) & (voxels < np.array(scene.corner) + scene.hu.shape)
     return voxels[inside.all(axis=1)]
 

@@ -1,9 +1,9 @@
 """The ``texture`` backend: SynTumor's recipe for tumours, its counterpart for plaques. No weights.
 
 Tumours (Hu et al. 2023): the background minus texture x delta. The texture is blurred coin tosses whose odds are
-themselves blurred noise. Theirs comes from a bank of ten volumes and a fixed seed in every worker (defect G17); here
-every lesion has its own. Plaques: tissue of one mean HU (calcium denser at its heart; mixed plaque with specks of it)
-under the grain of the scan; calcium blooms because the caller blends it with the scanner's blur.
+themselves blurred noise. Theirs comes from a bank of ten volumes and a fixed seed in every worker, which repeats
+lesions; here every lesion has its own. Plaques: tissue of one mean HU (calcium denser at its heart; mixed plaque with
+specks of it) under the grain of the scan; calcium blooms because the caller blends it with the scanner's blur.
 """
 
 from __future__ import annotations

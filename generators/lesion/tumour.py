@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import EARLY_MM, VALUE, canonical, home
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.lesion.scene import Box, Scene, box_about
+from lesionforge.generators.lesion.scene import Box, CtScene, box_about
 from lesionforge.generators.types import Rejected, Volume
 
 TRIES = 40  # places looked at
@@ -132,7 +132,9 @@ class Tumour:
             raise Rejected(f"no place in the {home(self.lesion_class)} for a tumour of radius {self.radius_mm:.1f} mm")
         return found
 
-    def rasterise(self, scene: Scene, centre: tuple[int, int, int], tolerance: float) -> tuple[Box, NDArray[np.bool_]]:
+    def rasterise(
+        self, scene: CtScene, centre: tuple[int, int, int], tolerance: float
+    ) -> tuple[Box, NDArray[np.bool_]]:
         """The tumour on the scene's voxels: one 6-connected piece, of the volume asked for within ``tolerance``.
 
         Returns:
@@ -160,7 +162,7 @@ class Tumour:
             radius *= float(np.clip((wanted / volume) ** (1 / 3), 0.7, 1.4))
         raise Rejected(f"a {self.lesion_class} of radius {self.radius_mm:.1f} mm does not fit where it was put")
 
-    def _allowed(self, scene: Scene, box: Box) -> NDArray[np.bool_]:
+    def _allowed(self, scene: CtScene, box: Box) -> NDArray[np.bool_]:
         labels = scene.labels[box]
         organ: NDArray[np.bool_] = (labels == VALUE[home(self.lesion_class)]) & ~scene.taken[box]
         if not self.exophytic:
@@ -172,7 +174,7 @@ class Tumour:
         both: NDArray[np.bool_] = organ | soft
         return both
 
-    def _checked(self, scene: Scene, box: Box, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _checked(self, scene: CtScene, box: Box, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if mask.sum() < MIN_VOXELS:
             raise Rejected(f"a {self.lesion_class} of {mask.sum()} voxels is too small to be seen")
         inside = float((scene.labels[box] == VALUE[home(self.lesion_class)])[mask].mean())

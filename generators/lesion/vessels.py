@@ -25,7 +25,7 @@ CLEAR_MM = 1.0  # kept between a plaque's vessel and its neighbours
 
 
 @dataclass(frozen=True)
-class Vessel:
+class CtVessel:
     """A stretch of vessel between forks: ``points`` (n, 3) mm every ``STEP_MM``, ``radii`` (n,) mm of the lumen.
 
     ``free`` (n,): no other vessel is near, but for twigs, and the end of the stretch is not. ``first`` and ``second``
@@ -39,7 +39,7 @@ class Vessel:
     second: NDArray[np.float64]
 
 
-def from_label(lumen: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[Vessel]:
+def from_label(lumen: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[CtVessel]:
     """Skeleton and distance transform of a lumen's label."""
     found = ndimage.find_objects(lumen.astype(np.uint8))
     if not found or found[0] is None:
@@ -61,7 +61,7 @@ def from_label(lumen: NDArray[np.bool_], spacing: tuple[float, float, float]) ->
 
 def from_trees(
     trees: Sequence[CoronaryTree], origin: tuple[float, float, float], extent: NDArray[np.float64]
-) -> list[Vessel]:
+) -> list[CtVessel]:
     """The known branches as far as they lie in a scene of ``extent`` mm whose first voxel lies at ``origin``."""
     lines = []
     for branch in (branch for tree in trees for branch in tree.branches):
@@ -126,7 +126,7 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return smooth
 
 
-def _vessels(lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[Vessel]:
+def _vessels(lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[CtVessel]:
     out = []
     for number, (points, radii) in enumerate(lines):
         others = [line for n, line in enumerate(lines) if n != number]
@@ -136,7 +136,7 @@ def _vessels(lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> li
         for other, wide in others:
             gap, at = cKDTree(other).query(points)
             free &= (gap > radii + wide[at] + CLEAR_MM) | (wide[at] < TWIG * radii)
-        out.append(Vessel(points, radii, free, *frame(points)))
+        out.append(CtVessel(points, radii, free, *frame(points)))
     return out
 
 
@@ -157,7 +157,7 @@ def frame(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 def sections(
     volume: NDArray[Any],
     spacing: tuple[float, float, float],
-    vessel: Vessel,
+    vessel: CtVessel,
     rows: slice,
     half_mm: float,
     step_mm: float,
@@ -193,7 +193,7 @@ def _distance(planes: NDArray[np.float32], step_mm: float) -> NDArray[np.float64
 
 
 def curved_planar(
-    volume: NDArray[Any], spacing: tuple[float, float, float], vessel: Vessel, angle: float, half_mm: float
+    volume: NDArray[Any], spacing: tuple[float, float, float], vessel: CtVessel, angle: float, half_mm: float
 ) -> NDArray[np.float32]:
     """The vessel straightened: (length, width) at the centreline's steps, cut along a direction across it.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.editor import FrameNarrowing
 from lesionforge.generators.stenosis.pixels import locate, spread
 from lesionforge.generators.stenosis.texture import requantise
 from lesionforge.generators.vessel.profile import attenuation, straighten
@@ -47,14 +47,14 @@ class AttenuationEditor:
     def edit(
         self,
         images: Sequence[NDArray[np.uint8]],
-        lesions: Sequence[Narrowing],
+        lesions: Sequence[FrameNarrowing],
         rngs: Sequence[np.random.Generator],
     ) -> list[NDArray[np.uint8]]:
         """See ``Editor``."""
         return [_edit(image, lesion, rng) for image, lesion, rng in zip(images, lesions, rngs, strict=True)]
 
 
-def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Generator) -> NDArray[np.uint8]:
     x0, y0, x1, y1 = lesion.edit_box
     before = image[y0:y1, x0:x1]
     if lesion.percent_ds <= 0:
@@ -77,7 +77,7 @@ def _edit(image: NDArray[np.uint8], lesion: Narrowing, rng: np.random.Generator)
     return out
 
 
-def _difference(image: NDArray[np.uint8], lesion: Narrowing) -> tuple[Patch, Patch, float]:
+def _difference(image: NDArray[np.uint8], lesion: FrameNarrowing) -> tuple[Patch, Patch, float]:
     """Grey levels to add, straightened; the share of the vessel's depth they take away; t of the first column, px."""
     radius = gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
     half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
@@ -147,7 +147,7 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
     return out
 
 
-def _lost_noise(patch: Patch, emptied: Patch, lesion: Narrowing, row: Patch, across: Patch) -> float:
+def _lost_noise(patch: Patch, emptied: Patch, lesion: FrameNarrowing, row: Patch, across: Patch) -> float:
     """Standard deviation of the noise, grey levels, that the emptied zone lacks against the ring beside the vessel."""
     place = np.arange(len(lesion.keep))
     keep, shift, radius = (np.interp(row, place, v) for v in (lesion.keep, lesion.shift, lesion.diameter / 2))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.stenosis import boxes
 from lesionforge.generators.stenosis.closure import Measured, by_edges, measure
-from lesionforge.generators.stenosis.editor import Editor, Narrowing
+from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.shape import Profile, Shape
-from lesionforge.generators.stenosis.sites import WIDE, Anatomy, Site, segment_at
+from lesionforge.generators.stenosis.sites import WIDE, FrameAnatomy, Site, segment_at
 from lesionforge.generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
@@ -25,13 +25,13 @@ STRETCH = 10.0  # points that the editor may be asked for beside the request: mo
 THREAD = 0.6  # least share of the requested lumen that is drawn: severe lesions must not look like occlusions
 
 
-class Drawing:
+class StenosisDrawing:
     """A lesion to be drawn into ``before``; ``after``, ``mask_after`` and ``measured`` hold the best drawing so far."""
 
     def __init__(
         self,
         frame: Angiogram,
-        anatomy: Anatomy,
+        anatomy: FrameAnatomy,
         site: Site,
         shape: Shape,
         severity: SeverityClass,
@@ -50,8 +50,10 @@ class Drawing:
         # A known lesion is narrow already: of the healthy diameter (1 - already) remains, and is narrowed further.
         already = site.before.percent_ds / 100 if site.known is not None else 0.0
         blunt = max(0.0, requested - BLUNT_FROM) * BLUNT / self.half
-        self.asked = requested if requested >= 100 else self._bounded(100 - (100 - requested) / (1 - already) + blunt)
-        self.drawn_ds = self.asked
+        self.editor_ds = (
+            requested if requested >= 100 else self._bounded(100 - (100 - requested) / (1 - already) + blunt)
+        )
+        self.drawn_ds = self.editor_ds
         self.after = frame.image
         self.measured: Measured
         lumen = anatomy.vessels[site.vessel].lumen
@@ -70,7 +72,7 @@ class Drawing:
         """The same stream in every round, so that rounds differ by the request alone."""
         return np.random.Generator(np.random.Philox(key=self._noise))
 
-    def start_from(self, other: Drawing) -> None:
+    def start_from(self, other: StenosisDrawing) -> None:
         """Draw into another drawing's result."""
         self.before, self.mask_before = other.after, other.mask_after
 
@@ -91,7 +93,7 @@ class Drawing:
         """The vessel narrowed as requested."""
         return self.narrowing(self.requested).narrowed
 
-    def narrowing(self, percent_ds: float) -> Narrowing:
+    def narrowing(self, percent_ds: float) -> FrameNarrowing:
         """What an editor needs to know to draw ``percent_ds``."""
         site, frame = self.site, self.frame
         lumen = self.anatomy.vessels[site.vessel].lumen
@@ -100,7 +102,7 @@ class Drawing:
         at = site.at - start
         points, normals, diameter = lumen.points[rows], lumen.normals[rows], lumen.diameter[rows]
         keep, shift = self.profile.rows(len(points), at, percent_ds, diameter)
-        return Narrowing(
+        return FrameNarrowing(
             points=points,
             normals=normals,
             diameter=diameter,
@@ -119,18 +121,19 @@ class Drawing:
             view_deg=frame.view_deg,
         )
 
-    def try_patch(self, lesion: Narrowing, patch: NDArray[np.uint8]) -> None:
+    def try_patch(self, lesion: FrameNarrowing, patch: NDArray[np.uint8]) -> None:
         """Measure a drawing and keep it if it is the nearest to the request so far."""
         x0, y0, x1, y1 = lesion.edit_box
         image = self.before.copy()
         image[y0:y1, x0:x1] = patch
         site = self.site
-        found = measure(image, self.anatomy.vessels[site.vessel], site.at, self.half, self.shape.depth)
+        vessel = self.anatomy.vessels[site.vessel]
+        found = measure(image, vessel.lumen, vessel.radii, site.at, self.half, self.shape.depth)
         miss = self.requested - found.percent_ds
         if not hasattr(self, "measured") or not abs(miss) >= abs(self.miss):
             self.after, self.measured, self.drawn_ds = image, found, lesion.percent_ds
         if np.isfinite(miss) and self.requested < 100:
-            self.asked = self._bounded(lesion.percent_ds + GAIN * miss)
+            self.editor_ds = self._bounded(lesion.percent_ds + GAIN * miss)
 
     def check(self, tolerance: float) -> None:
         """Raise ``Rejected`` for a lesion that does not measure as requested."""
@@ -152,7 +155,8 @@ class Drawing:
         reading = self.measured.densitometric
         edges = None
         if reading.d_ref_px >= WIDE:
-            edges = by_edges(self.after, self.anatomy.vessels[self.site.vessel], self.site.at, self.half)
+            vessel = self.anatomy.vessels[self.site.vessel]
+            edges = by_edges(self.after, vessel.lumen, vessel.radii, self.site.at, self.half)
         return {
             "box": list(boxes.square(x, y, float(seen.sum()))),
             "tight_box": list(boxes.tight(points[seen], normals[seen], diameter[seen], self.frame.image.shape)),
@@ -197,11 +201,11 @@ class Drawing:
         }
 
 
-def close_loop(editor: Editor, drawings: Sequence[Drawing], tolerance: float) -> None:
+def close_loop(editor: Editor, drawings: Sequence[StenosisDrawing], tolerance: float) -> None:
     """Draw, measure, correct the request by the miss; the best of a few rounds stays."""
     todo = list(drawings)
     for _ in range(ROUNDS):
-        lesions = [d.narrowing(d.asked) for d in todo]
+        lesions = [d.narrowing(d.editor_ds) for d in todo]
         patches = editor.edit([d.before for d in todo], lesions, [d.rng for d in todo])
         for drawing, lesion, patch in zip(todo, lesions, patches, strict=True):
             drawing.try_patch(lesion, patch)

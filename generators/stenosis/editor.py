@@ -27,7 +27,7 @@ LEAST = 0.5  # px, half-width below which single pixels would be left standing a
 
 
 @dataclass(frozen=True)
-class Narrowing:
+class FrameNarrowing:
     """One lesion to draw. Positions are (x, y) = (column, row) index coordinates of the frame.
 
     The stretch of vessel reaches beyond the lesion at both ends (where ``keep`` is 1). Arrays have n rows, about one
@@ -66,7 +66,7 @@ class Editor(Protocol):
     def edit(
         self,
         images: Sequence[NDArray[np.uint8]],
-        lesions: Sequence[Narrowing],
+        lesions: Sequence[FrameNarrowing],
         rngs: Sequence[np.random.Generator],
     ) -> list[NDArray[np.uint8]]:
         """New grey values of each lesion's edit box, uint8 (y1 - y0, x1 - x0); whole frames (rows, cols) come in.
@@ -85,8 +85,8 @@ def narrow_mask(
 
     Args:
         mask: (rows, cols) of the frame.
-        points, normals: (n, 2). See ``Narrowing``.
-        diameter, keep, shift: (n,) See ``Narrowing``.
+        points, normals: (n, 2). See ``FrameNarrowing``.
+        diameter, keep, shift: (n,) See ``FrameNarrowing``.
         box: bounds the lesion.
     """
     x0, y0, x1, y1 = box

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.base import Generator
 from lesionforge.generators.stenosis import boxes, pictures
-from lesionforge.generators.stenosis.drawing import Drawing, close_loop
+from lesionforge.generators.stenosis.drawing import StenosisDrawing, close_loop
 from lesionforge.generators.stenosis.editor import Editor
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.shape import Shape
-from lesionforge.generators.stenosis.sites import Anatomy, choose
+from lesionforge.generators.stenosis.sites import FrameAnatomy, choose
 from lesionforge.generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
 
 FRAMES = 256  # frames whose measured vessels are remembered, some 300 kB each: variants come back to them
@@ -45,7 +45,7 @@ class StenosisGenerator(Generator):
     def __init__(self, params: StenosisParams) -> None:
         self.params = params
         self._editor: Editor | None = None
-        self._anatomies: OrderedDict[Hashable, Anatomy] = OrderedDict()
+        self._anatomies: OrderedDict[Hashable, FrameAnatomy] = OrderedDict()
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -75,17 +75,17 @@ class StenosisGenerator(Generator):
         for frame, spec, drawing in zip(cases, specs, drawings, strict=True):
             yield self._sample(frame, spec, drawing)
 
-    def _anatomy(self, frame: Angiogram) -> Anatomy:
+    def _anatomy(self, frame: Angiogram) -> FrameAnatomy:
         """The frame's measured vessels: a pure function of it, remembered."""
         mask = b"" if frame.mask is None else np.packbits(frame.mask).tobytes()
         key = (frame.source_id, tuple(lesion.box for lesion in frame.lesions), zlib.crc32(mask))
-        found = self._anatomies.pop(key, None) or Anatomy.of(frame, self.params.min_width)
+        found = self._anatomies.pop(key, None) or FrameAnatomy.of(frame, self.params.min_width)
         self._anatomies[key] = found
         if len(self._anatomies) > FRAMES:
             self._anatomies.popitem(last=False)
         return found
 
-    def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[Drawing]:
+    def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[StenosisDrawing]:
         """Severity, shape and site of every lesion of a sample."""
         p = self.params
         anatomy = self._anatomy(frame)
@@ -93,7 +93,7 @@ class StenosisGenerator(Generator):
             raise BadCase(f"no stretch of vessel of {p.min_width:g} px or more is clear enough for a lesion")
         rng = spec.rng("lesions")
         count = int(rng.integers(p.lesions[0], p.lesions[1] + 1))
-        out: list[Drawing] = []
+        out: list[StenosisDrawing] = []
         for n in range(count):
             rng = spec.rng(f"lesion{n}")
             severity, requested = p.draw_ds(rng, spec.target if n == 0 else None)
@@ -103,12 +103,12 @@ class StenosisGenerator(Generator):
                 raise Rejected(f"none of the places tried is healthy over a lesion {shape.length:.1f} diameters long")
             if site is None:
                 continue
-            drawing = Drawing(frame, anatomy, site, shape, severity, requested, spec.rng(f"noise{n}"))
+            drawing = StenosisDrawing(frame, anatomy, site, shape, severity, requested, spec.rng(f"noise{n}"))
             if not any(boxes.overlap(drawing.edit_box, d.edit_box) for d in out):  # else it would change their reading
                 out.append(drawing)
         return out
 
-    def _sample(self, frame: Angiogram, spec: SampleSpec, drawings: list[Drawing]) -> Sample:
+    def _sample(self, frame: Angiogram, spec: SampleSpec, drawings: list[StenosisDrawing]) -> Sample:
         for drawing in drawings:
             drawing.check(self.params.tolerance)
         target = drawings[0]

@@ -25,8 +25,8 @@ class Shape:
 
     ``length`` in diameters, end to end. ``lean`` -.5 ... .5: how much longer the first shoulder is than the second.
     ``plateau``: share of the length at full narrowing. ``sharp``: exponent of the cosine shoulders. ``eccentric``
-    -1 ... 1: 0 narrows both walls alike, +-1 leaves one of them in place. ``depth``: see ``Narrowing``. ``seed`` of
-    the walls' irregularity.
+    -1 ... 1: 0 narrows both walls alike, +-1 leaves one of them in place. ``depth``: see ``FrameNarrowing``. ``seed``
+    of the walls' irregularity.
     """
 
     length: float
@@ -95,6 +95,6 @@ class Profile:
         return np.asarray(self.at(place) >= VISIBLE)
 
     def rows(self, n: int, at: int, percent_ds: float, diameter: Rows) -> tuple[Rows, Rows]:
-        """``keep`` and ``shift`` (n,) of ``Narrowing`` for a stretch of n rows with the minimum at row ``at``."""
+        """``keep`` and ``shift`` (n,) of ``FrameNarrowing`` for a stretch of n rows with the minimum at row ``at``."""
         keep = 1 - percent_ds / 100 * self.at(np.arange(n) - at)
         return keep, self.eccentric * (1 - keep) * diameter / 2

@@ -24,7 +24,7 @@ from lesionforge.generators.vessel.qca import Reading, read
 Rows = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-PSF_SIGMA = 0.7  # px; a frame's own cannot be told well (.4 to 1.4 by fits, median .6: the study, section 6)
+PSF_SIGMA = 0.7  # px; a frame's own cannot be told well: fits give .4 to 1.4, median .6
 SHORTEST = 40  # rows; less holds no lesion and its references
 FORK = 1.0  # healthy diameters between a minimum and the next fork or crossing
 END = 1.5  # healthy diameters between a minimum and the vessel's end
@@ -40,7 +40,7 @@ TIGHTER = 5.0  # points of %DS by which a known lesion is made tighter, at least
 
 
 @dataclass(frozen=True)
-class Vessel:
+class FrameVessel:
     """One segment of the graph, measured, and the rows of it where a lesion may lie.
 
     ``radii`` (n,) the mask's, px. ``width`` (n,) running median of the diameter. ``open`` (n,): nothing about this row
@@ -68,7 +68,7 @@ class Vessel:
 class Site:
     """A place for a lesion: row ``at`` of vessel number ``vessel``, and what was read there before.
 
-    ``half``: rows to either side that are no reference. ``side``: see ``Vessel.side``. ``known``: number of the
+    ``half``: rows to either side that are no reference. ``side``: see ``FrameVessel.side``. ``known``: number of the
     source's lesion that is regraded.
     """
 
@@ -81,14 +81,14 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class FrameAnatomy:
     """The measured vessels of one frame and its grain."""
 
-    vessels: tuple[Vessel, ...]
+    vessels: tuple[FrameVessel, ...]
     texture: Texture
 
     @classmethod
-    def of(cls, frame: Angiogram, min_width: float) -> Anatomy:
+    def of(cls, frame: Angiogram, min_width: float) -> FrameAnatomy:
         """Trace and measure a frame.
 
         Raises:
@@ -132,7 +132,7 @@ class Anatomy:
 
 def _judge(
     frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, radii: Rows, forks: Rows, min_width: float
-) -> Vessel:
+) -> FrameVessel:
     n = len(lumen.diameter)
     width = median_filter(lumen.diameter, 31, mode="nearest")
     fork = np.full(n, np.inf)
@@ -149,7 +149,7 @@ def _judge(
         passable &= far > 0.5 * width
     end = np.minimum(np.arange(n), n - 1 - np.arange(n))
     central = passable & (fork >= FORK * width) & (end >= END * width)
-    return Vessel(lumen, radii, width, clear, passable, central, free)
+    return FrameVessel(lumen, radii, width, clear, passable, central, free)
 
 
 def _straight(points: Rows, width: Rows) -> Flags:
@@ -186,7 +186,7 @@ def _beside(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Ro
 def choose(
     rng: np.random.Generator,
     frame: Angiogram,
-    anatomy: Anatomy,
+    anatomy: FrameAnatomy,
     params: StenosisParams,
     shape: Shape,
     requested: float,
@@ -204,7 +204,12 @@ def choose(
 
 
 def _new(
-    rng: np.random.Generator, frame: Angiogram, anatomy: Anatomy, shape: Shape, requested: float, taken: Sequence[Site]
+    rng: np.random.Generator,
+    frame: Angiogram,
+    anatomy: FrameAnatomy,
+    shape: Shape,
+    requested: float,
+    taken: Sequence[Site],
 ) -> Site | None:
     places = anatomy.places
     for n in rng.permutation(len(places))[:TRIES]:
@@ -221,18 +226,18 @@ def _new(
     return None
 
 
-def _agreed(frame: Angiogram, vessel: Vessel, at: int, half: int, reading: Reading) -> bool:
+def _agreed(frame: Angiogram, vessel: FrameVessel, at: int, half: int, reading: Reading) -> bool:
     """Whether the edges find the place healthy as well, where the vessel is wide enough for them to say."""
     if reading.d_ref_px < WIDE:
         return True
-    edges = by_edges(frame.image, vessel, at, half)
+    edges = by_edges(frame.image, vessel.lumen, vessel.radii, at, half)
     return edges.valid and abs(edges.percent_ds) < CLEAN_AT
 
 
 def _known(
     rng: np.random.Generator,
     frame: Angiogram,
-    anatomy: Anatomy,
+    anatomy: FrameAnatomy,
     params: StenosisParams,
     shape: Shape,
     requested: float,

@@ -65,7 +65,7 @@ def chains(
     first = np.zeros(count + 2, np.int64)
     ties = np.full((count + 1, 2), -1, np.int64)
     seen = np.zeros((rows, cols), np.bool_)
-    made, filled = 0, 0
+    tied, filled = 0, 0
     for ring in range(2):  # first from the nodes, then whatever is left: closed rings
         for y in range(1, rows - 1):
             for x in range(1, cols - 1):
@@ -106,10 +106,10 @@ def chains(
                             break
                 if end < 0:
                     end = start  # back where it came from, or a ring
-                ties[made, 0], ties[made, 1] = start, end
-                made += 1
-                first[made] = filled
-    return pixels[:filled], first[: made + 1], ties[:made], nodes[:found]
+                ties[tied, 0], ties[tied, 1] = start, end
+                tied += 1
+                first[tied] = filled
+    return pixels[:filled], first[: tied + 1], ties[:tied], nodes[:found]
 
 
 @jit

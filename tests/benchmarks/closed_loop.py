@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.pictures.arcade import Arcade, ArcadeOptions
 from lesionforge.generators.stenosis.closure import by_edges, measure
-from lesionforge.generators.stenosis.drawing import Drawing
+from lesionforge.generators.stenosis.drawing import StenosisDrawing
 from lesionforge.generators.stenosis.generator import StenosisGenerator
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.types import Angiogram, BadCase, Rejected, Sample, SampleSpec, severity_class
@@ -42,7 +42,7 @@ class Drawn:
     """One accepted sample with the drawing it came from."""
 
     frame: Angiogram
-    drawing: Drawing
+    drawing: StenosisDrawing
     sample: Sample
 
     @property
@@ -54,7 +54,7 @@ class Drawn:
 class Recorder(StenosisGenerator):
     """The generator, which also tells what it drew."""
 
-    def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[Drawing]:
+    def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[StenosisDrawing]:
         self.last = super()._draw(frame, spec)
         return self.last
 
@@ -162,14 +162,14 @@ def _reread(d: Drawn, rng: np.random.Generator) -> float:
     site, shape = d.drawing.site, d.drawing.shape
     vessel = d.drawing.anatomy.vessels[site.vessel]
     noisy_grey = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-    return measure(noisy_grey, vessel, site.at, d.drawing.half, shape.depth).percent_ds
+    return measure(noisy_grey, vessel.lumen, vessel.radii, site.at, d.drawing.half, shape.depth).percent_ds
 
 
 def _figures(d: Drawn, again: float) -> Row:
     label = d.label
     site = d.drawing.site
     vessel = d.drawing.anatomy.vessels[site.vessel]
-    edges = by_edges(d.drawing.after, vessel, site.at, d.drawing.half)
+    edges = by_edges(d.drawing.after, vessel.lumen, vessel.radii, site.at, d.drawing.half)
     lesion = d.drawing.narrowing(d.drawing.drawn_ds)
     level, line, noise = residue(lesion, d.frame.image, d.sample.fields["image.png"])
     return {

@@ -20,7 +20,7 @@ import numpy as np
 
 from lesionforge.generators.angio_ct.generator import AngioCt
 from lesionforge.generators.angio_ct.params import AngioCtParams
-from lesionforge.generators.angio_ct.shadow import Segment
+from lesionforge.generators.angio_ct.shadow import PlaqueSegment
 from lesionforge.generators.carm import View
 from lesionforge.generators.lesion.classes import PLAQUES
 from lesionforge.generators.phantom.ct.ccta import phantom_ccta
@@ -91,7 +91,7 @@ def by_qca(sample: Sample, lesion: dict[str, Any], number: int) -> float | None:
     """Percent diameter stenosis of the grey frame; None where the meter does not believe itself."""
     view = View.from_json({key: value for key, value in sample.labels["views"][number].items() if key != "name"})
     isocentre = np.array(sample.labels["isocentre_lps_mm"])
-    segment = Segment.of(lesion, isocentre)
+    segment = PlaqueSegment.of(lesion, isocentre)
     line = np.array(lesion["centreline_lps_mm"]) - isocentre
     line = line[np.sqrt(((line - segment.mld) ** 2).sum(axis=1)) < ALONG_MM]
     points = _every_pixel(view.project(line)[:, ::-1])

@@ -21,7 +21,7 @@ import torch
 from lesionforge.generators.stenosis.diffusion import DiffusionEditor
 from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.editor import FrameNarrowing
 from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.types import stream
 from tests.benchmarks.common import Row, goal, goals, table
@@ -31,13 +31,13 @@ GUIDANCE = 3.0
 GOAL = 4.0
 
 
-def narrowing(frame: int) -> Narrowing:
+def narrowing(frame: int) -> FrameNarrowing:
     """A lesion of usual size in the middle of an upright vessel, for frames of this side."""
     middle, n = frame // 2, 41
     rows = np.arange(n) - n // 2
     mask = np.zeros((frame, frame), bool)
     mask[:, middle - 5 : middle + 6] = True
-    return Narrowing(
+    return FrameNarrowing(
         points=np.stack([np.full(n, float(middle)), middle + rows], axis=1),
         normals=np.tile([1.0, 0.0], (n, 1)),
         diameter=np.full(n, 11.0),
@@ -54,7 +54,7 @@ def narrowing(frame: int) -> Narrowing:
     )
 
 
-def stock(model: StenosisModel, device: str, dtype: Any, image: Any, lesion: Narrowing, steps: int) -> Any:
+def stock(model: StenosisModel, device: str, dtype: Any, image: Any, lesion: FrameNarrowing, steps: int) -> Any:
     """The pipeline as a function without arguments that makes one image, uint8 (rows, cols)."""
     from diffusers import StableDiffusionControlNetInpaintPipeline
     from PIL import Image
@@ -146,7 +146,7 @@ def measure(quick: bool, device: str = "cpu", base: Path | None = None) -> dict[
     }
 
 
-def hidden(lesion: Narrowing) -> Any:
+def hidden(lesion: FrameNarrowing) -> Any:
     """True in the edit box."""
     inside = np.zeros(lesion.mask.shape, bool)
     x0, y0, x1, y1 = lesion.edit_box

@@ -40,8 +40,8 @@ def model(backend: str, preset: str, spacing: tuple[float, float, float] = (1.0,
     """Random weights."""
     sizes = PRESETS[preset]
     own = LesionSettings(
-        backend, preset, sizes.side, (-175.0, 250.0), spacing, networks(backend, sizes, len(CLASSES)), CLASSES,
-        levels=4, steps=2, strength=0.5 if backend.startswith("prompt") else 1.0,
+        backend, sizes.side, (-175.0, 250.0), spacing, networks(backend, sizes, len(CLASSES)), CLASSES,
+        preset=preset, levels=4, steps=2, strength=0.5 if backend.startswith("prompt") else 1.0,
     )  # fmt: skip
     made = LesionModel.new(own, 0)
     for _, network in made.networks():

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve, gaussian_filter1d
 
-from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.editor import FrameNarrowing
 from lesionforge.generators.stenosis.pixels import locate
 from lesionforge.generators.vessel.profile import attenuation, straighten
 
@@ -14,7 +14,7 @@ Grey = NDArray[np.uint8]
 LAPLACE = np.array([[0, -0.25, 0], [-0.25, 1, -0.25], [0, -0.25, 0]])
 
 
-def residue(lesion: Narrowing, before: Grey, after: Grey) -> tuple[float, float, float]:
+def residue(lesion: FrameNarrowing, before: Grey, after: Grey) -> tuple[float, float, float]:
     """What is left in the emptied zone, of the vessel's contrast: level and lines along the old walls; noise ratio.
 
     Args:
@@ -62,7 +62,7 @@ def _above(field: NDArray[np.float64], t: NDArray[np.float64], radius: float) ->
     return np.asarray(field - lines[0][:, None] - lines[1][:, None] * t)
 
 
-def _noise_ratio(image: Grey, lesion: Narrowing) -> float:
+def _noise_ratio(image: Grey, lesion: FrameNarrowing) -> float:
     x0, y0, x1, y1 = lesion.edit_box
     row, across = locate(lesion.points, lesion.normals, 40.0, *lesion.edit_box)
     place = np.arange(len(lesion.keep))

@@ -22,7 +22,7 @@ from lesionforge.generators.phantom.tree.coronary import LICENCE
 from lesionforge.generators.phantom.tree.curve import STEP_MM
 from lesionforge.generators.phantom.tree.grow import grow
 from lesionforge.generators.phantom.tree.heart import Heart
-from lesionforge.generators.phantom.tree.stenosis import Narrowing, narrow
+from lesionforge.generators.phantom.tree.stenosis import TreeNarrowing, narrow
 from lesionforge.generators.types import Angiogram, Branch, Lesion, Side, Stenosis, severity_class, stream
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ MIN_SIZE, MAX_SIZE = 128, 2048
 
 
 def phantom_angiogram(
-    key: bytes, side: Side, subject: str, *, stenoses: int | Sequence[Narrowing] = 0, size: int = 512
+    key: bytes, side: Side, subject: str, *, stenoses: int | Sequence[TreeNarrowing] = 0, size: int = 512
 ) -> Angiogram:
     """One frame: a pure function of its arguments.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lesionforge.generators.phantom.ct.abdomen_organs import paint_organs
 from lesionforge.generators.phantom.ct.abdomen_wall import paint_wall
-from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, Grid
+from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, CtGrid
 from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
 from lesionforge.generators.phantom.tree.coronary import LICENCE
 from lesionforge.generators.types import Volume, stream
@@ -23,7 +23,7 @@ VALUE = {name: number for number, name in LEGEND.items()}
 
 
 @dataclass(frozen=True)
-class Phase:
+class ContrastPhase:
     """HU of a subject's organs about 70 s after the contrast agent was given."""
 
     liver: float
@@ -35,7 +35,7 @@ class Phase:
     fat: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Phase:
+    def draw(cls, rng: np.random.Generator) -> ContrastPhase:
         """One subject's: blood first, organs follow it."""
         aorta = float(rng.uniform(135, 175))
         return cls(
@@ -70,9 +70,9 @@ def phantom_abdomen(
         A volume with organ labels (``LEGEND``); vessels inside the liver belong to it, the kidneys' sinus does not.
     """
     rng = stream(key, "phantom/abdomen")
-    phase = Phase.draw(rng)
+    phase = ContrastPhase.draw(rng)
     noise = float(rng.uniform(8.0, 15.0)) if noise_hu is None else noise_hu
-    grid, chosen = Grid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
+    grid, chosen = CtGrid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
     cavity = paint_wall(canvas, phase.fat, VALUE)
     paint_organs(canvas, cavity, phase, VALUE)

@@ -34,7 +34,7 @@ class Tissues(Protocol):
 
 
 @dataclass(frozen=True)
-class Scene:
+class AbdomenScene:
     """A canvas or a part of it: bent coordinates, depth inside the cavity, noise of two sizes."""
 
     canvas: Canvas
@@ -43,13 +43,13 @@ class Scene:
     lumps: Floats
     fine: Floats
 
-    def within(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> Scene | None:
+    def within(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> AbdomenScene | None:
         """The part between two corners and ``BEND_MM`` more, since places bend so far; None where there is none."""
         part = self.canvas.crop([v - BEND_MM for v in low], [v + BEND_MM for v in high])
         if part is None:
             return None
         x, y, z = (q[part.at] for q in self.p)
-        return Scene(part, (x, y, z), self.cavity[part.at], self.lumps[part.at], self.fine[part.at])
+        return AbdomenScene(part, (x, y, z), self.cavity[part.at], self.lumps[part.at], self.fine[part.at])
 
 
 def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, int]) -> None:
@@ -59,7 +59,7 @@ def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, i
         cavity: depth in mm inside the space that they may fill.
     """
     x, y, z = (axis + 6.0 * canvas.waves(f"warp {n}", 42.0) for n, axis in zip("xyz", canvas.grid.axes(), strict=True))
-    scene = Scene(canvas, (x, y, z), cavity, canvas.waves("lumps", 18.0), canvas.waves("fine", 7.0))
+    scene = AbdomenScene(canvas, (x, y, z), cavity, canvas.waves("lumps", 18.0), canvas.waves("fine", 7.0))
     _mesentery(scene, hu)
     for paint, low, high in (
         (_small_bowel, (-92.0, -200.0, -1e4), (92.0, 22.0, 40.0)),
@@ -77,14 +77,14 @@ def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, i
             paint(part, hu, names)
 
 
-def _spleen(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _spleen(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     body = ellipsoid(scene.p, (100.0, 28.0, 48.0), (27.0, 44.0, 50.0))
     hollow = ellipsoid(scene.p, (66.0, 18.0, 46.0), (28.0, 30.0, 60.0))
     body = np.minimum(np.minimum(body, -hollow), scene.cavity - 2.0)
     scene.canvas.paint(body, hu.spleen + 3.0 * scene.fine, names["spleen"])
 
 
-def _pancreas(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _pancreas(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """From the duodenum's loop across the spine to the spleen, in lobules with fat between them."""
     canvas = scene.canvas
     way = np.array([(-30.0, 2.0, -20.0), (-22.0, -6.0, -6.0), (-4.0, -15.0, 3.0), (24.0, -10.0, 10.0),
@@ -102,7 +102,7 @@ def _sway(canvas: Canvas, name: str, way: Floats, mm: float) -> Floats:
     return out
 
 
-def _mesentery(scene: Scene, hu: Tissues) -> None:
+def _mesentery(scene: AbdomenScene, hu: Tissues) -> None:
     """Vessels in the fat between the loops."""
     canvas, cavity, p = scene.canvas, scene.cavity, scene.p
     for scale, width in ((20.0, 0.14), (11.0, 0.13)):
@@ -110,7 +110,7 @@ def _mesentery(scene: Scene, hu: Tissues) -> None:
         canvas.blend(np.minimum(2.0 * lines, 0.8) * ((cavity > 4.0) & (p[1] < 40.0)), hu.veins - 20.0)
 
 
-def _small_bowel(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _small_bowel(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Loops: thick tubes around the curves on which two fields of noise are 0."""
     canvas, cavity, p = scene.canvas, scene.cavity, scene.p
     a, b = canvas.waves("loops a", 30.0), canvas.waves("loops b", 30.0)
@@ -123,7 +123,7 @@ def _small_bowel(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     canvas.paint(loops - 3.2, 22.0 + 14.0 * canvas.waves("chyme", 9.0))
 
 
-def _colon(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _colon(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """A frame of haustrated gut around the belly, with stool and gas."""
     canvas, cavity, lumps, fine = scene.canvas, scene.cavity, scene.lumps, scene.fine
     way = np.array([(-104.0, 10.0, -140.0), (-106.0, 8.0, -45.0), (-88.0, -30.0, -30.0), (-45.0, -66.0, -38.0),
@@ -138,7 +138,7 @@ def _colon(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     canvas.paint(gut - 2.6, stool + (-930.0 - stool) * gas)
 
 
-def _stomach(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _stomach(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Stomach with water and an air level, and the duodenum around the pancreas' head."""
     canvas, cavity = scene.canvas, scene.cavity
     x, y, _ = canvas.grid.axes()
@@ -159,7 +159,7 @@ def _stomach(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     canvas.paint(gut - 3.0, 22.0)
 
 
-def _great_vessels(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _great_vessels(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Aorta, inferior vena cava, portal system, renal and mesenteric vessels."""
     canvas, grid = scene.canvas, scene.canvas.grid
 
@@ -183,7 +183,7 @@ def _great_vessels(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
          portal)  # fmt: skip
 
 
-def _liver(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _liver(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Right and left lobe under the diaphragm, a sharp lower edge, vessels, the gallbladder in its bed."""
     canvas, p, cavity, fine = scene.canvas, scene.p, scene.cavity, scene.fine
     whole = ellipsoid(p, (-56.0, -10.0, 48.0), (104.0, 92.0, 112.0))
@@ -212,15 +212,15 @@ def _liver(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
     canvas.paint(sac, 6.0, names["gallbladder"])
 
 
-def _left_kidney(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _left_kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     _kidney(scene, hu, names, 1.0, 2.0)
 
 
-def _right_kidney(scene: Scene, hu: Tissues, names: dict[str, int]) -> None:
+def _right_kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     _kidney(scene, hu, names, -1.0, -14.0)
 
 
-def _kidney(scene: Scene, hu: Tissues, names: dict[str, int], side: float, height: float) -> None:
+def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float, height: float) -> None:
     """A bean in its fat, the hilum to the front and the midline, pyramids a little darker than the cortex."""
     canvas, p = scene.canvas, scene.p
     up = p[2] - height

@@ -25,7 +25,7 @@ _SPLINE_SD = 151.0 / 315.0  # mean over a cell of the sum of the squared weights
 
 
 @dataclass(frozen=True)
-class Grid:
+class CtGrid:
     """Voxel centres along LPS axes: ``origin_mm`` the first one's, ``spacing_mm`` their distances."""
 
     shape: tuple[int, int, int]
@@ -35,7 +35,7 @@ class Grid:
     @classmethod
     def around(
         cls, centre: Sequence[float], shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
-    ) -> Grid:
+    ) -> CtGrid:
         """The grid whose middle lies at a world point; voxels lie at whole multiples of the spacing."""
         low = [round(c / mm - 0.5 * (n - 1)) * mm for c, n, mm in zip(centre, shape, spacing_mm, strict=True)]
         return cls(shape, spacing_mm, (low[0], low[1], low[2]))
@@ -62,7 +62,7 @@ class Canvas:
     of view need not be drawn.
     """
 
-    def __init__(self, grid: Grid, hu: float, key: bytes) -> None:
+    def __init__(self, grid: CtGrid, hu: float, key: bytes) -> None:
         self.grid = grid
         self.key = key
         self.hu: Floats = np.full(grid.shape, float(hu))
@@ -88,7 +88,7 @@ class Canvas:
             shape.append(last - first)
             origin.append(o + mm * first)
         part = copy.copy(self)
-        part.grid = Grid((shape[0], shape[1], shape[2]), self.grid.spacing_mm, (origin[0], origin[1], origin[2]))
+        part.grid = CtGrid((shape[0], shape[1], shape[2]), self.grid.spacing_mm, (origin[0], origin[1], origin[2]))
         part.at = (parts[0], parts[1], parts[2])
         part.hu, part.labels = self.hu[part.at], self.labels[part.at]
         return part
@@ -127,7 +127,7 @@ def _lay(
                     labels[i, j, k] = label
 
 
-def waves(rng: np.random.Generator, grid: Grid, scale_mm: float) -> Floats:
+def waves(rng: np.random.Generator, grid: CtGrid, scale_mm: float) -> Floats:
     """Smooth noise of mean 0 and standard deviation 1 in the world, its lumps about ``scale_mm`` apart.
 
     Cubic B-splines over white noise on a lattice fixed in the world.
@@ -191,7 +191,7 @@ def _ellipsoid(
                 out[i, j, k] = (1.0 - math.sqrt(a * a + b * b + c * c)) * scale
 
 
-def tube(grid: Grid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:
+def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:
     """Depth in mm inside a chain of tapered capsules along way points (n, 3); ``radii`` in mm, one or (n,).
 
     Further than ``reach_mm`` outside it is not worked out and is -``reach_mm``.

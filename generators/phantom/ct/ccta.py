@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, Floats, Grid
+from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, CtGrid, Floats
 from lesionforge.generators.phantom.ct.ccta_chest import paint_chest
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, paint_heart
 from lesionforge.generators.phantom.ct.ccta_vessels import GreatVessels
@@ -76,7 +76,7 @@ def phantom_ccta(
     rng = stream(key, "phantom/ccta")
     blood = Blood.draw(rng)
     noise = float(rng.uniform(18.0, 34.0)) if noise_hu is None else noise_hu
-    grid, chosen = Grid.around(_centre(healthy, about).tolist(), shape, spacing_mm), KERNELS[kernel]
+    grid, chosen = CtGrid.around(_centre(healthy, about).tolist(), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
     vessels = GreatVessels.of(heart, healthy)
     paint_chest(canvas, VALUE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grid, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, Floats, ellipsoid, strands, tube
 from lesionforge.generators.phantom.tree.heart import Heart
 
 MEAN_MM = (53.0, 36.0, 50.0)  # semi-axes of the mean heart, in which the chambers are given
@@ -46,7 +46,7 @@ class Chart:
     depth: Floats  # mm along the ray from the centre, negative outside
 
     @classmethod
-    def of(cls, heart: Heart, grid: Grid) -> Chart:
+    def of(cls, heart: Heart, grid: CtGrid) -> Chart:
         """The chart of a grid's voxels."""
         own = np.empty(grid.shape), np.empty(grid.shape), np.empty(grid.shape)
         unit = np.empty(grid.shape), np.empty(grid.shape), np.empty(grid.shape)

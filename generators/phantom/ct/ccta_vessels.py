@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grid, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, Floats, tube
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, world
 from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import Branch
@@ -25,7 +25,7 @@ class Pipe:
     way: Floats
     radii: Floats
 
-    def depth(self, grid: Grid) -> Floats:
+    def depth(self, grid: CtGrid) -> Floats:
         """Depth in mm inside it."""
         return tube(grid, self.way, self.radii)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Grid
+from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid
 
 Floats = NDArray[np.float64]
 SIGMA = 1.0 / 2.3548200450309493  # Gaussian standard deviation of a FWHM of 1
@@ -62,7 +62,7 @@ def scan(rng: np.random.Generator, canvas: Canvas, kernel: Kernel, noise_hu: flo
     return out
 
 
-def noise(rng: np.random.Generator, grid: Grid, kernel: Kernel, sd_hu: float) -> Floats:
+def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) -> Floats:
     """Noise with the kernel's texture: mean 0, standard deviation ``sd_hu``."""
     a, b, c = grid.shape
     across = fft.fftfreq(a, grid.spacing_mm[0])[:, None] ** 2 + fft.fftfreq(b, grid.spacing_mm[1])[None, :] ** 2

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.ct.canvas import Grid
+from lesionforge.generators.phantom.ct.canvas import CtGrid
 
 Floats = NDArray[np.float64]
 SUB = 4  # points along a voxel's edge, spelled out below: 64 fill one integer
 
 
-def filled(grid: Grid, courses: Iterable[tuple[Floats, Floats]]) -> Floats:
+def filled(grid: CtGrid, courses: Iterable[tuple[Floats, Floats]]) -> Floats:
     """Share 0 ... 1 of each voxel inside any of the vessels, exact to 1/64.
 
     Args:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.phantom.tree.grow import grow
 from lesionforge.generators.phantom.tree.heart import Heart
-from lesionforge.generators.phantom.tree.stenosis import Narrowing, narrow
+from lesionforge.generators.phantom.tree.stenosis import TreeNarrowing, narrow
 from lesionforge.generators.phantom.tree.voxels import voxelise
 from lesionforge.generators.types import Branch, CoronaryTree, Side, Stenosis, stream
 
@@ -21,7 +21,7 @@ def coronary_tree(
     rng: np.random.Generator,
     side: Side,
     *,
-    stenoses: int | Sequence[Narrowing] = 0,
+    stenoses: int | Sequence[TreeNarrowing] = 0,
     heart: Heart | None = None,
 ) -> tuple[tuple[Branch, ...], tuple[Stenosis, ...]]:
     """Draw the branches of one tree and the stenoses built into it.
@@ -47,7 +47,7 @@ def phantom_tree(
     side: Side,
     subject: str,
     *,
-    stenoses: int | Sequence[Narrowing] = 0,
+    stenoses: int | Sequence[TreeNarrowing] = 0,
     voxel_mm: float = 0.4,
 ) -> CoronaryTree:
     """The tree of one subject as a case: a pure function of its arguments.

@@ -184,11 +184,11 @@ def _far(v: Floats) -> float:
 
 def _clearance(points: Floats, others: list[Floats]) -> float:
     """Least distance in mm of a branch, its first stretch apart, from the vessels there are."""
-    mine = points[int(_FIRST_MM / STEP_MM) :: 2]
+    own = points[int(_FIRST_MM / STEP_MM) :: 2]
     rest = np.concatenate(others)
-    if len(mine) == 0:
+    if len(own) == 0:
         return math.inf
-    gap = mine[:, None, :] - rest[None, :, :]
+    gap = own[:, None, :] - rest[None, :, :]
     return math.sqrt(float((gap * gap).sum(axis=2).min()))
 
 

@@ -19,7 +19,7 @@ _MARGIN_MM = 0.5  # healthy lumen left on either side, before the next bifurcati
 
 
 @dataclass(frozen=True)
-class Narrowing:
+class TreeNarrowing:
     """A stenosis asked for: percent diameter stenosis, length in mm, and the SYNTAX segment (any where None)."""
 
     percent_ds: float
@@ -34,7 +34,7 @@ class Narrowing:
 
 
 def narrow(
-    rng: np.random.Generator, branches: Sequence[Branch], stenoses: int | Sequence[Narrowing]
+    rng: np.random.Generator, branches: Sequence[Branch], stenoses: int | Sequence[TreeNarrowing]
 ) -> tuple[tuple[Branch, ...], tuple[Stenosis, ...]]:
     """Build stenoses into healthy branches. See ``tree.coronary_tree``.
 
@@ -43,7 +43,7 @@ def narrow(
     drawn = isinstance(stenoses, int)
     if isinstance(stenoses, int):
         stenoses = [
-            Narrowing(float(rng.uniform(*_DRAWN_PERCENT)), float(rng.uniform(*_DRAWN_LENGTH_MM)))
+            TreeNarrowing(float(rng.uniform(*_DRAWN_PERCENT)), float(rng.uniform(*_DRAWN_LENGTH_MM)))
             for _ in range(stenoses)
         ]
     out = list(branches)
@@ -54,7 +54,7 @@ def narrow(
         half = math.ceil(0.5 * wanted.length_mm / STEP_MM)
         sites = _sites(out, free, half, wanted.segment)
         while drawn and not sites and wanted.length_mm > _DRAWN_LENGTH_MM[0]:  # take what room there is
-            wanted = Narrowing(wanted.percent_ds, max(0.9 * wanted.length_mm, _DRAWN_LENGTH_MM[0]))
+            wanted = TreeNarrowing(wanted.percent_ds, max(0.9 * wanted.length_mm, _DRAWN_LENGTH_MM[0]))
             half = math.ceil(0.5 * wanted.length_mm / STEP_MM)
             sites = _sites(out, free, half, wanted.segment)
         if not sites:

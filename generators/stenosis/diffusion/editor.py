@@ -14,7 +14,7 @@ from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.stenosis.diffusion.crop import Window, paste, views
 from lesionforge.generators.stenosis.diffusion.prompt import prompt
 from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
-from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.editor import FrameNarrowing
 from lesionforge.generators.stenosis.texture import requantise
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DiffusionEditor:
     def edit(
         self,
         images: Sequence[NDArray[np.uint8]],
-        lesions: Sequence[Narrowing],
+        lesions: Sequence[FrameNarrowing],
         rngs: Sequence[np.random.Generator],
     ) -> list[NDArray[np.uint8]]:
         """New grey values of each lesion's edit box: the old ones where no pixel of the mask changes."""
@@ -96,7 +96,7 @@ class DiffusionEditor:
         self,
         model: StenosisModel,
         crops: Sequence[NDArray[np.uint8]],
-        lesions: Sequence[Narrowing],
+        lesions: Sequence[FrameNarrowing],
         windows: Sequence[Window],
         rngs: Sequence[np.random.Generator],
     ) -> list[NDArray[np.uint8]]:
@@ -114,12 +114,12 @@ class DiffusionEditor:
         return list(uint8(drawn)[: len(crops)])
 
 
-def _box(image: NDArray[np.uint8], lesion: Narrowing) -> NDArray[np.uint8]:
+def _box(image: NDArray[np.uint8], lesion: FrameNarrowing) -> NDArray[np.uint8]:
     x0, y0, x1, y1 = lesion.edit_box
     return image[y0:y1, x0:x1].copy()
 
 
-def _finished(before: NDArray[np.uint8], after: NDArray[np.uint8], lesion: Narrowing) -> NDArray[np.uint8]:
+def _finished(before: NDArray[np.uint8], after: NDArray[np.uint8], lesion: FrameNarrowing) -> NDArray[np.uint8]:
     """The box with the frame's own JPEG blocks, where it has them."""
     if lesion.texture.jpeg is None:
         return after

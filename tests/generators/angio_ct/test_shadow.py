@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lesionforge.generators.angio_ct.lumen import Lumen
-from lesionforge.generators.angio_ct.shadow import Segment, shadows
+from lesionforge.generators.angio_ct.lumen import LumenCells
+from lesionforge.generators.angio_ct.shadow import PlaqueSegment, shadows
 from lesionforge.generators.carm import Grid, View, project_views
 
 CELL = 0.2
@@ -15,7 +15,7 @@ RADIUS, DS, LENGTH = 1.6, 60.0, 10.0
 
 
 @cache
-def tube(other_y: float | None = None) -> Lumen:
+def tube(other_y: float | None = None) -> LumenCells:
     """Along z through the isocentre, narrowed over 10 mm; a second one may cross it at a depth."""
     grid = Grid((24, 120, 150), CELL)
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -24,7 +24,7 @@ def tube(other_y: float | None = None) -> Lumen:
     inside = np.hypot(x, y) <= RADIUS * (1 - DS / 100 * fade)
     if other_y is not None:
         inside |= np.hypot(y - other_y, z - 3) <= 0.8
-    return Lumen(index[inside], grid, np.zeros(3))
+    return LumenCells(index[inside], grid, np.zeros(3))
 
 
 def label():
@@ -39,7 +39,7 @@ def label():
 
 
 def seen(view, lumen):
-    segment = Segment.of(label(), np.zeros(3))
+    segment = PlaqueSegment.of(label(), np.zeros(3))
     return shadows(segment, lumen, [view], project_views(lumen.cells, lumen.grid, [view]), 1)[0]
 
 
@@ -77,7 +77,7 @@ def test_a_vessel_in_front_is_told():
 def test_off_the_detector():
     record = seen(View(1000, 750, 0, 0, 512, 512, (0.278, 0.278)), tube())
     assert record["visible"]
-    segment = Segment.of(label(), np.array([80.0, 0.0, 0.0]))
+    segment = PlaqueSegment.of(label(), np.array([80.0, 0.0, 0.0]))
     lumen, view = tube(), View(1000, 750, 0, 0, 512, 512, (0.278, 0.278))
     (gone,) = shadows(segment, lumen, [view], project_views(lumen.cells, lumen.grid, [view]), 1)
     assert (gone["visible"], gone["box"], gone["densitometric_ds"]) == (False, None, None)

@@ -35,7 +35,7 @@ def views_of(sample):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_one_grid_projects_and_back_projects(side):
-    """Defect G3: with one spacing the hull holds every cell that all views see."""
+    """With one spacing the hull holds every cell that all views see."""
     for n in range(5):
         sample = one(tree(side), name=f"train-0000-{n:08d}")
         assert sample.measured["hull_recall"] == 1

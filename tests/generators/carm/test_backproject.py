@@ -62,7 +62,7 @@ def test_hull_equals_the_dense_one(random_tree: NDArray[np.float64], pair: list[
 
 
 def test_another_spacing_loses_the_tree(real_trees: dict[str, NDArray[np.float64]], pair: list[View]) -> None:
-    """Regression of defect G3: projected with one spacing, back-projected with another."""
+    """What the reference system (XRA-Diff) did: projected with one spacing, back-projected with another."""
     grid = Grid((128, 128, 128), 1.1)
     volume, _ = grid.occupy(real_trees["left"])
     masks = shadows(volume, grid, pair)

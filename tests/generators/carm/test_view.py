@@ -78,7 +78,7 @@ def test_no_roll_against_the_gantry_matrix(primary: float, secondary: float) -> 
 
 @pytest.mark.parametrize(("primary", "secondary", "roll"), [(30, 20, 5.4), (-30, 20, 5.4), (-40, 30, 11.1)])
 def test_minimal_rotation_would_roll_the_detector(primary: float, secondary: float, roll: float) -> None:
-    """Defect G5 of the reference system: turning the source by the shortest arc rolls the image."""
+    """As the reference system (XRA-Diff) did: turning the source by the shortest arc rolls the image."""
     view = View(1000, 750, primary, secondary)
     start = np.array([0.0, -1.0, 0.0])
     axis = np.cross(start, view.direction)

@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 
 from lesionforge.generators.lesion import measure
 from lesionforge.generators.lesion.classes import VALUE
-from lesionforge.generators.lesion.vessels import STEP_MM, Vessel, frame
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, frame
 from tests.generators.lesion.toys import STEP_MM as VOXEL
 from tests.generators.lesion.toys import centreline
 
@@ -38,7 +38,7 @@ def tube(percent, length=10.0, radius=1.6):
     gap, at = cKDTree(line).query(grid)
     steps = np.arange(0, along[-1] - along[0], STEP_MM)
     points = np.stack([np.interp(steps, along - along[0], line[:, a]) for a in range(3)], axis=1)
-    vessel = Vessel(points, np.full(len(points), radius), np.ones(len(points), bool), *frame(points))
+    vessel = CtVessel(points, np.full(len(points), radius), np.ones(len(points), bool), *frame(points))
     middle = int(0.5 * (along[-1] - along[0]) / STEP_MM)
     half = int(length / 2 / STEP_MM)
     return gap <= radii[at], vessel, slice(middle - half, middle + half + 1)

@@ -7,7 +7,7 @@ from lesionforge.generators.lesion import measure
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
-from lesionforge.generators.lesion.scene import Scene
+from lesionforge.generators.lesion.scene import CtScene
 from lesionforge.generators.lesion.vessels import STEP_MM, from_label
 from lesionforge.generators.types import Rejected
 from tests.generators.lesion.toys import TUBE_MM, vessel
@@ -28,7 +28,7 @@ def plaque(**changes):
 
 def put(tube, lesion):
     """The scene, the vessel, the row, and the mask on the scene."""
-    scene = Scene.around(tube, (24, 30, 60), None)
+    scene = CtScene.around(tube, (24, 30, 60), None)
     (line,) = from_label(scene.labels == VALUE["coronary"], scene.spacing)
     row = len(line.points) // 2
     box, part = lesion.rasterise(scene, line, row, lesion.percent_ds)
@@ -64,7 +64,7 @@ def test_the_area_that_is_left_follows_from_the_diameter():
             assert q[100] == pytest.approx(0.4, abs=0.02)
         else:
             assert q[100] < 0.4
-    narrowing = measure.Narrowing(60.0, None, 3.0, 1.2, 0, 0.0, 1.0)
+    narrowing = measure.PlaqueNarrowing(60.0, None, 3.0, 1.2, 0, 0.0, 1.0)
     assert narrowing.area_stenosis == pytest.approx(84)
 
 
@@ -95,7 +95,7 @@ def test_an_arc_is_wide_enough_for_its_stenosis():
 
 
 def test_a_short_vessel_has_no_place(tube):
-    scene = Scene.around(tube, (24, 30, 60), None)
+    scene = CtScene.around(tube, (24, 30, 60), None)
     found = from_label(scene.labels == VALUE["coronary"], scene.spacing)
     rng = np.random.default_rng(0)
     with pytest.raises(Rejected, match="no clear stretch"):

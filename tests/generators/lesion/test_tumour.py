@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import EARLY_MM, LABELS, TUMOURS, VALUE, home
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.lesion.scene import Anatomy, Scene
+from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
 from lesionforge.generators.lesion.tumour import SOFT_HU, Tumour, ball_mm3, largest, radius_mm
 from lesionforge.generators.types import Rejected
 from tests.generators.lesion.toys import abdomen
@@ -22,8 +22,8 @@ def put(volume, lesion_class, seed, params=PARAMS):
     rng = np.random.default_rng(seed)
     tumour = Tumour.draw(rng, params, lesion_class)
     try:
-        at = tumour.place(rng, volume, Anatomy(volume).candidates(lesion_class))
-        scene = Scene.around(volume, at, None)
+        at = tumour.place(rng, volume, VolumeAnatomy(volume).candidates(lesion_class))
+        scene = CtScene.around(volume, at, None)
         box, part = tumour.rasterise(scene, at, params.volume_tolerance)
     except Rejected:
         return None
@@ -83,7 +83,7 @@ def test_a_tumour_that_the_source_marked_keeps_its_label(volume):
 
 def test_an_organ_without_room_is_refused(volume):
     tumour = Tumour.draw(np.random.default_rng(0), LesionParams(liver_mm=(50, 60)), "liver_late")
-    scene = Scene.around(volume, (24, 36, 28), None)
+    scene = CtScene.around(volume, (24, 36, 28), None)
     with pytest.raises(Rejected, match="does not fit"):
         tumour.rasterise(scene, (24, 36, 28), 0.1)
 

@@ -11,7 +11,7 @@ from lesionforge.generators.phantom.angiogram.chest import SPINE_LPS, _spine, ch
 from lesionforge.generators.phantom.angiogram.detector import Collimator, Display
 from lesionforge.generators.phantom.angiogram.frame import VIEWS, phantom_angiogram
 from lesionforge.generators.phantom.angiogram.vessels import Projected, absorb, attenuation_per_px, line, project
-from lesionforge.generators.phantom.tree.stenosis import Narrowing
+from lesionforge.generators.phantom.tree.stenosis import TreeNarrowing
 from lesionforge.generators.types import Branch, severity_class
 
 
@@ -101,7 +101,7 @@ def test_a_stenosis_is_drawn_as_severe_as_it_says():
     for n in range(16):
         side, segment = (("left", "6"), ("right", "1"))[n % 2]
         percent = (35.0, 50.0, 65.0)[n % 3]
-        lesioned = phantom_angiogram(key(n), side, "x", stenoses=[Narrowing(percent, 6.0, segment)])
+        lesioned = phantom_angiogram(key(n), side, "x", stenoses=[TreeNarrowing(percent, 6.0, segment)])
         healthy = phantom_angiogram(key(n), side, "x")
         if not lesioned.lesions:
             continue
@@ -231,4 +231,4 @@ def test_sizes_and_stenoses_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="size is 64"):
         phantom_angiogram(key(1), "left", "x", size=64)
     with pytest.raises(ValueError, match="no room"):
-        phantom_angiogram(key(1), "left", "x", stenoses=[Narrowing(50, 80.0)])
+        phantom_angiogram(key(1), "left", "x", stenoses=[TreeNarrowing(50, 80.0)])

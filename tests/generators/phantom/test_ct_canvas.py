@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Grid, ellipsoid, strands, tube, waves
+from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, ellipsoid, strands, tube, waves
 from lesionforge.generators.phantom.ct.scanner import KERNELS, Kernel, noise, scan
 from lesionforge.generators.phantom.ct.vessels import filled
 
@@ -13,7 +13,7 @@ UNIT = (1.0, 1.0, 1.0)
 
 
 def grid(n=48, mm=1.0, centre=(0.0, 0.0, 0.0)):
-    return Grid.around(centre, (n, n, n), (mm, mm, mm))
+    return CtGrid.around(centre, (n, n, n), (mm, mm, mm))
 
 
 def test_noise_is_fixed_in_the_world():

@@ -8,7 +8,7 @@ import pytest
 from lesionforge.generators.phantom.tree.calibre import bifurcations
 from lesionforge.generators.phantom.tree.coronary import coronary_tree
 from lesionforge.generators.phantom.tree.heart import Heart
-from lesionforge.generators.phantom.tree.stenosis import MIN_REFERENCE_MM, Narrowing, measure_percent_ds
+from lesionforge.generators.phantom.tree.stenosis import MIN_REFERENCE_MM, TreeNarrowing, measure_percent_ds
 from lesionforge.generators.phantom.tree.voxels import voxelise
 from lesionforge.generators.types import Branch, Side, Stenosis, stream
 from tests.generators.phantom.conftest import murray_error
@@ -22,14 +22,14 @@ def carrier(branches: tuple[Branch, ...], stenosis: Stenosis) -> Branch:
     return branches[int(np.argmin(gaps))]
 
 
-def draw(seed: int, side: Side, stenoses: int | list[Narrowing]) -> tuple[tuple[Branch, ...], tuple[Stenosis, ...]]:
+def draw(seed: int, side: Side, stenoses: int | list[TreeNarrowing]) -> tuple[tuple[Branch, ...], tuple[Stenosis, ...]]:
     return coronary_tree(stream(seed.to_bytes(4, "little"), "stenosis"), side, stenoses=stenoses)
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_measured_closes_on_requested(side: Side) -> None:
     for seed in range(24):
-        asked = [Narrowing(p, length) for p, length in ((30.0, 5.0), (50.0, 10.0), (80.0, 14.0))][: 1 + seed % 3]
+        asked = [TreeNarrowing(p, length) for p, length in ((30.0, 5.0), (50.0, 10.0), (80.0, 14.0))][: 1 + seed % 3]
         branches, found = draw(seed, side, asked[:1] if side == "right" else asked)
         for want in asked[: len(found)]:
             stenosis = next(s for s in found if s.length_mm == want.length_mm)
@@ -45,7 +45,7 @@ def test_measured_closes_on_requested(side: Side) -> None:
 def test_only_the_lesion_changes(side: Side) -> None:
     heart = Heart.draw(stream(b"h", "heart"))
     healthy, none = coronary_tree(stream(b"k", "tree"), side, heart=heart)
-    ill, found = coronary_tree(stream(b"k", "tree"), side, heart=heart, stenoses=[Narrowing(60.0, 8.0)])
+    ill, found = coronary_tree(stream(b"k", "tree"), side, heart=heart, stenoses=[TreeNarrowing(60.0, 8.0)])
     assert none == ()
     changed = 0
     for before, after in zip(healthy, ill, strict=True):
@@ -66,7 +66,7 @@ def test_the_segment_asked_for() -> None:
         hits = 0
         for seed in range(6):
             try:
-                _, found = draw(seed, "left", [Narrowing(70.0, 6.0, segment)])
+                _, found = draw(seed, "left", [TreeNarrowing(70.0, 6.0, segment)])
             except ValueError:
                 continue  # a short segment full of bifurcations
             hits += 1
@@ -101,11 +101,11 @@ def test_the_minimum_survives_voxels() -> None:
 
 def test_bad_requests_name_the_value() -> None:
     with pytest.raises(ValueError, match="percent_ds is 120"):
-        Narrowing(120.0)
+        TreeNarrowing(120.0)
     with pytest.raises(ValueError, match=r"length_mm is 1\.0"):
-        Narrowing(50.0, 1.0)
+        TreeNarrowing(50.0, 1.0)
     with pytest.raises(ValueError, match="segment 99"):
-        draw(0, "left", [Narrowing(50.0, 8.0, "99")])
+        draw(0, "left", [TreeNarrowing(50.0, 8.0, "99")])
     branches, found = draw(0, "left", 1)
     other = next(b for b in branches if b is not carrier(branches, found[0]))
     with pytest.raises(ValueError, match="pass the branch"):

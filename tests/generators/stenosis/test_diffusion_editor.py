@@ -8,7 +8,7 @@ from lesionforge.generators.stenosis.diffusion import DiffusionEditor
 from lesionforge.generators.stenosis.diffusion.crop import BLEND_PX
 from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-from lesionforge.generators.stenosis.editor import Editor, Narrowing
+from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.texture import Texture, quantisation
 from lesionforge.generators.types import stream
 
@@ -44,7 +44,7 @@ def narrowing(percent_ds, at=36, half=10, **options):
     mask = np.zeros(SHAPE, bool)
     mask[:, 41:50] = True
     box = (36, at - half - 2, 55, at + half + 3)
-    return Narrowing(
+    return FrameNarrowing(
         points=np.stack([np.full(n, 45.0), at + rows], axis=1),
         normals=np.tile([1.0, 0.0], (n, 1)),
         diameter=np.full(n, WIDTH),

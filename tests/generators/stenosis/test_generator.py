@@ -13,7 +13,7 @@ from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.stenosis import boxes
 from lesionforge.generators.stenosis.generator import StenosisGenerator
 from lesionforge.generators.stenosis.params import StenosisParams
-from lesionforge.generators.stenosis.sites import Anatomy
+from lesionforge.generators.stenosis.sites import FrameAnatomy
 from lesionforge.generators.types import BadCase, Lesion, Rejected, SampleSpec, severity_class
 from lesionforge.sinks.encode import decode, encode
 
@@ -203,8 +203,8 @@ def test_sites_are_clear_of_forks_lesions_and_borders(frames):
     for frame in frames:
         box = (200.0, 150.0, 330.0, 300.0)
         marked = replace(frame, lesions=(Lesion(box),))
-        anatomy = Anatomy.of(marked, 7.0)
-        assert len(Anatomy.of(frame, 7.0).places) > len(anatomy.places)
+        anatomy = FrameAnatomy.of(marked, 7.0)
+        assert len(FrameAnatomy.of(frame, 7.0).places) > len(anatomy.places)
         for vessel, row in anatomy.places:
             lumen = anatomy.vessels[vessel].lumen
             x, y = lumen.points[row] + 0.5
@@ -258,7 +258,7 @@ def test_the_loop_closes_on_real_frames(data_dir):
         x0, y0, x1, y1 = lesion["edit_box"]
         changed = sample.fields["image.png"] != frame.image
         assert changed[y0:y1, x0:x1].sum() == changed.sum() > 0
-        if Anatomy.of(frame, 7).texture.jpeg:
+        if FrameAnatomy.of(frame, 7).texture.jpeg:
             jpeg += 1
             assert x0 % 8 == y0 % 8 == 0
     assert len(misses) >= 12

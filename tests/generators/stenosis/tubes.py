@@ -3,7 +3,7 @@
 import numpy as np
 
 from lesionforge.generators.stenosis import boxes
-from lesionforge.generators.stenosis.editor import Narrowing
+from lesionforge.generators.stenosis.editor import FrameNarrowing
 from lesionforge.generators.stenosis.texture import Texture
 from tests.generators.vessel import tubes
 
@@ -30,7 +30,7 @@ def narrowing(healthy, percent_ds, half=18.0, eccentric=0.0, depth=0.0, psf=0.9,
     keep = 1 - percent_ds / 100 * bump
     across, diameter = normals(points), healthy.diameter
     near = np.abs(rows) <= half
-    return Narrowing(
+    return FrameNarrowing(
         points=points,
         normals=across,
         diameter=diameter,

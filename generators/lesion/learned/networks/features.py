@@ -71,8 +71,8 @@ def _vgg(weights: Path) -> nn.ModuleList:
     with torch.device("meta"):
         body = vgg16(weights=None).features[: _VGG_TAKEN[-1] + 1]
     try:
-        told = {name.removeprefix("features."): tensor for name, tensor in load_file(weights).items()}
-        body.load_state_dict({name: told[name] for name in body.state_dict()}, assign=True)
+        tensors = {name.removeprefix("features."): tensor for name, tensor in load_file(weights).items()}
+        body.load_state_dict({name: tensors[name] for name in body.state_dict()}, assign=True)
     except (KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{weights} is not torchvision's VGG-16: {error}") from None
     ends = (0, *(n + 1 for n in _VGG_TAKEN))

@@ -21,7 +21,7 @@ def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Mod
     return nn.Conv3d(inside, outside, kernel, stride, padding=1, padding_mode="replicate")
 
 
-class Residual(nn.Module):  # type: ignore[misc]
+class VolumeResidual(nn.Module):  # type: ignore[misc]
     """x + conv(silu(norm(conv(silu(norm(x))))))."""
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -64,14 +64,14 @@ class VQGAN(nn.Module):  # type: ignore[misc]
         down: list[Any] = [_conv(1, hidden)]
         for n in range(levels):
             wide = hidden * 2 ** (n + 1)
-            down += [_conv(wide // 2, wide, 4, stride=2), Residual(wide, groups)]
+            down += [_conv(wide // 2, wide, 4, stride=2), VolumeResidual(wide, groups)]
         top = hidden * 2**levels
         self.encoder = nn.Sequential(*down, _norm(top, groups), nn.SiLU())
         up: list[Any] = [_norm(top, groups), nn.SiLU()]
         inside = top
         for n in range(levels):
             outside = hidden * 2 ** (levels - n)
-            up += [Up(inside, outside), Residual(outside, groups), Residual(outside, groups)]
+            up += [Up(inside, outside), VolumeResidual(outside, groups), VolumeResidual(outside, groups)]
             inside = outside
         self.decoder = nn.Sequential(*up, _conv(inside, 1))
         self.before = nn.Conv3d(top, dim, 1)

@@ -14,8 +14,8 @@ def new(backend, seed=0, **changes):
     """A tiny model of 8 levels, as a fit would begin with."""
     preset = PRESETS["tiny"]
     own = LesionSettings(
-        backend, "tiny", preset.side, (-200.0, 900.0), (1.0, 1.0, 1.0), networks(backend, preset, len(CLASSES)),
-        CLASSES, levels=8, steps=4, strength=0.75 if backend.startswith("prompt") else 1.0,
+        backend, preset.side, (-200.0, 900.0), (1.0, 1.0, 1.0), networks(backend, preset, len(CLASSES)),
+        CLASSES, preset="tiny", levels=8, steps=4, strength=0.75 if backend.startswith("prompt") else 1.0,
     )  # fmt: skip
     return LesionModel.new(replace(own, **changes), seed)
 

@@ -25,7 +25,7 @@ def test_the_heart_s_window_tells_lumen_from_calcium_and_the_abdomen_s_does_not(
 
 
 def test_the_window_is_of_the_volume_not_of_the_slice():
-    """Defect G18: with a scale for every slice, equal HU in two slices become different values."""
+    """Unlike Med-DDPM's own code: with a scale for every slice, equal HU in two slices become different values."""
     hu = np.zeros((4, 4, 4), np.float32)
     hu[:, :, 1] = 100
     hu[0, 0, 2] = 250

@@ -40,7 +40,7 @@ def masked_latent(model, given):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_changing_voxels_of_the_lesion_leaves_the_condition_bit_identical(backend):
-    """Defect G19. The same test fails for a condition masked after the encoder: it can tell."""
+    """No lesion leaks into the latents around it; a condition masked after the encoder fails this test."""
     model = new(backend)
     before, after = batch(cube()), batch(cube(inside_hu=300))
     assert not torch.equal(before["image"], after["image"])
