@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Panel, Sample, SampleSpec
+
+T = TypeVar("T")
 
 
 class Generator:
@@ -94,6 +97,45 @@ def faults(kind: type[Any]) -> Iterator[str]:
     for name in ("prepare", "sample_bytes", "panels"):
         if not callable(getattr(kind, name)):
             yield f"its {name} is no method"
+
+
+class Memory(Generic[T]):
+    """The last few results of a pure function: variants of a case come back to what was measured on it.
+
+    Args:
+        most: results that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is kept under a key, else what ``make`` returns; the one used longest ago gives way."""
+        kept = self._kept.pop(key) if key in self._kept else make()
+        self._kept[key] = kept
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return kept
+
+
+def close_loop(
+    drawings: Sequence[T], draw: Callable[[list[T], int], None], off: Callable[[T], bool], most: int
+) -> None:
+    """Draw and measure, then again those that are off their request, each with its request corrected.
+
+    Args:
+        drawings: lesions on their way.
+        draw: draws and measures some of them at once; the number is of the round, from 0.
+        off: whether a drawing is to be drawn again.
+        most: rounds.
+    """
+    left = list(drawings)
+    for turn in range(most):
+        if not left:
+            return
+        draw(left, turn)
+        left = [drawing for drawing in left if off(drawing)]
 
 
 def _panels(name: str, value: NDArray[Any]) -> list[Panel]:

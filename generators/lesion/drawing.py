@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lesionforge.generators.base import close_loop
 from lesionforge.generators.lesion import blend, measure
 from lesionforge.generators.lesion.blend import push
 from lesionforge.generators.lesion.classes import (
@@ -239,19 +241,19 @@ class LesionDrawing:
         return out | {"axes": self.lesion.shape.axes.tolist(), "exophytic": self.lesion.exophytic}
 
 
-def paint(filler: Filler, drawings: list[LesionDrawing]) -> None:
+def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
     """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
     least = int(getattr(filler, "patch_voxels", 0))
-    patches = [drawing.patch(least) for drawing in drawings]
-    for drawing, tissue in zip(drawings, filler.fill(patches, [d.rng() for d in drawings]), strict=True):
-        drawing.paint(tissue)
-    for _ in range(ROUNDS - 1 if getattr(filler, "heeds_hu", False) else 0):
-        again = [n for n, d in enumerate(drawings) if abs(d.miss_hu) > CLOSE_HU]
-        for n in again:
-            drawings[n].correct_hu()
-            patches[n] = replace(patches[n], mean_hu=drawings[n].asked_hu)
-        filled = filler.fill([patches[n] for n in again], [drawings[n].rng() for n in again])
-        for n, tissue in zip(again, filled, strict=True):
-            drawings[n].paint(tissue)
+    patches = {drawing: drawing.patch(least) for drawing in drawings}
+
+    def draw(left: list[LesionDrawing], turn: int) -> None:
+        for drawing in left if turn else ():
+            drawing.correct_hu()
+            patches[drawing] = replace(patches[drawing], mean_hu=drawing.asked_hu)
+        tissues = filler.fill([patches[d] for d in left], [d.rng() for d in left])
+        for drawing, tissue in zip(left, tissues, strict=True):
+            drawing.paint(tissue)
+
+    close_loop(drawings, draw, lambda d: abs(d.miss_hu) > CLOSE_HU, ROUNDS if getattr(filler, "heeds_hu", False) else 1)
     for drawing in drawings:
         drawing.finish()

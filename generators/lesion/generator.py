@@ -7,17 +7,16 @@ other with tissue, composite, measure; label what was measured.
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.base import Generator
+from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.lesion import pictures
 from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
-from lesionforge.generators.lesion.drawing import LesionDrawing, paint
+from lesionforge.generators.lesion.drawing import LesionDrawing, draw_all
 from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
@@ -48,7 +47,7 @@ class LesionGenerator(Generator):
     def __init__(self, params: LesionParams) -> None:
         self.params = params
         self._filler: Filler | None = None
-        self._anatomies: OrderedDict[Hashable, VolumeAnatomy] = OrderedDict()
+        self._anatomies = Memory[VolumeAnatomy](VOLUMES)
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -70,21 +69,17 @@ class LesionGenerator(Generator):
         if self._filler is None:
             self.prepare("cpu")
         assert self._filler is not None
-        made = [self._draw(volume, spec) for volume, spec in zip(cases, specs, strict=True)]
-        for n in range(max((len(drawings) for _, _, drawings in made), default=0)):
-            paint(self._filler, [drawings[n] for _, _, drawings in made if n < len(drawings)])
-        for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, made, strict=True):
+        todo = [self._draw(volume, spec) for volume, spec in zip(cases, specs, strict=True)]
+        for n in range(max((len(drawings) for _, _, drawings in todo), default=0)):
+            draw_all(self._filler, [drawings[n] for _, _, drawings in todo if n < len(drawings)])
+        for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, todo, strict=True):
             yield self._sample(volume, spec, lesion_class, scene, drawings)
 
     def _anatomy(self, volume: Volume) -> VolumeAnatomy:
         """Where the organs are: a pure function of the volume, remembered."""
         labels = 0 if volume.labels is None else zlib.crc32(np.ascontiguousarray(volume.labels).data)
         key = (volume.source_id, tuple(volume.legend.items()), labels)  # other labels may be of the same CT
-        found = self._anatomies.pop(key, None) or VolumeAnatomy(volume)
-        self._anatomies[key] = found
-        if len(self._anatomies) > VOLUMES:
-            self._anatomies.popitem(last=False)
-        return found
+        return self._anatomies.get(key, lambda: VolumeAnatomy(volume))
 
     def _draw(self, volume: Volume, spec: SampleSpec) -> tuple[str, CtScene, list[LesionDrawing]]:
         """The class, the crop and the shapes of a sample's lesions."""

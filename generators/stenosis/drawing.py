@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.base import close_loop
 from lesionforge.generators.stenosis import boxes
 from lesionforge.generators.stenosis.closure import Measured, by_edges, measure
 from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
@@ -201,14 +202,13 @@ class StenosisDrawing:
         }
 
 
-def close_loop(editor: Editor, drawings: Sequence[StenosisDrawing], tolerance: float) -> None:
+def draw_all(editor: Editor, drawings: Sequence[StenosisDrawing], tolerance: float) -> None:
     """Draw, measure, correct the request by the miss; the best of a few rounds stays."""
-    todo = list(drawings)
-    for _ in range(ROUNDS):
-        lesions = [d.narrowing(d.editor_ds) for d in todo]
-        patches = editor.edit([d.before for d in todo], lesions, [d.rng for d in todo])
-        for drawing, lesion, patch in zip(todo, lesions, patches, strict=True):
+
+    def draw(left: list[StenosisDrawing], turn: int) -> None:
+        lesions = [d.narrowing(d.editor_ds) for d in left]
+        patches = editor.edit([d.before for d in left], lesions, [d.rng for d in left])
+        for drawing, lesion, patch in zip(left, lesions, patches, strict=True):
             drawing.try_patch(lesion, patch)
-        todo = [d for d in todo if d.requested < 100 and not abs(d.miss) <= min(CLOSE, tolerance)]
-        if not todo:
-            return
+
+    close_loop(drawings, draw, lambda d: d.requested < 100 and not abs(d.miss) <= min(CLOSE, tolerance), ROUNDS)

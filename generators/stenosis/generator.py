@@ -7,16 +7,15 @@ measure it, correct what is asked of the editor by the miss, draw again; label w
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.base import Generator
+from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.stenosis import boxes, pictures
-from lesionforge.generators.stenosis.drawing import StenosisDrawing, close_loop
+from lesionforge.generators.stenosis.drawing import StenosisDrawing, draw_all
 from lesionforge.generators.stenosis.editor import Editor
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.shape import Shape
@@ -45,7 +44,7 @@ class StenosisGenerator(Generator):
     def __init__(self, params: StenosisParams) -> None:
         self.params = params
         self._editor: Editor | None = None
-        self._anatomies: OrderedDict[Hashable, FrameAnatomy] = OrderedDict()
+        self._anatomies = Memory[FrameAnatomy](FRAMES)
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -71,7 +70,7 @@ class StenosisGenerator(Generator):
             for d in drawings:
                 if 0 < n < len(d):
                     d[n].start_from(d[n - 1])
-            close_loop(self._editor, batch, self.params.tolerance)
+            draw_all(self._editor, batch, self.params.tolerance)
         for frame, spec, drawing in zip(cases, specs, drawings, strict=True):
             yield self._sample(frame, spec, drawing)
 
@@ -79,11 +78,7 @@ class StenosisGenerator(Generator):
         """The frame's measured vessels: a pure function of it, remembered."""
         mask = b"" if frame.mask is None else np.packbits(frame.mask).tobytes()
         key = (frame.source_id, tuple(lesion.box for lesion in frame.lesions), zlib.crc32(mask))
-        found = self._anatomies.pop(key, None) or FrameAnatomy.of(frame, self.params.min_width)
-        self._anatomies[key] = found
-        if len(self._anatomies) > FRAMES:
-            self._anatomies.popitem(last=False)
-        return found
+        return self._anatomies.get(key, lambda: FrameAnatomy.of(frame, self.params.min_width))
 
     def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[StenosisDrawing]:
         """Severity, shape and site of every lesion of a sample."""

@@ -107,8 +107,8 @@ def test_a_lesion_larger_than_the_cube_is_made_whole_in_cubes_that_see_each_othe
     filler = opened(folders, "promptlesion", steps=1)
     one = patch(shape=(40, 24, 24), radius=14.0)
     seen = []
-    make = filler._make
-    filler._make = lambda model, part: seen.append(part[0].view) or make(model, part)
+    make = filler._draw
+    filler._draw = lambda model, part: seen.append(part[0].view) or make(model, part)
     made = fill(filler, one)[0]
     assert (made != one.hu)[one.mask].all()
     assert len(seen) > 4
