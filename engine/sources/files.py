@@ -113,6 +113,11 @@ def fingerprint(files: Iterable[File], *texts: bytes) -> str:
     return listing.hexdigest()
 
 
+def beside(place: str, where: str) -> str:
+    """A folder that a source's option names: relative to the source's own place, or a place of its own."""
+    return where if "://" in where or os.path.isabs(where) else f"{place.rstrip('/')}/{where}"
+
+
 def missing(place: str, what: str) -> SourceError:
     """The error for a place that is not there; where a path starts from is said to a terminal alone."""
     if "://" in place or os.path.isabs(place):

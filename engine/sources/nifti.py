@@ -223,7 +223,10 @@ def _voxels(header: NiftiHeader, stream: BinaryIO) -> NDArray[np.int32]:
             raise BadCase(f"labels more than {MAX_LABELLED} voxels; two coronary trees have about 2e5")
         values.update(np.unique(plane[at]).tolist())
         if len(values) > 1:
-            raise BadCase(f"is not binary: beside 0 it holds {', '.join(f'{v:g}' for v in sorted(values)[:4])}")
+            raise BadCase(
+                "is not binary, as a CT image or a map of several structures is not: give labels of the coronary tree "
+                f"alone, or read images by ct: (beside 0 it holds {', '.join(f'{v:g}' for v in sorted(values)[:4])})"
+            )
         rows = header.shape[0]
         found.append(np.stack([at % rows, at // rows, np.full(at.shape, k)], axis=1).astype(np.int32))
     return np.concatenate(found)

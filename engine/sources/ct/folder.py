@@ -71,7 +71,9 @@ class CtVolumes(FolderSource):
         self.layout, self.licence, self._entries = found.layout, found.licence, found.entries
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
         if self.layout != "totalsegmentator" and not self.legend:
-            raise SourceError("does not say what its labels mean: name them in the option legend, as {1: liver}")
+            raise SourceError(
+                "does not say what its labels mean: set the option legend, as {1: liver, 2: liver_tumour}"
+            )
         self.subjects = len(self._entries)
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
 from lesionforge.engine.sources.ct.names import legend_of, standard
 from lesionforge.engine.sources.files import File, natural
 from lesionforge.generators.types import BadCase
@@ -23,7 +23,10 @@ TERMS = {
     "imagecas": "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)",
 }
 CREATIVE = re.compile(r"CC[ -]?BY(?:[ -](?:SA|NC|ND))*(?:[ -]\d\.\d)?")  # no other text of the file goes further
-UNKNOWN = "unknown: that of the files given"
+PAIRS = (
+    "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask, or "
+    "images/NAME with labels/NAME, NAME being the same"
+)
 IMAGE_FOLDERS = ("images", "imagesTr")
 LABEL_FOLDERS = ("labels", "labelsTr", "masks", "segmentations")
 
@@ -45,7 +48,7 @@ class CtListing:
     layout: str
     entries: tuple[CtFiles, ...]
     legend: Mapping[int, str] = field(default_factory=dict)
-    licence: str = UNKNOWN
+    licence: str = UNKNOWN_LICENCE
 
 
 def find(files: Sequence[File], layout: Layout) -> CtListing:
@@ -61,10 +64,17 @@ def find(files: Sequence[File], layout: Layout) -> CtListing:
     if not found:
         known = ", ".join(name for name in get_args(Layout) if name != "auto")
         what = f"is not laid out like {layout}" if layout != "auto" else f"is laid out like none of {known}"
-        raise SourceError(f"{what}: no image was found with its label map")
+        raise SourceError(f"{what}: no image was found with its label map ({_shape(files)}); {PAIRS}")
     if len(found) > 1:
         raise SourceError(f"could be {' or '.join(f.layout for f in found)}: name one in the option layout")
     return found[0]
+
+
+def _shape(files: Sequence[File]) -> str:
+    """What lies there instead, in numbers: a file's name may be a patient's."""
+    volumes = [file for file in files if re.search(rf"{NII}$", file.name)]
+    labels = sum(bool(re.search(rf"[_.](?:seg|label|mask){NII}$", file.name)) for file in volumes)
+    return f"of {len(files)} files {len(volumes)} are NIfTI, {labels} of these named as label maps"
 
 
 def _lits(files: Sequence[File]) -> CtListing:
@@ -122,7 +132,7 @@ def _msd(files: Sequence[File]) -> CtListing | None:
     images = _named(files, rf"imagesTr/([^/]+?)(?:_0000)?{NII}", whole=True)
     labels = _named(files, rf"labelsTr/([^/]+?){NII}", whole=True)
     return CtListing(
-        "msd", _both(images, labels), legend, f"as its dataset.json says: {licence[0]}" if licence else UNKNOWN
+        "msd", _both(images, labels), legend, f"as its dataset.json says: {licence[0]}" if licence else UNKNOWN_LICENCE
     )
 
 
@@ -134,7 +144,7 @@ def _values(labels: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _pair(files: Sequence[File]) -> CtListing:
-    """``NAME.nii.gz`` with ``NAME_seg.nii.gz`` (or ``_label``, ``_mask``), or ``images/NAME`` with ``labels/NAME``."""
+    """See ``PAIRS``; of two images of one name the first in the folder's order is read."""
     ends = r"(?:_ct|_img|_image|_0000)?"
     images = _named(files, rf"(?:{'|'.join(IMAGE_FOLDERS)})/([^/]+?){ends}{NII}", whole=True)
     labels = _named(files, rf"(?:{'|'.join(LABEL_FOLDERS)})/([^/]+?)(?:_seg|_label|_mask)?{NII}", whole=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, texts
+from lesionforge.engine.sources.files import File, beside, texts
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures import twins
 from lesionforge.engine.sources.pictures.arcade_index import ArcadeLabels, ArcadePicture, Part, pictures
@@ -198,10 +198,7 @@ def _label_file(labels: ArcadeLabels) -> str:
 
 
 def _label_files(place: str, options: ArcadeOptions) -> dict[str, File]:
-    where = str(options.labels)
-    if "://" not in where and not where.startswith("/"):
-        where = f"{place.rstrip('/')}/{where}"
-    folder = Folder(where)
+    folder = Folder(beside(place, str(options.labels)))
     for sub in (f"{options.part}/labels", f"data/{options.part}/labels"):
         if files := {name: file for name, file in folder.files(sub).items() if name.endswith(".txt")}:
             return files

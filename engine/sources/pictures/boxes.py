@@ -14,6 +14,7 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural, stem, texts
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
+from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
@@ -26,6 +27,8 @@ class BoxOptions:
         classes: the label files' classes and the severity that each stands for, null where lesions are not graded.
         subject: regular expression for what names the patient in a picture's name, e.g. ``^[0-9]+`` in the Danilov
             set, where ``14_002_5_0016`` is a frame of patient 14; each picture is a subject of its own without it.
+        masks: folder of vessel masks named as the pictures; relative to the source's own place where it is no absolute
+            path or URL. Without one a generator that must know the vessels, such as ``stenosis``, takes no picture.
         side: the tree that every picture shows.
         pixel_mm: edge of a pixel at the isocentre.
     """
@@ -33,6 +36,7 @@ class BoxOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     classes: Mapping[str, SeverityClass | None] = field(default_factory=dict)
     subject: str | None = None
+    masks: str | None = None
     side: Side | None = None
     pixel_mm: float | None = None
 
@@ -74,6 +78,7 @@ class BoxedPictures(FolderSource):
         images = next((found for sub in self.picture_folders if (found := folder.files(sub))), folder.files())
         labels = next((found for sub in self.label_folders if (found := folder.files(sub))), folder.files())
         pictures = {stem(n): f for n, f in images.items() if n.rsplit(".", 1)[-1].lower() in ENDINGS}
+        self._masks = mask_folder(place, options.masks)
         self._labels = {stem(n): f for n, f in labels.items() if n.lower().endswith(f".{self.ending}")}
         if not pictures or not self._labels:
             raise SourceError(
@@ -85,9 +90,9 @@ class BoxedPictures(FolderSource):
         self._found: list[tuple[str, File | None]] = [(names[i], pictures.get(names[i])) for i in order]
 
     def case_files(self, case: int) -> Sequence[File]:
-        """The picture; none where there are labels alone."""
-        _, picture = self._found[case]
-        return [picture] if picture else []
+        """The picture and its mask; none where there are labels alone."""
+        name, picture = self._found[case]
+        return [file for file in (picture, self._masks.get(name)) if file and picture]
 
     def annotations(self) -> Sequence[bytes]:
         """Every label file."""
@@ -106,7 +111,8 @@ class BoxedPictures(FolderSource):
                 raise BadCase("there are labels but no such picture")
             image = decode(picture.read())
             shape = image.shape[0], image.shape[1]
-            labels = self._labels.get(name)
+            labels, vessel = self._labels.get(name), self._masks.get(name)
+            mask, notes = read_mask(vessel, image) if vessel else (None, {})
             lesions = check(self._parse(labels.read(), shape) if labels else [], shape, self.options.classes)
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
@@ -115,10 +121,12 @@ class BoxedPictures(FolderSource):
             source_id=pixel_hash(image),
             licence=self.licence,
             image=image,
+            mask=mask,
+            mask_is_complete=mask is not None,
             lesions=lesions.lesions,
             side=self.options.side,
             pixel_mm=self.options.pixel_mm,
-            notes={"lesions_labelled": labels is not None} | lesions.notes,
+            notes={"lesions_labelled": labels is not None} | lesions.notes | notes,
         )
 
     def _subject(self, name: str) -> str:

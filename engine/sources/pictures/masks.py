@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, natural, stem
+from lesionforge.engine.sources.files import File, beside, natural, stem
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, Side
@@ -63,14 +63,9 @@ class Masks(FolderSource):
         picture, mask_file = self._pairs[case]
         try:
             image = decode(picture.read())
+            mask, notes = read_mask(mask_file, image)
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
-        try:
-            mask, notes = _binary(decode(mask_file.read()))
-            if mask.shape != image.shape:
-                raise BadCase(f"has {_size(mask)} pixels, its picture {_size(image)}")
-        except BadCase as error:
-            raise BadCase(f"mask of picture {case + 1}: {error}") from None
         return Angiogram(
             subject=f"masks/{stem(picture.name)}",
             source_id=pixel_hash(image),
@@ -84,12 +79,46 @@ class Masks(FolderSource):
         )
 
 
+def mask_folder(place: str, where: str | None) -> dict[str, File]:
+    """The masks that another source's option ``masks`` names, by their pictures' names without ending.
+
+    Args:
+        place: of the source.
+        where: the option: a folder laid out as the pictures' own; None: no masks.
+    """
+    if where is None:
+        return {}
+    found = [f for f in Folder(beside(place, where)).walk() if f.name.rsplit(".", 1)[-1].lower() in ENDINGS]
+    if not found:
+        raise SourceError("option masks: that folder holds no picture; give one of NAME.png, as the pictures are named")
+    return {_unmarked(file.name.rsplit(".", 1)[0]): file for file in found}
+
+
+def read_mask(file: File, image: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:
+    """The vessel mask (rows, cols) of a picture, and notes on how it is stored.
+
+    Raises:
+        BadCase: where it is none, or of another size.
+    """
+    try:
+        mask, notes = _binary(decode(file.read()))
+        if mask.shape != image.shape:
+            raise BadCase(f"has {_size(mask)} pixels, the picture {_size(image)}")
+    except BadCase as error:
+        raise BadCase(f"its mask {error}") from None
+    return mask, notes
+
+
+def _unmarked(name: str) -> str:
+    return re.sub(f"({'|'.join(MASK_ENDS)})$", "", name)
+
+
 def _pairs(folder: Folder) -> list[tuple[File, File]]:
     """Pictures with their masks, by number or name."""
     images = _pictures(folder.files("images"))
     for sub in MASK_FOLDERS if images else ():
         if masks := _pictures(folder.files(sub)):
-            named = {re.sub(f"({'|'.join(MASK_ENDS)})$", "", name): file for name, file in masks.items()}
+            named = {_unmarked(name): file for name, file in masks.items()}
             break
     else:
         images = _pictures(folder.files())

@@ -25,6 +25,7 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.files import File, sizes_fingerprint
 from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
 from lesionforge.engine.sources.pictures.picture import pixel_hash
 from lesionforge.engine.sources.xa.pixels import XaRun
 from lesionforge.generators.carm.view import View
@@ -47,12 +48,16 @@ class DicomOptions:
     Attributes:
         frame: ``best``, the one that shows most contrast agent (``XaRun.best``), or its number from 1.
         subject: ``patient`` (by PatientID), or ``file`` where the ids were blanked to one value for everybody.
+        masks: folder of vessel masks of the frames that are read, named as the runs (``patient/IM1.png`` for
+            ``patient/IM1.dcm``); relative to the source's own place where it is no absolute path or URL. Without one a
+            generator that must know the vessels, such as ``stenosis``, takes no run.
         side: the tree that every run shows.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     frame: Literal["best"] | Annotated[int, Field(ge=1)] = "best"
     subject: Literal["patient", "file"] = "patient"
+    masks: str | None = None
     side: Side | None = None
 
 
@@ -67,11 +72,13 @@ class XaDicom(FolderSource):
         if not files:
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
         names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
+        self._masks = mask_folder(place, options.masks)
         self._runs = [files[i] for i in self.put_together(names)]
 
     def case_files(self, case: int) -> Sequence[File]:
-        """The run."""
-        return [self._runs[case]]
+        """The run, and the mask of its frame."""
+        run = self._runs[case]
+        return [file for file in (run, self._mask_of(run)) if file]
 
     def fingerprint(self) -> str:
         """Hash of the files' sizes: their names may be a patient's."""
@@ -84,6 +91,9 @@ class XaDicom(FolderSource):
         except BadCase as error:
             raise BadCase(f"run {case + 1}: {error}") from None
 
+    def _mask_of(self, run: File) -> File | None:
+        return self._masks.get(_unended(run.name))
+
     def _read(self, file: File) -> Angiogram:
         data = file.read()
         run = XaRun(dicom.read(data, dicom.XA_RUN))
@@ -93,7 +103,9 @@ class XaDicom(FolderSource):
         source_id = pixel_hash(image)
         view, why_no_view = view_deg(run.header)
         spacing, why_no_spacing = pixel_mm(run.header)
-        notes |= {"frames": run.frames, "frame": number}
+        vessel = self._mask_of(file)
+        mask, mask_notes = read_mask(vessel, image) if vessel else (None, {})
+        notes |= mask_notes | {"frames": run.frames, "frame": number}
         if run.header.get("BurnedInAnnotation") == "YES":
             notes["burned_in_annotation"] = True
         notes |= {key: why for key, why in (("view_deg", why_no_view), ("pixel_mm", why_no_spacing)) if why}
@@ -102,11 +114,17 @@ class XaDicom(FolderSource):
             source_id=source_id,
             licence=self.licence,
             image=image,
+            mask=mask,
+            mask_is_complete=mask is not None,
             side=self.options.side,
             view_deg=view,
             pixel_mm=spacing,
             notes=notes,
         )
+
+
+def _unended(name: str) -> str:
+    return name.rsplit(".", 1)[0] if DICOM_NAME.fullmatch(name.rsplit("/", 1)[-1]) else name
 
 
 def _hash(text: str) -> str:

@@ -59,7 +59,7 @@ def test_masks_of_any_two_levels_and_smoothed_ones(tmp_path):
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (VESSEL[:40], "mask of picture 1: has 64 x 40 pixels, its picture 64 x 48"),
+        (VESSEL[:40], "picture 1: its mask has 64 x 40 pixels, the picture 64 x 48"),
         (VESSEL * 0, "is empty"),
         (255 - VESSEL, "is it inverted"),
     ],

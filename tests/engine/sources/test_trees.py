@@ -88,7 +88,7 @@ def test_strays_are_dropped_and_counted(tmp_path):
         (lambda v: v.__setitem__(slice(30, 60), 0), "touch, or one is missing"),
         (lambda v: v.__setitem__((slice(20, 25), slice(0, 6), slice(30, 36)), 1), "a tree is broken"),
         (lambda v: v.__setitem__(slice(None), 0), "the label is empty"),
-        (lambda v: v.__setitem__((45, 25, 12), 2), "is not binary: beside 0 it holds 1, 2"),
+        (lambda v: v.__setitem__((45, 25, 12), 2), "read images by ct: (beside 0 it holds 1, 2)"),
     ],
 )
 def test_trees_that_cannot_be_told_are_refused(tmp_path, spoil, words):
