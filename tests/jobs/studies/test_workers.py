@@ -49,6 +49,11 @@ def wait_for(condition, seconds=120):
 
 
 @pytest.fixture
+def few_draws():
+    """Not here: other processes would have as many as ever."""
+
+
+@pytest.fixture
 def undisturbed(tmp_path):
     study = slow(tmp_path / "undisturbed.log")
     conduct(study, runs(study, seeds=2), tmp_path / "undisturbed", Room(in_process=True))

@@ -1,0 +1,66 @@
+"""Commands of single tasks beside the four that every task has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lesionforge.jobs import console
+from lesionforge.jobs.options import Json, Out, Place
+from lesionforge.jobs.progress import steps
+
+
+def register(groups: Mapping[str, typer.Typer]) -> None:
+    """Hang them into the groups ``train``, ``score``, ``study`` and ``report``."""
+    groups["score"].command()(realism)
+    groups["study"].command()(phantoms)
+
+
+def realism(
+    place: Place,
+    seeds: Annotated[int, typer.Option(min=1, help="judges, each trained anew")] = 3,
+    sheet: Annotated[Path | None, typer.Option(help="write a PNG of the crops that the judge saw")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell drawn lesions from real ones with a small network: AUC on frames it never saw, and what betrays them."""
+    from lesionforge.jobs.tasks.realism import measure
+
+    body = measure.measure(place, seeds, sheet)
+    console.emit(body, as_json, lambda: measure.show(body))
+
+
+def phantoms(
+    out: Out,
+    domain: Annotated[str, typer.Option(help="plaques (coronary CT) or tumours (abdominal CT)")] = "plaques",
+    models: Annotated[str, typer.Option(help="networks, with commas between")] = "unet,dynunet",
+    subjects: Annotated[int, typer.Option(min=4, help="phantoms, half of them to score on")] = 48,
+    fit_steps: Annotated[int, typer.Option(min=1, help="of each learned backend's fit")] = 2000,
+    seeds: Annotated[int, typer.Option(min=1)] = 3,
+    processes: Annotated[int | None, typer.Option(min=1, help="runs at a time; default: 2")] = None,
+    as_json: Json = False,
+) -> None:
+    """PromptLesion's experiment on phantoms, from nothing: makes the datasets, fits every backend, studies segmentation.
+
+    Hours on two cores; `--subjects 8 --fit-steps 20 --seeds 1` shows in minutes that all runs. Every stage resumes: the
+    same command goes on where it stopped, and `study segmentation` may go on with OUT/study.
+    """
+    from lesionforge.jobs.studies import report, runs, workers
+    from lesionforge.jobs.tasks.segmentation.phantoms import prepare
+
+    console.own_standard_output()
+    study = prepare(out, domain, subjects, fit_steps, lambda stage: console.err.print(stage, markup=False))
+    todo = runs.runs(study, models.split(","), seeds=seeds)
+    with steps("runs") as advance:
+        done = len(todo) - len(runs.unfinished(todo, out / "study"))
+
+        def tell(result: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            advance(done, len(todo), runs.in_words(study, result))
+
+        workers.conduct(study, todo, out / "study", workers.Room(processes), tell)
+    made = report.report(out / "study", study.task)
+    console.emit(made.body, as_json, made.show)
