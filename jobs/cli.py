@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,8 +17,8 @@ from lesionforge.jobs import console, errors
 from lesionforge.jobs import dataset_commands as dataset
 from lesionforge.jobs import recipe_commands as recipe
 from lesionforge.jobs.fit.cli import app as fit
-from lesionforge.jobs.options import Json, Place
 from lesionforge.jobs.studies import commands as studies
+from lesionforge.jobs.tasks import commands as tasks
 
 app = typer.Typer(
     name="lesionforge",
@@ -58,6 +57,7 @@ study = typer.Typer(no_args_is_help=True, help="Train and score a downstream mod
 report = typer.Typer(no_args_is_help=True, help="Tables and pictures of a study, the paper's numbers beside ours.")
 groups = {"train": train, "score": score, "study": study, "report": report}
 studies.register(groups)
+tasks.register(groups)
 for verb, group in groups.items():
     app.add_typer(group, name=verb, rich_help_panel=MODELS)
 app.add_typer(fit, name="fit", rich_help_panel=MODELS)
@@ -76,20 +76,6 @@ def root(
     ] = False,
 ) -> None:
     """Options before any command; the help of all is the app's own."""
-
-
-@score.command()
-def realism(
-    place: Place,
-    seeds: Annotated[int, typer.Option(min=1, help="judges, each trained anew")] = 3,
-    sheet: Annotated[Path | None, typer.Option(help="write a PNG of the crops that the judge saw")] = None,
-    as_json: Json = False,
-) -> None:
-    """Tell drawn lesions from real ones with a small network: AUC on frames it never saw, and what betrays them."""
-    from lesionforge.jobs.tasks.realism import measure
-
-    body = measure.measure(place, seeds, sheet)
-    console.emit(body, as_json, lambda: measure.show(body))
 
 
 for group in (train, score, study, fit):

@@ -184,10 +184,9 @@ def _study(name: str) -> Callable[..., None]:
         ] = False,
         as_json: Json = False,
     ) -> None:
-        from lesionforge.jobs.studies import report as reporting
         from lesionforge.jobs.studies import runs
         from lesionforge.jobs.studies.places import DataPlace
-        from lesionforge.jobs.studies.workers import Room, conduct
+        from lesionforge.jobs.studies.workers import Room
 
         console.own_standard_output()
         asked = runs.Study(
@@ -205,20 +204,29 @@ def _study(name: str) -> Callable[..., None]:
             arms.split(",") if arms else None,
             seeds,
         )
-        with steps("runs") as advance:
-            done = len(todo) - len(runs.unfinished(todo, out))
-            advance(done, len(todo), "")
-
-            def tell(result: dict[str, Any]) -> None:
-                nonlocal done
-                done += 1
-                advance(done, len(todo), runs.in_words(asked, result))
-
-            conduct(asked, todo, out, Room(processes, cpus, gpus, in_process), tell)
-        made = reporting.report(out, name)
-        console.emit(made.body, as_json, made.show)
+        finish(asked, todo, out, Room(processes, cpus, gpus, in_process), as_json)
 
     return study
+
+
+def finish(study: Any, todo: Any, out: Path, room: Any, as_json: bool) -> None:
+    """Conduct what is left of a study's runs, show each as it ends, and report."""
+    from lesionforge.jobs.studies import report as reporting
+    from lesionforge.jobs.studies import runs
+    from lesionforge.jobs.studies.workers import conduct
+
+    with steps("runs") as advance:
+        done = len(todo) - len(runs.unfinished(todo, out))
+        advance(done, len(todo), "")
+
+        def tell(result: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            advance(done, len(todo), runs.in_words(study, result))
+
+        conduct(study, todo, out, room, tell)
+    made = reporting.report(out, study.task)
+    console.emit(made.body, as_json, made.show)
 
 
 def _report(name: str) -> Callable[..., None]:

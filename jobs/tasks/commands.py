@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lesionforge.jobs import console
 from lesionforge.jobs.options import Json, Out, Place
-from lesionforge.jobs.progress import steps
 
 
 def register(groups: Mapping[str, typer.Typer]) -> None:
@@ -42,25 +41,16 @@ def phantoms(
     processes: Annotated[int | None, typer.Option(min=1, help="runs at a time; default: 2")] = None,
     as_json: Json = False,
 ) -> None:
-    """PromptLesion's experiment on phantoms, from nothing: makes the datasets, fits every backend, studies segmentation.
+    """PromptLesion's experiment on phantoms, from nothing: make the datasets, fit every backend, study.
 
     Hours on two cores; `--subjects 8 --fit-steps 20 --seeds 1` shows in minutes that all runs. Every stage resumes: the
     same command goes on where it stopped, and `study segmentation` may go on with OUT/study.
     """
-    from lesionforge.jobs.studies import report, runs, workers
+    from lesionforge.jobs.studies import runs, workers
+    from lesionforge.jobs.studies.commands import finish
     from lesionforge.jobs.tasks.segmentation.phantoms import prepare
 
     console.own_standard_output()
     study = prepare(out, domain, subjects, fit_steps, lambda stage: console.err.print(stage, markup=False))
     todo = runs.runs(study, models.split(","), seeds=seeds)
-    with steps("runs") as advance:
-        done = len(todo) - len(runs.unfinished(todo, out / "study"))
-
-        def tell(result: dict[str, Any]) -> None:
-            nonlocal done
-            done += 1
-            advance(done, len(todo), runs.in_words(study, result))
-
-        workers.conduct(study, todo, out / "study", workers.Room(processes), tell)
-    made = report.report(out / "study", study.task)
-    console.emit(made.body, as_json, made.show)
+    finish(study, todo, out / "study", workers.Room(processes), as_json)

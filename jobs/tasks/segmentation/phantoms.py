@@ -1,4 +1,4 @@
-"""PromptLesion's experiment on phantoms that a CPU can carry: real data alone, and with the samples of each backend 1:1.
+"""PromptLesion's experiment on phantoms that a CPU can carry: real data alone, and with samples of each backend 1:1.
 
 "Real" are phantom CTs with a disease of their own law (``disease`` below): its edges, shapes and numbers are not what
 the ``texture`` backend draws by default, so that no backend has the truth's own law for nothing. The learned backends
@@ -112,7 +112,7 @@ def prepare(out: Path, domain: str, subjects: int, steps: int, tell: Callable[[s
     for kind in LEARNED:
         tell(f"{domain}: fit {kind}")
         weights = _fit(out, own, kind, steps)
-        more = {"generator.params.backend": kind, "generator.params.weights": str(weights)}
+        more: dict[str, Any] = {"generator.params.backend": kind, "generator.params.weights": str(weights)}
         arms[kind] = made(kind, {**more, "generator.params.check_hu": False})
         if kind == CHECKED:
             more |= {"generator.params.hu_tolerance": own.tolerance, "quality.redraws": 40}
@@ -120,9 +120,7 @@ def prepare(out: Path, domain: str, subjects: int, steps: int, tell: Callable[[s
     return Study("segmentation", real, DataPlace(real.uri, "test"), arms, {"domain": own.window})
 
 
-def _dataset(
-    place: Path, own: PhantomDomain, subjects: int, splits: tuple[str, ...], more: Mapping[str, Any]
-) -> Path:
+def _dataset(place: Path, own: PhantomDomain, subjects: int, splits: tuple[str, ...], more: Mapping[str, Any]) -> Path:
     """The same subjects whatever is drawn on them."""
     from lesionforge.jobs.commands.generate import generate
 
@@ -144,13 +142,13 @@ def _dataset(
 
 def _fit(out: Path, own: PhantomDomain, kind: str, steps: int) -> Path:
     """A model of the size ``tiny``, fitted on the real training subjects."""
-    from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion
+    from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
 
     latent = kind not in ("vqgan", "medddpm")
     return fit_lesion(
-        LesionFit(
+        LesionFitConfig(
             kind=kind, data=(str(out / REAL),), out=str(out / "fit" / kind), preset="tiny", batch=8, rate=1e-3,
-            warmup=50, ema=0.99, precision="float32", loaders=0, every=500, steps=steps, adversarial=100_000,
+            warmup=50, ema=0.99, precision="no", loaders=0, cpu=True, every=500, steps=steps, adversarial=100_000,
             domain=own.window, classes=tuple(own.balance), levels=LEVELS.get(kind),
             vqgan=str(out / "fit" / "vqgan" / "model") if latent else None,
         )
