@@ -33,8 +33,9 @@ class RayCluster:
         folder: Ray's temporary folder; short, as sockets lie in it.
     """
 
-    def __init__(self, **settings: str) -> None:
-        """``settings``: environment variables of every node."""
+    def __init__(self, bin_: Path = BIN, **settings: str) -> None:
+        """``bin_``: of the environment that the nodes run in. ``settings``: environment variables of every node."""
+        self._bin = bin_
         self.folder = Path(tempfile.mkdtemp(prefix="lf-"))
         self._nodes: list[subprocess.Popen[bytes]] = []
         port, dashboard, self.metrics_port, client = free_ports(4)
@@ -45,7 +46,7 @@ class RayCluster:
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
         ours = {"RAY_raylet_start_wait_time_s": "150"}  # patience with a busy machine
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
-        self._env = {**clean, **auth, **ours, **settings, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        self._env = {**clean, **auth, **ours, **settings, "PATH": f"{bin_}:{os.environ['PATH']}"}
         self.env = {**self._env, "RAY_ADDRESS": self.address}
         self._run(
             "--head", f"--port={port}", "--num-cpus=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
@@ -103,7 +104,7 @@ class RayCluster:
     def _run(self, *options: str) -> subprocess.Popen[bytes]:
         (agent,) = free_ports(1)
         common = ("--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000")
-        command = [BIN / "ray", "start", *common, f"--dashboard-agent-listen-port={agent}", *options]
+        command = [self._bin / "ray", "start", *common, f"--dashboard-agent-listen-port={agent}", *options]
         with (self.folder / f"{len(self._nodes)}.out").open("wb") as out:
             node = subprocess.Popen(command, env=self._env, stdout=out, stderr=out, start_new_session=True)
         self._nodes.append(node)
