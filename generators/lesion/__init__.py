@@ -1,1 +1,1 @@
-"""Plaques and tumours put into CT: geometry, tissue, compositing and re-measurement."""
+"""Plaques and tumours put into CT and measured again: ``generator.LesionGenerator``; backends are ``filler.Filler``."""

@@ -1,1 +1,1 @@
-"""Procedural coronary trees: anatomy on an ovoid heart, Murray calibres, stenoses of known severity, voxels."""
+"""Procedural anatomy: coronary trees (``tree``), and angiograms (``angiogram``) and CT (``ct``) that show them."""

@@ -1,1 +1,4 @@
-"""Stenoses of chosen severity drawn into real angiograms (DiGDA's task), and re-measured."""
+"""Stenoses of chosen severity drawn into real angiograms (DiGDA's task) and measured again.
+
+``generator.StenosisGenerator``; backends are ``editor.Editor``.
+"""

@@ -1,0 +1,1 @@
+"""Angiogram frames of procedural trees: chest, contrast, detector. API: ``frame.phantom_angiogram``."""

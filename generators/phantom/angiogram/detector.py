@@ -1,8 +1,8 @@
 """From absorbance to display: window, blur, noise, edge enhancement, collimator.
 
-Targets are the statistics of 100 ARCADE frames (stenosis study, section 6): grey percentiles 5/50/95 of 83/119/184, a
-veil of about .4 of the level under everything (scatter and glare: contrast grows with brightness faster than
-proportionally), noise of 3.5 grey levels with a correlation of .57 between neighbours, hardly depending on the level.
+Targets are the statistics of 100 ARCADE frames: grey percentiles 5/50/95 of 83/119/184, a veil of about .4 of the level
+under everything (scatter and glare: contrast grows with brightness faster than proportionally), noise of 3.5 grey
+levels with a correlation of .57 between neighbours, hardly depending on the level.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The networks of the learned backends. The only modules of ``generators`` that import torch when they are imported."""
+"""The networks of the learned backends, to the published parameter. These modules import torch."""
