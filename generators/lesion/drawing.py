@@ -243,8 +243,7 @@ class LesionDrawing:
 
 def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
     """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
-    least = int(getattr(filler, "patch_voxels", 0))
-    patches = {drawing: drawing.patch(least) for drawing in drawings}
+    patches = {drawing: drawing.patch(filler.patch_voxels) for drawing in drawings}
 
     def draw(left: list[LesionDrawing], turn: int) -> None:
         for drawing in left if turn else ():
@@ -254,6 +253,6 @@ def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
         for drawing, tissue in zip(left, tissues, strict=True):
             drawing.paint(tissue)
 
-    close_loop(drawings, draw, lambda d: abs(d.miss_hu) > CLOSE_HU, ROUNDS if getattr(filler, "heeds_hu", False) else 1)
+    close_loop(drawings, draw, lambda d: abs(d.miss_hu) > CLOSE_HU, ROUNDS if filler.heeds_hu else 1)
     for drawing in drawings:
         drawing.finish()

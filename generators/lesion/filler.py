@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,23 @@ class Patch:
     mean_hu: float | None = None
 
 
-class Filler(Protocol):
-    """Draws the tissue of lesions.
+class Filler(ABC):
+    """Draws the tissue of lesions; a backend writes ``fill``.
 
-    Two attributes are used where a backend has them: ``patch_voxels`` (int), the least edge of the patches that it is
-    given, where the volume is as large; ``heeds_hu`` (bool), that it draws to ``Patch.mean_hu``: its lesions are then
-    measured, and drawn again with what they missed.
+    Attributes:
+        patch_voxels: least edge of the patches that it is given, where the volume is as large.
+        heeds_hu: it draws to ``Patch.mean_hu``: its lesions are then measured, and drawn again with what they missed.
+        digest: SHA-256 of its weights once it is prepared; None where it has none.
     """
 
-    def prepare(self, device: str) -> None:
+    patch_voxels: int = 0
+    heeds_hu: bool = False
+    digest: str | None = None
+
+    def prepare(self, device: str) -> None:  # noqa: B027 - many have nothing to load
         """Load weights, compile kernels; once per worker. ``device`` is a torch device string."""
 
+    @abstractmethod
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
         """HU of each patch with the lesion's tissue where the mask is.
 

@@ -125,7 +125,7 @@ class LesionGenerator(Generator):
         }
         drawn = {
             "backend": self.params.backend,
-            "weights": getattr(self._filler, "digest", None),
+            "weights": self._filler.digest if self._filler else None,
             "corner": list(scene.corner),
             "lesions": [drawing.drawn() for drawing in drawings],
         }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import DELTA_HU, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
-from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.filler import Filler, Patch
 
 COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
 SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12
@@ -30,7 +30,7 @@ PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
 SOFT_HU = (30.0, 80.0)  # of the rest of it
 
 
-class TextureFiller:
+class TextureFiller(Filler):
     """The ``texture`` backend."""
 
     heeds_hu = True
@@ -38,9 +38,6 @@ class TextureFiller:
     def __init__(self, capsule: float = 0.0) -> None:
         """``capsule``: share of tumours that get a brighter rim."""
         self.capsule = capsule
-
-    def prepare(self, device: str) -> None:
-        """Nothing to load."""
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
         """See ``Filler``."""

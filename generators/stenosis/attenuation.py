@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.stenosis.editor import FrameNarrowing
+from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.pixels import locate, spread
 from lesionforge.generators.stenosis.texture import requantise
 from lesionforge.generators.vessel.profile import attenuation, straighten
@@ -38,11 +38,8 @@ FINE = 0.25  # px between samples of the blur
 NOISE_HOLE = 1.5  # px from the new wall where noise can be measured again
 
 
-class AttenuationEditor:
+class AttenuationEditor(Editor):
     """The ``attenuation`` backend."""
-
-    def prepare(self, device: str) -> None:
-        """Nothing to load; kernels are compiled once per machine and cached."""
 
     def edit(
         self,

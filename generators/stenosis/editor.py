@@ -7,10 +7,10 @@ lesion's ends and these points.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,19 @@ class FrameNarrowing:
         return narrow_mask(self.mask, self.points, self.normals, self.diameter, self.keep, self.shift, self.edit_box)
 
 
-class Editor(Protocol):
-    """Draws lesions. Only ``edit_box`` can change: nothing else is returned (promise P6)."""
+class Editor(ABC):
+    """Draws lesions; a backend writes ``edit``. Only ``edit_box`` can change: nothing else is returned (promise P6).
 
-    def prepare(self, device: str) -> None:
+    Attributes:
+        digest: SHA-256 of its weights once it is prepared; None where it has none.
+    """
+
+    digest: str | None = None
+
+    def prepare(self, device: str) -> None:  # noqa: B027 - many have nothing to load
         """Load weights, compile kernels; once per worker. ``device`` is a torch device string."""
 
+    @abstractmethod
     def edit(
         self,
         images: Sequence[NDArray[np.uint8]],

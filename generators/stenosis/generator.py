@@ -139,7 +139,7 @@ class StenosisGenerator(Generator):
             "mask_is_complete": frame.mask_is_complete,
         }
         # The recipe knows weights by their folder's name alone; what they hold is said here.
-        weights = getattr(self._editor, "digest", None)
+        weights = self._editor.digest if self._editor else None
         drawn = {"backend": self.params.backend, "weights": weights, "lesions": [d.drawn() for d in drawings]}
         return Sample(spec, fields, labels, drawn, target.figures())
 

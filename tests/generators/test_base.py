@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from lesionforge.engine import plugins
 from lesionforge.engine.pipeline import Job
 from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.recipe import Recipe
@@ -139,3 +140,16 @@ def test_one_method_is_enough():
     assert np.array_equal(panels[0].layers["dots"], sample.fields["dots.png"])
     assert [panel.layers["cube"].shape for panel in panels[1:]] == [(4, 3), (5, 3), (5, 4)]
     assert panels[2].layers["cube"][0, 0] > panels[2].layers["cube"][-1, 0]  # the head is up
+
+
+def test_a_package_registers_its_own_by_an_entry_point(tmp_path, monkeypatch):
+    """As ``[project.entry-points."lesionforge.generators"]`` with ``low_dose = "low_dose:LowDose"`` installs it."""
+    info = tmp_path / "low_dose-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: low_dose\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lesionforge.generators]\nlow_dose = low_dose:LowDose\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "low_dose" in plugins.names("generators")
+    recipe = RECIPE.replace("coronary", "angiogram").replace("PARAMS", "{photons: 9}")
+    assert parse(recipe.replace("NAME", "low_dose")).generator.params["photons"] == 9
+    assert "did you mean low_dose?" in refused("low_dos")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
-from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.filler import Filler, Patch
 from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, regions, upright, views
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, LesionSettings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
 
-class LearnedFiller:
+class LearnedFiller(Filler):
     """Draws the tissue of lesions with a fitted model.
 
     A lesion larger than the model's cube is made in overlapping cubes, each of which sees what was made before it.

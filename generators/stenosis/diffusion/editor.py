@@ -14,15 +14,15 @@ from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.stenosis.diffusion.crop import Window, paste, views
 from lesionforge.generators.stenosis.diffusion.prompt import prompt
 from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
-from lesionforge.generators.stenosis.editor import FrameNarrowing
+from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.texture import requantise
 
 if TYPE_CHECKING:
     from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 
 
-class DiffusionEditor:
-    """Draws lesions with a fitted diffusion model; see ``generators.stenosis.editor.Editor``.
+class DiffusionEditor(Editor):
+    """Draws lesions with a fitted diffusion model.
 
     Args:
         weights: folder that ``lesionforge fit stenosis`` wrote.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,7 +45,6 @@ def chords(view: View, through, along, radius) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ToyOptions:
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     count: int = 2
 
 

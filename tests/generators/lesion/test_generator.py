@@ -8,6 +8,7 @@ from scipy import ndimage
 from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.classes import CLASSES, LABELS, LEGEND, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
+from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import BadCase, Rejected
@@ -154,12 +155,9 @@ def test_mass_effect_moves_what_lies_within_two_radii(volumes):
 
 
 def test_a_backend_that_ignores_hu_is_asked_once_and_measured(volumes, monkeypatch):
-    class Flat:
+    class Flat(Filler):
         calls = 0
         patch_voxels = 48
-
-        def prepare(self, device):
-            pass
 
         def fill(self, patches, rngs):
             Flat.calls += 1

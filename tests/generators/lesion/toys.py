@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy import ndimage
@@ -75,7 +75,6 @@ def vessel(seed: int = 0, edge=(48, 60, 124), sigma=12.0, radius=TUBE_MM, line=N
 
 @dataclass(frozen=True)
 class ToyOptions:
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     kind: str = "abdomen"
     count: int = 2
 
