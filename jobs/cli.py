@@ -16,7 +16,7 @@ from lesionforge.generators.types import UserError
 from lesionforge.jobs import console, errors
 from lesionforge.jobs import dataset_commands as dataset
 from lesionforge.jobs import recipe_commands as recipe
-from lesionforge.jobs.fit.cli import app as fit
+from lesionforge.jobs.fit.commands import app as fit
 from lesionforge.jobs.studies import commands as studies
 from lesionforge.jobs.tasks import commands as tasks
 

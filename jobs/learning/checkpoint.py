@@ -1,61 +1,135 @@
-"""The state of a fit in one safetensors file: no pickle is ever written or read."""
+"""The state of a training in one safetensors file: no pickle is ever written or read."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from lesionforge.jobs.errors import UsageError
 
 
-def save(file: Path, step: int, network: Any, optimizers: Sequence[Any], ema: Any) -> None:
-    """Write parameters, buffers, optimizers and moving average after ``step`` steps; replaces the file at once."""
-    tensors = {f"parameter/{name}": p for name, p in network.trainable()}
-    tensors |= {f"ema/{n}": p for n, p in enumerate(ema.shadow_params)}
-    tensors |= {f"buffer/{name}": b for name, b in network.moving()}
+class Average:
+    """The moving average of some tensors, which is what a training may be made for.
+
+    Args:
+        tensors: of the network, by name; none: nothing is averaged, and every method does nothing.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._live = dict(tensors)
+        self.shadow = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self._stored: dict[str, Tensor] = {}
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, decay: float) -> None:
+        """Move towards the network by 1 - ``decay``; what is no fraction is taken over."""
+        for name, tensor in self._live.items():
+            if tensor.dtype.is_floating_point:
+                self.shadow[name].lerp_(tensor, 1 - decay)
+            else:
+                self.shadow[name].copy_(tensor)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def show(self) -> None:
+        """Put the average into the network, until ``hide``."""
+        self._stored = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+        self.finish()
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def hide(self) -> None:
+        """Put back what ``show`` replaced."""
+        for name, tensor in self._stored.items():
+            self._live[name].copy_(tensor)
+        self._stored = {}
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def finish(self) -> None:
+        """Put the average into the network."""
+        for name, tensor in self._live.items():
+            tensor.copy_(self.shadow[name])
+
+
+def save(
+    file: Path,
+    step: int,
+    network: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    average: Average,
+    random: Mapping[str, Tensor],
+) -> None:
+    """Write all that a training is after ``step`` steps; replaces the file at once, so that it is never half a file.
+
+    Args:
+        file: to write.
+        step: steps done.
+        network: its parameters that learn and its buffers are kept.
+        optimizers: in their order.
+        average: of the weights.
+        random: states of generators by name, uint8 (processes, bytes).
+    """
+    tensors = _of(network) | {f"average/{name}": tensor for name, tensor in average.shadow.items()}
+    tensors |= {f"random/{name}": state for name, state in random.items()}
     for k, optimizer in enumerate(optimizers):
         for n, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{k}/{n}/{name}": value for name, value in state.items()}
-    told = {"step": str(step), "ema": json.dumps({k: v for k, v in ema.state_dict().items() if k != "shadow_params"})}
     part = file.with_suffix(".part")
-    save_file({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, part, metadata=told)
+    save_file({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, part, {"step": str(step)})
     os.replace(part, file)
 
 
-def load(file: Path, network: Any, optimizers: Sequence[Any], ema: Any) -> int:
-    """Put a saved state back; the number of steps done, 0 where there is no file.
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def load(
+    file: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], average: Average
+) -> tuple[int, dict[str, Tensor]]:
+    """Put a saved state back.
+
+    Returns:
+        Steps done (0 where there is no file), and the states of generators.
 
     Raises:
-        UsageError: the file is of another model.
+        UsageError: the file is of another network.
     """
     if not file.is_file():
-        return 0
+        return 0, {}
     with safe_open(file, framework="pt") as saved:
-        told = saved.metadata()
-        names = {name for name in saved.keys() if name.startswith(("parameter/", "buffer/"))}  # noqa: SIM118
-        mine = {f"parameter/{name}": p for name, p in network.trainable()}
-        buffers = {f"buffer/{name}": b for name, b in network.moving()}
-        if names != {*mine, *buffers}:
-            raise UsageError(f"{file} is of another model: fit with its preset, or into another folder")
-        with torch.no_grad():
-            for name, tensor in {**mine, **buffers}.items():
-                tensor.copy_(saved.get_tensor(name))
-        ema.load_state_dict({**json.loads(told["ema"]), "shadow_params": [
-            saved.get_tensor(f"ema/{n}").to(p.device) for n, p in enumerate(network.averaged())
-        ]})  # fmt: skip
-        states: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
-        for name in saved.keys():  # noqa: SIM118
-            kind, _, rest = name.partition("/")
-            if kind == "optimizer":
-                k, n, key = rest.split("/")
-                states[int(k)].setdefault(int(n), {})[key] = saved.get_tensor(name)
+        kept = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 (it is no mapping)
+        step = int(saved.metadata()["step"])
+    own = _of(network) | {f"average/{name}": tensor for name, tensor in average.shadow.items()}
+    if {name for name in kept if not name.startswith(("optimizer/", "random/"))} != set(own):
+        raise UsageError(f"{file} is of another network: train with its settings, or into another folder")
+    for name, tensor in own.items():
+        tensor.copy_(kept[name])
+    states: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
+    for name in kept:
+        if name.startswith("optimizer/"):
+            _, k, n, key = name.split("/")
+            states[int(k)].setdefault(int(n), {})[key] = kept[name]
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(told["step"])
+        for p, own in optimizer.state.items():  # fused optimizers go through memory in the parameters' order
+            own |= {k: torch.empty_like(p, dtype=v.dtype).copy_(v) for k, v in own.items() if v.shape == p.shape}
+    return step, {name.partition("/")[2]: state for name, state in kept.items() if name.startswith("random/")}
+
+
+def _of(network: nn.Module) -> dict[str, Tensor]:
+    tensors = {f"parameter/{name}": p for name, p in network.named_parameters() if p.requires_grad}
+    return tensors | {f"buffer/{name}": b for name, b in network.named_buffers()}
+
+
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """Hash of what is learnt from: a training goes on with the same data only."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ from rich.table import Table
 from lesionforge.generators.lesion.learned import LearnedFiller
 from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
 from lesionforge.generators.types import stream
-from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
+from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion, new_model
 from tests.jobs.fit.balls import CLASSES, HU, SPACING, Balls, patch
 
 SIDE = PRESETS["tiny"].side
@@ -29,9 +29,9 @@ LEVELS = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask"
 
 def fitted(kind: str, out: Path, steps: int) -> Path:
     """A model of the size ``tiny``, or the rest of its fit."""
-    config = LesionFitConfig(
+    config = LesionFit(
         kind=kind, data=(), out=str(out / kind), preset="tiny", batch=4, rate=1e-3, warmup=20, ema=0.98,
-        precision="no", loaders=0, cpu=True, every=100_000, steps=steps, adversarial=100_000, classes=CLASSES[1:],
+        precision="float32", loaders=0, every=100_000, steps=steps, adversarial=100_000, classes=CLASSES[1:],
         vqgan=str(out / "vqgan" / "model"), levels=LEVELS.get(kind),
     )  # fmt: skip
     model = new_model(config, set(), SPACING)

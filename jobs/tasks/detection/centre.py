@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lesionforge.jobs.learning import loop
+from lesionforge.jobs.learning.checkpoint import fingerprint
 from lesionforge.jobs.tasks.detection import augment, network
 from lesionforge.jobs.tasks.detection.detector import Detections, Progress
 from lesionforge.jobs.tasks.detection.frames import Frame
@@ -59,55 +61,18 @@ class CentreDetector:
         rng = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = network.CentreNet().to(self.device, memory_format=torch.channels_last)
-            optimiser = self._optimiser(net)
-            average = copy.deepcopy(net).eval()
+            task = _Centres(s, rng)
             frames = [*real, *synthetic]
-            pictures = self._cache.stack([frame.image for frame in frames])
-            labels = [_labels(frame) for frame in frames]
             order = _order(len(real), len(synthetic), real_share, s.steps * s.batch, rng)
-            for step in range(s.steps):
-                for group in optimiser.param_groups:
-                    group["lr"] = s.rate * _schedule(step, s)
-                picked = order[step * s.batch : (step + 1) * s.batch]
-                value = self._step(net, optimiser, pictures[picked], [labels[i] for i in picked], rng)
-                _follow(average, net, min(s.average, (1 + step) / (10 + step)))
-                if progress and (step % 20 == 19 or step == s.steps - 1):
-                    progress(step + 1, s.steps, value)
-        self._net = average
-
-    def _optimiser(self, net: nn.Module) -> torch.optim.Optimizer:
-        weights = [p for p in net.parameters() if p.ndim > 1]
-        others = [p for p in net.parameters() if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": self.settings.decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.settings.rate, fused=True)
-
-    def _step(
-        self,
-        net: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        pictures: Tensor,
-        labels: Sequence[tuple[Tensor, Tensor, Tensor]],
-        rng: torch.Generator,
-    ) -> float:
-        boxes, classes, ignore = ([part[k] for part in labels] for k in range(3))
-        x, moved = augment.augment(pictures.to(self.device).float(), [*boxes, *ignore], rng)
-        goal = network.targets(moved[: len(boxes)], classes, moved[len(boxes) :], SIZE // network.CELL)
-        goal = goal.to(self.device)
-        net.train()
-        with self._half():
-            out = net(x.contiguous(memory_format=torch.channels_last))
-        value = network.loss(out, goal)
-        value.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        return float(value.detach())
-
-    def _half(self) -> torch.autocast:
-        """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
-        fast = self.device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+            pictures = _Pictures(self._cache.stack([frame.image for frame in frames]), frames, order)
+            record: dict[str, Any] = {**asdict(s), "seed": seed, "real_share": real_share, "frames": len(frames)}
+            if folder is not None:
+                record["pixels and boxes (hash)"] = fingerprint(
+                    part for f in frames for part in (f.image, f.boxes, f.classes, f.ignore)
+                )
+            training = loop.Training(s.steps, s.batch, str(self.device), folder)
+            loop.run(training, task, pictures, settings=record, free=("cache",), progress=progress)
+        self._net = task.net.eval()
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """See ``Detector.predict``: the mean over the frame and its mirror image."""
@@ -117,7 +82,7 @@ class CentreDetector:
         for start in range(0, len(images), self.settings.batch):
             some = images[start : start + self.settings.batch]
             x = self._cache.stack(some).to(self.device).float().contiguous(memory_format=torch.channels_last)
-            with torch.no_grad(), self._half():
+            with torch.no_grad(), half(self.device):
                 straight, mirrored = self._net(x).float(), self._net(x.flip(3)).float().flip(3)
             mirrored[:, 1] *= -1  # the x offset
             for out, image in zip((straight + mirrored).cpu() / 2, some, strict=True):
@@ -157,6 +122,79 @@ class CentreDetector:
         return detector
 
 
+class _Pictures:
+    """Frames in the order they are drawn: picture, boxes, classes and regions to ignore, in pixels of the input."""
+
+    def __init__(self, pictures: Tensor, frames: Sequence[Frame], order: Tensor) -> None:
+        self._pictures, self._labels, self._order = pictures, [_labels(frame) for frame in frames], order
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        at = int(self._order[number])
+        return (self._pictures[at], *self._labels[at])
+
+
+class _Learning(nn.Module):  # type: ignore[misc]
+    """From pictures and what the grid should say to the loss."""
+
+    def __init__(self, net: network.CentreNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """The mean loss of a batch."""
+        x: Tensor = batch["x"]
+        with half(x.device):
+            out = self.net(x)
+        return network.loss(out, batch["goal"])
+
+
+class _Centres(loop.Task):
+    """The loop's task: augmented pictures, AdamW, a cosine, a moving average of all that predicts."""
+
+    def __init__(self, settings: CentreSettings, rng: torch.Generator) -> None:
+        self._settings, self._rng, self.clip = settings, rng, settings.clip
+        self.net = network.CentreNet()
+        self.network = _Learning(self.net)
+
+    def place(self, device: str) -> None:
+        self.network.to(device, memory_format=torch.channels_last)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        weights = [p for p in self.net.parameters() if p.ndim > 1]
+        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": self._settings.decay}, {"params": others, "weight_decay": 0.0}]
+        return [torch.optim.AdamW(groups, lr=self._settings.rate, fused=True)]
+
+    def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self._settings.rate * _schedule(step - 1, self._settings)
+
+    def averaged(self) -> Mapping[str, Tensor]:
+        return dict(self.net.state_dict())
+
+    def decay(self, step: int) -> float:
+        return min(self._settings.average, step / (9 + step))
+
+    def generators(self) -> Mapping[str, torch.Generator]:
+        return {"augmentation": self._rng}
+
+    def collate(self, rows: Sequence[Any]) -> list[Any]:
+        return list(zip(*rows, strict=True))
+
+    def on(self, batch: Any, device: str) -> dict[str, Any]:
+        pictures, boxes, classes, ignore = batch
+        x = torch.stack(list(pictures)).to(device).float()
+        x, moved = augment.augment(x, [*boxes, *ignore], self._rng)
+        goal = network.targets(moved[: len(boxes)], classes, moved[len(boxes) :], SIZE // network.CELL)
+        return {"x": x.contiguous(memory_format=torch.channels_last), "goal": goal.to(torch.device(device))}
+
+
+def half(device: torch.device) -> torch.autocast:
+    """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
+    fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 def _labels(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     ratio = scale(frame.image) / 2  # to input pixels
     boxes, ignore = torch.from_numpy(frame.boxes) * ratio, torch.from_numpy(frame.ignore) * ratio
@@ -182,13 +220,3 @@ def _schedule(step: int, s: CentreSettings) -> float:
         return (step + 1) / s.warmup
     done = (step - s.warmup) / max(s.steps - s.warmup, 1)
     return s.last_rate + (1 - s.last_rate) * (1 + math.cos(math.pi * done)) / 2
-
-
-def _follow(average: nn.Module, net: nn.Module, keep: float) -> None:
-    """Moving average of weights and of the normalisation's statistics."""
-    with torch.no_grad():
-        for mine, its in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(its, 1 - keep)
-            else:
-                mine.copy_(its)

@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from lesionforge.generators.types import SeverityClass, severity_class
 from lesionforge.jobs.tasks.realism.crops import Crops
 
-FOLDS, STEPS, BATCH = 3, 200, 64
+FOLDS, STEPS = 3, 200
 SIGMA = 1.5  # px; parts texture from shape
 
 Filter = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -58,7 +58,8 @@ def judge(
     rows, telling = [], np.zeros(0, np.int64)
     for told, seen in [*(("generated", seen) for seen in views), ("before", PLAIN), ("lesion", PLAIN)]:
         real = [kind for kind in REAL if kind != told]
-        scores = _held_out(crops, told, real, VIEWS[seen], seed, steps)
+        place = folder / f"{seed}-{told}-{seen.replace(' ', '-')}" if folder else None
+        scores = _held_out(crops, told, real, VIEWS[seen], seed, steps, place)
         rows.append(_row(told, seen, scores[told], scores))
         if len(rows) == 1:
             telling = np.argsort(-scores[told], kind="stable")
@@ -89,9 +90,17 @@ def _blurred(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _held_out(
-    crops: Mapping[str, Crops], told: str, real: Sequence[str], view: Filter, seed: int, steps: int
+    crops: Mapping[str, Crops],
+    told: str,
+    real: Sequence[str],
+    view: Filter,
+    seed: int,
+    steps: int,
+    folder: Path | None,
 ) -> dict[str, NDArray[np.float64]]:
     """Score of every crop by a network that never saw its frame."""
+    from lesionforge.jobs.tasks.realism import network
+
     kinds = (told, *real)
     pixels = {kind: view(_normal(crops[kind].pixels)) for kind in kinds}
     frames = np.unique(np.concatenate([crops[kind].frames for kind in kinds]))
@@ -100,9 +109,10 @@ def _held_out(
     scores = {kind: np.zeros(len(crops[kind].frames)) for kind in kinds}
     for fold in range(FOLDS):
         held = {kind: fold_of[crops[kind].frames] == fold for kind in kinds}
-        net = _fit({kind: pixels[kind][~held[kind]] for kind in kinds}, told, seed * FOLDS + fold, steps)
+        shown = {kind: pixels[kind][~held[kind]] for kind in kinds}
+        net = network.fit(shown, told, seed * FOLDS + fold, steps, folder / str(fold) if folder else None)
         for kind in kinds:
-            scores[kind][held[kind]] = net(pixels[kind][held[kind]])
+            scores[kind][held[kind]] = network.scores(net, pixels[kind][held[kind]])
     return scores
 
 
@@ -111,45 +121,3 @@ def _normal(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     x -= x.mean((1, 2), keepdims=True)
     x /= x.std(axis=(1, 2), keepdims=True) + 1
     return x
-
-
-def _fit(
-    pixels: Mapping[str, NDArray[np.float32]], told: str, seed: int, steps: int
-) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-    """Train on half generated crops, half real ones (lesions and healthy vessel alike)."""
-    import torch
-    from torch import nn
-
-    def block(cin: int, cout: int, size: int = 3) -> list[nn.Module]:
-        conv = nn.Conv2d(cin, cout, size, stride=2, padding=size // 2, bias=False)
-        return [conv, nn.BatchNorm2d(cout), nn.ReLU()]
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        body = [*block(1, 24, 5), *block(24, 32), *block(32, 64), *block(64, 64)]
-        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 1))
-        optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
-        rng = np.random.Generator(np.random.Philox(seed + 1))
-        real = [kind for kind in pixels if kind != told]
-        for _ in range(steps):
-            half = [pixels[told][rng.integers(len(pixels[told]), size=BATCH // 2)]]
-            half += [pixels[k][rng.integers(len(pixels[k]), size=BATCH // 2 // len(real))] for k in real]
-            x = torch.from_numpy(np.concatenate(half))[:, None]
-            turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-            x = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
-            y = torch.zeros(len(x))
-            y[: BATCH // 2] = 1
-            loss = nn.functional.binary_cross_entropy_with_logits(net(x)[:, 0], y)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    net.eval()
-
-    def score(x: NDArray[np.float32]) -> NDArray[np.float64]:
-        with torch.inference_mode():
-            out: NDArray[np.float64] = net(torch.from_numpy(x)[:, None])[:, 0].double().numpy()
-        return out
-
-    return score

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
 from monai.losses.dice import DiceCELoss
-from monai.optimizers.lr_scheduler import WarmupCosineSchedule
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from lesionforge.generators.lesion.learned.crop import unit
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.learning import loop
+from lesionforge.jobs.learning.checkpoint import fingerprint
+from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.segmentation.networks import build
 from lesionforge.jobs.tasks.segmentation.patches import Patches
 from lesionforge.jobs.tasks.segmentation.scans import Scan, matches, same_spacing
 from lesionforge.jobs.tasks.segmentation.settings import Settings
 from lesionforge.jobs.tasks.segmentation.targets import classes_of
-
-TOLD_EVERY = 20  # steps
-
-Progress = Callable[[int, int, float], None]  # step, of how many, loss
 
 
 class Segmenter:
@@ -79,36 +78,16 @@ class Segmenter:
         self.spacing_mm = same_spacing([*real, *synthetic])
         count, key = s.steps * s.batch, f"segmentation/{seed}"
         patches = Patches(real, synthetic, real_share, s.positive, key, s.patch, self.window, count)
-        criterion = self._criterion()
+        record: dict[str, Any] = {**asdict(s), "domain": self.domain, "seed": seed, "real_share": real_share}
+        if folder is not None:
+            scans = [part for scan in (*real, *synthetic) for part in (scan.hu, scan.target)]
+            record |= {"scans": [len(real), len(synthetic)], "voxels and labels (hash)": fingerprint(scans)}
+        training = loop.Training(s.steps, s.batch, str(self.device), folder, loaders=s.loaders)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = self._place(build(s, len(self.classes)).train())
-            optimiser = torch.optim.AdamW(net.parameters(), lr=s.rate, weight_decay=s.decay)
-            schedule = WarmupCosineSchedule(optimiser, s.warmup, s.steps)
-            loader = DataLoader(patches, batch_size=s.batch, num_workers=s.loaders)
-            for step, (image, target) in enumerate(loader, 1):
-                value = criterion(self._logits(net, image), target.to(self.device))
-                optimiser.zero_grad()
-                value.backward()
-                optimiser.step()
-                schedule.step()
-                if progress and (step % TOLD_EVERY == 0 or step == s.steps):
-                    progress(step, s.steps, float(value.detach()))
-        self._net = net.eval()
-
-    def _criterion(self) -> nn.Module:
-        """Dice plus cross-entropy, as DiffTumor's; MONAI's own ``weight`` would be in the Dice as well."""
-        made = DiceCELoss(
-            to_onehot_y=True,
-            softmax=True,
-            squared_pred=True,
-            smooth_nr=0,
-            smooth_dr=1e-6,
-            batch=self.settings.batch_dice,
-        )
-        weights = torch.tensor([1.0, *[self.settings.weight] * len(self.classes)])
-        made.cross_entropy = nn.CrossEntropyLoss(weight=weights)
-        return made.to(self.device)
+            task = _Segmenting(s, build(s, len(self.classes)), len(self.classes))
+            loop.run(training, task, patches, settings=record, free=("loaders",), progress=progress)
+        self._net = task.net.eval()
 
     def predict(self, scan: Scan) -> NDArray[np.uint8]:
         """The label map (i, j, k) of a scan, values as in its target; its own labels are not looked at.
@@ -127,7 +106,7 @@ class Segmenter:
                 image,
                 side,
                 self.settings.batch,
-                lambda window: self._logits(net, window),
+                lambda window: _logits(net, window.to(self.device)),
                 overlap=self.settings.overlap,
                 mode="gaussian",
                 sw_device=self.device,
@@ -164,7 +143,7 @@ class Segmenter:
         made.spacing_mm = (x, y, z)
         net = build(made.settings, len(made.classes))
         net.load_state_dict(weights)
-        made._net = made._place(net).eval()
+        made._net = _place(net, made.device).eval()
         return made
 
     def _fitted(self) -> nn.Module:
@@ -172,12 +151,71 @@ class Segmenter:
             raise ValueError("this network has learnt nothing yet: fit or load it first")
         return self._net
 
-    def _place(self, net: nn.Module) -> nn.Module:
-        return net.to(self.device, memory_format=torch.channels_last_3d)
 
-    def _logits(self, net: nn.Module, image: Tensor) -> Tensor:
-        """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
-        fast = self.device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast):
-            out: Tensor = net(image.to(self.device).contiguous(memory_format=torch.channels_last_3d))
-        return out.float()
+class _Learning(nn.Module):  # type: ignore[misc]
+    """Dice plus cross-entropy, as DiffTumor's; MONAI's own ``weight`` would be in the Dice as well."""
+
+    def __init__(self, net: nn.Module, settings: Settings, classes: int) -> None:
+        super().__init__()
+        self.net = net
+        self.criterion = DiceCELoss(
+            to_onehot_y=True,
+            softmax=True,
+            squared_pred=True,
+            smooth_nr=0,
+            smooth_dr=1e-6,
+            batch=settings.batch_dice,
+        )
+        weights = torch.tensor([1.0, *[settings.weight] * classes])
+        self.criterion.cross_entropy = nn.CrossEntropyLoss(weight=weights)
+
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """The mean loss of a batch."""
+        loss: Tensor = self.criterion(_logits(self.net, batch["image"]), batch["target"])
+        return loss
+
+
+class _Segmenting(loop.Task):
+    """The loop's task: AdamW, a warm-up and a cosine."""
+
+    clip = None
+
+    def __init__(self, settings: Settings, net: nn.Module, classes: int) -> None:
+        self._settings, self.net = settings, net
+        self.network = _Learning(net, settings, classes)
+
+    def place(self, device: str) -> None:
+        self.network.to(device)
+        _place(self.net, device)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [torch.optim.AdamW(self.net.parameters(), lr=self._settings.rate, weight_decay=self._settings.decay)]
+
+    def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self._settings.rate * _schedule(step - 1, self._settings)
+
+    def on(self, batch: Any, device: str) -> dict[str, Any]:
+        image, target = batch
+        return {"image": image.to(device), "target": target.to(device)}
+
+
+def _schedule(step: int, s: Settings) -> float:
+    """MONAI's ``WarmupCosineSchedule``: from 0 to 1, then half a cosine to 0."""
+    warmup = min(s.warmup, s.steps)
+    if step < warmup:
+        return step / max(1.0, warmup)
+    done = (step - warmup) / max(1, s.steps - warmup)
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def _place(net: nn.Module, device: torch.device | str) -> nn.Module:
+    return net.to(device, memory_format=torch.channels_last_3d)
+
+
+def _logits(net: nn.Module, image: Tensor) -> Tensor:
+    """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
+    fast = image.device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=fast):
+        out: Tensor = net(image.contiguous(memory_format=torch.channels_last_3d))
+    return out.float()

@@ -12,7 +12,7 @@ from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.settings import BACKENDS
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
-from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
+from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion
 from lesionforge.sinks.reader import Samples
 from lesionforge.sinks.store import Store
 from tests.generators.lesion import real_ct
@@ -129,9 +129,9 @@ def test_learned_backends_in_real_ct_and_in_the_phantom_ccta(folders, textured, 
     """Fitted on what the texture backend drew; what they draw after a few steps is noise, but only where it may be."""
 
     def fit(kind, **options):
-        config = LesionFitConfig(
-            kind, (str(textured[domain]),), str(tmp_path / kind), "tiny", domain=domain, steps=STEPS, every=STEPS,
-            batch=2, precision="no", loaders=0, cpu=True, **options,
+        config = LesionFit(
+            kind=kind, data=(str(textured[domain]),), out=str(tmp_path / kind), preset="tiny", domain=domain,
+            steps=STEPS, every=STEPS, batch=2, precision="float32", loaders=0, **options,
         )  # fmt: skip
         return str(fit_lesion(config))
 

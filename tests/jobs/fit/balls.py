@@ -29,7 +29,7 @@ def patch(lesion_class, rng, shape=(16, 16, 16), radius=4.0):
 
 
 class Balls:
-    """Cubes by number, as ``jobs.fit.lesions.Cubes`` gives them."""
+    """Cubes by number, as ``jobs.fit.cubes.Cubes`` gives them."""
 
     def __init__(self, side, noise=None, seed=b"balls", classes=CLASSES, healthy=0.15):
         self.side, self.noise, self.seed, self.classes, self.healthy = side, noise, seed, classes, healthy

@@ -1,4 +1,4 @@
-"""What is fitted: the noise of a diffusion model, and an autoencoder against its discriminators."""
+"""From a batch to what is fitted: the noise of diffusion models, and an autoencoder against its discriminators."""
 
 from __future__ import annotations
 
@@ -13,13 +13,53 @@ from torch import Tensor, nn
 from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.features import Features
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
-from lesionforge.jobs.learning.loop import Plain
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 
 # Weights of DiffTumor's autoencoder losses; the adversarial ones and the commitment have 1.
 L1, PERCEPTUAL, MATCHING = 4.0, 4.0, 4.0
 
 
-class Diffusing(Plain):
+class InpaintingLoss(nn.Module):  # type: ignore[misc]
+    """Mean squared error of the predicted noise (or velocity), E|eps - eps_theta(z_t, t, prompt, mask, image)|^2.
+
+    It is taken over the latent cells of the box only: whatever is predicted outside is replaced by the source at
+    every step of the sampler, so that it need not be learned.
+
+    Args:
+        model: with ``train_base`` everything is fitted, else the controls alone; the autoencoder never.
+        strength: of the two controls; a 0 fits a model that does not see that condition.
+        checkpointing: compute activations twice instead of keeping them.
+    """
+
+    def __init__(
+        self, model: StenosisModel, strength: tuple[float, float] = (1.0, 1.0), checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        self._model, self._strength = model, strength
+        self.unet, self.controls, self.text_encoder = model.unet, model.controls, model.text_encoder
+        self.requires_grad_(model.settings.train_base)
+        self.controls.requires_grad_(True)
+        if model.vae is not None:
+            model.vae.requires_grad_(False)
+        if checkpointing:
+            for network in (self.unet, *self.controls.nets):
+                network.enable_gradient_checkpointing()
+
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
+        """The loss of each crop, (n,)."""
+        model, time, noise = self._model, batch["time"], batch["noise"]
+        with torch.no_grad():
+            latents = model.encode(batch["image"])
+            free = functional.max_pool2d(batch["hole"], model.cell)
+            noisy = model.schedule.add_noise(latents, noise, time)
+            target = model.target(latents, noise, time)
+        hints = (batch["shown"], batch["mask"])
+        out = model.predict(noisy, time, model.embed(batch["tokens"]), hints, self._strength)
+        error = ((out - target) ** 2).mean(1, keepdim=True) * free
+        return error.sum((1, 2, 3)) / free.sum((1, 2, 3))
+
+
+class DiffusionLoss(nn.Module):  # type: ignore[misc]
     """E|eps - eps_theta(z_t, t, condition, prompt)|: absolute in DiffTumor and Med-DDPM, squared in PromptLesion.
 
     PromptLesion's is taken over the hole's cells alone (all of them where nothing is hidden): its sampler puts the
@@ -49,7 +89,7 @@ class Diffusing(Plain):
         return error.flatten(1).sum(1) / free.flatten(1).sum(1)
 
 
-class Autoencoding(nn.Module):  # type: ignore[misc]
+class AutoencoderLoss(nn.Module):  # type: ignore[misc]
     """L1, perceptual loss on a slice across each axis, commitment, and from some step on two discriminators.
 
     Args:
@@ -63,25 +103,9 @@ class Autoencoding(nn.Module):  # type: ignore[misc]
         self, model: LesionModel, discriminators: Discriminators, features: Path | None, adversarial: int
     ) -> None:
         super().__init__()
-        self.vqgan, self.discriminators, self._from = model.vqgan, discriminators, adversarial
+        self.vqgan, self.discriminators, self.adversarial = model.vqgan, discriminators, adversarial
         self.features = Features(features)
         self._made: tuple[Tensor, Tensor] | None = None
-
-    def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        """Names and parameters that are fitted, in a fixed order: the discriminators' too."""
-        return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-
-    def averaged(self) -> list[nn.Parameter]:
-        """The autoencoder's."""
-        return list(self.vqgan.parameters())
-
-    def moving(self) -> list[tuple[str, Tensor]]:
-        """The codebook, and the discriminators' running statistics."""
-        return list(self.named_buffers())
-
-    def turns(self, step: int) -> tuple[int, ...]:
-        """The autoencoder, then the discriminators."""
-        return (0,) if step < self._from else (0, 1)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """The loss of each cube, (n,), for the optimizer whose turn it is."""
@@ -96,7 +120,7 @@ class Autoencoding(nn.Module):  # type: ignore[misc]
         error = L1 * (made - image).abs().flatten(1).mean(1)
         looks = PERCEPTUAL * self.features(drawn, real).view(-1, len(image)).mean(0)
         total = error + looks + commitment
-        if batch["step"] >= self._from:
+        if batch["step"] >= self.adversarial:
             self._made = made.detach(), drawn.detach()
             total = total + self._deceit(image, real, made, drawn)
         return total

@@ -6,8 +6,8 @@ import pytest
 from lesionforge.generators.lesion.learned.crop import hounsfield
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import lesions as module
-from lesionforge.jobs.fit.lesions import Cubes, Volumes, ordered
+from lesionforge.jobs.fit import cubes as module
+from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
 from lesionforge.sinks.store import Store
 from tests.sinks import lesions
 from tests.sinks.lesions import LESION_HU

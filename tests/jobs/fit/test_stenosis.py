@@ -7,19 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 
 from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.stenosis.diffusion.crop import views
 from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler
+from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import sheet
-from lesionforge.jobs.fit.network import Loss
-from lesionforge.jobs.fit.trainer import FitConfig, fit
+from lesionforge.jobs.fit.losses import InpaintingLoss
+from lesionforge.jobs.fit.stenosis import StenosisFit, fill, fit_stenosis
+from lesionforge.jobs.learning.sheet import GAP
 from lesionforge.sinks.store import Store
 from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy, hole, percent_ds, tube
@@ -27,8 +26,8 @@ from tests.sinks import stenoses
 
 
 def config(out, **options):
-    given = {"preset": "tiny", "batch": 4, "rate": 3e-3, "warmup": 10, "ema": 0.9, "precision": "no", "loaders": 0}
-    return FitConfig(data=(), out=str(out), cpu=True, **{**given, **options})
+    given = {"preset": "tiny", "batch": 4, "rate": 3e-3, "warmup": 10, "ema": 0.9, "precision": "float32", "loaders": 0}
+    return StenosisFit(data=(), out=str(out), **{**given, **options})
 
 
 def toys(model):
@@ -47,10 +46,10 @@ def fitted(out, strength, steps=200):
     """A toy model with, or without, a look at the vessel mask."""
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
     asked = config(out, steps=steps, batch=8, rate=4e-3, warmup=30, ema=0.98, every=steps)
-    fit(asked, model, toys(model), strength=strength)
+    fit_stenosis(asked, model, toys(model), strength=strength)
     batch = stacked([toys(model)[1][n] for n in range(100, 132)], "cpu")  # crops that no sheet has shown
-    made = sheet.fill(model, StenosisSampler(8, strength=strength), batch)
-    real = [percent_ds(image) for image in sheet.uint8(batch["image"])]
+    made = fill(model, StenosisSampler(8, strength=strength), batch)
+    real = [percent_ds(image) for image in uint8(batch["image"])]
     return abs(np.subtract([percent_ds(image) for image in made], real)), np.array(real), model
 
 
@@ -62,7 +61,7 @@ def drawn(model, target):
         _, mask, _ = tube(stream(b"same", str(n)), target)
         noise = stream(b"noise", str(n)).standard_normal(model.shape(SIDE), np.float32)
         rows.append({**views(image, mask, hole()), "noise": noise, "prompt": "coronary angiogram"})
-    return [percent_ds(image) for image in sheet.fill(model, StenosisSampler(8), stacked(rows, "cpu"))]
+    return [percent_ds(image) for image in fill(model, StenosisSampler(8), stacked(rows, "cpu"))]
 
 
 def test_the_condition_is_learned(tmp_path):
@@ -82,12 +81,16 @@ def test_the_condition_is_learned(tmp_path):
 # -- gradients
 
 
+def trainable(network):
+    return [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_every_trainable_parameter_receives_a_gradient_and_changes(checkpointing):
     """After three steps: two zero convolutions lie one behind the other before the condition encoder."""
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    network = Loss(model, checkpointing=checkpointing)
-    before = {name: p.detach().clone() for name, p in network.trainable()}
+    network = InpaintingLoss(model, checkpointing=checkpointing)
+    before = {name: p.detach().clone() for name, p in trainable(network)}
     assert len(before) == sum(1 for _, net in model.networks() for _ in net.parameters())
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     batch = stacked([toys(model)[0][n] for n in range(4)], "cpu")
@@ -96,20 +99,20 @@ def test_every_trainable_parameter_receives_a_gradient_and_changes(checkpointing
     for _ in range(3):
         optimizer.zero_grad()
         network(batch).mean().backward()
-        silent = [name for name, p in network.trainable() if p.grad is None or not p.grad.any()]
+        silent = [name for name, p in trainable(network) if p.grad is None or not p.grad.any()]
         optimizer.step()
     assert silent == []
-    assert [name for name, p in network.trainable() if torch.equal(p, before[name])] == []
+    assert [name for name, p in trainable(network) if torch.equal(p, before[name])] == []
 
 
 def test_a_frozen_base_stays_bit_identical_while_its_controls_learn():
     tiny = PRESETS["tiny"]
     model = StenosisModel.new(replace(tiny, settings=replace(tiny.settings, train_base=False)), seed=0)
-    network = Loss(model)
-    assert {name.split(".")[0] for name, _ in network.trainable()} == {"controls"}
+    network = InpaintingLoss(model)
+    assert {name.split(".")[0] for name, _ in trainable(network)} == {"controls"}
     base = {name: p.detach().clone() for name, p in network.named_parameters() if not name.startswith("controls")}
-    first = {name: p.detach().clone() for name, p in network.trainable()}
-    optimizer = torch.optim.AdamW([p for _, p in network.trainable()], lr=1e-3)
+    first = {name: p.detach().clone() for name, p in trainable(network)}
+    optimizer = torch.optim.AdamW([p for _, p in trainable(network)], lr=1e-3)
     batch = stacked([toys(model)[0][n] for n in range(4)], "cpu")
     batch["tokens"] = model.tokens(batch["prompt"])
     for _ in range(3):
@@ -117,7 +120,7 @@ def test_a_frozen_base_stays_bit_identical_while_its_controls_learn():
         network(batch).mean().backward()
         optimizer.step()
     assert all(torch.equal(p, base[name]) for name, p in network.named_parameters() if name in base)
-    assert [name for name, p in network.trainable() if torch.equal(p, first[name])] == []
+    assert [name for name, p in trainable(network) if torch.equal(p, first[name])] == []
 
 
 def test_sd15_fits_controls_on_a_frozen_local_folder(tmp_path):
@@ -130,7 +133,7 @@ def test_sd15_fits_controls_on_a_frozen_local_folder(tmp_path):
     model = StenosisModel.on_stable_diffusion(preset, base, seed=0)
     made = (str(tmp_path / "made"),)
     asked = replace(config(tmp_path / "fit", steps=4, batch=2, preset="sd15", base=str(base)), data=made)
-    folder = fit(asked, model)
+    folder = fit_stenosis(asked, model)
     for part in ("unet", "vae"):
         name = f"{part}/diffusion_pytorch_model.safetensors"
         old, new = load_file(base / name), load_file(folder / name)
@@ -153,7 +156,7 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for out, steps in ((whole, 8), (parts, 5), (parts, 8)):
         model = StenosisModel.new(PRESETS["tiny"], seed=0)
-        fit(config(out, steps=steps, every=3), model, toys(model))
+        fit_stenosis(config(out, steps=steps, every=3), model, toys(model))
     assert losses(parts) == losses(whole)
     assert len(losses(whole)) == 8
     assert weights(parts / "model") == weights(whole / "model")
@@ -161,66 +164,64 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(tmp_path):
 
 
 def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(tmp_path):
-    for precision in ("no", "bf16"):
-        AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
+    for precision in ("float32", "bf16"):
         model = StenosisModel.new(PRESETS["tiny"], seed=0)
-        fit(config(tmp_path / precision, steps=3, precision=precision, checkpointing=True), model, toys(model))
+        fit_stenosis(config(tmp_path / precision, steps=3, precision=precision, checkpointing=True), model, toys(model))
         assert {p.dtype for p in model.unet.parameters()} == {torch.float32}
-    AcceleratorState._reset_state(reset_partial_state=True)
-    assert losses(tmp_path / "bf16") != losses(tmp_path / "no")
-    np.testing.assert_allclose(losses(tmp_path / "bf16"), losses(tmp_path / "no"), rtol=0.02)
+    assert losses(tmp_path / "bf16") != losses(tmp_path / "float32")
+    np.testing.assert_allclose(losses(tmp_path / "bf16"), losses(tmp_path / "float32"), rtol=0.02)
 
 
 def test_a_killed_fit_resumes_at_its_last_checkpoint(tmp_path):
-    def die(record):
-        if record["step"] == 5:
+    def die(step, of, loss):
+        if step == 5:
             raise KeyboardInterrupt
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    fit(config(whole, steps=7, every=3), model, toys(model))
+    fit_stenosis(config(whole, steps=7, every=3), model, toys(model))
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
     with pytest.raises(KeyboardInterrupt):
-        fit(config(parts, steps=7, every=3), model, toys(model), die)
+        fit_stenosis(config(parts, steps=7, every=3), model, toys(model), die)
     assert len(losses(parts)) == 5  # two of them after the checkpoint
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    fit(config(parts, steps=7, every=3), model, toys(model))
+    fit_stenosis(config(parts, steps=7, every=3), model, toys(model))
     assert losses(parts) == losses(whole)
     assert weights(parts / "model") == weights(whole / "model")
 
 
 def test_a_folder_holds_one_fit(tmp_path):
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    fit(config(tmp_path, steps=1), model, toys(model))
+    fit_stenosis(config(tmp_path, steps=1), model, toys(model))
     with pytest.raises(UsageError, match=r"begun with batch 4, not 8"):
-        fit(config(tmp_path, steps=2, batch=8), model, toys(model))
+        fit_stenosis(config(tmp_path, steps=2, batch=8), model, toys(model))
 
 
 def test_no_pickle_is_written_and_the_sheet_shows_what_was_made(tmp_path):
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    folder = fit(config(tmp_path, steps=2, every=2), model, toys(model))
+    folder = fit_stenosis(config(tmp_path, steps=2, every=2), model, toys(model))
     kinds = {f.suffix for f in tmp_path.rglob("*") if f.is_file()}
     assert kinds == {".safetensors", ".json", ".jsonl", ".png"}
     with Image.open(tmp_path / "sheets" / "0000002.png") as picture:
-        assert picture.size == (8 * (SIDE + sheet.GAP), 4 * (SIDE + sheet.GAP))
+        assert picture.size == (8 * (SIDE + GAP), 4 * (SIDE + GAP))
     loaded = StenosisModel.load(folder)
     assert torch.equal(loaded.unet.conv_in.weight, model.unet.conv_in.weight)
 
 
 def test_the_saved_model_is_the_moving_average(tmp_path):
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    fit(config(tmp_path, steps=4, ema=0.9), model, toys(model))
+    fit_stenosis(config(tmp_path, steps=4, ema=0.9), model, toys(model))
     from safetensors.torch import load_file
 
     state = load_file(tmp_path / "checkpoint.safetensors")
-    names = [name for name, _ in Loss(model).trainable()]
-    for n, name in enumerate(names):
-        assert torch.equal(state[f"ema/{n}"], model_parameter(model, name))
-    assert any(not torch.equal(state[f"ema/{n}"], state[f"parameter/{name}"]) for n, name in enumerate(names))
+    names = [name for name, _ in trainable(InpaintingLoss(model))]
+    for name in names:
+        assert torch.equal(state[f"average/{name}"], model_parameter(model, name))
+    assert any(not torch.equal(state[f"average/{name}"], state[f"parameter/{name}"]) for name in names)
 
 
 def model_parameter(model, name):
-    return dict(Loss(model).named_parameters())[name].detach()
+    return dict(InpaintingLoss(model).named_parameters())[name].detach()
 
 
 # -- what cannot be
@@ -230,7 +231,7 @@ def model_parameter(model, name):
     ("options", "message"),
     [
         ({"preset": "huge"}, "give one of sd15, small, tiny"),
-        ({"precision": "fp16"}, "give no or bf16"),
+        ({"precision": "fp16"}, "give one of float32, bf16"),
         ({"batch": 0}, "batch is 0"),
         ({"empty": 1.0}, "empty is 1.0"),
     ],
@@ -241,40 +242,40 @@ def test_settings_that_cannot_be_are_named(tmp_path, options, message):
 
 
 def test_base_belongs_to_sd15(tmp_path):
-    with pytest.raises(UsageError, match="give --base"):
-        fit(config(tmp_path / "a", preset="sd15"))
-    with pytest.raises(UsageError, match="leave --base away"):
-        fit(config(tmp_path / "b", base="somewhere"))
+    with pytest.raises(UsageError, match="give --set base=FOLDER"):
+        fit_stenosis(config(tmp_path / "a", preset="sd15"))
+    with pytest.raises(UsageError, match="leave base=somewhere away"):
+        fit_stenosis(config(tmp_path / "b", base="somewhere"))
     with pytest.raises(UsageError, match="has no unet, text_encoder"):
-        fit(config(tmp_path / "c", preset="sd15", base=str(tmp_path)))
+        fit_stenosis(config(tmp_path / "c", preset="sd15", base=str(tmp_path)))
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    fit(config(tmp_path / "a", steps=1), model, toys(model))
+    fit_stenosis(config(tmp_path / "a", steps=1), model, toys(model))
     other = tmp_path / "b"
     other.mkdir()
     shutil.copy(tmp_path / "a" / "checkpoint.safetensors", other)
     frozen = replace(PRESETS["tiny"], settings=replace(PRESETS["tiny"].settings, train_base=False))
     model = StenosisModel.new(frozen, seed=0)
-    with pytest.raises(UsageError, match="of another model"):
-        fit(config(other, steps=2), model, toys(model))
+    with pytest.raises(UsageError, match="of another network"):
+        fit_stenosis(config(other, steps=2), model, toys(model))
 
 
 # -- processes and the command line
 
 ALONE = """
 import sys
-from lesionforge.jobs.fit.trainer import FitConfig, fit
+from lesionforge.jobs.fit.stenosis import StenosisFit, fit_stenosis
 from lesionforge.sinks.store import Store
 from tests.jobs.fit import stable_diffusion
 from tests.jobs.fit.toy import SIDE, Toy
-from lesionforge.generators.stenosis.diffusion.model import Model
+from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-model = Model.new(PRESETS["tiny"], 0)
+model = StenosisModel.new(PRESETS["tiny"], 0)
 toys = Toy(model.shape(SIDE)), Toy(model.shape(SIDE), b"held out")
-fit(FitConfig(data=(), out=sys.argv[1], preset="tiny", steps=3, batch=4, rate=3e-3, warmup=1, every=3, precision="no",
-              loaders=0, cpu=True), model, toys)
+fit_stenosis(StenosisFit(data=(), out=sys.argv[1], preset="tiny", steps=3, batch=4, rate=3e-3, warmup=1, every=3,
+                         precision="float32", loaders=0), model, toys)
 """
 
 
@@ -302,7 +303,7 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     runs = [start(ALONE, tmp_path / "two", RANK=rank, LOCAL_RANK=rank, **world) for rank in "01"]
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
-    fit(config(tmp_path / "one", steps=3, warmup=1, every=3, ema=0.9995), model, toys(model))
+    fit_stenosis(config(tmp_path / "one", steps=3, warmup=1, every=3, ema=0.9995), model, toys(model))
     for run in runs:
         _, said = run.communicate(timeout=200)
         assert run.returncode == 0, said
@@ -311,22 +312,11 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
 
 def test_the_command_fits_from_shards(tmp_path):
     stenoses.write(Store(str(tmp_path / "made")), 6)
-    options = [
-        "--preset",
-        "tiny",
-        "--steps",
-        "2",
-        "--batch",
-        "2",
-        "--every",
-        "2",
-        "--precision",
-        "no",
-        "--cpu",
-        "--json",
-    ]
+    options = ["--preset", "tiny", "--device", "cpu", "--json"]
+    for pair in ("steps=2", "batch=2", "every=2", "precision=float32"):
+        options += ["--set", pair]
     run = start(
-        "from lesionforge.jobs.fit.cli import app; app()",
+        "from lesionforge.jobs.fit.commands import app; app()",
         "stenosis",
         tmp_path / "made",
         "--out",

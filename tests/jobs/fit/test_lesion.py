@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 
 from lesionforge.generators.diffusion.batches import stacked
@@ -21,8 +20,8 @@ from lesionforge.generators.types import stream
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion, new_model
-from lesionforge.jobs.fit.lesion_networks import Autoencoding, Diffusing, slices
+from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion, new_model
+from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss, slices
 from lesionforge.sinks.reader import Samples
 from lesionforge.sinks.store import Store
 from tests.jobs.fit.balls import CLASSES, SPACING, Balls, patch
@@ -31,18 +30,18 @@ SIDE = PRESETS["tiny"].side
 
 
 def config(kind, out, **options):
-    given = {"preset": "tiny", "batch": 2, "rate": 2e-3, "warmup": 5, "ema": 0.9, "precision": "no", "loaders": 0}
+    given = {"preset": "tiny", "batch": 2, "rate": 2e-3, "warmup": 5, "ema": 0.9, "precision": "float32", "loaders": 0}
     given |= {"classes": CLASSES[1:], "levels": None if kind == "vqgan" else 8, "adversarial": 3}
-    return LesionFitConfig(kind=kind, data=(), out=str(out), cpu=True, **{**given, **options})
+    return LesionFit(kind=kind, data=(), out=str(out), **{**given, **options})
 
 
-def run(asked, tell=lambda _: None):
+def run(asked, progress=None):
     """A fit from the very beginning, or from the checkpoint."""
     model = new_model(asked, set(), SPACING)
     own = model.settings
     noise = (model.shape(), own.levels) if own.levels else None
     healthy = 0.15 if own.prompted or not own.levels else 0.0
-    return fit_lesion(asked, model, (Balls(SIDE, noise, healthy=healthy), Balls(SIDE, noise, b"held")), tell)
+    return fit_lesion(asked, model, (Balls(SIDE, noise, healthy=healthy), Balls(SIDE, noise, b"held")), progress)
 
 
 def losses(out):
@@ -79,9 +78,9 @@ def test_a_perfect_predictor_has_no_loss_and_another_has(autoencoder, tmp_path, 
     some = Balls(SIDE, (model.shape(), model.settings.levels))
     batch = stacked([some[n] for n in range(3)], "cpu")
     with torch.no_grad():
-        assert (Diffusing(model)(batch) > 0.1).all()
+        assert (DiffusionLoss(model)(batch) > 0.1).all()
         model.unet = Perfect(batch["noise"])
-        assert torch.equal(Diffusing(model)(batch), torch.zeros(3))
+        assert torch.equal(DiffusionLoss(model)(batch), torch.zeros(3))
 
 
 def test_promptlesion_s_loss_is_of_the_hole_and_of_everything_where_nothing_is_hidden(autoencoder, tmp_path):
@@ -90,7 +89,7 @@ def test_promptlesion_s_loss_is_of_the_hole_and_of_everything_where_nothing_is_h
     batch = stacked([some[n] for n in range(6)], "cpu")
     free = model.free(batch["hole"]).bool()
     model.unet = Perfect(batch["noise"] + 2 * ~free)  # wrong by 2 outside of the holes
-    loss = Diffusing(model)(batch)
+    loss = DiffusionLoss(model)(batch)
     hidden = free.flatten(1).any(1)
     assert hidden.any()
     assert not hidden.all()
@@ -112,15 +111,13 @@ def test_the_autoencoder_stays_frozen_and_everything_else_learns(autoencoder, tm
 def autoencoding(adversarial=1):
     model = new_model(config("vqgan", "nowhere"), set(), SPACING)
     torch.manual_seed(0)
-    network = Autoencoding(model, Discriminators(**PRESETS["tiny"].discriminators), None, adversarial)
+    network = AutoencoderLoss(model, Discriminators(**PRESETS["tiny"].discriminators), None, adversarial)
     some = Balls(SIDE)
     return network, stacked([some[n] for n in range(2)], "cpu")
 
 
 def test_each_turn_teaches_its_own_network():
     network, batch = autoencoding()
-    assert network.turns(0) == (0,)
-    assert network.turns(1) == (0, 1)
     network({**batch, "step": 1, "turn": 0}).mean().backward()
     silent = [name for name, p in network.vqgan.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
@@ -163,8 +160,8 @@ def test_slices_lie_across_each_axis():
 def test_resume_continues_the_same_loss_curve_to_the_bit(autoencoder, tmp_path, kind):
     """The codebook, both optimizers, both discriminators' statistics and the moving average come back."""
 
-    def die(record):
-        if record["step"] == 5:
+    def die(step, of, loss):
+        if step == 5:
             raise KeyboardInterrupt
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -182,18 +179,16 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(autoencoder, tmp_path, 
 @pytest.mark.parametrize("kind", ["vqgan", "promptlesion-mask"])
 def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(autoencoder, tmp_path, kind):
     given = {"vqgan": str(autoencoder) if kind != "vqgan" else None, "steps": 2, "every": 2, "adversarial": 2}
-    for precision in ("no", "bf16"):
-        AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision for a process's life
+    for precision in ("float32", "bf16"):
         fitted = LesionModel.load(run(config(kind, tmp_path / precision, precision=precision, **given)))
         assert {p.dtype for _, network in fitted.networks() for p in network.parameters()} == {torch.float32}
-    AcceleratorState._reset_state(reset_partial_state=True)
-    assert losses(tmp_path / "bf16") != losses(tmp_path / "no")
-    np.testing.assert_allclose(losses(tmp_path / "bf16"), losses(tmp_path / "no"), rtol=0.05)
+    assert losses(tmp_path / "bf16") != losses(tmp_path / "float32")
+    np.testing.assert_allclose(losses(tmp_path / "bf16"), losses(tmp_path / "float32"), rtol=0.05)
 
 
 def test_a_perceptual_network_that_is_none_is_named(tmp_path):
     (tmp_path / "vgg").write_bytes(b"none")
-    with pytest.raises(UsageError, match="--features"):
+    with pytest.raises(UsageError, match="features="):
         run(config("vqgan", tmp_path / "out", features=str(tmp_path / "vgg")))
 
 
@@ -232,7 +227,7 @@ def test_every_backend_is_fitted_and_draws(autoencoder, tmp_path, kind):
         ({"preset": "huge"}, "give one of paper, small, tiny"),
         ({"domain": "head"}, "give one of abdomen, ccta"),
         ({"batch": 0}, "batch is 0"),
-        ({"vqgan": None}, "works on latents: give --vqgan"),
+        ({"vqgan": None}, "works on latents: give --set vqgan=FOLDER"),
     ],
 )
 def test_settings_that_cannot_be_are_named(options, message):
@@ -261,23 +256,24 @@ def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
         new_model(config("difftumor", "x", vqgan=str(tmp_path)), set(), SPACING)
     with pytest.raises(UsageError, match="is of preset tiny, not small"):
         new_model(config("difftumor", "x", vqgan=str(autoencoder), preset="small"), set(), SPACING)
-    with pytest.raises(UsageError, match="--vqgan is of voxels"):
+    with pytest.raises(UsageError, match="vqgan is of voxels"):
         new_model(config("difftumor", "x", vqgan=str(autoencoder)), set(), (1.0, 1.0, 3.0))
-    with pytest.raises(UsageError, match="give --classes"):
+    with pytest.raises(UsageError, match="give --set classes"):
         new_model(config("difftumor", "x", vqgan=str(autoencoder), classes=()), set(), SPACING)
 
 
 # -- the whole job: texture, shards, autoencoder, diffusion, and lesions drawn by it
 
-OPTIONS = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--every", "2", "--precision", "no"]
-OPTIONS += ["--loaders", "0", "--cpu", "--json"]
+OPTIONS = ["--preset", "tiny", "--device", "cpu", "--json"]
+for pair in ("steps=2", "batch=2", "every=2", "precision=float32", "loaders=0"):
+    OPTIONS += ["--set", pair]
 FIT = """
 import sys
-from lesionforge.jobs.fit.cli import app
+from lesionforge.jobs.fit.commands import app
 made, first, second, *options = sys.argv[1:]
 app(["vqgan", made, "--out", first, *options], standalone_mode=False)
-prompt = ["--vqgan", first + "/model", "--mask-prompt", "--levels", "4", "--guidance", "2"]
-app(["promptlesion", made, "--out", second, *prompt, *options], standalone_mode=False)
+prompt = ["--set", "vqgan=" + first + "/model", "--set", "levels=4", "--set", "guidance=2"]
+app(["promptlesion-mask", made, "--out", second, *prompt, *options], standalone_mode=False)
 """
 
 

@@ -1,0 +1,132 @@
+"""``lesionforge fit KIND DATA``: fit the models of generators that learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lesionforge.jobs import console
+from lesionforge.jobs.options import Json, pairs
+
+app = typer.Typer(no_args_is_help=True, help="Fit the models of generators that learn.")
+
+KINDS = {
+    "stenosis": "Fit the diffusion backend of the stenosis generator.",
+    "vqgan": "Fit the autoencoder that difftumor and promptlesion work on.",
+    "difftumor": "Fit DiffTumor's latent diffusion, which knows no classes.",
+    "medddpm": "Fit Med-DDPM: voxels from the mask of all classes.",
+    "promptlesion": "Fit PromptLesion: every class from one model.",
+    "promptlesion-mask": "Fit PromptLesion with a transformer over the mask in place of one-hot classes.",
+}
+AGAIN = "The same command again goes on where it was. OUT/model is what a recipe takes; look at OUT/sheets."
+
+
+def _listing(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        _list(str(context.info_name))
+        raise typer.Exit()
+
+
+Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="datasets made by the generator")]
+Out = Annotated[Path, typer.Option(help="folder for checkpoint, losses, sheets and the fitted model")]
+Preset = Annotated[str, typer.Option(help="size of the model: see --settings")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A=B", help="a setting, e.g. steps=600: see --settings")
+]
+Listing = Annotated[
+    bool, typer.Option("--settings", is_eager=True, callback=_listing, help="list presets and settings, and end")
+]
+Seed = Annotated[int, typer.Option(min=0, help="of weights and items")]
+Device = Annotated[str | None, typer.Option(help="torch device; default: cuda where there is one")]
+Workers = Annotated[
+    int, typer.Option(min=1, help="processes that share a batch, under Ray Train, a GPU each; 1: this one")
+]
+
+
+def _fit(kind: str) -> Callable[..., None]:
+    def fit(
+        data: Data,
+        out: Out,
+        preset: Preset = "small",
+        changes: Changes = None,
+        settings: Listing = False,
+        seed: Seed = 0,
+        device: Device = None,
+        workers: Workers = 1,
+        as_json: Json = False,
+    ) -> None:
+        console.own_standard_output()
+        begin, asked = _prepared(kind, data, out, preset, seed, device, pairs(changes))
+        from lesionforge.jobs.learning import training
+
+        def work() -> None:
+            with training.shown("fitting") as progress:
+                begin(asked, progress=progress)
+
+        if workers == 1:
+            work()
+        else:
+            training.on_ray(work, workers, asked.device != "cpu", out)
+        body = {"model": str(out / "model"), "sheets": str(out / "sheets"), "losses": str(out / "losses.jsonl")}
+        console.emit(body, as_json, lambda: console.out.print(f"fitted: {out / 'model'} (look at {out / 'sheets'})"))
+
+    return fit
+
+
+def _prepared(
+    kind: str, data: Sequence[str], out: Path, preset: str, seed: int, device: str | None, changes: dict[str, Any]
+) -> tuple[Callable[..., Path], Any]:
+    """The fit of a kind, and its settings.
+
+    Raises:
+        UsageError: an unknown setting, or one that cannot be.
+    """
+    from lesionforge.engine.validation import Invalid, nearest, validate
+    from lesionforge.jobs.errors import UsageError
+
+    begin, model, own, _ = _kind(kind)
+    for name in changes:
+        if name not in own:
+            raise UsageError(f"--set {name}: no such setting{nearest(name, list(own))}")
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    given = {"data": tuple(data), "out": str(out.absolute()), "preset": preset, "seed": seed, "device": device}
+    given |= {} if kind == "stenosis" else {"kind": kind}
+    try:
+        return begin, validate(model, {**own, **given, **changes})
+    except Invalid as error:
+        raise UsageError(f"--set {error}") from None
+
+
+def _kind(kind: str) -> tuple[Callable[..., Path], Any, dict[str, Any], Sequence[str]]:
+    """How a kind is fitted, the class of its settings, those that it has with their defaults, and its presets."""
+    from lesionforge.generators.lesion.learned.settings import PRESETS
+    from lesionforge.generators.stenosis.diffusion.preset import PRESETS as STENOSIS_PRESETS
+    from lesionforge.jobs.fit import lesion, settings, stenosis
+
+    def free(model: Any) -> dict[str, Any]:
+        return {f.name: f.default for f in fields(model) if "text" in f.metadata}
+
+    if kind == "stenosis":
+        return stenosis.fit_stenosis, stenosis.StenosisFit, free(stenosis.StenosisFit), list(STENOSIS_PRESETS)
+    common = free(settings.FitSettings) | {"batch": lesion.BATCH.get(kind, 4)}
+    own = {name: value for name, value in free(lesion.LesionFit).items() if name in lesion.KINDS[kind]}
+    return lesion.fit_lesion, lesion.LesionFit, {**own, **common}, list(PRESETS)
+
+
+def _list(kind: str) -> None:
+    _, model, own, presets = _kind(kind)
+    texts = {f.name: f.metadata.get("text", "") for f in fields(model)}
+    console.out.print(f"presets: {', '.join(presets)}; settings of --set, with their defaults:")
+    for name, value in own.items():
+        default = f"{name}={'none' if value in (None, ()) else value}"
+        console.out.print(f"  {default:<18} {texts[name]}", markup=False)
+
+
+for name, text in KINDS.items():
+    app.command(name, help=f"{text} {AGAIN}", short_help=text)(_fit(name))

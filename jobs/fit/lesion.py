@@ -1,0 +1,225 @@
+"""Fitting the learned backends of the lesion generator: the autoencoder first, then a diffusion model on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lesionforge.generators.diffusion.batches import stacked
+from lesionforge.generators.lesion.classes import CLASSES
+from lesionforge.generators.lesion.learned.model import LesionModel, networks
+from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
+from lesionforge.generators.lesion.learned.sample import LesionSampler
+from lesionforge.generators.lesion.learned.settings import PRESETS, WINDOWS, LesionSettings
+from lesionforge.generators.types import stream
+from lesionforge.jobs import console
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
+from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
+from lesionforge.jobs.fit.settings import FitSettings, FitTask, conduct, setting
+from lesionforge.jobs.learning import sheet
+from lesionforge.jobs.learning.loop import Items, Progress
+
+HEALTHY_SHARE = 0.15  # of PromptLesion's cubes
+ANYWHERE_SHARE = 0.5  # of the autoencoder's cubes
+_LATENT, _CLASSED = ("vqgan", "classes", "levels"), ("classes", "levels")
+_PROMPTED = (*_LATENT, "empty", "guidance")
+KINDS = {  # and the settings that each has beside those of every fit
+    "vqgan": ("domain", "classes", "adversarial", "features"),
+    "difftumor": _LATENT,
+    "medddpm": ("domain", *_CLASSED),
+    "promptlesion": _PROMPTED,
+    "promptlesion-mask": _PROMPTED,
+}
+BATCH = {"difftumor": 8, "promptlesion": 8, "promptlesion-mask": 8}  # of the command; of others 4
+LEVELS = {"difftumor": 4, "medddpm": 250, "promptlesion": 200, "promptlesion-mask": 200}
+DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
+STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionFit(FitSettings):
+    """How to fit; presets are those of ``generators.lesion.learned.settings``.
+
+    Attributes:
+        kind: ``vqgan`` or one of the backends; which of the settings it has, ``KINDS`` says.
+    """
+
+    kind: str
+    vqgan: str | None = setting(None, "folder of the model that `lesionforge fit vqgan` wrote")
+    domain: str = setting("abdomen", "of the HU window: abdomen (-175 ... 250) or ccta (-200 ... 900)")
+    classes: tuple[str, ...] = setting((), "of lesions, a list; none: all that the datasets' lesions have")
+    levels: int | None = setting(None, "noise levels; none: the published number (DiffTumor: 200 for late tumours)")
+    empty: float = setting(0.1, "share of prompts left away, for guidance")
+    guidance: float = setting(1.0, "of the prompt against none when sampling, stored with the model; 1: none")
+    adversarial: int = setting(10_000, "step from which the discriminators take part")
+    features: str | None = setting(None, "VGG-16 as safetensors, for the perceptual loss; none: random features")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, known in (("kind", KINDS), ("preset", PRESETS), ("domain", WINDOWS)):
+            self.choice(name, tuple(known))
+        for name in self.classes:
+            if name not in CLASSES[1:]:
+                raise UsageError(f"classes: no class {name!r}, give some of {', '.join(CLASSES[1:])}")
+        if "vqgan" in KINDS[self.kind] and self.vqgan is None:
+            raise UsageError(
+                f"{self.kind} works on latents: give --set vqgan=FOLDER, the model that `lesionforge fit vqgan` wrote"
+            )
+
+    @property
+    def window(self) -> tuple[float, float]:
+        return WINDOWS[self.domain]
+
+
+def fit_lesion(
+    settings: LesionFit,
+    model: LesionModel | None = None,
+    items: tuple[Items, Items] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Fit, from the checkpoint in ``out`` where there is one; the folder of the fitted model (moving average).
+
+    Args:
+        settings: how.
+        model: to fit in place; default: a new one of the preset, for the datasets' classes and spacing.
+        items: cubes to fit on and to hold out; default: those of the settings' datasets.
+        progress: called after every step, on the first process.
+    """
+    if model is None or items is None:
+        volumes = Volumes(settings.data, "train")
+        model = model or new_model(settings, volumes.classes, volumes.spacing_mm)
+        items = items or cubes(settings, model.settings, volumes, model.shape())
+    task = (
+        _autoencoder(model, settings)
+        if settings.kind == "vqgan"
+        else _Diffusion(model, DiffusionLoss(model), settings, stacked)
+    )
+    return conduct(task, items, progress)
+
+
+def new_model(settings: LesionFit, classes: set[str], spacing_mm: tuple[float, float, float]) -> LesionModel:
+    """The model that a fit starts from.
+
+    Args:
+        settings: how.
+        classes: of the lesions in the datasets, unless the settings name some.
+        spacing_mm: of the voxels.
+    """
+    preset = PRESETS[settings.preset]
+    kind = settings.kind
+    common: dict[str, Any] = {"preset": settings.preset, "side": preset.side, "spacing_mm": spacing_mm}
+    if kind == "vqgan":
+        own = LesionSettings(kind, window=settings.window, networks={"vqgan": dict(preset.vqgan)}, **common)
+        return LesionModel.new(own, settings.seed)
+    names = ordered(set(settings.classes) or classes)
+    if len(names) < 2:
+        raise UsageError(
+            f"no lesions of ours in {', '.join(settings.data)}: give --set classes=[...], or datasets with lesions"
+        )
+    base, window, given = None, settings.window, networks(kind, preset, len(names))
+    if "vqgan" in given:
+        base = _fitted_vqgan(settings, spacing_mm)
+        window = base.settings.window
+        given["vqgan"] = dict(base.settings.networks["vqgan"])
+        if base.settings.side != preset.side or given["vqgan"]["dim"] != preset.vqgan["dim"]:
+            raise UsageError(f"vqgan={settings.vqgan} is of preset {base.settings.preset}, not {settings.preset}")
+    levels = settings.levels or LEVELS[kind]
+    few = kind == "medddpm" or levels <= DDIM_STEPS or levels % DDIM_STEPS
+    own = LesionSettings(
+        kind, window=window, networks=given, classes=names, levels=levels, steps=levels if few else DDIM_STEPS,
+        strength=STRENGTH if kind.startswith("promptlesion") else 1.0, guidance=settings.guidance, **common,
+    )  # fmt: skip
+    return LesionModel.new(own, settings.seed, base)
+
+
+def _fitted_vqgan(settings: LesionFit, spacing_mm: tuple[float, float, float]) -> LesionModel:
+    try:
+        base = LesionModel.load(Path(settings.vqgan or ""))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"vqgan={settings.vqgan}: {error}") from None
+    if base.settings.backend != "vqgan":
+        raise UsageError(f"vqgan={settings.vqgan} is of {base.settings.backend}: give one that `fit vqgan` wrote")
+    if not np.allclose(base.settings.spacing_mm, spacing_mm, rtol=0.15):
+        raise UsageError(f"vqgan is of voxels {base.settings.spacing_mm} mm, the datasets of {spacing_mm} mm")
+    return base
+
+
+def cubes(settings: LesionFit, own: LesionSettings, volumes: Volumes, shape: tuple[int, ...]) -> tuple[Items, Items]:
+    """Cubes to fit on, and to hold out: of the split ``val`` where the datasets have one, else of ``train``."""
+    autoencoder = own.backend == "vqgan"
+    classes = own.classes or ordered(set(settings.classes) or volumes.classes)
+    noise = None if autoencoder else (shape, own.levels)
+    healthy = 1.0 if len(classes) < 2 else ANYWHERE_SHARE if autoencoder else HEALTHY_SHARE * own.prompted
+    try:
+        other, key = Volumes(settings.data, "val"), f"fit/val/{settings.seed}"
+    except UsageError:
+        console.note("no split val in the datasets: the held-out loss is of other cubes of the training volumes")
+        other, key = volumes, f"fit/held/{settings.seed}"
+    given: Mapping[str, Any] = {"side": own.side, "window": own.window, "classes": classes, "noise": noise}
+    empty = settings.empty if own.prompted else 0.0
+    train = Cubes(volumes, f"fit/train/{settings.seed}", healthy=healthy, empty=empty, **given)
+    return train, Cubes(other, key, healthy=healthy, **given)
+
+
+def _autoencoder(model: LesionModel, settings: LesionFit) -> FitTask:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed + 1)
+        discriminators = Discriminators(**PRESETS[settings.preset].discriminators)
+    features = Path(settings.features) if settings.features else None
+    try:
+        network = AutoencoderLoss(model, discriminators, features, settings.adversarial)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"features={settings.features}: {error}") from None
+    return _Autoencoder(model, network, settings, stacked)
+
+
+class _Autoencoder(FitTask):
+    """Adam (0.5, 0.9) for the autoencoder and for its discriminators, as DiffTumor has it."""
+
+    partly = True
+    network: AutoencoderLoss
+
+    def averaged(self) -> Mapping[str, Tensor]:
+        return {f"vqgan.{name}": p for name, p in self.network.vqgan.named_parameters()}
+
+    def turns(self, step: int) -> tuple[int, ...]:
+        """The autoencoder, then the discriminators."""
+        return (0,) if step < self.network.adversarial else (0, 1)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        parts = self.network.vqgan.parameters(), self.network.discriminators.parameters()
+        return [torch.optim.Adam(list(part), lr=self.settings.rate, betas=(0.5, 0.9)) for part in parts]
+
+    def look(self, batch: Mapping[str, Any], picture: Path) -> float:
+        image = batch["image"]
+        made = torch.cat([self.model.vqgan(one)[0] for one in image.split(1)])
+        rows = {"real": image, "made": made, "difference": (made - image).abs() - 1}
+        sheet.write_volumes(picture, rows, torch.zeros_like(image))
+        return float((made - image).abs().mean())
+
+
+class _Diffusion(FitTask):
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [torch.optim.AdamW(list(self.averaged().values()), lr=self.settings.rate)]
+
+    def look(self, batch: Mapping[str, Any], picture: Path) -> float:
+        own, image, device = self.model.settings, batch["image"], batch["image"].device
+        loss = float(self.network(batch).mean())
+        rngs = [stream(b"sheet", str(n)) for n in range(len(image))]
+
+        def draw() -> Any:
+            return torch.from_numpy(np.stack([r.standard_normal(self.model.shape(), np.float32) for r in rngs])).to(
+                device
+            )
+
+        made = LesionSampler(own.steps, own.strength, own.guidance)(self.model, batch, draw)
+        pasted = torch.where(batch["hole"] > 0, made, image)
+        sheet.write_volumes(picture, {"real": image, "shown": batch["shown"], "made": pasted}, batch["hole"])
+        return loss
