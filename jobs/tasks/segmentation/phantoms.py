@@ -142,13 +142,13 @@ def _dataset(place: Path, own: PhantomDomain, subjects: int, splits: tuple[str, 
 
 def _fit(out: Path, own: PhantomDomain, kind: str, steps: int) -> Path:
     """A model of the size ``tiny``, fitted on the real training subjects."""
-    from lesionforge.jobs.fit.lesion_fit import LesionFitConfig, fit_lesion
+    from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion
 
     latent = kind not in ("vqgan", "medddpm")
     return fit_lesion(
-        LesionFitConfig(
+        LesionFit(
             kind=kind, data=(str(out / REAL),), out=str(out / "fit" / kind), preset="tiny", batch=8, rate=1e-3,
-            warmup=50, ema=0.99, precision="no", loaders=0, cpu=True, every=500, steps=steps, adversarial=100_000,
+            warmup=50, ema=0.99, precision="float32", loaders=0, every=500, steps=steps, adversarial=100_000,
             domain=own.window, classes=tuple(own.balance), levels=LEVELS.get(kind),
             vqgan=str(out / "fit" / "vqgan" / "model") if latent else None,
         )
