@@ -6,13 +6,14 @@ With it ``status`` and ``verify`` rebuild the plan from the storage alone, and `
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import Plan
 from lesionforge.engine.recipe import Recipe
 from lesionforge.generators.types import UserError
@@ -38,7 +39,7 @@ class SourceSize:
 
 
 @dataclass(frozen=True)
-class Document:
+class DatasetDescription:
     """The self-description of a dataset."""
 
     identity: str
@@ -66,20 +67,20 @@ class Document:
         return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
 
 
-_DOCUMENT = TypeAdapter(Document)
+_DESCRIPTION = TypeAdapter(DatasetDescription)
 
 
-def describe(job: Job) -> Document:
-    """The document of a job's dataset."""
-    opened = list(zip(job.recipe.sources, job.sources, strict=True))
+def describe(pipeline: Pipeline) -> DatasetDescription:
+    """The description of a pipeline's dataset."""
+    opened = list(zip(pipeline.recipe.sources, pipeline.sources, strict=True))
     sizes = tuple(
         SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence)
-        for (r, s), mark in zip(opened, job.fingerprints, strict=True)
+        for (r, s), mark in zip(opened, pipeline.fingerprints, strict=True)
     )
     # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
     unplaced = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
-    recipe = job.recipe.model_copy(update={"sources": unplaced})
-    return Document(job.identity, recipe, sizes, job.generator.sample_bytes(), versions())
+    recipe = pipeline.recipe.model_copy(update={"sources": unplaced})
+    return DatasetDescription(pipeline.identity, recipe, sizes, pipeline.generator.sample_bytes(), versions())
 
 
 def versions() -> dict[str, str]:
@@ -93,8 +94,8 @@ def versions() -> dict[str, str]:
     return out
 
 
-def read(store: Store) -> Document:
-    """The document of the dataset in a place.
+def read(store: Store) -> DatasetDescription:
+    """The description of the dataset in a place.
 
     Raises:
         DatasetError: where there is none, or it cannot be read.
@@ -105,11 +106,12 @@ def read(store: Store) -> Document:
             raise DatasetError(
                 f"{store.url(layout.RECIPE)}: layout {raw['layout']}, this lesionforge reads {layout.LAYOUT_VERSION}"
             )
-        parts = {field.name: raw[field.name] for field in fields(Document)}
-        doc = _DOCUMENT.validate_python({**parts, "recipe": Recipe.model_validate(raw["recipe"])}, strict=False)
-        if len(doc.sources) != len(doc.recipe.sources) or "lesionforge" not in doc.versions:
+        parts = {field.name: raw[field.name] for field in fields(DatasetDescription)}
+        parts["recipe"] = Recipe.model_validate(raw["recipe"])
+        description = _DESCRIPTION.validate_python(parts, strict=False)
+        if len(description.sources) != len(description.recipe.sources) or "lesionforge" not in description.versions:
             raise ValueError("its sources or versions do not fit its recipe")
-        return doc
+        return description
     except FileNotFoundError:
         raise DatasetError(f"{store.url()} holds no dataset: {layout.RECIPE} is missing") from None
     except ValidationError as error:
@@ -117,50 +119,75 @@ def read(store: Store) -> Document:
         at = ".".join(map(str, fault["loc"]))
         raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {at}: {fault['msg']}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {said}") from None
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {message}") from None
 
 
-def claim(store: Store, mine: Document) -> Document:
+def claim(store: Store, own: DatasetDescription) -> tuple[DatasetDescription, bool]:
     """Take a place for a dataset, or find that it is this dataset's already, which may grow (``multiply``).
 
     Returns:
-        The document that stands: with the library versions that the dataset was begun with.
+        The description that stands, with the library versions that the dataset was begun with, and whether the place
+        was taken just now.
 
     Raises:
-        DatasetError: where another dataset lies there, or this one made by another version or with more variants.
+        DatasetError: where another dataset lies there, or this one made by another version or with more variants, or
+            files that are no dataset's.
     """
-    if store.put_new(layout.RECIPE, mine.to_bytes()):
-        return mine
-    there = read(store)
+    if not store.exists(layout.RECIPE):
+        _refuse_foreign_files(store)
+    if store.put_new(layout.RECIPE, own.to_bytes()):
+        return own, True
+    existing = read(store)
     place = store.url()
-    if there.identity != mine.identity:
+    if existing.identity != own.identity:
         raise DatasetError(
-            f"{place} holds dataset {there.recipe.name!r} of recipe {there.identity[:12]}, this recipe is "
-            f"{mine.identity[:12]}{_difference(there, mine)}; choose another --out"
+            f"{place} holds dataset {existing.recipe.name!r} of recipe {existing.identity[:12]}, this recipe is "
+            f"{own.identity[:12]}{_difference(existing, own)}; choose another --out"
         )
-    if there.versions["lesionforge"] != mine.versions["lesionforge"]:
+    if existing.versions["lesionforge"] != own.versions["lesionforge"]:
         raise DatasetError(
-            f"{place} was begun by lesionforge {there.versions['lesionforge']}, this is "
-            f"{mine.versions['lesionforge']}: continue with that version or choose another --out"
+            f"{place} was begun by lesionforge {existing.versions['lesionforge']}, this is "
+            f"{own.versions['lesionforge']}: continue with that version or choose another --out"
         )
-    if there.recipe.multiply > mine.recipe.multiply:
+    if existing.recipe.multiply > own.recipe.multiply:
         raise DatasetError(
-            f"{place} holds x{there.recipe.multiply}; x{mine.recipe.multiply} is less: a dataset only grows. "
-            f"Set multiply to {there.recipe.multiply} or more, or choose another --out"
+            f"{place} holds x{existing.recipe.multiply}; x{own.recipe.multiply} is less: a dataset only grows. "
+            f"Set multiply to {existing.recipe.multiply} or more, or choose another --out"
         )
-    mine = replace(mine, versions=there.versions)
-    if there.to_bytes() != mine.to_bytes():  # it grows, its sources have moved, or more may be missing
+    own = replace(own, versions=existing.versions)
+    if existing.to_bytes() != own.to_bytes():  # it grows, its sources have moved, or more may be missing
         store.delete(layout.SUCCESS)
-        store.put(layout.RECIPE, mine.to_bytes())
-    return mine
+        store.put(layout.RECIPE, own.to_bytes())
+    return own, False
 
 
-def _difference(there: Document, mine: Document) -> str:
-    a, b = (d.recipe.model_dump(mode="json") for d in (there, mine))
+def withdraw(store: Store) -> None:
+    """Give a place back that was claimed for a recipe of which no sample could be made: its mended form is another."""
+    if not store.list(layout.INDEX):
+        store.delete(layout.RECIPE)
+
+
+def _refuse_foreign_files(store: Store) -> None:
+    """Nothing of somebody else's is written over: a README.md is a card's name too. Hidden files are no matter."""
+    if store.is_local:  # a listing would walk a whole home folder
+        folder = store.local_path()
+        names = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    else:
+        names = {entry.name.split("/")[0] for entry in store.list()}
+    if foreign := sorted(name for name in names if not name.startswith(".") and name != "lost+found"):
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise DatasetError(
+            f"{store.url()} holds files but no dataset ({shown}), and a dataset would write over them or mix with "
+            "them: choose a new or empty --out, such as a folder inside it"
+        )
+
+
+def _difference(existing: DatasetDescription, own: DatasetDescription) -> str:
+    a, b = (d.recipe.model_dump(mode="json") for d in (existing, own))
     fields = [name for name in a if name not in ("multiply", "out", "resources", "sources") and a[name] != b[name]]
-    if there.sources != mine.sources or [s.options for s in there.recipe.sources] != [
-        s.options for s in mine.recipe.sources
+    if existing.sources != own.sources or [s.options for s in existing.recipe.sources] != [
+        s.options for s in own.recipe.sources
     ]:
         fields.append("sources")
     return f" (they differ in {', '.join(fields)})" if fields else ""

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from lesionforge.engine import plugins
-from lesionforge.engine.dataset import DatasetError, Document
-from lesionforge.engine.survey import Survey
+from lesionforge.engine.dataset import DatasetDescription, DatasetError
 from lesionforge.generators.base import Generator
 from lesionforge.sinks import dataset, layout, manifest
 from lesionforge.sinks.card import card
@@ -15,11 +14,12 @@ from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.pictures.sheet import Shown, caption, contact_sheet
 from lesionforge.sinks.store import Store
+from lesionforge.sinks.survey import Survey
 
 SHEET_SAMPLES = 12
 
 
-def finalise(store: Store, doc: Document) -> dict[str, Any]:
+def finalise(store: Store, doc: DatasetDescription) -> dict[str, Any]:
     """Write everything that describes the committed shards.
 
     Returns:
@@ -53,7 +53,7 @@ def finalise(store: Store, doc: Document) -> dict[str, Any]:
     return parsed
 
 
-def shortfall(doc: Document, totals: Totals) -> str:
+def shortfall(doc: DatasetDescription, totals: Totals) -> str:
     """Why the recipe's quota is not met, or an empty string."""
     plan = doc.plan
     if totals.shards < plan.shards:
@@ -67,7 +67,7 @@ def shortfall(doc: Document, totals: Totals) -> str:
     return ""
 
 
-def make_generator(doc: Document) -> Generator:
+def make_generator(doc: DatasetDescription) -> Generator:
     """The generator of a dataset, for its pictures and statements.
 
     Raises:

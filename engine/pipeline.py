@@ -1,7 +1,9 @@
-"""A job: one recipe opened and ready to make samples of, the same object in the driver and in every worker."""
+"""A recipe opened and ready to make samples of: the same object in the driver and in every worker."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from functools import cached_property
 
 from lesionforge.engine import plugins
@@ -9,10 +11,15 @@ from lesionforge.engine.plan import Plan, PlanError
 from lesionforge.engine.privacy import subject_key
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import Source, SourceError, open_sources
+from lesionforge.engine.sources.pictures.picture import BURNED_IN
 from lesionforge.generators.base import Generator
 
 
-class Job:
+class UnknownLimit(PlanError):
+    """``quality.limits`` names what nobody measures: the recipe's fault, not a sample's."""
+
+
+class Pipeline:
     """Sources, generator and plan of a recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -21,21 +28,38 @@ class Job:
         Raises:
             SourceError: where a source is not there.
             PluginError: where a plug-in is not there, or does not take its parameters.
-            PlanError: where the recipe asks for nothing, or for classes the generator does not make.
+            PlanError: where the recipe asks for nothing, for classes the generator does not make, or for limits on what
+                it does not measure.
         """
         self.recipe = recipe
         self.sources: list[Source] = open_sources(recipe.sources)
         self.generator: Generator = plugins.generator(recipe.generator.name, recipe.generator.params)
         classes = self.generator.classes
-        asked = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
-        unknown = sorted(asked - set(classes))
+        requested = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
+        unknown = sorted(requested - set(classes))
         if unknown:
             makes = f"its classes are {', '.join(classes)}" if classes else "it has no classes; leave balance out"
             raise PlanError(f"balance: generator {recipe.generator.name} does not make {unknown[0]!r}; {makes}")
         if isinstance(recipe.balance, str) and not classes:
             raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
+        if self.generator.measures is not None:  # else the first sample shows it
+            self.check_limits(self.generator.measures)
         balanced = self.generator.balanced
         self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), classes if balanced is None else balanced)
+
+    def check_limits(self, measured: Iterable[str]) -> None:
+        """Hold the names of ``quality.limits`` against what a generator measures.
+
+        Raises:
+            UnknownLimit: with the nearest name.
+        """
+        known = sorted({*measured, BURNED_IN})
+        for name in self.recipe.quality.limits:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {close[0]}?" if close else f"measured are {', '.join(known)}"
+                generator = self.recipe.generator.name
+                raise UnknownLimit(f"quality.limits.{name}: generator {generator} does not measure it; {hint}")
 
     @cached_property
     def subject_key(self) -> bytes:

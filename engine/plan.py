@@ -17,9 +17,7 @@ from typing import Protocol, runtime_checkable
 from lesionforge.engine import balance
 from lesionforge.engine.permutation import Permutation
 from lesionforge.engine.recipe import Recipe
-from lesionforge.generators.types import SampleSpec, Split, UserError
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+from lesionforge.generators.types import SPLITS, SampleSpec, Split, UserError
 
 
 class PlanError(UserError):

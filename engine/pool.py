@@ -6,36 +6,12 @@ Both hand out the same events, so the driver knows one kind of pool.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.watchdog import Found
-from lesionforge.engine.worker import Report, Worker
+from lesionforge.engine.worker import Worker
 from lesionforge.sinks.store import Store
-
-
-@dataclass
-class Task:
-    """A shard to make, and what is known of its earlier attempts."""
-
-    shard: int
-    skip: dict[str, str] = field(default_factory=dict)
-    careful: bool = False
-
-
-@dataclass
-class Event:
-    """The end of an attempt: a report, a worker's death with the samples it had in hand, or an error.
-
-    ``task`` is ``None`` for a worker that died before it had one, ``found`` for one whose shard had not begun.
-    """
-
-    task: Task | None
-    report: Report | None = None
-    died: str | None = None
-    found: Found | None = None
-    error: Exception | None = None
 
 
 class Pool(Protocol):
@@ -44,6 +20,7 @@ class Pool(Protocol):
     def room(self) -> int: ...
     def submit(self, task: Task) -> None: ...
     def wait(self, timeout: float) -> list[Event]: ...
+    def states(self) -> dict[str, int]: ...
     def close(self) -> None: ...
 
 
@@ -67,9 +44,13 @@ class InProcess:
     def wait(self, timeout: float) -> list[Event]:
         task = self._tasks.popleft()
         try:
-            return [Event(task, self._worker.make(task.shard, task.skip, task.careful))]
+            return [Event(task, self._worker.make(task))]
         except Exception as error:
             return [Event(task, error=error)]
+
+    def states(self) -> dict[str, int]:
+        """How many workers are in each state: for metrics, which this process has none of."""
+        return {}
 
     def close(self) -> None:
         """Nothing to end."""

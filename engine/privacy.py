@@ -7,14 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lesionforge.engine.sources.base import Source
-from lesionforge.engine.sources.pictures.picture import letters
-from lesionforge.generators.types import Angiogram, Case, Volume
-
-BURNED_IN = "burned_in_text"
+from lesionforge.generators.types import Case, Volume
 
 
 def subject_key(seed: int, sources: Iterable[Source]) -> bytes:
-    """The key of a job's hashes: from its seed, and from what only those know who have the sources' files."""
+    """The key of a dataset's hashes: from its seed, and from what only those know who have the sources' files."""
     digest = hashlib.blake2b(f"subject/{seed}".encode(), digest_size=32)
     for source in sources:
         digest.update(source.secret())
@@ -32,15 +29,3 @@ def unnamed(case: Case, key: bytes) -> Case:
     if isinstance(case, Volume):  # and so are its trees'
         return replace(case, subject=name, trees=tuple(replace(tree, subject=name) for tree in case.trees))
     return replace(case, subject=name)
-
-
-def flags(case: Case) -> dict[str, float]:
-    """``burned_in_text`` of an angiogram: letters seen in its pixels; at least 1 where its DICOM file declares any.
-
-    The pixels themselves are what the dataset is made of: they are flagged, not changed. The recipe may refuse such
-    samples: ``quality: {limits: {burned_in_text: {max: 0}}}``.
-    """
-    if not isinstance(case, Angiogram):
-        return {}
-    declared = 1 if case.notes.get("burned_in_annotation") else 0
-    return {BURNED_IN: float(max(letters(case.image), declared))}

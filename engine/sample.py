@@ -5,60 +5,67 @@ Free of Ray, threads and storage, so that a worker, ``replay`` and ``plan --esti
 
 from __future__ import annotations
 
+import math
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine import check
-from lesionforge.engine.pipeline import Job
-from lesionforge.engine.privacy import flags, unnamed
+from lesionforge.engine.pipeline import Pipeline, UnknownLimit
+from lesionforge.engine.privacy import unnamed
+from lesionforge.engine.sources.pictures.picture import flags
 from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec
 from lesionforge.sinks.index import ROW_KEYS, Row
+from lesionforge.sinks.quarantine import MAX_TEXT, Quarantined
 
-QUALITY = "quality:"  # begins the reason of a sample that was drawn again until the recipe's limit
-MEMORY = "memory:"  # begins the reason of a sample that found no memory left, be it by its own fault or another's
+
+class BadOutput(Exception):
+    """A generator returned something else than its contract says; the message names the field and the value."""
 
 
 class Maker:
-    """Makes samples of one job."""
+    """Makes samples of one pipeline."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
         self.batch_halvings = 0
         self._prepared = False
 
     def prepare(self) -> None:
         """Load what the generator needs (weights), once; no sample's limits of time and memory cover it."""
         if not self._prepared:
-            self.job.generator.prepare(_device(self.job.recipe.resources.gpus))
+            self.pipeline.generator.prepare(_device(self.pipeline.recipe.resources.gpus))
             self._prepared = True
 
-    def read(self, spec: SampleSpec) -> Case | str:
+    def read(self, spec: SampleSpec) -> Case | Quarantined:
         """The case of a sample, or the reason why there is none."""
         try:
-            case = self.job.sources[spec.source].read(spec.case)
+            case = self.pipeline.sources[spec.source].read(spec.case)
         except BadCase as error:
-            return f"source: {error}"
+            return Quarantined("source", str(error))
         except MemoryError as error:
             return self.out_of_memory(error)
         except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
-            return f"source: {describe(error, quote=False)}"
-        key = self.job.subject_key
-        return unnamed(case, key) if isinstance(case, Case) else f"source: read a {type(case).__name__}, no case"
+            return Quarantined("source", describe(error, quote=False))
+        no_case = Quarantined("source", f"read a {type(case).__name__}, no case")
+        return unnamed(case, self.pipeline.subject_key) if isinstance(case, Case) else no_case
 
-    def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | str]:
+    def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | Quarantined]:
         """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""
         self.prepare()
         if len(specs) == 1:
             yield self._make_one(cases[0], specs[0])
             return
         try:
-            samples = check.samples(self.job.generator.generate(cases, specs), specs)
+            samples = checked(self.pipeline.generator.generate(cases, specs), specs)
             for sample, case in zip(samples, cases, strict=True):
                 self._check(sample, case)
             yield from samples
+        except UnknownLimit:  # the recipe's fault, not a sample's
+            raise
         except (Exception, SystemExit) as error:
             if _out_of_memory(error):
                 self.batch_halvings += 1
@@ -67,49 +74,55 @@ class Maker:
             yield from self.make(cases[:half], specs[:half])
             yield from self.make(cases[half:], specs[half:])
 
-    def _make_one(self, case: Case, spec: SampleSpec) -> Sample | str:
-        redraws = self.job.recipe.quality.redraws
+    def _make_one(self, case: Case, spec: SampleSpec) -> Sample | Quarantined:
+        redraws = self.pipeline.recipe.quality.redraws
         reason = ""
         for attempt in range(redraws + 1):
             try:
                 drawn = replace(spec, attempt=attempt)
-                (sample,) = check.samples(self.job.generator.generate([case], [drawn]), [drawn])
+                (sample,) = checked(self.pipeline.generator.generate([case], [drawn]), [drawn])
                 self._check(sample, case)
                 return sample
+            except UnknownLimit:
+                raise
             except Rejected as error:
                 reason = str(error)
             except BadCase as error:
-                return f"source: {error}"
-            except check.BadOutput as error:
-                return f"output: {error}"
+                return Quarantined("source", str(error))
+            except BadOutput as error:
+                return Quarantined("output", str(error))
             except MemoryError as error:
                 return self.out_of_memory(error)
             except (Exception, SystemExit) as error:  # third-party generators may raise anything; the shard goes on
-                return f"error: {describe(error)}"
-        return f"{QUALITY} {reason} (drawn {redraws + 1} times)"
+                return Quarantined("error", describe(error))
+        return Quarantined("quality", f"{reason} (drawn {redraws + 1} times)")
 
     def _check(self, sample: Sample, case: Case) -> None:
         """Hold a sample against the recipe's limits, with what the engine itself measured on its case."""
         sample.measured = {**sample.measured, **flags(case)}
-        for name, limit in self.job.recipe.quality.limits.items():
-            if name not in sample.measured:
-                raise ValueError(f"quality.limits names {name!r}; measured are {', '.join(sorted(sample.measured))}")
+        self.pipeline.check_limits(sample.measured)
+        for name, limit in self.pipeline.recipe.quality.limits.items():
+            if name not in sample.measured:  # writing is looked for in frames only
+                raise UnknownLimit(
+                    f"quality.limits.{name}: of a {type(case).__name__} nobody measures it; leave it out"
+                )
             value = sample.measured[name]
             if limit.min is not None and not value >= limit.min:
                 raise Rejected(f"{name} is {value:.4g}, below {limit.min:g}")
             if limit.max is not None and not value <= limit.max:
                 raise Rejected(f"{name} is {value:.4g}, above {limit.max:g}")
 
-    def out_of_memory(self, error: MemoryError) -> str:
+    def out_of_memory(self, error: MemoryError) -> Quarantined:
         """The reason of a sample for which there was no memory."""
-        limit = self.job.recipe.resources.memory
+        limit = self.pipeline.recipe.resources.memory
         bound = f" (resources.memory is {limit / 2**20:g} MiB)" if limit else ""
-        return f"{MEMORY} {(str(error).splitlines() or ['none left'])[0]}{bound}"[:300]
+        text = f"{(str(error).splitlines() or ['none left'])[0]}{bound}"
+        return Quarantined("memory", text[: MAX_TEXT - len("memory: ")])
 
-    def row(self, spec: SampleSpec, case: Case | str) -> Row:
+    def row(self, spec: SampleSpec, case: Case | Quarantined) -> Row:
         """The index row of a sample before it is made."""
         row = Row(spec.sample_id, spec.split, spec.variant, spec.source, spec.case, spec.target)
-        if not isinstance(case, str):
+        if not isinstance(case, Quarantined):
             row.subject = case.subject
             row.source_id = case.source_id
         return row
@@ -117,11 +130,57 @@ class Maker:
     def members(self, sample: Sample, row: Row) -> dict[str, Any]:
         """Everything that goes into the tar for a sample: its fields and the ``json`` that tells all of it."""
         meta: dict[str, Any] = {key: getattr(row, key) for key in ROW_KEYS} | {"redraws": sample.spec.attempt}
-        meta |= {"generator": self.job.recipe.generator.name, "recipe": self.job.identity}
+        meta |= {"generator": self.pipeline.recipe.generator.name, "recipe": self.pipeline.identity}
         meta |= {"drawn": sample.drawn, "measured": sample.measured}
         if taken := sorted(meta.keys() & sample.labels.keys()):
             raise ValueError(f"labels {', '.join(taken)}: these names are the engine's; rename them in the generator")
         return {**sample.fields, "json": {**sample.labels, **meta}}
+
+
+def checked(output: Iterable[Any], specs: Sequence[SampleSpec]) -> list[Sample]:
+    """The samples of one call of a generator, one per spec.
+
+    Arrays are left to ``sinks.encode``, which looks at every value of them anyway.
+
+    Raises:
+        BadOutput: for another number of samples, another type, somebody else's sample, or a number that is none.
+    """
+    out = list(islice(output, len(specs) + 1))  # a generator without an end is met as one too many
+    if len(out) != len(specs):
+        count = f"more than {len(specs)}" if len(out) > len(specs) else str(len(out))
+        raise BadOutput(f"{count} samples for {len(specs)} asked for")
+    for sample, spec in zip(out, specs, strict=True):
+        _check_sample(sample, spec)
+    return out
+
+
+def _check_sample(sample: Any, spec: SampleSpec) -> None:
+    if not isinstance(sample, Sample):
+        raise BadOutput(f"a {type(sample).__name__} in place of a Sample")
+    if sample.spec != spec:
+        what = getattr(sample.spec, "sample_id", sample.spec)
+        raise BadOutput(f"spec is that of {what!r}" + (", altered" if what == spec.sample_id else ""))
+    for part in ("fields", "labels", "drawn", "measured"):
+        values = getattr(sample, part)
+        if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+            raise BadOutput(f"{part} is {type(values).__name__} {str(values)[:80]}, not a dict by name")
+        if part != "fields":
+            _finite(part, values)
+    measured: Mapping[str, Any] = sample.measured
+    for name, value in measured.items():
+        if not isinstance(value, Real):
+            raise BadOutput(f"measured.{name} is {str(value)[:80]!r}, not a number")
+
+
+def _finite(path: str, value: Any) -> None:
+    if isinstance(value, Real) and not math.isfinite(float(value)):
+        raise BadOutput(f"{path} is {value}")
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _finite(f"{path}.{name}", item)
+    elif isinstance(value, list | tuple):
+        for n, item in enumerate(value):
+            _finite(f"{path}.{n}", item)
 
 
 def describe(error: BaseException, quote: bool = True) -> str:
@@ -133,8 +192,8 @@ def describe(error: BaseException, quote: bool = True) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     message: Mapping[int, str] = dict(enumerate(str(error).splitlines()))
-    said = f": {message.get(0, '')}" if quote else ""
-    return f"{type(error).__name__}{said}"[:300] + where
+    quoted = f": {message.get(0, '')}" if quote else ""
+    return f"{type(error).__name__}{quoted}"[:MAX_TEXT] + where
 
 
 def _out_of_memory(error: BaseException) -> bool:

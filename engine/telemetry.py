@@ -1,31 +1,101 @@
-"""What the engine tells Prometheus: one list of metrics, and the one place that counts.
+"""What the engine tells machines: log lines on standard error, and metrics for Prometheus.
 
-Ray exports them on the metrics port of each node, with ``ray_`` before the name and ``_total`` after a counter's, and
-with labels of its own beside ours. The driver counts what the workers report, so samples are counted when their shard
-is committed, each once; only the GPU is read where it is. An in-process run counts nothing and needs no Ray.
+Log: one JSON object a line. ``LESIONFORGE_LOG`` is ``debug``, ``info``, ``warning`` or ``error``. Where it is not set,
+workers log from ``info`` on, into their own files under Ray's session folder
+(``/tmp/ray/session_latest/logs/worker-*.err`` on their node), and the driver logs nothing, as its standard error talks
+to a person. Every line about a shard or a sample names it. No line names a file of a source: reasons are those of the
+dataset's own index.
+
+Metrics: Ray exports them on the metrics port of each node, with ``ray_`` before the name and ``_total`` after a
+counter's, and with labels of its own beside ours. The driver counts what the workers report, so samples are counted
+when their shard is committed, each once. An in-process run counts nothing and needs no Ray. How busy GPUs are Ray
+measures itself (``ray_node_gpus_utilization``).
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from lesionforge.engine.worker import Report
+from lesionforge.engine.messages import Event, Report
+from lesionforge.generators.types import UserError
+
+VARIABLE = "LESIONFORGE_LOG"
+LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
+
+_logger = logging.getLogger("lesionforge")
+_logger.addHandler(logging.NullHandler())  # silent in whatever process it is imported, until `start_log`
 
 STAGES = ("read", "generate", "encode", "commit")
-#: Kinds of reasons for quarantine: what a reason begins with, and the label it is counted under.
-KINDS = {
-    **{kind + ":": kind for kind in ("source", "error", "output", "quality", "encode", "memory", "time")},
-    "killed its worker": "killed",
-}
-OTHER = "other"
 
-GPU_PERIOD = 1.0  # seconds between looks at a GPU
-GPU_WINDOW = 10  # looks that make one value
+
+class LogError(UserError):
+    """``LESIONFORGE_LOG`` holds no level."""
+
+
+def log_level() -> str | None:
+    """The level that the environment asks for.
+
+    Raises:
+        LogError: for a word that is no level.
+    """
+    requested = os.environ.get(VARIABLE, "").lower() or None
+    if requested is not None and requested not in LEVELS:
+        raise LogError(f"{VARIABLE}={requested} is no level: use {', '.join(LEVELS)}")
+    return requested
+
+
+def start_log(role: str, level: str | None) -> None:
+    """Log from here on in this process.
+
+    Args:
+        role: ``driver`` or ``worker``.
+        level: from which level on; nothing where ``None``.
+    """
+    _logger.propagate = False  # not into the handlers of whoever else lives in this process
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(role))
+    _logger.handlers = [handler] if level else []
+    _logger.setLevel(LEVELS[level] if level else logging.CRITICAL + 1)
+
+
+def log(level: str, event: str, **fields: Any) -> None:
+    """Log an event with its fields; those that are ``None`` are left out."""
+    _logger.log(LEVELS[level], event, extra={"fields": {k: v for k, v in fields.items() if v is not None}})
+
+
+def log_event(event: Event, shard: str | None) -> None:
+    """Log how an attempt at a shard ended; ``shard``: its name, where there was one."""
+    if event.died:
+        sole = event.in_hand.sole if event.in_hand else None
+        in_hand = list(event.in_hand.samples) if event.in_hand else None
+        log("warning", "worker died", shard=shard, sample=sole and sole[1], in_hand=in_hand, message=event.died)
+    elif event.taken_back:
+        log("info", "taken back", shard=shard)
+    elif event.error is not None:
+        log("error", "failed", shard=shard, message=f"{type(event.error).__name__}: {event.error}")
+    elif event.report is not None and event.report.failures:
+        log("warning", "held back", shard=shard, reason=str(event.report.failures.first))
+    elif event.report is not None:
+        counts = {"samples": event.report.samples, "quarantined": event.report.quarantined}
+        log("info", "committed", shard=shard, **counts, bytes=event.report.bytes)
+
+
+class _Json(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._fixed = {"role": role, "pid": os.getpid()}
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        head = {"time": when, "level": record.levelname.lower(), "event": record.getMessage(), **self._fixed}
+        return json.dumps(head | getattr(record, "fields", {}), default=str)
 
 
 @dataclass(frozen=True)
@@ -57,17 +127,11 @@ METRICS = (
     Metric("lesionforge_done_samples", "gauge", "samples made or quarantined so far, by earlier runs too"),
     Metric("lesionforge_queue_depth", "gauge", "shards handed to workers and not yet ended"),
     Metric("lesionforge_workers", "gauge", "workers by state: placed, pending (no room yet), draining", ("state",)),
-    Metric("lesionforge_gpu_busy_ratio", "gauge", "share of the last seconds in which the GPU was busy", ("gpu",)),
 )  # fmt: skip
 
 
-def kind(reason: str) -> str:
-    """The label under which a reason for quarantine is counted; one of few, whatever the reason says."""
-    return next((label for start, label in KINDS.items() if reason.startswith(start)), OTHER)
-
-
 class Meters:
-    """The metrics of one job, counted in its driver. Ray must be initialised."""
+    """The metrics of one run, counted in its driver. Ray must be initialised."""
 
     def __init__(self, dataset: str, planned: int, done: int) -> None:
         """Begin.
@@ -80,8 +144,16 @@ class Meters:
         self._ray = {metric.name: _ray_metric(metric) for metric in METRICS}
         self._dataset, self._planned, self._done = dataset, planned, done
 
-    def report(self, report: Report) -> None:
-        """A shard was committed."""
+    def event(self, event: Event) -> None:
+        """An attempt at a shard has ended."""
+        if event.died:
+            self._add("lesionforge_worker_deaths", 1)
+        if event.taken_back:
+            self._add("lesionforge_retries", 1)
+        if event.report is not None and event.report.failures is None:
+            self._committed(event.report)
+
+    def _committed(self, report: Report) -> None:
         self._add("lesionforge_shards", 1)
         self._add("lesionforge_samples", report.samples)
         self._add("lesionforge_bytes", report.bytes)
@@ -91,18 +163,10 @@ class Meters:
         unknown = max(0, report.quarantined - sum(report.kinds.values()))
         for label, count in report.kinds.items():
             self._add("lesionforge_quarantined", count, kind=label)
-        self._add("lesionforge_quarantined", unknown, kind=OTHER)
+        self._add("lesionforge_quarantined", unknown, kind="other")
         for stage in STAGES:
             self._add("lesionforge_stage_seconds", report.seconds.get(stage, 0), stage=stage)
         self._done += report.samples + report.quarantined
-
-    def died(self) -> None:
-        """A worker died."""
-        self._add("lesionforge_worker_deaths", 1)
-
-    def again(self) -> None:
-        """A shard will be handed out again."""
-        self._add("lesionforge_retries", 1)
 
     def fleet(self, states: Mapping[str, int], depth: int) -> None:
         """How many workers there are in each state, how many shards they hold, how far it all is.
@@ -121,48 +185,6 @@ class Meters:
 
     def _set(self, name: str, value: float, **labels: str) -> None:
         self._ray[name].set(value, {"dataset": self._dataset, **labels})
-
-
-def watch_gpus(dataset: str, gpus: Sequence[str], nvml: Any = None) -> threading.Thread | None:
-    """Begin to export how busy a worker's GPUs are; nothing where NVML cannot be read.
-
-    Args:
-        dataset: the recipe's name.
-        gpus: their numbers, as Ray gives them to the worker.
-        nvml: a module like pynvml; Ray's own copy where ``None``.
-    """
-    if not gpus:
-        return None
-    if nvml is None:
-        from ray._private.thirdparty import pynvml  # comes with Ray
-
-        nvml = pynvml
-    try:
-        nvml.nvmlInit()
-        handles = {gpu: nvml.nvmlDeviceGetHandleByIndex(int(gpu)) for gpu in gpus}
-        looks = {gpu: deque([_busy(nvml, handle)], GPU_WINDOW) for gpu, handle in handles.items()}
-    except (nvml.NVMLError, ValueError):  # no driver, or a slice of a GPU that has no number
-        return None
-    gauge = _ray_metric(next(m for m in METRICS if m.name == "lesionforge_gpu_busy_ratio"))
-    pause = threading.Event()
-
-    def look() -> None:
-        while True:
-            for gpu, handle in handles.items():
-                try:
-                    looks[gpu].append(_busy(nvml, handle))
-                except nvml.NVMLError:
-                    return  # a GPU that fell off the bus: the series ends
-                gauge.set(sum(looks[gpu]) / len(looks[gpu]), {"dataset": dataset, "gpu": gpu})
-            pause.wait(GPU_PERIOD)
-
-    thread = threading.Thread(target=look, daemon=True, name="lesionforge-gpu")
-    thread.start()
-    return thread
-
-
-def _busy(nvml: Any, handle: Any) -> float:
-    return float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
 
 
 def _ray_metric(metric: Metric) -> Any:

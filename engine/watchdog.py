@@ -1,6 +1,6 @@
-"""Which samples a worker has in its hands, left where they outlive its process, and the alarm that ends a late one.
+"""Bounds on a worker that makes a shard: what it has in hand, an alarm for a late sample, a limit for a greedy one.
 
-A file on the worker's own node while it makes a shard: it survives SIGKILL and segmentation faults, costs
+In hand: a file on the worker's own node while it makes a shard: it survives SIGKILL and segmentation faults, costs
 microseconds, and if the node is gone with it no sample is to blame.
 
 The alarm is the kernel's timer (SIGALRM), so it rings even where native code holds the interpreter for ever. Its
@@ -13,62 +13,30 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import resource
 import signal
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from json import dumps, loads
 from pathlib import Path
 
+from lesionforge.engine.messages import InHand, Work
+
 _RANG = b"most recent call first"  # faulthandler's words
+_STATUS = Path("/proc/self/status")
 _STALE = 3600.0  # seconds after which nobody will ask for a dead worker's file
 
 
-@dataclass(eq=False)
-class Work:
-    """One stage at work on some samples, and by when (``time.monotonic`` of the node) it must be done."""
-
-    stage: str
-    samples: list[str]
-    until: float = float("inf")
-
-
-@dataclass
-class Found:
-    """What a worker has, or a dead one had, in hand.
-
-    ``in_hand``: samples between the start of their reading and the end of their encoding. ``work``: those of them that
-    a stage was busy with. ``late``: the alarm ended the process.
-    """
-
-    in_hand: list[str] = field(default_factory=list)
-    work: list[Work] = field(default_factory=list)
-    late: bool = False
-
-    @property
-    def sole(self) -> tuple[str, str] | None:
-        """The stage and sample that alone can be to blame, if there is one."""
-        if len(self.work) == 1 and len(self.work[0].samples) == 1:
-            return self.work[0].stage, self.work[0].samples[0]
-        if not self.work and len(self.in_hand) == 1:
-            return "passing on", self.in_hand[0]
-        return None
-
-    def overdue(self) -> float:
-        """Seconds since the alarm ought to have rung; negative before. Ask on the worker's own node."""
-        return time.monotonic() - min((work.until for work in self.work), default=float("inf"))
-
-
-class Breadcrumb:
+class Watchdog:
     """Keeps the file of one worker, and its alarm."""
 
     def __init__(self, path: Path | None = None, seconds: float | None = None) -> None:
         """``path``: the file, ``None`` where nobody would read it. ``seconds``: limit of a stage at one sample."""
         self._path, self._seconds = path, seconds
-        self._found = Found()
+        self._in_hand = InHand()
         self._lock = threading.Lock()
         self._files: list[int] = []
 
@@ -78,7 +46,7 @@ class Breadcrumb:
         if self._path is None:
             yield
             return
-        self._found = Found()
+        self._in_hand = InHand()
         self._files = [os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)]
         if self._seconds:
             self._files.append(os.open(self._path, os.O_WRONLY | os.O_APPEND))
@@ -98,13 +66,13 @@ class Breadcrumb:
     def enter(self, sample_id: str) -> None:
         """The sample is about to be touched."""
         with self._lock:
-            self._found.in_hand.append(sample_id)
+            self._in_hand.samples.append(sample_id)
             self._write()
 
     def leave(self, sample_id: str) -> None:
         """The sample is done, or given up."""
         with self._lock:
-            self._found.in_hand.remove(sample_id)
+            self._in_hand.samples.remove(sample_id)
             self._write()
 
     @contextlib.contextmanager
@@ -114,22 +82,22 @@ class Breadcrumb:
         if self._seconds:
             work.until = time.monotonic() + self._seconds * len(samples)
         with self._lock:
-            self._found.work.append(work)
+            self._in_hand.work.append(work)
             self._write()
         try:
             yield
         finally:
             with self._lock:
-                self._found.work.remove(work)
+                self._in_hand.work.remove(work)
                 self._write()
 
     def _write(self) -> None:
         if not self._files:
             return
         if self._seconds:
-            left = -self._found.overdue()
+            left = -self._in_hand.overdue()
             signal.setitimer(signal.ITIMER_REAL, 0 if left == float("inf") else max(left, 1e-6))
-        text = dumps({"in_hand": self._found.in_hand, "work": [vars(work) for work in self._found.work]}).encode()
+        text = dumps({"samples": self._in_hand.samples, "work": [vars(work) for work in self._in_hand.work]}).encode()
         # Length first: a reader takes that many bytes, so a longer text from before does no harm.
         os.pwrite(self._files[0], b"%08d\n" % len(text) + text, 0)
 
@@ -137,11 +105,11 @@ class Breadcrumb:
 def new_path() -> Path:
     """Where this process may keep its file. Files of processes that died long ago are swept away."""
     folder = Path(tempfile.gettempdir())
-    for path in folder.glob("lesionforge-*.crumb"):
+    for path in folder.glob("lesionforge-*.worker"):
         with contextlib.suppress(OSError, ValueError):
             if time.time() - path.stat().st_mtime > _STALE and not _alive(int(path.name.split("-")[1])):
                 path.unlink()
-    return folder / f"lesionforge-{os.getpid()}-{uuid.uuid4().hex}.crumb"
+    return folder / f"lesionforge-{os.getpid()}-{uuid.uuid4().hex}.worker"
 
 
 def stopped(path: Path) -> bool:
@@ -163,15 +131,41 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def read(path: Path) -> Found:
+def read(path: Path) -> InHand:
     """What lies in a worker's file; nothing in hand where there is none."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return Found()
+        return InHand()
     length, _, rest = raw.partition(b"\n")
     if not length.isdigit():
-        return Found()
+        return InHand()
     body = loads(rest[: int(length)])
     work = [Work(**work) for work in body["work"]]
-    return Found(body["in_hand"], work, _RANG in rest[int(length) :])
+    return InHand(body["samples"], work, _RANG in rest[int(length) :])
+
+
+@contextlib.contextmanager
+def memory_limit(more: int | None) -> Iterator[None]:
+    """Let this process take at most ``more`` bytes over what it has now; ``None`` bounds nothing.
+
+    The kernel counts private writable memory (RLIMIT_DATA, Linux): heap, anonymous maps, thread stacks; neither files
+    mapped for reading nor memory on a GPU. Python and numpy answer with ``MemoryError``; native code that does not
+    check may end the process.
+    """
+    if more is None or not _STATUS.exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _taken() + more
+    hard = before[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _taken() -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
+    return int(line.split()[1]) * 1024

@@ -10,78 +10,66 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from lesionforge.engine import limits, log
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine import telemetry
+from lesionforge.engine.messages import Report, Task
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import Shard
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.sample import MEMORY, QUALITY, Maker, describe
-from lesionforge.engine.telemetry import STAGES, kind
-from lesionforge.engine.watchdog import Breadcrumb
+from lesionforge.engine.sample import Maker, describe
+from lesionforge.engine.telemetry import STAGES
+from lesionforge.engine.trial import Failures
+from lesionforge.engine.watchdog import Watchdog, memory_limit
 from lesionforge.generators.types import Case, Sample, SampleSpec
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import commit, committed, stage
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.quarantine import Quarantined
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
 
 QUEUE = 2  # batches waiting between two stages: enough to overlap, few enough to bound memory
 
 T = TypeVar("T")
-Item = tuple[SampleSpec, Case | str]
-Made = tuple[Row, Sample | str]
-
-
-@dataclass
-class Report:
-    """What a worker tells the driver about a shard."""
-
-    shard: int
-    samples: int
-    quarantined: int
-    bytes: int
-    seconds: dict[str, float] = field(default_factory=dict)  # busy seconds per stage, and "wall"
-    batch_halvings: int = 0  # times that memory ran out and a batch was made in two halves
-    redraws: int = 0  # samples drawn again because they missed a limit
-    kinds: dict[str, int] = field(default_factory=dict)  # quarantined samples by kind of reason
-    staged: str = ""  # the attempt that the driver is to publish, where the place needs that (sinks.commit)
+ReadCase = tuple[SampleSpec, Case | Quarantined]
+Result = tuple[Row, Sample | Quarantined]
 
 
 class Worker:
-    """Makes shards of one job into one store."""
+    """Makes shards of one recipe into one store."""
 
-    def __init__(self, recipe: Recipe, store: Store, breadcrumb: Breadcrumb | None = None) -> None:
-        """``breadcrumb`` tells a driver which samples were in hand when the process died."""
-        self.job = Job(recipe)
+    def __init__(self, recipe: Recipe, store: Store, watchdog: Watchdog | None = None) -> None:
+        """``watchdog`` tells a driver which samples were in hand when the process died."""
+        self.pipeline = Pipeline(recipe)
         self.store = store
-        self.breadcrumb = breadcrumb or Breadcrumb()
-        self.maker = Maker(self.job)
+        self.watchdog = watchdog or Watchdog()
+        self.maker = Maker(self.pipeline)
         self.version = version("lesionforge")
 
-    def make(self, k: int, skip: Mapping[str, str] | None = None, careful: bool = False) -> Report:
-        """Make and commit shard ``k``; a shard that is committed already is left alone.
+    def make(self, task: Task) -> Report:
+        """Make and commit a shard; one that is committed already is left alone.
 
-        Args:
-            k: its number in the plan.
-            skip: sample id -> reason, for samples that are quarantined unmade.
-            careful: one sample in hand at a time, so that a death blames exactly one.
+        As long as the recipe is not proven, a shard whose samples all fail for one reason is not committed, and left
+        after the first of them (``engine.trial``): the report holds its ``failures``.
         """
-        shard = self.job.plan.shard(k)
+        k, shard = task.shard, self.pipeline.plan.shard(task.shard)
         seconds = dict.fromkeys(STAGES, 0.0)
         start = time.perf_counter()
         if self.store.exists(layout.index(shard.name)):
-            return self._report(k, committed(self.store, shard.name, self.job.identity), seconds)
-        log.write("debug", "begun", shard=shard.name)
+            return self._report(k, committed(self.store, shard.name, self.pipeline.identity), seconds)
+        telemetry.log("debug", "begun", shard=shard.name)
         self.maker.prepare()
-        rows, body = self._made(shard, skip or {}, careful, seconds)
-        if not careful and any((row.reason or "").startswith(MEMORY) for row in rows):
+        rows, body, failures = self._samples(task, shard, seconds)
+        if not task.careful and any((row.reason or "").startswith("memory:") for row in rows):
             # Whose fault it was shows only where one sample at a time is in hand.
-            rows, body = self._made(shard, skip or {}, True, seconds)
-        work, staged = (self.store, shard.name, self.job.identity, self.version, rows, body), ""
+            rows, body, failures = self._samples(replace(task, careful=True), shard, seconds)
+        if failures:
+            return Report(k, 0, 0, 0, seconds, failures=failures)
+        work, staged = (self.store, shard.name, self.pipeline.identity, self.version, rows, body), ""
         with _Timed(seconds, "commit"):
             if self.store.lease:
                 record, staged = stage(*work)
@@ -90,74 +78,83 @@ class Worker:
         seconds["wall"] = time.perf_counter() - start
         _log(shard.name, rows, record, seconds)
         redraws = sum(row.redraws for row in rows)
-        reasons = Counter(kind(row.reason or "") for row in rows if row.status == "quarantined")
-        return replace(self._report(k, record, seconds), staged=staged, redraws=redraws, kinds=reasons)
+        kinds = Counter[str](Quarantined.read(row.reason).kind for row in rows if row.reason)
+        return replace(self._report(k, record, seconds), staged=staged, redraws=redraws, kinds=kinds)
 
-    def _made(
-        self, shard: Shard, skip: Mapping[str, str], careful: bool, seconds: dict[str, float]
-    ) -> tuple[list[Row], Tar]:
-        """All samples of a shard, within the limits of time and memory."""
-        body, rows = Tar(), list[Row]()
-        with self.breadcrumb.shard(), limits.memory(self._allowance(shard)):
-            for row, result in self._generated(shard, skip, careful, seconds):
-                with _Timed(seconds, "encode"), self.breadcrumb.work("encoding", [row.sample_id]):
+    def _samples(self, task: Task, shard: Shard, seconds: dict[str, float]) -> tuple[list[Row], Tar, Failures | None]:
+        """All samples of a shard, within the limits of time and memory, or the failures that make the rest vain."""
+        body, rows, failures = Tar(), list[Row](), Failures()
+        vain = threading.Event()  # nothing more need be read
+        with self.watchdog.shard(), memory_limit(self._allowance(shard)):
+            for row, result in self._generated(task, shard, seconds, vain):
+                with _Timed(seconds, "encode"), self.watchdog.work("encoding", [row.sample_id]):
                     rows.append(self._pack(body, row, result))
-                self.breadcrumb.leave(row.sample_id)
-        return rows, body
+                self.watchdog.leave(row.sample_id)
+                if row.status == "quarantined":
+                    failures.add(row)
+                if not task.proven and failures.samples == len(rows) and failures.suffice(self.pipeline.plan):
+                    vain.set()
+        if not task.proven and failures.samples == len(rows) and failures.alike:
+            return rows, body, failures
+        if len(rows) < len(shard):  # one came out well when no more was read
+            return self._samples(replace(task, proven=True), shard, seconds)
+        return rows, body, None
 
     def _allowance(self, shard: Shard) -> int | None:
         """Bytes that making a shard may take: what the recipe allows, and the finished samples, held until the end."""
-        allowed = self.job.recipe.resources.memory
+        allowed = self.pipeline.recipe.resources.memory
         if allowed is None:
             return None
-        known = self.job.plan.sample_bytes
-        return allowed + (self.job.recipe.shard.bytes if known is None else len(shard) * known)
+        known = self.pipeline.plan.sample_bytes
+        return allowed + (self.pipeline.recipe.shard.bytes if known is None else len(shard) * known)
 
-    def _cases(self, shard: Shard, skip: Mapping[str, str], seconds: dict[str, float]) -> Iterator[Item]:
-        for spec in self.job.plan.specs(shard):
-            self.breadcrumb.enter(spec.sample_id)
-            if spec.sample_id in skip:
-                yield spec, skip[spec.sample_id]
+    def _cases(self, task: Task, shard: Shard, seconds: dict[str, float], vain: threading.Event) -> Iterator[ReadCase]:
+        for spec in self.pipeline.plan.specs(shard):
+            if vain.is_set():
+                return
+            self.watchdog.enter(spec.sample_id)
+            if spec.sample_id in task.skip:
+                yield spec, task.skip[spec.sample_id]
                 continue
-            with _Timed(seconds, "read"), self.breadcrumb.work("reading", [spec.sample_id]):
+            with _Timed(seconds, "read"), self.watchdog.work("reading", [spec.sample_id]):
                 case = self.maker.read(spec)
             yield spec, case
 
     def _generated(
-        self, shard: Shard, skip: Mapping[str, str], careful: bool, seconds: dict[str, float]
-    ) -> Iterator[Made]:
+        self, task: Task, shard: Shard, seconds: dict[str, float], vain: threading.Event
+    ) -> Iterator[Result]:
         """Rows and samples in order. Careful: no stage runs ahead, and no batch."""
-        cases = self._cases(shard, skip, seconds)
-        if careful:
+        cases = self._cases(task, shard, seconds, vain)
+        if task.careful:
             return self._batched(cases, 1, seconds)
-        return _stage(self._batched(_stage(cases), self.job.recipe.resources.batch, seconds))
+        return _stage(self._batched(_stage(cases), self.pipeline.recipe.resources.batch, seconds))
 
-    def _batched(self, cases: Iterator[Item], size: int, seconds: dict[str, float]) -> Iterator[Made]:
+    def _batched(self, cases: Iterator[ReadCase], size: int, seconds: dict[str, float]) -> Iterator[Result]:
         for batch in _batches(cases, size):
-            good = [(spec, case) for spec, case in batch if not isinstance(case, str)]
-            results: Iterator[Sample | str] = iter(())
+            good = [(spec, case) for spec, case in batch if not isinstance(case, Quarantined)]
+            results: Iterator[Sample | Quarantined] = iter(())
             if good:
-                with _Timed(seconds, "generate"), self.breadcrumb.work("making", [s.sample_id for s, _ in good]):
+                with _Timed(seconds, "generate"), self.watchdog.work("making", [s.sample_id for s, _ in good]):
                     results = iter(list(self.maker.make([c for _, c in good], [s for s, _ in good])))
             for spec, case in batch:
-                yield self.maker.row(spec, case), case if isinstance(case, str) else next(results)
+                yield self.maker.row(spec, case), case if isinstance(case, Quarantined) else next(results)
 
-    def _pack(self, body: Tar, row: Row, result: Sample | str) -> Row:
-        if not isinstance(result, str):
+    def _pack(self, body: Tar, row: Row, result: Sample | Quarantined) -> Row:
+        if not isinstance(result, Quarantined):
             try:
                 members = self.maker.members(result, row)
                 data = {name: encode(name, value) for name, value in members.items()}
                 entry = body.add(row.sample_id, data)
             except (ValueError, TypeError) as error:
-                result = f"encode: {describe(error)}"
+                result = Quarantined("encode", describe(error))
             except MemoryError as error:
                 result = self.maker.out_of_memory(error)
             else:
                 full = index.row_of(members["json"])
                 return index.place(full, entry)
-        if result.startswith(QUALITY):
-            row.redraws = self.job.recipe.quality.redraws
-        row.status, row.reason = "quarantined", result
+        if result.kind == "quality":
+            row.redraws = self.pipeline.recipe.quality.redraws
+        row.status, row.reason = "quarantined", str(result)
         return row
 
     def _report(self, k: int, record: Record, seconds: dict[str, float]) -> Report:
@@ -168,13 +165,13 @@ class Worker:
 def _log(shard: str, rows: list[Row], record: Record, seconds: Mapping[str, float]) -> None:
     for row in rows:
         if row.status == "quarantined":
-            log.write("warning", "quarantined", shard=shard, sample=row.sample_id, reason=row.reason)
+            telemetry.log("warning", "quarantined", shard=shard, sample=row.sample_id, reason=row.reason)
     counts = {"samples": record.samples, "quarantined": record.quarantined, "bytes": record.tar_bytes}
-    log.write("info", "made", shard=shard, **counts, seconds={k: round(v, 3) for k, v in seconds.items()})
+    telemetry.log("info", "made", shard=shard, **counts, seconds={k: round(v, 3) for k, v in seconds.items()})
 
 
-def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    batch: list[Item] = []
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    batch: list[T] = []
     for item in items:
         batch.append(item)
         if len(batch) == size:

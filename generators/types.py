@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Side = Literal["left", "right"]
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")  # in the order in which they are listed everywhere
 SeverityClass = Literal["mild", "moderate", "severe"]
 
 

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from lesionforge.generators.types import SPLITS, Split
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import decode
-from lesionforge.sinks.index import SPLITS, Record, Row
-from lesionforge.sinks.reasons import Reasons
+from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.store import Store
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
@@ -74,7 +75,7 @@ def names(store: Store) -> Iterator[str]:
             yield name.removesuffix(".parquet")
 
 
-def splits(store: Store, wanted: Sequence[str] | None) -> list[str]:
+def splits(store: Store, wanted: Sequence[str] | None) -> list[Split]:
     """The dataset's splits, or those of them that are wanted.
 
     Raises:

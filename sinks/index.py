@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lesionforge.generators.types import SPLITS
 from lesionforge.sinks import tar
 
 # What bytes of another kind raise.
 _NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 _SHARD = re.compile(r"[A-Za-z0-9_]+-[0-9]{6,}")
 _SHA = re.compile(r"[0-9a-f]{64}")
-SPLITS = ("train", "val", "test")
 MAX_ROWS = 1_000_000  # of a shard, as in a recipe
 MAX_UNPACKED = 2**29  # bytes of all columns
 ROW_KEYS = ("sample_id", "split", "variant", "source", "case", "target", "redraws", "subject", "source_id")

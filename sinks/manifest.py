@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lesionforge.generators.types import SPLITS
 from lesionforge.sinks import layout
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
-
-ORDER = ("train", "val", "test")
 
 
 def manifest(name: str, identity: str, planned: Mapping[str, int], totals: Totals, records: Iterable[Record]) -> bytes:
@@ -22,7 +21,7 @@ def manifest(name: str, identity: str, planned: Mapping[str, int], totals: Total
         split["shards"] += 1
         split["samples"] += record.samples
         split["bytes"] += record.tar_bytes
-    splits = {split: splits[split] for split in sorted(splits, key=ORDER.index)}
+    splits = {split: splits[split] for split in sorted(splits, key=SPLITS.index)}
     for split, counts in splits.items():
         counts["urls"] = f"{layout.SHARDS}/{split}-{{000000..{counts['shards'] - 1:06d}}}.tar"
         counts["classes"] = {c: n for (s, c), n in sorted(totals.per_class.items()) if s == split}

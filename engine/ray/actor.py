@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine import log, telemetry, watchdog
-from lesionforge.engine.pool import Task
+from lesionforge.engine import telemetry, watchdog
+from lesionforge.engine.messages import InHand, Report, Task
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.watchdog import Breadcrumb, Found
-from lesionforge.engine.worker import Report, Worker
+from lesionforge.engine.worker import Worker
 from lesionforge.sinks.store import Store
 
 LOOK = 60.0  # seconds between looks at a worker that goes on and on with one shard
@@ -20,28 +18,27 @@ GRACE = 5.0  # seconds from a first look that finds it stuck to the second, whic
 
 
 class ShardWorker:
-    """The actor: a worker and its breadcrumb."""
+    """The actor: a worker and the file that tells what it has in hand."""
 
     def __init__(self, recipe: Recipe, store: Store, log_level: str) -> None:
         import ray
 
-        log.start("worker", log_level)
-        here = ray.get_runtime_context()
-        gpus = here.get_accelerator_ids().get("GPU", [])
-        log.write("info", "placed", dataset=recipe.name, node=here.get_node_id(), gpus=gpus)
-        telemetry.watch_gpus(recipe.name, gpus)
-        self._crumb = watchdog.new_path()
-        self._worker = Worker(recipe, store, Breadcrumb(self._crumb, recipe.resources.sample_seconds))
+        telemetry.start_log("worker", log_level)
+        context = ray.get_runtime_context()
+        gpus = context.get_accelerator_ids().get("GPU", [])
+        telemetry.log("info", "placed", dataset=recipe.name, node=context.get_node_id(), gpus=gpus)
+        self._file = watchdog.new_path()
+        self._worker = Worker(recipe, store, watchdog.Watchdog(self._file, recipe.resources.sample_seconds))
 
     def home(self) -> tuple[str, str]:
-        """Its node, and its breadcrumb there."""
+        """Its node, and the watchdog's file there."""
         import ray
 
-        return str(ray.get_runtime_context().get_node_id()), str(self._crumb)
+        return str(ray.get_runtime_context().get_node_id()), str(self._file)
 
-    def make(self, k: int, skip: Mapping[str, str], careful: bool) -> Report:
+    def make(self, task: Task) -> Report:
         try:
-            return self._worker.make(k, skip, careful)
+            return self._worker.make(task)
         except Exception as error:
             error.__cause__ = error.__context__ = None  # Ray shows the whole chain; ours alone is free of secrets
             raise
@@ -57,7 +54,7 @@ class Actor:
         actor = ray.remote(
             num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
         )(ShardWorker)  # fmt: skip
-        self.handle = actor.remote(recipe, store, log.level() or "info")
+        self.handle = actor.remote(recipe, store, telemetry.log_level() or "info")
         self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
         self.home: tuple[str, str] | None = None
         self.failed = ""  # why it never came to run
@@ -90,7 +87,7 @@ class Actor:
     def submit(self, task: Task) -> None:
         if not self.tasks:
             self._look_later()
-        self.tasks.append((task, self.handle.make.remote(task.shard, task.skip, task.careful)))
+        self.tasks.append((task, self.handle.make.remote(task)))
 
     def next_task(self) -> tuple[Task, Any]:
         """Take the first task off: it has ended."""
@@ -120,7 +117,7 @@ class Actor:
         self._suspect, self._look_at = False, time.monotonic() + min(self._limit or LOOK, LOOK) + GRACE
 
     def ask(self, last: bool = False) -> Any:
-        """Have its breadcrumb read on its own node, and removed if this is the ``last`` time."""
+        """Have its watchdog's file read on its own node, and removed if this is the ``last`` time."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self.home is not None  # it has had a task
@@ -128,17 +125,17 @@ class Actor:
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)
         return self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(_look).remote(path, last)
 
-    def answer(self, asked: Any) -> tuple[Found, float]:
+    def answer(self, question: Any) -> tuple[InHand, float]:
         """What ``ask`` found, and by how many seconds the worker is overdue; nothing where the node is gone."""
         try:
-            return self._ray.get(asked, timeout=0)  # type: ignore[no-any-return]
+            return self._ray.get(question, timeout=0)  # type: ignore[no-any-return]
         except self._ray.exceptions.RayError:
-            return Found(), float("-inf")
+            return InHand(), float("-inf")
 
 
-def _look(path: str, last: bool) -> tuple[Found, float]:
-    """Runs on the worker's node: its breadcrumb, and by how many seconds it is overdue; for ever if it is stopped."""
-    found = watchdog.read(Path(path))
+def _look(path: str, last: bool) -> tuple[InHand, float]:
+    """On the worker's node: what it has in hand, by how many seconds it is overdue; for ever if it is stopped."""
+    in_hand = watchdog.read(Path(path))
     if last:
         Path(path).unlink(missing_ok=True)
-    return found, float("inf") if watchdog.stopped(Path(path)) else found.overdue()
+    return in_hand, float("inf") if watchdog.stopped(Path(path)) else in_hand.overdue()

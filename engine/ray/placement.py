@@ -45,13 +45,13 @@ def draining() -> set[str]:
     return set(state.get_draining_nodes())
 
 
-def places(nodes: Iterable[Resources], asked: ResourcesRecipe) -> int:
+def places(nodes: Iterable[Resources], wanted: ResourcesRecipe) -> int:
     """How many workers fit, node by node."""
-    wanted = {"CPU": asked.cpus, "GPU": asked.gpus}
-    return sum(min(int(n.get(k, 0) / v + EPSILON) for k, v in wanted.items() if v > 0) for n in nodes)
+    amounts = {"CPU": wanted.cpus, "GPU": wanted.gpus}
+    return sum(min(int(n.get(k, 0) / v + EPSILON) for k, v in amounts.items() if v > 0) for n in nodes)
 
 
-def check(asked: ResourcesRecipe, workers: int, look: Callable[[], Cluster] = look, settle: float = SETTLE) -> None:
+def check(wanted: ResourcesRecipe, workers: int, look: Callable[[], Cluster] = look, settle: float = SETTLE) -> None:
     """Refuse what cannot be placed: at once where it never can, in seconds where others hold the room.
 
     Raises:
@@ -60,22 +60,22 @@ def check(asked: ResourcesRecipe, workers: int, look: Callable[[], Cluster] = lo
     deadline = time.monotonic() + settle
     while True:
         cluster = look()
-        if places(cluster.total, asked) < workers:
-            raise PlacementError(refusal(cluster, asked, workers))
-        if places(cluster.free, asked) >= workers:
+        if places(cluster.total, wanted) < workers:
+            raise PlacementError(refusal(cluster, wanted, workers))
+        if places(cluster.free, wanted) >= workers:
             return
         if time.monotonic() > deadline:
-            raise PlacementError(refusal(cluster, asked, workers))
+            raise PlacementError(refusal(cluster, wanted, workers))
         time.sleep(0.5)
 
 
-def refusal(cluster: Cluster, asked: ResourcesRecipe, workers: int) -> str:
+def refusal(cluster: Cluster, wanted: ResourcesRecipe, workers: int) -> str:
     """What was asked, what exists, what to change."""
-    room, free = places(cluster.total, asked), places(cluster.free, asked)
+    room, free = places(cluster.total, wanted), places(cluster.free, wanted)
     has = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in cluster.total) or "none alive"
     taken = f", others leave room for {free}" if free < min(room, workers) <= room else ""
     return (
-        f"{workers} workers of {asked.cpus:g} CPUs and {asked.gpus:g} GPUs each were asked for; "
+        f"{workers} workers of {wanted.cpus:g} CPUs and {wanted.gpus:g} GPUs each were asked for; "
         f"the cluster has {len(cluster.total)} nodes ({has}) and room for {room}{taken}. "
         "Change --workers or --set resources.cpus / resources.gpus; "
         "if nodes are still to come (an autoscaler's, say), give --wait-for-nodes SECONDS"

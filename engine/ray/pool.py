@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lesionforge.engine.pool import Event, Task
+from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.ray import placement
 from lesionforge.engine.ray.actor import Actor
 from lesionforge.engine.ray.placement import PlacementError
@@ -25,12 +25,12 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": s
 
 @dataclass(eq=False)
 class _Death:
-    """A dead worker whose breadcrumb is being read."""
+    """A dead worker that is asked what it had in hand."""
 
     actor: Actor
     task: Task
-    said: str
-    asked: Any
+    message: str
+    question: Any
     until: float
 
 
@@ -43,7 +43,7 @@ class RayPool:
         """Connects to the cluster that RAY_ADDRESS names, else starts one on this machine.
 
         Args:
-            recipe, store: the job.
+            recipe, store: what is made, and where it goes.
             workers: how many; as many as have room, and at most ``most``, where ``None``.
             patience: seconds to wait for a cluster that has no room at all; then work begins with the first worker
                 that is placed. With 0, all must have room from the start.
@@ -104,11 +104,11 @@ class RayPool:
         if any(worker.home is None and worker.ready() for worker in self._workers):
             return []
         first = {worker.tasks[0][1]: worker for worker in self._workers if worker.tasks}
-        asked = {death.asked: death for death in self._deaths}
-        ready, _ = self._ray.wait([*first, *asked, *pending], timeout=timeout)
-        late = [ref for ref, death in asked.items() if time.monotonic() > death.until and ref not in ready]
+        questions = {death.question: death for death in self._deaths}
+        ready, _ = self._ray.wait([*first, *questions, *pending], timeout=timeout)
+        late = [ref for ref, death in questions.items() if time.monotonic() > death.until and ref not in ready]
         events = [event for ref in ready if ref in first for event in self._collect(first[ref])]
-        return events + [self._buried(asked[ref]) for ref in (*ready, *late) if ref in asked]
+        return events + [self._buried(questions[ref]) for ref in (*ready, *late) if ref in questions]
 
     def _collect(self, worker: Actor) -> list[Event]:
         task, ref = worker.next_task()
@@ -119,15 +119,15 @@ class RayPool:
         except self._ray.exceptions.RayError as error:
             # The actor is gone. The first task was in hand; the others had not begun and are nobody's fault.
             waiting = [Event(task, died="") for task, _ in worker.tasks]
-            said = str(error).splitlines()[0]
+            message = str(error).splitlines()[0]
             self._replace(worker)
-            self._deaths.append(_Death(worker, task, said, worker.ask(last=True), time.monotonic() + ANSWER))
+            self._deaths.append(_Death(worker, task, message, worker.ask(last=True), time.monotonic() + ANSWER))
             return waiting
 
     def _buried(self, death: _Death) -> Event:
         self._deaths.remove(death)
-        found, _ = death.actor.answer(death.asked)
-        return Event(death.task, died=death.said, found=found)
+        in_hand, _ = death.actor.answer(death.question)
+        return Event(death.task, died=death.message, in_hand=in_hand)
 
     def _replace(self, worker: Actor) -> Event:
         worker.kill()  # where it is only out of reach, it must not come back
@@ -157,12 +157,12 @@ class RayPool:
         if any(worker.home for worker in self._workers):
             self._room_seen = now
         elif now - self._room_seen > (self._patience or LOST):
-            cluster, asked = placement.look(), self._recipe.resources
-            if placement.places(cluster.total, asked):
+            cluster, wanted = placement.look(), self._recipe.resources
+            if placement.places(cluster.total, wanted):
                 self._room_seen = now  # they are starting, or others hold the room
                 return
             waited = f"no room for {now - self._room_seen:.0f} s: "
-            raise PlacementError(waited + placement.refusal(cluster, asked, len(self._workers)))
+            raise PlacementError(waited + placement.refusal(cluster, wanted, len(self._workers)))
 
     def close(self) -> None:
         """End the workers; end the cluster if it was started here."""

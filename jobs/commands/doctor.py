@@ -58,13 +58,13 @@ def examine(recipe_name: str | None, out: str | None) -> dict[str, Any]:
 
 def _recipe(name: str) -> tuple[Recipe | None, int | None, Finding]:
     """The recipe, the bytes of its whole dataset, and whether both could be told."""
-    from lesionforge.engine.pipeline import Job
+    from lesionforge.engine.pipeline import Pipeline
     from lesionforge.jobs.commands import recipes
 
     recipe = None
     try:
         recipe = recipes.load(name)
-        plan = Job(recipe).plan
+        plan = Pipeline(recipe).plan
     except UserError as error:
         return recipe, None, Finding("recipe", "fail", str(error))
     size = "of unknown size" if plan.bytes is None else f"about {human_bytes(plan.bytes)}"

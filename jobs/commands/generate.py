@@ -10,15 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from lesionforge.engine import dataset, driver, finalise, log, recipe_yaml, secrets
-from lesionforge.engine.observer import Observer
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine import dataset, driver, finalise, recipe_yaml, secrets
+from lesionforge.engine.messages import Report
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess, Pool
-from lesionforge.engine.publisher import Publisher
 from lesionforge.engine.ray.pool import RayPool
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.telemetry import Meters
-from lesionforge.engine.worker import Report
+from lesionforge.engine.telemetry import Meters, log_level, start_log
 from lesionforge.jobs import console, progress
 from lesionforge.jobs.commands import recipes
 from lesionforge.sinks import layout
@@ -105,7 +103,7 @@ def generate(
     Raises:
         UserError: whatever a person can mend.
     """
-    log.start("driver", log.level())
+    start_log("driver", log_level())
     checked = recipes.load(recipe, overrides)
     place = str(out or checked.out or "")
     if not place:
@@ -114,7 +112,7 @@ def generate(
         )
     if secrets.USERINFO.search(place):
         raise recipe_yaml.RecipeError(f"--out {secrets.FIX}")
-    job = Job(checked)
+    pipeline = Pipeline(checked)
     store = Store(place, checked.storage_options)
     store.probe()
     if not store.conditional:
@@ -123,36 +121,40 @@ def generate(
             "for itself, and the driver publishes each shard"
         )
     with lease.hold(store, "run", console.note) as held:
-        return _while_marked(job, store, held, workers, in_process, patience)
+        return _held(pipeline, store, held, workers, in_process, patience)
 
 
-def _while_marked(
-    job: Job, store: Store, held: lease.Lease, workers: int | None, in_process: bool, patience: float
+def _held(
+    pipeline: Pipeline, store: Store, held: lease.Lease, workers: int | None, in_process: bool, patience: float
 ) -> RunResult:
-    mine = dataset.describe(job)
-    doc = dataset.claim(store, mine)
-    for name, number in mine.versions.items():
-        if doc.versions.get(name, number) != number:
-            console.err.print(f"note: begun with {name} {doc.versions[name]}, here is {number}; new bytes may differ")
+    own = dataset.describe(pipeline)
+    description, is_new = dataset.claim(store, own)
+    for name, number in own.versions.items():
+        if description.versions.get(name, number) != number:
+            begun = description.versions[name]
+            console.err.print(f"note: begun with {name} {begun}, here is {number}; new bytes may differ")
     began = time.monotonic()
-    there = list(driver.committed(job, store))
+    existing = list(driver.committed(pipeline, store))
     outcome = driver.Outcome()
-    if len(there) < job.plan.shards:
+    if len(existing) < pipeline.plan.shards:
         store.delete(layout.SUCCESS)
-        outcome = _run(job, store, held, workers, in_process, patience, there)
+        try:
+            outcome = _run(pipeline, store, held, workers, in_process, patience, existing)
+        except driver.RecipeFault:
+            if is_new:
+                dataset.withdraw(store)
+            raise
     if store.lease:
         held.check()
-    manifest = finalise.finalise(store, doc)
+    manifest = finalise.finalise(store, description)
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
-    short = finalise.shortfall(doc, after)
-    seconds = time.monotonic() - began
     return RunResult(
         place=store.url(),
         manifest=manifest,
-        short=short,
-        seconds=seconds,
+        short=finalise.shortfall(description, after),
+        seconds=time.monotonic() - began,
         made=outcome.samples,
-        found=len(there),
+        found=len(existing),
         failed=outcome.failed,
         deaths=outcome.deaths,
         halvings=outcome.batch_halvings,
@@ -160,38 +162,35 @@ def _while_marked(
 
 
 def _run(
-    job: Job,
+    pipeline: Pipeline,
     store: Store,
     held: lease.Lease,
     workers: int | None,
     in_process: bool,
     patience: float,
-    there: Sequence[int],
+    existing: Sequence[int],
 ) -> driver.Outcome:
-    recipe = job.recipe
+    recipe, plan = pipeline.recipe, pipeline.plan
     console.err.print(
-        f"{len(job.plan)} samples in {job.plan.shards} shards"
-        + (f", {len(there)} shards are there already" if there else "")
+        f"{len(plan)} samples in {plan.shards} shards"
+        + (f", {len(existing)} shards are there already" if existing else "")
     )
-    done = sum(map(len, map(job.plan.shard, there)))
-    most = job.plan.shards - len(there)
-    ray_pool = None if in_process else RayPool(recipe, store, workers, most, patience)
-    if ray_pool and patience:
-        console.err.print(f"work begins with the first worker that has room, within {console.human_seconds(patience)}")
-    pool: Pool = ray_pool or InProcess(recipe, store)
-    if store.lease:
-        pool = Publisher(pool, job, store, held)
-    pool = (
-        Observer(pool, job, Meters(recipe.name, len(job.plan), done), ray_pool.states)
-        if ray_pool
-        else Observer(pool, job)
-    )
+    done = sum(map(len, map(plan.shard, existing)))
+    pool: Pool
+    if in_process:
+        pool, meters = InProcess(recipe, store), None
+    else:
+        pool = RayPool(recipe, store, workers, plan.shards - len(existing), patience)
+        meters = Meters(recipe.name, len(plan), done)
+        if patience:
+            seconds = console.human_seconds(patience)
+            console.err.print(f"work begins with the first worker that has room, within {seconds}")
     try:
-        with progress.samples(len(job.plan), done) as advance:
+        with progress.samples(len(plan), done) as advance:
 
-            def told(report: Report) -> None:
+            def count(report: Report) -> None:
                 advance(report.samples, report.quarantined)
 
-            return driver.run(job, store, pool, told, there)
+            return driver.run(pipeline, store, pool, count, existing, held if store.lease else None, meters)
     finally:
         pool.close()

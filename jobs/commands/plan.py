@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
 from lesionforge.jobs import console
 from lesionforge.jobs.commands import recipes
@@ -75,42 +75,43 @@ def plan(
     Raises:
         RecipeError, SourceError, PlanError: where it cannot be made.
     """
-    job = Job(recipes.load(recipe, overrides))
-    counts = job.plan.counts()
+    pipeline = Pipeline(recipes.load(recipe, overrides))
+    counts = pipeline.plan.counts()
     return PlanResult(
-        name=job.recipe.name,
-        identity=job.identity,
-        samples=len(job.plan),
-        shards=job.plan.shards,
-        shard_samples=job.plan.shard_samples,
-        bytes=job.plan.bytes,
-        multiply=job.recipe.multiply,
+        name=pipeline.recipe.name,
+        identity=pipeline.identity,
+        samples=len(pipeline.plan),
+        shards=pipeline.plan.shards,
+        shard_samples=pipeline.plan.shard_samples,
+        bytes=pipeline.plan.bytes,
+        multiply=pipeline.recipe.multiply,
         splits={split: sum(classes.values()) for split, classes in counts.items()},
         classes=counts,
         sources=[
             {"scheme": r.scheme, "subjects": s.subjects, "cases": s.subjects * s.cases_per_subject}
-            for r, s in zip(job.recipe.sources, job.sources, strict=True)
+            for r, s in zip(pipeline.recipe.sources, pipeline.sources, strict=True)
         ],
-        estimate=_estimate(job, workers) if estimate else None,
+        estimate=_estimate(pipeline, workers) if estimate else None,
     )
 
 
-def _estimate(job: Job, workers: int) -> dict[str, Any]:
+def _estimate(pipeline: Pipeline, workers: int) -> dict[str, Any]:
     """Make a few samples, spread over the plan; the first is made twice, so that compiling is not counted."""
     from lesionforge.engine.sample import Maker
     from lesionforge.sinks.encode import encode
+    from lesionforge.sinks.quarantine import Quarantined
 
-    maker = Maker(job)
-    count = min(ESTIMATE_SAMPLES, len(job.plan))
-    picked = [job.plan[i * len(job.plan) // count] for i in range(count)]
+    maker = Maker(pipeline)
+    count = min(ESTIMATE_SAMPLES, len(pipeline.plan))
+    picked = [pipeline.plan[i * len(pipeline.plan) // count] for i in range(count)]
     sizes, reasons = [], []
     reading = making = 0.0
     for n, spec in enumerate([picked[0], *picked]):
         start = time.perf_counter()
         case = maker.read(spec)
         read = time.perf_counter()
-        result = case if isinstance(case, str) else next(iter(maker.make([case], [spec])))
-        if isinstance(result, str) or isinstance(case, str):
+        result = case if isinstance(case, Quarantined) else next(iter(maker.make([case], [spec])))
+        if isinstance(result, Quarantined) or isinstance(case, Quarantined):
             reasons.append(str(result))
             continue
         members = maker.members(result, maker.row(spec, case))
@@ -129,6 +130,6 @@ def _estimate(job: Job, workers: int) -> dict[str, Any]:
         "seconds_per_sample": round(seconds, 4),
         "samples_per_second": round(workers / seconds, 3),
         "workers": workers,
-        "hours": round(len(job.plan) * seconds / workers / 3600, 6),
-        "bytes": int(sum(sizes) / len(sizes) * len(job.plan)),
+        "hours": round(len(pipeline.plan) * seconds / workers / 3600, 6),
+        "bytes": int(sum(sizes) / len(sizes) * len(pipeline.plan)),
     }

@@ -13,12 +13,10 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import dataset as document
-from lesionforge.engine.dataset import Document
+from lesionforge.engine.dataset import DatasetDescription
 from lesionforge.engine.finalise import make_generator, shortfall
-from lesionforge.engine.plan import SPLITS
-from lesionforge.engine.survey import Survey
 from lesionforge.generators.base import Generator
-from lesionforge.generators.types import Panel
+from lesionforge.generators.types import SPLITS, Panel
 from lesionforge.jobs import console
 from lesionforge.sinks import dataset
 from lesionforge.sinks.card import human_bytes
@@ -27,6 +25,7 @@ from lesionforge.sinks.index import Row
 from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
 from lesionforge.sinks.pictures.sheet import readable
 from lesionforge.sinks.store import Store
+from lesionforge.sinks.survey import Survey
 
 PAGE = "preview/index.html"
 EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with which all fit into
@@ -128,7 +127,7 @@ def _read(store: Store, generator: Generator, shard: str, row: Row) -> tuple[dic
         return {**told, "fault": f"no pictures: {type(error).__name__}; see lesionforge verify"}, []
 
 
-def _facts(doc: Document, totals: Totals) -> dict[str, Any]:
+def _facts(doc: DatasetDescription, totals: Totals) -> dict[str, Any]:
     missing = shortfall(doc, totals)
     return {
         "name": doc.recipe.name,

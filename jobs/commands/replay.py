@@ -11,12 +11,13 @@ from rich.console import Console
 
 from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import DatasetError
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.sample import Maker
 from lesionforge.jobs import console
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
+from lesionforge.sinks.quarantine import Quarantined
 from lesionforge.sinks.store import Store
 
 
@@ -91,29 +92,29 @@ def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str]
                 f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
             )
     try:
-        job = Job(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
+        pipeline = Pipeline(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
     except PluginError as error:  # a recipe in YAML has been held against its plug-ins; this not
         raise DatasetError(f"{store.url(layout.RECIPE)}: {error}") from None
     spec = doc.plan.find(sample_id)
-    if job.identity != doc.identity:
+    if pipeline.identity != doc.identity:
         raise DatasetError(
-            f"the sources are not those that {store.url()} was made from (identity {job.identity[:12]}, "
+            f"the sources are not those that {store.url()} was made from (identity {pipeline.identity[:12]}, "
             f"dataset {doc.identity[:12]}); give the right place with --source N=URI"
         )
-    locate = getattr(job.sources[spec.source], "locate", None)
+    locate = getattr(pipeline.sources[spec.source], "locate", None)
     out = Replay(sample_id, file=locate(spec.case) if locate else "")
-    maker = Maker(job)
+    maker = Maker(pipeline)
     case = maker.read(spec)
-    if isinstance(case, str):
-        out.reason = case
+    if isinstance(case, Quarantined):
+        out.reason = str(case)
     else:
         (sample,) = maker.make([case], [spec])
-        if isinstance(sample, str):
-            out.reason = sample
+        if isinstance(sample, Quarantined):
+            out.reason = str(sample)
         else:
             members = maker.members(sample, maker.row(spec, case))
             out.members = {name: encode(name, value) for name, value in members.items()}
-    shard = job.plan.shard_of(spec)
+    shard = pipeline.plan.shard_of(spec)
     try:
         ((_, rows),) = dataset.indexes(store, [shard.name])
     except FileNotFoundError:

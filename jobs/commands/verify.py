@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import dataset as document
-from lesionforge.engine.dataset import Document
+from lesionforge.engine.dataset import DatasetDescription
 from lesionforge.engine.finalise import shortfall
 from lesionforge.engine.plan import Plan, Shard
 from lesionforge.jobs import console
@@ -113,7 +113,7 @@ def verify(place: str | Path | Store, rebuild: bool = False) -> Verdict:
 
 
 def _check_shard(
-    store: Store, doc: Document, plan: Plan, shard: Shard, problems: list[str]
+    store: Store, doc: DatasetDescription, plan: Plan, shard: Shard, problems: list[str]
 ) -> tuple[Record, list[Row]] | None:
     name = layout.index(shard.name)
     try:
@@ -181,7 +181,7 @@ def _check_tar(data: bytes, shard: str, rows: list[Row], recipe: str) -> list[st
     return problems
 
 
-def _rebuild(store: Store, doc: Document, plan: Plan, shard: Shard, problems: list[str]) -> bool:
+def _rebuild(store: Store, doc: DatasetDescription, plan: Plan, shard: Shard, problems: list[str]) -> bool:
     """Make a shard's index anew where it is missing or unreadable; True where one was written."""
     try:
         index.read(store.get(layout.index(shard.name)))
@@ -203,7 +203,7 @@ def _rebuild(store: Store, doc: Document, plan: Plan, shard: Shard, problems: li
     return True
 
 
-def _check_whole(store: Store, doc: Document, verdict: Verdict) -> None:
+def _check_whole(store: Store, doc: DatasetDescription, verdict: Verdict) -> None:
     short = shortfall(doc, verdict.totals)
     if short:
         verdict.problems.append(short)

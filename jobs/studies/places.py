@@ -16,8 +16,8 @@ from lesionforge.generators.types import BadCase
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.task import I, Task
+from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.reader import Samples
-from lesionforge.sinks.reasons import Reasons
 from lesionforge.sinks.store import Store
 
 

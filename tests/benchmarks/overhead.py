@@ -38,9 +38,11 @@ class Pair:
 
     def go(self, k: int, samples: int) -> tuple[float, float]:
         """Seconds a sample, bare and ours."""
+        from lesionforge.engine.messages import Task
+
         plain = bare(samples)
         start = time.perf_counter()
-        self.worker.make(k)
+        self.worker.make(Task(k))
         return plain, (time.perf_counter() - start) / samples
 
 
@@ -54,7 +56,7 @@ def bare(samples: int) -> float:
 def hand_over(asked: dict[str, Any], place: str) -> float:
     """Seconds between the end of a shard in the worker and the beginning of its next, through driver and pool."""
     from lesionforge.engine import driver
-    from lesionforge.engine.pipeline import Job
+    from lesionforge.engine.pipeline import Pipeline
     from lesionforge.engine.ray.pool import RayPool
     from lesionforge.engine.recipe import Recipe
     from lesionforge.sinks.store import Store
@@ -67,7 +69,7 @@ def hand_over(asked: dict[str, Any], place: str) -> float:
 
     pool = RayPool(made, store, 1)
     try:
-        driver.run(Job(made), store, pool, told)
+        driver.run(Pipeline(made), store, pool, told)
     finally:
         pool.close()
     return median([end - before - wall for before, end, wall in zip(ends, ends[1:], walls[1:], strict=False)])

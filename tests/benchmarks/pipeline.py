@@ -83,14 +83,14 @@ class Plain:
     """Our source and generator behind ``map_batches``, as Ray Data's guide has it: arrays out."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        from lesionforge.engine.pipeline import Job
+        from lesionforge.engine.pipeline import Pipeline
         from lesionforge.engine.recipe import Recipe
         from lesionforge.engine.sample import Maker
 
-        self.maker = Maker(Job(Recipe.model_validate(asked)))
+        self.maker = Maker(Pipeline(Recipe.model_validate(asked)))
 
     def members(self, i: int) -> dict[str, Any]:
-        spec = self.maker.job.plan[int(i)]
+        spec = self.maker.pipeline.plan[int(i)]
         case = self.maker.read(spec)
         (sample,) = self.maker.make([case], [spec])
         return {"__key__": spec.sample_id, **self.maker.members(sample, self.maker.row(spec, case))}
@@ -136,10 +136,10 @@ def run_ray_data(asked: dict[str, Any], folder: Path, tuned: bool) -> int:
 
 
 def _samples(asked: dict[str, Any]) -> int:
-    from lesionforge.engine.pipeline import Job
+    from lesionforge.engine.pipeline import Pipeline
     from lesionforge.engine.recipe import Recipe
 
-    return len(Job(Recipe.model_validate(asked)).plan)
+    return len(Pipeline(Recipe.model_validate(asked)).plan)
 
 
 ENGINES = {

@@ -20,11 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lesionforge.engine import driver
-from lesionforge.engine.pipeline import Job
-from lesionforge.engine.pool import Event, Task
+from lesionforge.engine.messages import Event, Report, Task
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.recipe_yaml import parse
-from lesionforge.engine.worker import Report
 from lesionforge.sinks import layout, manifest
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record
@@ -88,7 +87,7 @@ def scheduling(workers: int, rounds: int) -> Row:
             while pool.states()["placed"] < workers:
                 assert time.monotonic() < deadline, f"only {pool.states()} of {workers} workers came up"
                 pool.wait(0.2)
-            driver.run(Job(made), store, pool, lambda report: ends.append(time.perf_counter()))
+            driver.run(Pipeline(made), store, pool, lambda report: ends.append(time.perf_counter()))
         finally:
             pool.close()
     first, last = workers, workers * (rounds + 1)
@@ -118,8 +117,8 @@ def _grown(shards: int) -> Row:
 
     me = psutil.Process()
     store = Store("memory://scale")
-    driver.run(Job(recipe(64)), store, Instant(WORKERS))  # imports and caches
-    job = Job(recipe(shards))
+    driver.run(Pipeline(recipe(64)), store, Instant(WORKERS))  # imports and caches
+    job = Pipeline(recipe(shards))
     before, start = me.memory_info().rss, time.perf_counter()
     outcome = driver.run(job, store, Instant(WORKERS))
     seconds = time.perf_counter() - start
@@ -137,7 +136,7 @@ def resume(listed: int) -> Row:
         kept = dict(os.environ)
         os.environ.update(server.env())
         try:
-            store, job = Store("s3://scale/d"), Job(recipe(listed + 1))
+            store, job = Store("s3://scale/d"), Pipeline(recipe(listed + 1))
             names = (layout.index(job.plan.shard(k).name) for k in range(listed))
             start = time.perf_counter()
             with ThreadPoolExecutor(16) as pool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
 from lesionforge.sinks import dataset
 from lesionforge.sinks.gc import collect
@@ -56,7 +56,7 @@ def check(run: Run, recipe: Recipe, out: Path, clean: Path | None = None) -> dic
     Returns:
         Sample id -> reason, of the quarantined.
     """
-    plan, store = Job(recipe).plan, Store(str(out))
+    plan, store = Pipeline(recipe).plan, Store(str(out))
     rows = [row for _, rows in dataset.indexes(store, dataset.committed(store)) for row in rows]
     found = Counter(row.sample_id for row in rows)
     reasons = {row.sample_id: row.reason or "" for row in rows if row.status == "quarantined"}

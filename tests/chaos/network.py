@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from tests.chaos.cluster import Ours, Stuck, until
 from tests.chaos.figures import Run, check, redone
 from tests.chaos.toy import SHARD, Driver, recipe, undisturbed
@@ -168,7 +168,7 @@ def campaign(folder: Path, seed: int) -> Run:
     with network(3) as (ours, net):
         driver = Driver(ours, net.address, asked, out, net.count)
         driver.until(lambda: driver.committed() >= 2, "two shards")
-        worker, index = stop_one(ours, rng, log, out, Job(asked).plan)
+        worker, index = stop_one(ours, rng, log, out, Pipeline(asked).plan)
         run.kills["stopped"] += 1
         lost = next(n for n in range(1, net.count + 1) if worker.pid in net.pids(n))
         net.cut(lost)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
 from tests.chaos.cluster import Nodes, cluster
 from tests.chaos.figures import Run, check
@@ -47,7 +47,7 @@ TOLERANT = {"max_quarantined": 0.5, "redraws": 2}
 
 def poisoned(seed: int, seconds: float) -> tuple[Recipe, dict[str, str]]:
     """The recipe, and by sample how the reason must begin. Every other sample of the plan's first is a victim."""
-    plan = Job(recipe(seed, SAMPLES, {})).plan
+    plan = Pipeline(recipe(seed, SAMPLES, {})).plan
     victims = iter(plan[i] for i in range(0, SAMPLES, 2))
     made = {order: next(victims) for order in GENERATOR}
     read = {order: next(victims) for order in SOURCE}
@@ -68,7 +68,7 @@ def node_memory(folder: Path, seed: int) -> Run:
     import ray._private.utils
 
     begun, run = time.monotonic(), Run("node out of memory", poisoned=1)
-    victim = Job(recipe(seed, SHARD, {})).plan[3].sample_id
+    victim = Pipeline(recipe(seed, SHARD, {})).plan[3].sample_id
     asked = recipe(seed, SHARD, {"eat_at": [victim]}, quality=TOLERANT)
     undisturbed(recipe(seed, SHARD, {}, quality=TOLERANT), folder / "clean")
     full = ray._private.utils.get_used_memory() / ray._common.utils.get_system_memory()

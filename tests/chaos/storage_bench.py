@@ -18,7 +18,7 @@ from unittest import mock
 
 from botocore.session import Session
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.generators.types import UserError
 from lesionforge.jobs import console
 from lesionforge.jobs.commands.gc import gc
@@ -195,7 +195,7 @@ def contents(store: Store) -> dict[str, bytes]:
 def check(figures: Figures, bench: Twin, url: str, clean: dict[str, bytes] | None = None) -> None:
     """Count what is lost, duplicated, different and left over."""
     through = bench.direct(url)
-    plan = Job(bench.recipe).plan
+    plan = Pipeline(bench.recipe).plan
     found = Counter(
         row.sample_id
         for _, rows in dataset.indexes(through, dataset.committed(through))

@@ -15,7 +15,7 @@ from unittest import mock
 
 from lesionforge.engine import dataset, driver
 from lesionforge.engine.finalise import finalise
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.recipe_yaml import parse
@@ -53,7 +53,7 @@ def recipe(
 
 def undisturbed(recipe: Recipe, place: Path) -> None:
     """The same dataset, made in this process and without the pauses."""
-    store, job = Store(str(place)), Job(recipe)
+    store, job = Store(str(place)), Pipeline(recipe)
     doc = dataset.describe(job)
     dataset.claim(store, doc)
     with mock.patch.object(faulty, "time", SimpleNamespace(sleep=lambda seconds: None)):

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from lesionforge.engine import recipe_yaml
+from lesionforge.engine.messages import Task
 from lesionforge.engine.worker import Worker
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.store.disk import Disk
@@ -44,7 +45,7 @@ def main() -> None:
     owner, name, nth = MOMENTS[moment]
     worker = Worker(recipe_yaml.load(Path(path)), Store(out))
     with mock.patch.object(owner, name, once(getattr(owner, name), nth)):
-        worker.make(0)
+        worker.make(Task(0))
     sys.stdout.write("finished\n")
 
 

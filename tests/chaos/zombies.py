@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.sinks import layout
 from lesionforge.sinks.gc import collect
 from lesionforge.sinks.store import Store
@@ -92,7 +92,7 @@ def on_ray(nodes: Nodes, folder: Path, rng: random.Random, limit: float) -> Run:
     run = Run("zombie on Ray")
     driver = Driver(nodes.ours, nodes.address, asked, out, nodes.count)
     driver.until(lambda: driver.committed() >= 2, "two shards")
-    worker, index = stop_one(nodes.ours, rng, log, out, Job(asked).plan)
+    worker, index = stop_one(nodes.ours, rng, log, out, Pipeline(asked).plan)
     run.kills["stopped"] += 1
     run.workers_lost = 1
     driver.until(index.exists, "another's commit of the zombie's shard")

@@ -64,11 +64,11 @@ def test_a_recipe_without_end_is_not_read_whole(tmp_path, monkeypatch):
 
 
 def test_more_samples_than_can_be_counted_are_refused(tmp_path):
-    from lesionforge.engine.pipeline import Job
+    from lesionforge.engine.pipeline import Pipeline
     from lesionforge.engine.plan import PlanError
 
     with pytest.raises(PlanError, match="times"):
-        Job(parse(SOUND + f"multiply: {10**30}"))
+        Pipeline(parse(SOUND + f"multiply: {10**30}"))
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from lesionforge.engine.pipeline import Job
-from lesionforge.engine.privacy import flags, subject_hash, subject_key, unnamed
+from lesionforge.engine.pipeline import Pipeline
+from lesionforge.engine.privacy import subject_hash, subject_key, unnamed
 from lesionforge.engine.sample import Maker
 from lesionforge.engine.sources import dicom
-from lesionforge.engine.sources.pictures.picture import decode, letters
+from lesionforge.engine.sources.pictures.picture import decode, flags, letters
 from lesionforge.engine.sources.xa.pixels import XaRun
 from lesionforge.generators.types import Angiogram, CoronaryTree, Volume
 from tests.engine.conftest import toy
@@ -44,7 +44,7 @@ def test_the_trees_of_a_volume_are_of_the_same_hashed_subject():
 
 
 def test_a_generator_never_sees_a_subject_s_name():
-    job = Job(toy())
+    job = Pipeline(toy())
     case = Maker(job).read(job.plan[0])
     assert case.subject == subject_hash(job.subject_key, f"subject{job.plan[0].case}")
 

@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lesionforge.engine import check
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import PlanError
-from lesionforge.engine.sample import Maker
+from lesionforge.engine.sample import BadOutput, Maker, checked
 from lesionforge.generators.types import Sample, stream
+from lesionforge.sinks.quarantine import Quarantined
 from tests.engine.conftest import toy
 
 
 def make_all(recipe, batch=1):
-    maker = Maker(Job(recipe))
-    specs = [maker.job.plan[i] for i in range(len(maker.job.plan))]
+    maker = Maker(Pipeline(recipe))
+    specs = [maker.pipeline.plan[i] for i in range(len(maker.pipeline.plan))]
     out = []
     for i in range(0, len(specs), batch):
         part = specs[i : i + batch]
@@ -31,7 +31,7 @@ def test_streams_are_the_same_on_every_machine():
 
 
 def test_attempts_and_stages_draw_from_their_own_streams():
-    spec = Job(toy()).plan[0]
+    spec = Pipeline(toy()).plan[0]
     assert spec.rng("a").random() == spec.rng("a").random()
     again = type(spec)(**{**vars(spec), "attempt": 1})
     assert len({spec.rng("a").random(), spec.rng("b").random(), again.rng("a").random()}) == 3
@@ -59,7 +59,7 @@ def test_only_the_faulty_samples_become_reasons(batch):
         "reject_twice": ["train-0001-00000000"],
     }
     maker, made = make_all(toy(generator__params=params), batch)
-    reasons = {maker.job.plan[i].sample_id: s for i, s in enumerate(made) if isinstance(s, str)}
+    reasons = {maker.pipeline.plan[i].sample_id: str(s) for i, s in enumerate(made) if isinstance(s, Quarantined)}
     assert set(reasons) == {"train-0000-00000003", "train-0000-00000004"}
     assert reasons["train-0000-00000003"].startswith("error: RuntimeError: ordered to fail (faulty.py:")
     assert reasons["train-0000-00000004"] == "quality: ordered to be rejected (drawn 6 times)"
@@ -82,10 +82,10 @@ SPOILT = {  # order to fail -> reason
 def test_what_breaks_the_contract_is_named_and_nobody_else_suffers(batch):
     params = {order: [f"train-0000-{n:08d}"] for n, order in enumerate(SPOILT)}
     maker, made = make_all(toy(generator__params=params), batch)
-    reasons = [s for s in made if isinstance(s, str)]
+    reasons = [str(s) for s in made if isinstance(s, Quarantined)]
     assert len(made) == 40
     assert [reason[: len(said)] for reason, said in zip(reasons, SPOILT.values(), strict=True)] == list(SPOILT.values())
-    assert all(isinstance(made[n], str) for n in range(len(SPOILT)))
+    assert all(isinstance(made[n], Quarantined) for n in range(len(SPOILT)))
     if batch > 1:
         assert maker.batch_halvings > 0  # for the simulated GPU
 
@@ -101,43 +101,45 @@ def test_what_breaks_the_contract_is_named_and_nobody_else_suffers(batch):
     ],
 )
 def test_the_field_and_its_value_are_named(altered, said):
-    spec = Job(toy()).plan[0]
+    spec = Pipeline(toy()).plan[0]
     good = Sample(spec, {}, {}, {}, {})
-    assert check.samples([good], [spec]) == [good]
-    with pytest.raises(check.BadOutput, match=re.escape(said)):
-        check.samples([replace(good, **altered)], [spec])
-    with pytest.raises(check.BadOutput, match="a dict in place of a Sample"):
-        check.samples([{}], [spec])
-    with pytest.raises(check.BadOutput, match=", altered"):
-        check.samples([replace(good, spec=replace(spec, attempt=1))], [spec])
+    assert checked([good], [spec]) == [good]
+    with pytest.raises(BadOutput, match=re.escape(said)):
+        checked([replace(good, **altered)], [spec])
+    with pytest.raises(BadOutput, match="a dict in place of a Sample"):
+        checked([{}], [spec])
+    with pytest.raises(BadOutput, match=", altered"):
+        checked([replace(good, spec=replace(spec, attempt=1))], [spec])
 
 
 def test_a_generator_without_an_end_is_stopped():
-    spec = Job(toy()).plan[0]
-    with pytest.raises(check.BadOutput, match="more than 1 samples"):
-        check.samples(itertools.repeat(Sample(spec, {}, {}, {}, {})), [spec])
+    spec = Pipeline(toy()).plan[0]
+    with pytest.raises(BadOutput, match="more than 1 samples"):
+        checked(itertools.repeat(Sample(spec, {}, {}, {}, {})), [spec])
 
 
 def test_limits_reject_and_unknown_limits_are_named():
     _, made = make_all(toy(quality__limits={"mean": {"min": 1e9}}, quality__redraws=1))
-    assert made[0].startswith("quality: mean is 1")
-    assert ", below 1e+09 (drawn 2 times)" in made[0]
-    _, made = make_all(toy(quality__limits={"meen": {"min": 0}}))
-    assert "quality.limits names 'meen'; measured are mean" in made[0]
+    assert str(made[0]).startswith("quality: mean is 1")
+    assert ", below 1e+09 (drawn 2 times)" in str(made[0])
+    with pytest.raises(PlanError, match=r"limits\.meen: generator .* does not measure it; did you mean mean\?"):
+        make_all(toy(quality__limits={"meen": {"min": 0}}))
+    with pytest.raises(PlanError, match=r"burned_in_text: of a CoronaryTree nobody measures it; leave it out"):
+        make_all(toy(quality__limits={"burned_in_text": {"max": 0}}), batch=5)
 
 
 def test_unreadable_cases_are_reasons():
-    maker = Maker(Job(toy(sources__0__options={"count": 5, "unreadable": [2]})))
-    spec = next(s for i in range(len(maker.job.plan)) if (s := maker.job.plan[i]).case == 2)
-    assert maker.read(spec) == "source: case 2 is unreadable"
+    maker = Maker(Pipeline(toy(sources__0__options={"count": 5, "unreadable": [2]})))
+    spec = next(s for i in range(len(maker.pipeline.plan)) if (s := maker.pipeline.plan[i]).case == 2)
+    assert str(maker.read(spec)) == "source: case 2 is unreadable"
 
 
 def test_a_source_that_reads_nothing_is_a_reason():
-    maker = Maker(Job(toy(sources__0__options={"count": 5, "none_at": [2]})))
-    spec = next(s for i in range(len(maker.job.plan)) if (s := maker.job.plan[i]).case == 2)
-    assert maker.read(spec) == "source: read a NoneType, no case"
+    maker = Maker(Pipeline(toy(sources__0__options={"count": 5, "none_at": [2]})))
+    spec = next(s for i in range(len(maker.pipeline.plan)) if (s := maker.pipeline.plan[i]).case == 2)
+    assert str(maker.read(spec)) == "source: read a NoneType, no case"
 
 
 def test_classes_must_be_the_generator_s():
     with pytest.raises(PlanError, match="does not make 'heavy'; its classes are mild, severe"):
-        Job(toy(balance={"heavy": 1}))
+        Pipeline(toy(balance={"heavy": 1}))

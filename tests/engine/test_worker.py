@@ -8,8 +8,9 @@ import pytest
 from lesionforge.engine import dataset as document
 from lesionforge.engine import driver
 from lesionforge.engine.finalise import finalise, shortfall
-from lesionforge.engine.pipeline import Job
-from lesionforge.engine.pool import Event, InProcess
+from lesionforge.engine.messages import Event, Task
+from lesionforge.engine.pipeline import Pipeline
+from lesionforge.engine.pool import InProcess
 from lesionforge.engine.worker import Worker
 from lesionforge.jobs.commands.replay import replay
 from lesionforge.jobs.commands.verify import verify
@@ -21,7 +22,7 @@ from tests.engine.conftest import shas, toy
 def run(recipe, place):
     """The whole job in this process; returns the store and the outcome."""
     store = Store(str(place))
-    job = Job(recipe)
+    job = Pipeline(recipe)
     doc = document.describe(job)
     document.claim(store, doc)
     outcome = driver.run(job, store, InProcess(recipe, store))
@@ -39,7 +40,7 @@ def test_the_same_bytes_twice_and_for_any_batch(tmp_path):
 
 def test_every_planned_sample_is_there_once(tmp_path):
     store, outcome = run(toy(), tmp_path)
-    plan = Job(toy()).plan
+    plan = Pipeline(toy()).plan
     rows = [row for _, rows in dataset.indexes(store, dataset.committed(store)) for row in rows]
     assert Counter(r.sample_id for r in rows) == Counter(plan[i].sample_id for i in range(len(plan)))
     assert outcome.samples == len(plan) == 40
@@ -116,7 +117,7 @@ def test_another_recipe_is_refused(tmp_path):
 def test_a_committed_shard_is_left_alone(tmp_path):
     store, _ = run(toy(), tmp_path)
     before = shas(tmp_path)
-    report = Worker(toy(), store).make(0)
+    report = Worker(toy(), store).make(Task(0))
     assert (report.samples, report.quarantined) == (8, 0)
     assert shas(tmp_path) == before
 
@@ -217,7 +218,7 @@ def test_a_place_without_a_dataset_is_named(tmp_path):
 def test_what_is_left_is_known_from_one_listing(tmp_path, monkeypatch):
     store, _ = run(toy(), tmp_path)
     store.delete(layout.index("train-000001"))
-    job, asked = Job(toy()), []
+    job, asked = Pipeline(toy()), []
     monkeypatch.setattr(Store, "get", lambda _, path: pytest.fail(f"{path} is read"))
     there = list(driver.committed(job, store))
     assert len(there) == job.plan.shards - 1
@@ -228,6 +229,6 @@ def test_what_is_left_is_known_from_one_listing(tmp_path, monkeypatch):
             asked.append(self._tasks.popleft())
             return [Event(asked[-1], error=ValueError("not made"))]
 
-    outcome = driver.run(job, store, Asked(toy(), store), there=there)
+    outcome = driver.run(job, store, Asked(toy(), store), existing=there)
     assert [job.plan.shard(task.shard).name for task in asked] == ["train-000001"]
     assert outcome.failed == {"train-000001": "ValueError: not made"}

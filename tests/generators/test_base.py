@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from lesionforge.engine import plugins
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.recipe_yaml import RecipeError, parse
@@ -117,21 +117,21 @@ def test_what_is_known_is_taken(name):
         RECIPE.replace("NAME", f"{HERE}.{name}").replace("PARAMS", "{low: 3, free: {any: 1}, named: {a: {depth: 2}}}")
     )
     assert recipe.generator.params["low"] == 3
-    assert Job(recipe).generator.params.named["a"] == Deep(2)
+    assert Pipeline(recipe).generator.params.named["a"] == Deep(2)
 
 
 def test_a_recipe_made_in_python_is_held_to_the_same():
     body = {"name": "toy", "seed": 1, "sources": [{"uri": "phantom:coronary", "options": {"count": 2}}]}
     with pytest.raises(PluginError, match=r"^generator\.params\.lo: unknown key; did you mean low\?$"):
-        Job(Recipe(**body, generator={"name": f"{HERE}.Lax", "params": {"lo": 1}}))
+        Pipeline(Recipe(**body, generator={"name": f"{HERE}.Lax", "params": {"lo": 1}}))
     body["sources"][0]["options"] = {"cuont": 2}
     with pytest.raises(PluginError, match=r"^sources\.0\.options\.cuont: unknown key; did you mean count\?$"):
-        Job(Recipe(**body, generator={"name": f"{HERE}.Lax"}))
+        Pipeline(Recipe(**body, generator={"name": f"{HERE}.Lax"}))
 
 
 def test_one_method_is_enough():
     """Its size is not known, so shards are cut by number; its pictures are shown as they come."""
-    job = Job(parse(RECIPE.replace("NAME", f"{HERE}.Lax").replace("PARAMS", "{}")))
+    job = Pipeline(parse(RECIPE.replace("NAME", f"{HERE}.Lax").replace("PARAMS", "{}")))
     assert job.plan.bytes is None
     assert job.plan.shard_samples == 100
     (sample,) = job.generator.generate([None], [job.plan[0]])

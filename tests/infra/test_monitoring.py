@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "infra" / "grafana.json").read_text())
 QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
 EXPORTED = {metric.exported: metric for metric in telemetry.METRICS}
+RAY_S_OWN = {"ray_node_gpus_utilization": {"ip", "GpuIndex"}}  # measured by Ray on every node, with these labels
 RAY_S_LABELS = {"NodeAddress"}  # Ray puts it on every metric of ours
 
 
@@ -26,6 +27,10 @@ def named(expression):
 @pytest.mark.parametrize(("title", "expression"), QUERIES)
 def test_a_query_asks_for_what_is_exported(title, expression):
     assert named(expression), title
+    if named(expression) <= RAY_S_OWN.keys():
+        by = {label.strip() for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in group.split(",")}
+        assert by <= set().union(*(RAY_S_OWN[name] for name in named(expression)))
+        return
     assert named(expression) <= EXPORTED.keys()
     labels = set().union(*({"dataset", *EXPORTED[name].labels} for name in named(expression))) | RAY_S_LABELS
     for group in re.findall(r"\bby \(([^)]*)\)", expression):
@@ -39,7 +44,15 @@ def test_a_query_asks_for_what_is_exported(title, expression):
 
 def test_every_metric_is_shown():
     shown = set().union(*(named(expression) for _, expression in QUERIES))
-    assert shown == EXPORTED.keys()
+    assert shown == EXPORTED.keys() | RAY_S_OWN.keys()
+
+
+def test_ray_exports_what_is_asked_of_it():
+    from ray.dashboard.modules.reporter import reporter_agent
+
+    for name, labels in RAY_S_OWN.items():
+        assert name.removeprefix("ray_") in reporter_agent.METRICS_GAUGES
+        assert labels <= set(reporter_agent.GPU_TAG_KEYS)
 
 
 def test_panels_lie_beside_each_other():

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from lesionforge.engine import telemetry
+from lesionforge.sinks.quarantine import KINDS
 from tests.clusters import BIN, RayCluster
 from tests.engine.conftest import shas, toy
 from tests.engine.test_worker import run
@@ -161,7 +162,7 @@ def test_prometheus_sees_every_metric_and_the_logs_every_loss(cluster, write, tm
     assert seen["ray_lesionforge_bytes_total"] == body["bytes"]
     kinds = {key.partition("kind=")[2]: value for key, value in seen.items() if "kind=" in key}
     assert kinds == {"source": 2, "error": 1, "killed": 1}
-    assert set(kinds) <= {*telemetry.KINDS.values(), telemetry.OTHER}
+    assert set(kinds) <= set(KINDS)
     assert seen["ray_lesionforge_redraws_total"] == 2
     assert seen["ray_lesionforge_worker_deaths_total"] == body["worker_deaths"] >= 2
     assert seen["ray_lesionforge_retries_total"] >= body["worker_deaths"]
@@ -171,7 +172,7 @@ def test_prometheus_sees_every_metric_and_the_logs_every_loss(cluster, write, tm
     assert 1 <= seen["ray_lesionforge_queue_depth"] <= 4
     assert all(seen[f"ray_lesionforge_stage_seconds_total stage={stage}"] > 0 for stage in telemetry.STAGES)
     exported = {key.split()[0] for key in seen}
-    assert exported == {m.exported for m in telemetry.METRICS} - {"ray_lesionforge_gpu_busy_ratio"}  # no GPU here
+    assert exported == {m.exported for m in telemetry.METRICS}
     committed = [entry for entry in lines(err) if entry["event"] == "committed"]
     assert sum(entry["samples"] for entry in committed) == 36
     assert all(entry["role"] == "driver" and entry["shard"] for entry in committed)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lesionforge.engine.driver import run
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.messages import Task
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
 from lesionforge.engine.worker import Worker
 from lesionforge.jobs.commands.verify import verify
@@ -53,10 +54,10 @@ def test_a_late_second_writer_changes_nothing(s3, difference):
     late = Worker(toy(), store)
     late.store = _Blind(store)
     for name, value in difference.get("params", {}).items():
-        object.__setattr__(late.job.generator.params, name, value)
-    for k in range(late.job.plan.shards):
-        report = late.make(k)
-        assert (report.samples, report.quarantined) == (len(late.job.plan.shard(k)), 0)
+        object.__setattr__(late.pipeline.generator.params, name, value)
+    for k in range(late.pipeline.plan.shards):
+        report = late.make(Task(k))
+        assert (report.samples, report.quarantined) == (len(late.pipeline.plan.shard(k)), 0)
     assert names_and_bytes(store) == before
 
 
@@ -74,8 +75,8 @@ class _Blind:
 
 
 def test_an_interrupted_run_is_continued_on_s3(s3):
-    job, store = Job(toy()), Store(s3)
-    Worker(toy(), store).make(2)
+    job, store = Pipeline(toy()), Store(s3)
+    Worker(toy(), store).make(Task(2))
     first = {e.name: store.get(e.name) for e in store.list("shards")}
     assert len(first) == 1
     outcome = run(job, store, InProcess(toy(), store))

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from pydicom.datadict import tag_for_keyword
 
+from lesionforge.engine.messages import Task
 from lesionforge.engine.ray.actor import ShardWorker
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.engine.sources.base import SourceError, open_source
@@ -168,7 +169,7 @@ def test_a_worker_s_error_has_no_chain():
     worker = object.__new__(ShardWorker)
     worker._worker = Failing()
     with pytest.raises(StoreError) as error:
-        worker.make(0, {}, False)
+        worker.make(Task(0))
     assert error.value.__cause__ is error.value.__context__ is None
 
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from lesionforge.generators.types import BadCase
+from lesionforge.generators.types import Angiogram, BadCase, Case
 
 FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's is asked: some start other programs
 ENDINGS = ("png", "bmp", "jpg", "jpeg", "tif", "tiff", "pgm")
 MIN_EDGE, MAX_EDGE = 32, 8192
 MAX_PIXELS = 2**24  # 4096 x 4096: no angiogram has more, and no more is unpacked
 MAX_TINT = 4  # a grey JPEG saved as colour comes back with channels this far apart
+BURNED_IN = "burned_in_text"  # the name under which letters are measured
 BRIGHT, PALE = 235, 150  # grey levels of 255: overlays are written at the end of the scale, with paler edges
 CONTRAST = 60  # levels above what lies around the stroke
 STROKE_WIDTH = 9  # pixels of 512: no stroke is wider
@@ -110,3 +111,16 @@ def _in_rows(boxes: list[tuple[int, int, int, int]]) -> int:
                 break
     sizes = np.bincount(row_of, minlength=1)
     return int(sizes[sizes >= MIN_LETTERS].sum())
+
+
+def flags(case: Case) -> dict[str, float]:
+    """``burned_in_text`` of an angiogram: letters seen in its pixels; at least 1 where its DICOM file declares any.
+
+    The pixels themselves are what the dataset is made of: they are flagged, not changed. The recipe may refuse such
+    samples: ``quality: {limits: {burned_in_text: {max: 0}}}``. The engine asks it of every case, whoever read it, so
+    that no source of somebody else's can forget to.
+    """
+    if not isinstance(case, Angiogram):
+        return {}
+    declared = 1 if case.notes.get("burned_in_annotation") else 0
+    return {BURNED_IN: float(max(letters(case.image), declared))}

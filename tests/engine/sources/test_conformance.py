@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lesionforge.engine import plugins
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sources.base import Source, SourceError, open_source, read_all
@@ -160,9 +160,9 @@ def recipe(uri, **options):
 
 def test_what_a_source_lacks_and_unknown_options_are_told_when_the_recipe_is_opened():
     with pytest.raises(plugins.PluginError, match="is no source: it has no fingerprint"):
-        Job(recipe("Unfinished:here"))
+        Pipeline(recipe("Unfinished:here"))
     with pytest.raises(Exception, match=r"sources\.0\.options\.lo: unknown key"):  # of a plain dataclass, too
-        Job(recipe("Sized:here", lo=3))
+        Pipeline(recipe("Sized:here", lo=3))
 
 
 def test_reading_all_counts_what_cannot_be_read():

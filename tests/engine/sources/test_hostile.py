@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
@@ -166,7 +166,7 @@ def test_a_label_file_too_large_to_be_fingerprinted_is_named_by_its_number(tmp_p
     recipe = {"name": "a", "seed": 1, "sources": [{"uri": f"voc:{tmp_path}"}], "generator": {"name": "stenosis"}}
     recipe |= {"splits": ["train", "val", "test"]}
     with pytest.raises(SourceError, match=r"sources\.0\.uri \(voc\): label file 1: "):
-        _ = Job(parse(json.dumps(recipe))).identity
+        _ = Pipeline(parse(json.dumps(recipe))).identity
 
 
 def test_names_that_are_no_text_have_a_fingerprint(tmp_path):
@@ -256,4 +256,4 @@ def test_damaged_tables_and_scans_reach_no_decoder():
 def test_a_plugin_that_is_none_is_refused():
     recipe = {"name": "a", "seed": 1, "sources": [{"uri": "phantom:coronary"}], "generator": {"name": "os.system"}}
     with pytest.raises(Exception, match=r"'os\.system' is no generator: it is a"):
-        Job(parse(json.dumps(recipe)))
+        Pipeline(parse(json.dumps(recipe)))

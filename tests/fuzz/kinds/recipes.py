@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from lesionforge.engine import recipe_yaml
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng, number, plain, some_bytes, value, word
 
@@ -149,7 +149,7 @@ def run(rng: Rng, folder: Path) -> list[str]:
         command(["plan", str(path), *(part for text in sets for part in ("--set", text))])
         return []
     recipe = recipe_yaml.load(path, sets)
-    job = Job(recipe)
+    job = Pipeline(recipe)
     assert len(job.identity) == 64
     assert job.plan[0].sample_id
     assert job.plan.counts()

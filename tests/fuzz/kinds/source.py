@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sample import Maker
+from lesionforge.sinks.quarantine import Quarantined
 from tests.fuzz.command import command
 from tests.fuzz.mutate import Rng
 
@@ -34,17 +35,17 @@ def read(rng: Rng, folder: Path, uri: str, generator: str = "stenosis", **option
     }
     if rng.chance(0.03):
         return job_itself(rng, folder, recipe)
-    job = Job(parse(json.dumps(recipe)))
+    job = Pipeline(parse(json.dumps(recipe)))
     assert len(job.identity) == 64
     maker = Maker(job)
     cases = [maker.read(job.plan[i]) for i in range(min(CASES, len(job.plan)))]
-    reasons = [case for case in cases if isinstance(case, str)]
+    reasons = [case for case in cases if isinstance(case, Quarantined)]
     making = rng.sound or rng.chance(0.1)
     for i, case in enumerate(cases):
         maker.row(job.plan[i], case)
-        if making and not isinstance(case, str):
+        if making and not isinstance(case, Quarantined):
             (sample,) = maker.make([case], [job.plan[i]])
-            if isinstance(sample, str) and not rng.sound:
+            if isinstance(sample, Quarantined) and not rng.sound:
                 reasons.append(sample)
     return reasons
 

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
@@ -28,7 +28,7 @@ def recipe(name="angio_ct_phantom.yaml"):
 
 
 def test_the_recipe_plans_every_class_of_plaque():
-    plan = Job(parse(json.dumps(recipe()))).plan
+    plan = Pipeline(parse(json.dumps(recipe()))).plan
     assert {plan[i].target for i in range(len(plan))} == {"calcified", "non_calcified", "low_attenuation", "mixed"}
 
 
@@ -37,7 +37,7 @@ def test_the_recipe_for_imagecas_needs_only_its_folder(tmp_path):
         (tmp_path / name).touch()
     raw = recipe("angio_ct_imagecas.yaml")
     raw["sources"][0] |= {"uri": f"lesionforge.engine.sources.ct.folder.CtVolumes:{tmp_path}", "split": {"train": 1}}
-    made = Job(parse(json.dumps(raw)))
+    made = Pipeline(parse(json.dumps(raw)))
     assert len(made.plan) == 4
     assert made.sources[0].legend == {1: "coronary"}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sample import Maker
 from lesionforge.generators.lesion.classes import VALUE
@@ -21,6 +21,7 @@ from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected, Sample, Volume
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
+from lesionforge.sinks.quarantine import Quarantined
 from lesionforge.sinks.store import Store
 from tests.generators.lesion.toys import spec
 
@@ -28,7 +29,7 @@ RECIPES = Path(__file__).resolve().parents[3] / "jobs" / "recipes"
 GENERATOR = "lesionforge.generators.lesion.generator.LesionGenerator"  # as `lesion` where the package is installed
 
 
-def job(name, **changes) -> Job:
+def job(name, **changes) -> Pipeline:
     raw = yaml.safe_load((RECIPES / name).read_text())
     assert raw["generator"]["name"] == "lesion"
     raw["generator"]["name"] = GENERATOR
@@ -38,16 +39,16 @@ def job(name, **changes) -> Job:
         for key in keys:
             at = at[int(key)] if isinstance(at, list) else at[key]
         at[last] = value
-    return Job(parse(json.dumps(raw)))
+    return Pipeline(parse(json.dumps(raw)))
 
 
-def samples(made: Job, count: int) -> list[Sample | str]:
+def samples(made: Pipeline, count: int) -> list[Sample | str]:
     maker = Maker(made)
     out = []
     for i in range(count):
         spec = made.plan[i]
         case = maker.read(spec)
-        out += [case] if isinstance(case, str) else list(maker.make([case], [spec]))
+        out += [case] if isinstance(case, Quarantined) else list(maker.make([case], [spec]))
     return out
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lesionforge.engine.dataset import DatasetError, Document, SourceSize
+from lesionforge.engine.dataset import DatasetDescription, DatasetError, SourceSize
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.survey import Lot, Survey
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Case, Panel, Sample, SampleSpec
 from lesionforge.jobs.commands import preview as module
@@ -21,6 +20,7 @@ from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.store import Store
+from lesionforge.sinks.survey import Reservoir, Survey
 from lesionforge.sinks.tar import Tar
 
 EVIL = "</script><script>alert(1)</script><!-- & \u2028"
@@ -101,10 +101,10 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate({**raw, **changes})
 
 
-def begin(store: Store) -> Document:
+def begin(store: Store) -> DatasetDescription:
     """Write the document of the tiny dataset."""
     source = SourceSize("phantom", 48, 1, "print", "CC-BY-4.0, see http://example.org/terms")
-    doc = Document("f" * 64, recipe(), (source,), 1000, {"lesionforge": "0.1.0"})
+    doc = DatasetDescription("f" * 64, recipe(), (source,), 1000, {"lesionforge": "0.1.0"})
     store.put(layout.RECIPE, doc.to_bytes())
     return doc
 
@@ -267,7 +267,7 @@ def test_pictures_shrink_to_the_budget(store, monkeypatch):
 
 def test_lot_does_not_depend_on_order_and_favours_no_stride():
     names = [f"train-0000-{n:08d}" for n in range(2000)]
-    lots = [Lot(200), Lot(200)]
+    lots = [Reservoir(200), Reservoir(200)]
     for name in names:
         lots[0].add(name, name)
     for name in reversed(names):
@@ -276,13 +276,13 @@ def test_lot_does_not_depend_on_order_and_favours_no_stride():
     assert {name for name, _ in lots[0].sorted(50)} < {name for name, _ in lots[0].sorted()}
     even = sum(int(name[-8:]) % 2 == 0 for name, _ in lots[0].sorted())
     assert 70 < even < 130
-    assert len(Lot(0).sorted()) == 0
+    assert len(Reservoir(0).sorted()) == 0
 
 
 def test_choice_fills_up_from_large_groups():
     survey = Survey(10)
     for split, target, count in (("train", "a", 50), ("train", "b", 2), ("val", "a", 3)):
-        lot = survey.groups[split, target] = Lot(10)
+        lot = survey.groups[split, target] = Reservoir(10)
         for n in range(count):
             item = row(n, split, target)
             item.sample_id += target

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lesionforge.engine import dataset, finalise
-from lesionforge.engine.pipeline import Job
+from lesionforge.engine.messages import Task
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.worker import Worker
 from lesionforge.jobs import console
 from lesionforge.jobs.commands import status
@@ -25,15 +26,15 @@ class Making:
     """A dataset that grows by one shard whenever the watcher pauses, and is finished a pause later."""
 
     def __init__(self, place, recipe):
-        self.store, self.job = Store(str(place)), Job(recipe)
-        self.doc = dataset.claim(self.store, dataset.describe(self.job))
+        self.store, self.job = Store(str(place)), Pipeline(recipe)
+        self.doc, _ = dataset.claim(self.store, dataset.describe(self.job))
         self.worker = Worker(recipe, self.store)
         self.left = list(range(self.job.plan.shards))
 
     def __call__(self, seconds):
         assert seconds >= status.EVERY
         if self.left:
-            self.worker.make(self.left.pop(0))
+            self.worker.make(Task(self.left.pop(0)))
         else:
             finalise.finalise(self.store, self.doc)
 

@@ -5,23 +5,23 @@ from collections import deque
 import pytest
 
 from lesionforge.engine import driver
-from lesionforge.engine.blame import Blame
-from lesionforge.engine.pipeline import Job
-from lesionforge.engine.pool import Event, InProcess, Task
-from lesionforge.engine.watchdog import Found, Work
+from lesionforge.engine.driver import Blame
+from lesionforge.engine.messages import Event, InHand, Task, Work
+from lesionforge.engine.pipeline import Pipeline
+from lesionforge.engine.pool import InProcess
 from lesionforge.sinks import dataset
 from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
 
 def at_work(*samples, stage="making", late=False):
-    return Found(list(samples), [Work(stage, list(samples))], late)
+    return InHand(list(samples), [Work(stage, list(samples))], late)
 
 
 def test_a_late_sample_is_skipped_at_once():
     task = Task(0)
     assert Blame(2.5).find(task, at_work("a", late=True))
-    assert task.skip == {"a": "time: making took longer than 2.5 s"}
+    assert {name: str(why) for name, why in task.skip.items()} == {"a": "time: making took longer than 2.5 s"}
 
 
 def test_a_late_batch_is_tried_one_by_one_first():
@@ -29,7 +29,7 @@ def test_a_late_batch_is_tried_one_by_one_first():
     assert blame.find(task, at_work("a", "b", late=True))
     assert (task.skip, task.careful) == ({}, True)
     assert blame.find(task, at_work("b", stage="reading", late=True))
-    assert task.skip == {"b": "time: reading took longer than 2.5 s"}
+    assert {name: str(why) for name, why in task.skip.items()} == {"b": "time: reading took longer than 2.5 s"}
 
 
 def test_the_third_death_with_a_sample_alone_in_hand_is_its_fault():
@@ -39,12 +39,12 @@ def test_the_third_death_with_a_sample_alone_in_hand_is_its_fault():
         assert not task.skip
     assert blame.find(task, at_work("b"))  # somebody else's bad luck in between
     assert blame.find(task, at_work("a"))
-    assert task.skip == {"a": "killed its worker (3 times)"}
+    assert {name: str(why) for name, why in task.skip.items()} == {"a": "killed its worker (3 times)"}
 
 
 def test_a_lost_node_is_nobody_s_fault_and_makes_nobody_wiser():
     task = Task(0)
-    assert not Blame(None).find(task, Found())
+    assert not Blame(None).find(task, InHand())
     assert not task.skip
 
 
@@ -70,18 +70,21 @@ class Scripted:
         self._inner.submit(self._tasks.popleft())
         return self._inner.wait(timeout)
 
+    def states(self):
+        return {}
+
     def close(self):
         pass
 
 
 def run(tmp_path, orders):
     recipe, store = toy(), Store(str(tmp_path))
-    outcome = driver.run(Job(recipe), store, Scripted(recipe, store, orders))
+    outcome = driver.run(Pipeline(recipe), store, Scripted(recipe, store, orders))
     return store, outcome
 
 
-def died(*found):
-    return lambda tasks: [Event(tasks.popleft(), died="killed", found=found[0])] if tasks else []
+def died(*in_hand):
+    return lambda tasks: [Event(tasks.popleft(), died="killed", in_hand=in_hand[0])] if tasks else []
 
 
 def test_a_pool_without_room_at_first_is_waited_for(tmp_path):
@@ -91,7 +94,7 @@ def test_a_pool_without_room_at_first_is_waited_for(tmp_path):
 
 def test_workers_that_die_cost_nothing_but_time(tmp_path):
     run(tmp_path / "clean", [])
-    lone = [lambda tasks: [Event(None, died="no such module")], died(Found()), died(at_work("x", "y"))]
+    lone = [lambda tasks: [Event(None, died="no such module")], died(InHand()), died(at_work("x", "y"))]
     _, outcome = run(tmp_path / "out", lone)
     assert (outcome.deaths, outcome.quarantined) == (3, 0)
     assert shas(tmp_path / "out") == shas(tmp_path / "clean")
@@ -99,5 +102,5 @@ def test_workers_that_die_cost_nothing_but_time(tmp_path):
 
 def test_workers_that_never_live_end_the_run(tmp_path):
     never = [lambda tasks: [Event(None, died="ModuleNotFoundError: tests.gone")]] * 100
-    with pytest.raises(driver.JobError, match=r"die before they make anything; the last said: .*tests\.gone"):
+    with pytest.raises(driver.RunError, match=r"die before they make anything; the last message was: .*tests\.gone"):
         run(tmp_path, never)

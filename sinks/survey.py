@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from lesionforge.engine.plan import SPLITS
+from lesionforge.generators.types import SPLITS
 from lesionforge.sinks import dataset
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
@@ -18,7 +18,7 @@ ROWS = 20_000  # index rows that distributions are drawn from
 QUARANTINED = 1_000  # quarantined samples listed one by one
 
 
-class Lot:
+class Reservoir:
     """At most so many items of a stream, chosen by a hash of their names: evenly, whatever the order.
 
     A fixed stride would not do: where each subject has two cases, every second row is always the same one.
@@ -49,13 +49,13 @@ class Lot:
 
 @dataclass
 class Survey:
-    """What one pass over the indexes leaves: exact counts, and lots of rows."""
+    """What one pass over the indexes leaves: exact counts, and even choices of rows."""
 
     samples: int
     totals: Totals = field(default_factory=Totals)
-    rows: Lot = field(default_factory=lambda: Lot(ROWS))  # (labels as JSON, measured, redraws)
-    groups: dict[tuple[str, str], Lot] = field(default_factory=dict)  # (split, class) -> (shard, row)
-    quarantined: Lot = field(default_factory=lambda: Lot(QUARANTINED))
+    rows: Reservoir = field(default_factory=lambda: Reservoir(ROWS))  # (labels as JSON, measured, redraws)
+    groups: dict[tuple[str, str], Reservoir] = field(default_factory=dict)  # (split, class) -> (shard, row)
+    quarantined: Reservoir = field(default_factory=lambda: Reservoir(QUARANTINED))
 
     def read(self, store: Store) -> Iterator[tuple[Record, list[Row]]]:
         """Read all indexes of a dataset, and hand them on."""
@@ -64,7 +64,7 @@ class Survey:
             for row in rows:
                 if row.status == "ok":
                     group = (row.split, row.target or "all")
-                    self.groups.setdefault(group, Lot(self.samples)).add(row.sample_id, (record.shard, row))
+                    self.groups.setdefault(group, Reservoir(self.samples)).add(row.sample_id, (record.shard, row))
                     self.rows.add(row.sample_id, (row.labels or "{}", row.measured, row.redraws))
                 else:
                     item = {"id": row.sample_id, "split": row.split, "class": row.target, "redraws": row.redraws}
