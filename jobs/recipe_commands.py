@@ -44,6 +44,7 @@ def generate(
     """Make the dataset that a recipe describes. Run the same command again to continue after an interruption.
 
     On a Ray cluster (RAY_ADDRESS set, or inside `ray job submit`) workers run there; else Ray is started here.
+    "Missing authentication token" is Ray's word for RAY_AUTH_MODE=token, to be set for `ray job submit` as well.
     """
     from lesionforge.jobs.commands.generate import generate as run
 

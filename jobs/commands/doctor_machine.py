@@ -95,11 +95,7 @@ def _torch() -> Iterator[Found]:
     try:
         import torch
     except ImportError:
-        yield (
-            "torch",
-            "warn",
-            "not installed, and learned generators need it: pip install -c constraints.txt '.[train]'",
-        )
+        yield "torch", "warn", "not installed, and learned generators need it: pip install 'lesionforge[train]'"
         return
     if torch.cuda.is_available():
         yield "torch", "ok", f"{torch.__version__} sees {torch.cuda.device_count()} GPUs"
@@ -123,7 +119,9 @@ def ray(recipe: Recipe | None) -> Iterator[Found]:
     try:
         ray.init(log_to_driver=False, logging_level="error")
     except Exception as error:  # wrong version, wrong token, not a Ray cluster: each says it in its own way
-        yield "ray", "fail", f"{address}: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        token = " (set RAY_AUTH_MODE=token and give the token as Ray says)" if "auth" in text.lower() else ""
+        yield "ray", "fail", f"{address}: {text}{token}"
         return
     try:
         cluster = placement.look()

@@ -34,7 +34,7 @@ def versions() -> Iterator[Found]:
             if not requirement.specifier.contains(version, prereleases=True):
                 wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if wrong:
-        yield "packages", "fail", f"{'; '.join(wrong)}: pip install -c constraints.txt -e ."
+        yield "packages", "fail", f"{'; '.join(wrong)}: pip install -U lesionforge"
     shown = [f"{name} {metadata.version(name)}" for name in SHOWN if _there(name)]
     yield "packages", "ok", ", ".join(shown)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,16 +96,15 @@ def _nearest(name: str) -> str:
 
 
 def _describe(name: str) -> Shipped:
-    """From its first lines, up to the command that they show, and from what it reads."""
+    """From the first sentence of its comment, and from what it reads."""
     text = init(name)
     head = []
     for line in text.splitlines():
-        if not line.startswith("# "):
-            break
-        if "lesionforge " in line:
+        if not line.startswith("# ") or line.startswith("#  "):
             break
         head.append(line[2:])
     recipe = recipe_yaml.parse(text, name)
     needs = [source.uri for source in recipe.sources if source.scheme != "phantom"]
     needs += ["fitted weights"] * ("weights" in text) + ["a GPU"] * (recipe.resources.gpus > 0)
-    return Shipped(name, " ".join(head), ", ".join(needs) or "nothing")
+    makes = re.split(r"(?<=\.) ", " ".join(head), maxsplit=1)[0]
+    return Shipped(name, makes, ", ".join(needs) or "nothing")

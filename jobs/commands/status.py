@@ -20,7 +20,7 @@ from lesionforge.jobs import console
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store import Store, lease
 
 EVERY = 2.0  # seconds between looks
 SHARE = 0.2  # of the time that may be spent looking: a large listing is asked for more rarely
@@ -51,9 +51,10 @@ class Progress:
         for shard, (record, rows) in zip(new, dataset.indexes(self._store, new), strict=True):
             self._totals.add(record, rows)
             self._commits[shard] = times[shard], record.samples + record.quarantined
-        return self._body(self._store.exists(layout.SUCCESS))
+        finished = self._store.exists(layout.SUCCESS)
+        return self._body(finished, None if finished else lease.run_seen(self._store))
 
-    def _body(self, finished: bool) -> dict[str, Any]:
+    def _body(self, finished: bool, run_seen: float | None) -> dict[str, Any]:
         plan, totals, now = self._plan, self._totals, time.time()
         problem = shortfall(self._doc, totals)
         short = bool(problem) and totals.shards == plan.shards
@@ -78,6 +79,7 @@ class Progress:
             "samples_per_second": round(per_second, 3) if per_second is not None else None,
             "seconds_left": round(left / per_second, 1) if per_second else None,
             "seconds_since_last_commit": round(now - last, 1) if last is not None else None,
+            "run_at_work": run_seen is not None,
         }
 
 
@@ -167,7 +169,8 @@ def picture(body: dict[str, Any]) -> Group:
     """The live table."""
     done = body["samples"] + body["quarantined"]
     colour = {"complete": "green", "short": "red"}.get(body["state"], "cyan")
-    title = Text.assemble((body["name"], "bold"), " in ", body["out"], "  ", (body["state"], colour))
+    state = "incomplete, no run at work" if body["state"] == "incomplete" and not body["run_at_work"] else body["state"]
+    title = Text.assemble((body["name"], "bold"), " in ", body["out"], "  ", (state, colour))
     bar = Table.grid(padding=(0, 1))
     share = f"{100 * done / body['samples_planned']:.1f} %"
     bar.add_row(
@@ -202,4 +205,5 @@ def show(body: dict[str, Any]) -> None:
     if body["burned_in_text"]:
         console.out.print(f"{body['burned_in_text']:,} samples are of frames that seem to carry writing: look at them")
     if body["state"] == "incomplete":
-        console.out.print(f"last shard committed: {_ago(body)}; run the same generate command to continue")
+        what = "a run is at work" if body["run_at_work"] else "no run is at work: the same generate command continues"
+        console.out.print(f"last shard committed: {_ago(body)}; {what}")

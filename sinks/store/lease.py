@@ -180,6 +180,18 @@ def hold(store: Store, kind: Kind, notify: Callable[[str], None] = lambda line: 
         lease.leave()
 
 
+def run_seen(store: Store) -> float | None:
+    """When a run that is at work in a place last renewed its lease (seconds since 1970); None where there is none."""
+    hidden, seen = store.hidden(), list[float]()
+    for entry in hidden.list():
+        match = NAME.fullmatch(entry.name)
+        if match and match["kind"] == "run" and entry.mtime > time.time() - STALE:
+            with contextlib.suppress(FileNotFoundError):  # it has just left
+                if not _is_gone(json.loads(hidden.get(entry.name))["process"]):
+                    seen.append(entry.mtime)
+    return max(seen, default=None)
+
+
 def _process() -> str:
     """This process, so that another on the same machine can tell whether it lives; '' where the kernel does not say."""
     try:

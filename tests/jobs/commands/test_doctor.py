@@ -203,7 +203,7 @@ def test_a_missing_or_old_package_fails(monkeypatch):
     monkeypatch.delitem(Installed.packages, "ray")
     assert found(doctor_packages.versions(), "packages")[0] == (
         "fail",
-        "ray is missing: pip install -c constraints.txt -e .",
+        "ray is missing: pip install -U lesionforge",
     )
 
 

@@ -15,7 +15,7 @@ from lesionforge.engine.worker import Worker
 from lesionforge.jobs import console
 from lesionforge.jobs.commands import status
 from lesionforge.sinks import layout
-from lesionforge.sinks.store import Store
+from lesionforge.sinks.store import Store, lease
 from tests.conftest import heed_sigint
 from tests.engine.conftest import toy
 
@@ -37,6 +37,21 @@ class Making:
             self.worker.make(Task(self.left.pop(0)))
         else:
             finalise.finalise(self.store, self.doc)
+
+
+def test_a_look_says_whether_a_run_is_at_work(tmp_path, lines):
+    making = Making(tmp_path / "out", toy())
+    making(status.EVERY)
+    making.store.probe()
+    with lease.hold(making.store, "run"):
+        body = status.Progress(str(tmp_path / "out")).look()
+        status.show(body)
+    assert body["run_at_work"]
+    assert lines()[-1].endswith("a run is at work")
+    body = status.Progress(str(tmp_path / "out")).look()
+    status.show(body)
+    assert not body["run_at_work"]
+    assert lines()[-1].endswith("no run is at work: the same generate command continues")
 
 
 @pytest.fixture
