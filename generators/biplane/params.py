@@ -77,7 +77,7 @@ class BiplaneParams(Parameters):
     spacing_mm: Range[Annotated[float, Interval(ge=0.05)]] = (0.8, 1.1)
     detector: Annotated[int, Interval(ge=16, le=4096)] = 512
     motion: bool = False
-    motion_shift_px: Range[float] = (-20, 20)
+    motion_shift_px: Range[Annotated[float, Interval(ge=-4096, le=4096)]] = (-20, 20)
     motion_scale: Range[Annotated[float, Interval(ge=0.1)]] = (0.8, 1.2)
     projector: Literal["native", "torch", "odl"] = "native"
     compress: bool = False

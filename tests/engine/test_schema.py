@@ -28,7 +28,9 @@ def bounded(inner, full):
 
 
 def is_number(inner, full):
-    return any(o.get("type") in ("number", "integer") for o in schema.options(inner, full))
+    """Or a range of numbers."""
+    kinds = schema._union(inner, full)
+    return "number" in kinds or "integer" in kinds
 
 
 def test_the_schema_describes_recipes_and_plugins():

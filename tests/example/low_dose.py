@@ -5,9 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from lesionforge.generators.base import Generator
-from lesionforge.generators.parameters import Interval, Parameters, Range
-from lesionforge.generators.types import Angiogram, Sample, SampleSpec
+from lesionforge.generators import Angiogram, Generator, Interval, Parameters, Range, Sample, SampleSpec
 
 
 @dataclass(frozen=True)
