@@ -12,7 +12,8 @@ from lesionforge.sinks import dataset, layout, manifest
 from lesionforge.sinks.card import card
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
-from lesionforge.sinks.pictures.sheet import Shown, caption, contact_sheet
+from lesionforge.sinks.pictures.names import caption
+from lesionforge.sinks.pictures.sheet import Shown, contact_sheet
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.survey import Survey
 

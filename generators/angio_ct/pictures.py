@@ -44,7 +44,7 @@ def _view(number: int, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> li
     reach = int(max(CLOSE * max(x1 - x0, y1 - y0), LEAST_PX))
     near = (slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1))
     plaque = _plaque(fields["label.npy.gz"], lesion, meta, view)[near]
-    text = f"close up: {lesion['measured_ds']:.0f} %DS in 3-D"
+    text = f"{name}, close up: {lesion['measured_ds']:.0f} % stenosis"
     return [whole, Panel(text, {"angiogram": image[near], "lesions": plaque})]
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.classes import PLAQUES
+from lesionforge.generators.lesion.classes import PLAQUES, VALUE
 from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, curved_planar, frame
 from lesionforge.generators.types import Panel
 
+CORONARY = VALUE["coronary"]
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
 VESSELS = (-150.0, 750.0)  # wide enough to tell calcium from a lumen of 350 HU
 HALF_MM = 45.0  # of the slice to either side of a tumour
@@ -28,7 +29,7 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
     ct, label, before = fields[f"ct{end}"], fields["label.npy.gz"], fields.get(f"source_ct{end}")
     spacing = tuple(meta["spacing_mm"])
     if not meta["lesions"]:
-        plaque = bool((label == 4).any())
+        plaque = bool((label == CORONARY).any())
         half = HALF_PLAQUE_MM if plaque else HALF_MM
         centre = [n // 2 for n in ct.shape]
         return [_axial("healthy", ct, label, before, centre, spacing, VESSELS if plaque else ABDOMEN, half)]
@@ -37,12 +38,18 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         plaque = lesion["class"] in PLAQUES
         window, half = (VESSELS, HALF_PLAQUE_MM) if plaque else (ABDOMEN, HALF_MM)
         centre = [round(c) for c in lesion["centre_voxel"]]
-        title = f"{lesion['class']}: {lesion['measured_volume_mm3']:.0f} mm3, {lesion['measured_hu']:.0f} HU"
+        name = lesion["class"].replace("_", " ") + (" plaque" if plaque else " tumour")
+        title = f"{name}: {_volume(lesion['measured_volume_mm3'])}, {lesion['measured_hu']:.0f} HU"
         out.append(_axial(title, ct, label, before, centre, spacing, window, half))
         if plaque:
-            title = f"along: {lesion['measured_ds']:.0f} % (asked {lesion['requested_ds']:.0f} %)"
+            measured, requested = (f"{lesion[key]:.0f} %" for key in ("measured_ds", "requested_ds"))
+            title = f"along the vessel: {measured} stenosis ({requested} requested)"
             out.append(_along(title, ct, label, before, lesion, meta, spacing))
     return out
+
+
+def _volume(mm3: float) -> str:
+    return f"{mm3:.0f} mm³" if mm3 < 1000 else f"{mm3 / 1000:.1f} ml"
 
 
 def _axial(
@@ -62,7 +69,10 @@ def _axial(
     zoom = max(1, round(EDGE / max(1, min(2 * reach[0] + 1, ct.shape[0]))))
     layers = {"after": _zoom(_grey(ct[i, j, k].T, window), zoom)}
     layers["lesions"] = _outline(_zoom(label[i, j, k].T >= 8, zoom))
-    layers["organ"] = _outline(_zoom((label[i, j, k].T > 0), zoom))
+    if window == VESSELS:
+        layers["lumen"] = _outline(_zoom(label[i, j, k].T == CORONARY, zoom))
+    else:
+        layers["organ"] = _outline(_zoom(label[i, j, k].T > 0, zoom))
     if before is not None:
         layers["before"] = _zoom(_grey(before[i, j, k].T, window), zoom)
     return Panel(title, layers)
@@ -101,7 +111,7 @@ def _along(
     zoom = max(1, round(EDGE / max(1, len(points))))
     layers = {"after": _zoom(_grey(cut(ct), VESSELS), zoom)}
     layers["lesions"] = _outline(_zoom(cut(label == lesion["label"]) >= 0.5, zoom))
-    layers["lumen"] = _outline(_zoom(cut(label == 4) >= 0.5, zoom))
+    layers["lumen"] = _outline(_zoom(cut(label == CORONARY) >= 0.5, zoom))
     if before is not None:
         layers["before"] = _zoom(_grey(cut(before), VESSELS), zoom)
     return Panel(title, layers)
@@ -118,7 +128,7 @@ def _zoom(image: NDArray[Any], zoom: int) -> NDArray[Any]:
 
 def _outline(mask: NDArray[Any]) -> NDArray[np.uint8]:
     """The pixels of a mask that touch its outside."""
-    inside = np.pad(mask, 1)
+    inside = np.pad(mask, 1, mode="edge")  # where the picture cuts it is no border
     core = inside[1:-1, 1:-1]
     inner = core & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return np.asarray((core & ~inner) * 255, np.uint8)

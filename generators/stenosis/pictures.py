@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.types import Panel
 
 ZOOM = 3
+BORDER = 170  # of a box: a 170th of the frame, or it is not seen in a small picture
 HALF = 40  # px of the frame to either side of a lesion
 
 
@@ -34,8 +35,8 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         if before is not None:
             crop = _zoom(np.asarray(before, np.uint8)[window])
             layers |= {"before": crop, "before walls": _walls(source_mask, window)}
-        asked, measured = (f"{lesion[key]:.0f} %" for key in ("requested_ds", "measured_ds"))
-        out.append(Panel(f"{name}: {asked} asked, {measured} measured", layers))
+        requested, measured = (f"{lesion[key]:.0f} %" for key in ("requested_ds", "measured_ds"))
+        out.append(Panel(f"{name}: {measured} stenosis ({requested} requested)", layers))
         masks = {"mask": mask, "before": source_mask}
         out.append(Panel(f"{name}: mask", {k: _zoom(np.asarray(m, np.uint8)[window]) for k, m in masks.items()}))
     return out
@@ -56,16 +57,17 @@ def _walls(mask: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.u
 
 def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The pixels of a mask that touch its outside."""
-    inside = np.pad(np.asarray(mask) > 0, 1)
+    inside = np.pad(np.asarray(mask) > 0, 1, mode="edge")  # where the picture cuts it is no border
     core = inside[1:-1, 1:-1]
     inner = core & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return (core & ~inner).astype(np.uint8) * np.uint8(255)
 
 
 def _frame(marks: NDArray[np.uint8], box: list[float]) -> None:
-    """Draw a box's border, as far as it lies in the picture."""
-    rows, cols = marks.shape
-    x0, x1 = (int(np.clip(v, 0, cols - 1)) for v in (box[0], box[2] - 1))
-    y0, y1 = (int(np.clip(v, 0, rows - 1)) for v in (box[1], box[3] - 1))
-    marks[[y0, y1], x0 : x1 + 1] = 255
-    marks[y0 : y1 + 1, [x0, x1]] = 255
+    """Draw a box's border just outside it, as far as it lies in the picture."""
+    wide = max(1, round(max(marks.shape) / BORDER))
+    x0, y0 = (max(0, int(v) - wide) for v in box[:2])
+    x1, y1 = (max(0, int(np.ceil(v)) + wide) for v in box[2:])
+    inside = marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide].copy()  # it may hold another lesion's
+    marks[y0:y1, x0:x1] = 255
+    marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide] = inside

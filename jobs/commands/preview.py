@@ -23,7 +23,7 @@ from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Row
 from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
-from lesionforge.sinks.pictures.sheet import readable
+from lesionforge.sinks.pictures.names import readable
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.survey import Survey
 

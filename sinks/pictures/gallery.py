@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.types import Panel
-from lesionforge.sinks.pictures.sheet import BEFORE, fit, layer_png, overlays, patch_png, picture_before, readable
+from lesionforge.sinks.pictures.names import hidden, title
+from lesionforge.sinks.pictures.sheet import BEFORE, fit, layer_png, overlays, patch_png, picture_before
 
 MARK = "@DATA@"  # where the template takes the data
 BINS = 24  # bars of a histogram, about
@@ -43,7 +44,7 @@ def panel_data(panel: Panel, edge: int) -> dict[str, Any]:
     the first, and overlays may belong to one of the two (``side``).
     """
 
-    def told(name: str, layer: NDArray[np.uint8], png: bytes, **more: Any) -> dict[str, Any]:
+    def entry(name: str, layer: NDArray[np.uint8], png: bytes, **more: Any) -> dict[str, Any]:
         size = {"height": layer.shape[0], "width": layer.shape[1]}
         return {"name": name, "png": b64encode(png).decode(), "tint": None, "side": None, **size, **more}
 
@@ -52,35 +53,44 @@ def panel_data(panel: Panel, edge: int) -> dict[str, Any]:
 
     first, picture = next(iter(panel.layers.items()))
     now, was = small(picture), picture_before(panel)
-    layers = [told(first, now, layer_png(now))]
+    layers = [entry(first, now, layer_png(now))]
     if was is not None:
-        layers.append(told(BEFORE, now, patch_png(small(was), now), side="before"))
+        layers.append(entry(BEFORE, now, patch_png(small(was), now), side="before"))
     for over in overlays(panel):
         layer = small(over.layer)
-        layers.append(told(over.name, layer, layer_png(layer, over.tint), tint=over.tint, side=over.side))
+        layers.append(entry(over.name, layer, layer_png(layer, over.tint), tint=over.tint, side=over.side))
     return {"title": panel.title, "layers": layers}
 
 
 def distributions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Histograms, categories, constants and requested-measured pairs of many samples.
 
+    What no distribution can tell is left out: coordinates and indices (`names.hidden`), what was requested and
+    measured (it stands in the pairs), and labels that repeat a measured value.
+
     Args:
         rows: per sample ``labels`` (nested), ``measured`` and ``redraws``.
     """
     columns: dict[str, list[Any]] = defaultdict(list)
-    ragged = _ragged(row["labels"] for row in rows)
+    lengths = _lengths(row["labels"] for row in rows)
     for row in rows:
         for group in ("measured", "labels"):
-            for path, value in _flat(row[group], ragged):
+            for path, value in _flat(row[group], lengths):
                 columns[f"{group}.{path}"].append(value)
         columns["labels.redraws"].append(float(row["redraws"]))
+    shown = set[tuple[Any, ...]]()
     out: dict[str, Any] = {"histograms": [], "categories": [], "constants": [], "omitted": [], "pairs": _pairs(rows)}
     for path, values in sorted(columns.items(), key=lambda item: (not item[0].startswith("measured."), item[0])):
         group, name = path.split(".", 1)
-        if _repeats(path, columns):
-            continue
-        head = {"group": group, "path": name, **dict(zip(("name", "unit"), title(name), strict=True))}
         different = set(values)
+        paired = name.startswith("requested.") and f"measured.{name.removeprefix('requested.')}" in columns
+        again = len(different) > 1 and tuple(values) in shown
+        if hidden(name) or paired or again or _repeats(path, columns):
+            continue
+        shown.add(tuple(values))
+        alone = path.endswith(".0") and columns.get(f"{path[:-1]}1") == values  # square pixels are one number
+        head = {"group": group, "path": name}
+        head |= dict(zip(("name", "unit"), title(name.removesuffix(".0") if alone else name), strict=True))
         if len(different) == 1 and len(values) == len(rows) > 1:
             out["constants"].append({**head, "value": values[0]})
         elif all(isinstance(v, float) for v in values):
@@ -113,38 +123,29 @@ def histogram(values: Sequence[float]) -> dict[str, Any]:
     return {"start": first * step, "step": step, "single": single, "counts": counts, "n": len(values), **numbers}
 
 
-def title(path: str) -> tuple[str, str]:
-    """A path as people read it, and its unit: ``views.0.primary_deg`` is ("views 0 primary", "°")."""
-    *before, last = path.split(".")
-    name, unit = readable(last)
-    if last.isdigit() and before:  # a component of a vector has the vector's unit
-        *before, owner = before
-        name, unit = readable(owner)
-        name = f"{name} {last}"
-    return " ".join([*(readable(part)[0] for part in before), name]).replace(" *", " (each)"), unit
-
-
-def _flat(value: Any, ragged: frozenset[str], path: str = "", seen: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves by path, numbers as float. Lists whose length differs among samples are pooled under ``*``."""
+def _flat(value: Any, lengths: Mapping[str, set[int]], path: str = "", seen: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by path, numbers as float. Lists whose length differs among samples, or is 1, are pooled under ``*``."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flat(item, ragged, f"{path}.{key}".lstrip("."), f"{seen}.{key}")
+            yield from _flat(item, lengths, f"{path}.{key}".lstrip("."), f"{seen}.{key}")
     elif isinstance(value, list) and len(value) == 4 and path.endswith("box"):  # corners; of interest is its size
         yield f"{path}.width_px", float(value[2] - value[0])
         yield f"{path}.height_px", float(value[3] - value[1])
     elif isinstance(value, list):
-        pooled = seen in ragged
-        if pooled:
+        differs = len(lengths[seen]) > 1
+        pooled = differs or lengths[seen] == {1}
+        if differs:
             yield f"{path}.count", float(len(value))
         for n, item in enumerate(value):
-            yield from _flat(item, ragged, f"{path}.{'*' if pooled else n}", f"{seen}.*")
+            yield from _flat(item, lengths, f"{path}.{'*' if pooled else n}", f"{seen}.*")
     elif isinstance(value, bool | str):
         yield path, value if isinstance(value, str) else ("yes" if value else "no")
     elif isinstance(value, int | float) and math.isfinite(value):
         yield path, float(value)
 
 
-def _ragged(labels: Iterable[Any]) -> frozenset[str]:
+def _lengths(labels: Iterable[Any]) -> dict[str, set[int]]:
+    """Lengths of every list that the samples have, by its path."""
     lengths: dict[str, set[int]] = defaultdict(set)
 
     def walk(value: Any, path: str) -> None:
@@ -158,7 +159,7 @@ def _ragged(labels: Iterable[Any]) -> frozenset[str]:
 
     for value in labels:
         walk(value, "")
-    return frozenset(path for path, found in lengths.items() if len(found) > 1)
+    return lengths
 
 
 def _repeats(path: str, columns: Mapping[str, Sequence[Any]]) -> bool:
@@ -172,14 +173,14 @@ def _pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         requested = row["labels"].get("requested")
-        for key, asked in (requested if isinstance(requested, Mapping) else {}).items():
+        for key, wanted in (requested if isinstance(requested, Mapping) else {}).items():
             got = row["measured"].get(key)
-            if isinstance(asked, int | float) and isinstance(got, int | float):
-                points[key].append((float(asked), float(got)))
+            if isinstance(wanted, int | float) and isinstance(got, int | float):
+                points[key].append((float(wanted), float(got)))
     out = []
     for key, both in sorted(points.items()):
         name, unit = title(key)
-        errors = [got - asked for asked, got in both]
+        errors = [got - wanted for wanted, got in both]
         figures = {"bias": statistics.fmean(errors), "worst": max(map(abs, errors))}
         shown = both[:: -(-len(both) // POINTS)]
         out.append({"path": key, "name": name, "unit": unit, "n": len(both), "points": shown, **figures})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,15 +14,22 @@ from PIL import Image, ImageDraw, ImageFont
 from lesionforge.generators.types import Panel
 
 # Overlays in order: orange, blue, green, pink, yellow, violet; each legible on black and on mid grey.
-TINTS = ((255, 149, 0), (0, 190, 255), (150, 215, 60), (255, 110, 170), (250, 220, 70), (180, 150, 255))
-TILE = 200  # pixels an edge of one picture on a sheet
+TINTS: Sequence[tuple[int, int, int]] = (
+    *((255, 149, 0), (0, 190, 255), (150, 215, 60)),
+    *((255, 110, 170), (250, 220, 70), (180, 150, 255)),
+)
+#: What means the same in every panel has one colour in all of them; other names take the colours in order.
+TINT_OF = {"lesions": TINTS[0], "walls": TINTS[0], "lumen": TINTS[1], "vessel": TINTS[1], "organ": TINTS[2]}
+TINT_OF |= {"box": TINTS[4], "boxes": TINTS[4]}
+TILE = 224  # pixels an edge of one picture on a sheet
 GAP = 8
 LINE = 15
-SHEET_PANELS = 15  # of a row of a sheet, at most
-CAPTION_LINES = 3  # of measured values under a sample, at most
+ROW_TILES = 12  # pictures beside each other
+SAMPLE_TILES = 6  # pictures of one sample; the gallery has them all
+TITLE_LINES = 2  # under a picture, at most
+CAPTION_LINES = 4  # of measured values under a sample, at most
+SPARSE = 0.2  # an overlay that covers less is an outline, drawn in full colour
 PAPER, INK, FAINT, RULE = (17, 19, 23), (232, 234, 237), (157, 163, 173), (44, 48, 56)
-UNITS = {"mm": "mm", "mm2": "mm²", "mm3": "mm³", "deg": "°", "px": "px", "hu": "HU", "ml": "ml", "s": "s", "ms": "ms"}
-TERMS = {term.lower(): term for term in ("CNR", "DS", "HU", "ID", "MLD", "QCA", "SID", "SOD")}
 BEFORE = "before"  # the layer of this name is the picture before an edit, and "before X" its overlay X
 PLAIN = str.maketrans("²³", "23")  # signs that the sheets' font lacks
 
@@ -31,7 +38,7 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Shown:
-    """A sample as people see it. Two spaces part the caption's values; lines break only there."""
+    """A sample as people see it; its caption as `names.caption` writes it."""
 
     title: str
     caption: str
@@ -66,51 +73,29 @@ def overlays(panel: Panel) -> list[Overlay]:
         side: Literal["before", "after"] | None = None
         if two and f"{BEFORE} {own}" in panel.layers:
             side = "after" if own == name else "before"
-        out.append(Overlay(own, layer, tints.setdefault(own, TINTS[len(tints) % len(TINTS)]), side))
+        if own not in tints:
+            free = [tint for tint in TINTS if tint not in tints.values()] or TINTS
+            tints[own] = TINT_OF.get(own, free[0])
+        out.append(Overlay(own, layer, tints[own], side))
     return out
 
 
-def sides(panel: Panel) -> list[Panel]:
-    """A panel with a picture before and after as two, for paper; any other as it is."""
+def tiles(panel: Panel) -> list[Panel]:
+    """A panel as the pictures that stand for it on paper.
+
+    A close-up before and after an edit is three: before, after, and after with its overlays, so that nothing is drawn
+    over what is to be judged. A large picture is one, with its overlays; so is a panel without a picture before.
+    """
     was = picture_before(panel)
+    first, now = next(iter(panel.layers.items()))
     if was is None:
         return [panel]
-    first, now = next(iter(panel.layers.items()))
-    over = {side: {o.name: o.layer for o in overlays(panel) if o.side in (None, side)} for side in ("before", "after")}
-    return [
-        Panel(f"before: {panel.title}", {BEFORE: was, **over["before"]}),
-        Panel(panel.title, {first: now, **over["after"]}),
-    ]
-
-
-def readable(key: str) -> tuple[str, str]:
-    """A key as people read it, and its unit: ``spacing_mm`` is ("spacing", "mm"), ``percent_ds`` ("DS", "%")."""
-    words = key.split("_")
-    unit = ""
-    if len(words) > 1 and words[-1] in UNITS:
-        unit = UNITS[words.pop()]
-    elif len(words) > 1 and words[0] == "percent":
-        unit = "%"
-        words = words[1:]
-    elif len(words) > 1 and words[-1] == "ds":
-        unit = "%"
-    return " ".join(TERMS.get(word, word) for word in words), unit
-
-
-def number(value: float) -> str:
-    """Four digits, or a whole number with its thousands apart; never an exponent that nobody needs."""
-    if abs(value) >= 1000 and abs(value) < 1e15:
-        return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.4g}"
-
-
-def caption(target: str | None, measured: Mapping[str, float]) -> str:
-    """Class and measured values, as ``Shown`` takes them."""
-    values = []
-    for key, value in sorted(measured.items()):
-        name, unit = readable(key)
-        values.append(f"{name} {number(value)}{'' if unit in ('', '°', '%') else ' '}{unit}")
-    return "  ".join([*([target] if target else []), *values])
+    over = {o.name: o.layer for o in overlays(panel) if o.side in (None, "after")}
+    marked = Panel(panel.title, {first: now, **over})
+    if max(now.shape) > 1.5 * TILE:
+        return [marked]
+    plain = [Panel(BEFORE, {BEFORE: was}), Panel(panel.title, {first: now})]
+    return [*plain, Panel(", ".join(over), marked.layers)] if over else plain
 
 
 def two_valued(layer: NDArray[np.uint8]) -> bool:
@@ -136,11 +121,15 @@ def fit(layer: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def blend(panel: Panel, size: int) -> Image.Image:
-    """The first layer in grey, at ``size``; overlays tint it, strongly where it is dark, a breath where bright."""
+    """The first layer in grey, at ``size``; overlays tint it, strongly where it is dark, a breath where bright.
+
+    Outlines and boxes are drawn in full: there is little of them.
+    """
     grey = fit(next(iter(panel.layers.values())), size).astype(np.float32)[:, :, None]
     rgb: NDArray[np.floating[Any]] = np.repeat(grey, 3, axis=2)
     for over in overlays(panel):
-        share = fit(over.layer, size).astype(np.float32)[:, :, None] / 255 * (0.62 - 0.4 * grey / 255)
+        strength = 0.9 if (over.layer > 0).mean() < SPARSE else 0.62 - 0.4 * grey / 255
+        share = fit(over.layer, size).astype(np.float32)[:, :, None] / 255 * strength
         rgb = rgb * (1 - share) + np.array(over.tint, np.float32) * share
     return Image.fromarray(rgb.astype(np.uint8))
 
@@ -172,62 +161,98 @@ def patch_png(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def contact_sheet(title: str, shown: Sequence[Shown], columns: int = 3) -> bytes:
-    """A PNG with every sample's panels side by side: its name above, the panels' names and its values below."""
+def contact_sheet(title: str, shown: Sequence[Shown]) -> bytes:
+    """A PNG with every sample's panels side by side: its name above, the panels' names and its values below.
+
+    Each sample is as wide as it needs, in the first row that has room for it. A value that is the same in all of them
+    is not shown.
+    """
     large, small = ImageFont.load_default(20), ImageFont.load_default(12)
-    shown = [replace(s, panels=[side for panel in s.panels for side in sides(panel)]) for s in shown]
-    wide = max(len(s.panels) for s in shown)
-    cell_w = wide * TILE + (wide - 1) * GAP
-    captions = [_wrap(s.caption.translate(PLAIN).split("  "), small, cell_w) for s in shown]
-    cell_h = LINE + 4 + TILE + 4 + LINE * (1 + max(len(lines) for lines in captions))
-    columns = max(1, min(columns, SHEET_PANELS // wide, len(shown)))
-    rows = -(-len(shown) // columns)
-    top = 3 * GAP + 24
-    pitch_x, pitch_y = cell_w + 3 * GAP, cell_h + 3 * GAP
-    sheet = Image.new("RGB", (columns * pitch_x + GAP, top + rows * pitch_y), PAPER)
+    captions = [sample.caption.split("  ") for sample in shown]
+    common = set[str]().union(*captions).intersection(*captions) if len(shown) > 1 else set[str]()
+    cells = [
+        _Cell(sample, [part for part in parts if part not in common], small)
+        for sample, parts in zip(shown, captions, strict=True)
+    ]
+    rows: list[list[_Cell]] = []
+    for cell in cells:
+        fitting = (row for row in rows if sum(len(c.panels) for c in row) + len(cell.panels) <= ROW_TILES)
+        if (row := next(fitting, None)) is None:
+            rows.append(row := [])
+        row.append(cell)
+    legend = _legend([panel for cell in cells for panel in cell.panels])
+    width = max(sum(cell.width + 3 * GAP for cell in row) for row in rows) + GAP
+    needed = large.getlength(title) + sum(small.getlength(name) + 34 for name, _ in legend)
+    top = 3 * GAP + 24 + (LINE + GAP if needed > width - 6 * GAP else 0)  # the legend has a line of its own there
+    sheet = Image.new("RGB", (width, top + sum(max(c.height for c in row) + 3 * GAP for row in rows)), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((2 * GAP, 2 * GAP - 4), title, INK, large)
-    _legend(draw, shown, sheet.width - 2 * GAP, 2 * GAP, small)
-    for n, (sample, lines) in enumerate(zip(shown, captions, strict=True)):
-        x, y = 2 * GAP + n % columns * pitch_x, top + GAP + n // columns * pitch_y
-        draw.line((x, y - GAP, x + cell_w, y - GAP), RULE)
-        draw.text((x, y), sample.title, INK, small)
-        for p, panel in enumerate(sample.panels):
-            left, upper = x + p * (TILE + GAP), y + LINE + 4
-            picture = blend(panel, TILE)
-            draw.rectangle((left, upper, left + TILE - 1, upper + TILE - 1), (0, 0, 0))
-            sheet.paste(picture, (left + (TILE - picture.width) // 2, upper + (TILE - picture.height) // 2))
-            draw.text((left, upper + TILE + 4), _cut(panel.title, small, TILE), INK, small)
-        for k, line in enumerate(lines, 1):
-            draw.text((x, y + LINE + TILE + 8 + LINE * k), line, FAINT, small)
+    left = width - GAP - round(sum(small.getlength(name) + 34 for name, _ in legend))
+    for name, tint in legend:
+        x, upper = max(2 * GAP, left), top - GAP - LINE - 4
+        draw.rectangle((x, upper + 2, x + 11, upper + 13), tint)
+        draw.text((x + 18, upper), name, INK, small)
+        left = x + 34 + round(small.getlength(name))
+    y = top + GAP
+    for row in rows:
+        x = 2 * GAP
+        for cell in row:
+            cell.draw(sheet, draw, x, y)
+            x += cell.width + 3 * GAP
+        y += max(cell.height for cell in row) + 3 * GAP
     out = io.BytesIO()
     sheet.save(out, format="PNG", optimize=True)
     return out.getvalue()
 
 
-def _legend(draw: ImageDraw.ImageDraw, shown: Sequence[Shown], right: int, y: int, font: _Font) -> None:
+class _Cell:
+    """One sample of a sheet: its pictures, and all texts wrapped to their width."""
+
+    def __init__(self, sample: Shown, values: Sequence[str], font: _Font) -> None:
+        self.panels = [tile for panel in sample.panels for tile in tiles(panel)][:SAMPLE_TILES]
+        self.width = max(1, len(self.panels)) * (TILE + GAP) - GAP
+        self._font, self._name = font, _cut(sample.title, font, self.width)
+        self._titles = [
+            _wrap(panel.title.translate(PLAIN).split(" "), " ", font, TILE, TITLE_LINES) for panel in self.panels
+        ]
+        self._values = _wrap([value.translate(PLAIN) for value in values], "   ", font, self.width, CAPTION_LINES)
+        self._under = LINE + 4 + TILE + 4 + LINE * max(map(len, self._titles), default=0)
+        self.height = self._under + LINE * len(self._values)
+
+    def draw(self, sheet: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
+        """Draw it with its upper left corner at a point."""
+        draw.line((x, y - GAP, x + self.width, y - GAP), RULE)
+        draw.text((x, y), self._name, INK, self._font)
+        for p, (panel, lines) in enumerate(zip(self.panels, self._titles, strict=True)):
+            left, upper = x + p * (TILE + GAP), y + LINE + 4
+            picture = blend(panel, TILE)
+            draw.rectangle((left, upper, left + TILE - 1, upper + TILE - 1), (0, 0, 0))
+            sheet.paste(picture, (left + (TILE - picture.width) // 2, upper + (TILE - picture.height) // 2))
+            for k, line in enumerate(lines):
+                draw.text((left, upper + TILE + 4 + LINE * k), line, INK, self._font)
+        for k, line in enumerate(self._values):
+            draw.text((x, y + self._under + LINE * k), line, FAINT, self._font)
+
+
+def _legend(panels: Sequence[Panel]) -> list[tuple[str, tuple[int, int, int]]]:
     names: dict[str, tuple[int, int, int]] = {}
-    for panel in (panel for sample in shown for panel in sample.panels):
+    for panel in panels:
         for over in overlays(panel):
             names.setdefault(over.name, over.tint)
-    for name, tint in reversed(names.items()):
-        right -= round(font.getlength(name))
-        draw.text((right, y), name, INK, font)
-        draw.rectangle((right - 18, y + 2, right - 7, y + 13), tint)
-        right -= 34
+    return list(names.items())
 
 
-def _wrap(values: Sequence[str], font: _Font, width: int) -> list[str]:
-    """Lines of whole values; what does not fit into ``CAPTION_LINES`` is told by an ellipsis."""
+def _wrap(parts: Sequence[str], space: str, font: _Font, width: int, most: int) -> list[str]:
+    """Lines of whole parts; what does not fit into ``most`` lines is told by an ellipsis."""
     lines: list[str] = []
-    for value in values:
-        joined = f"{lines[-1]}   {value}" if lines else value
+    for part in parts:
+        joined = f"{lines[-1]}{space}{part}" if lines else part
         if lines and font.getlength(joined) <= width:
             lines[-1] = joined
-        elif len(lines) < CAPTION_LINES:
-            lines.append(_cut(value, font, width))
+        elif len(lines) < most:
+            lines.append(_cut(part, font, width))
         else:
-            lines[-1] = _cut(f"{lines[-1]}   …", font, width)
+            lines[-1] = _cut(f"{lines[-1]}{space}…", font, width)
             break
     return lines
 

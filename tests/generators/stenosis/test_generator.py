@@ -234,7 +234,7 @@ def test_source_and_panels_may_be_left_out(generator, frames):
     full = one(generator, frames[0])
     panels = generator.panels(full.fields, full.labels)
     asked, measured = (full.labels["lesions"][0][k] for k in ("requested_ds", "measured_ds"))
-    assert panels[1].title == f"lesion: {asked:.0f} % asked, {measured:.0f} % measured"
+    assert panels[1].title == f"lesion: {measured:.0f} % stenosis ({asked:.0f} % requested)"
     for panel in panels:
         assert "before" in panel.layers
         shapes = {layer.shape for layer in panel.layers.values()}

@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 
 from lesionforge.generators.types import Panel
-from lesionforge.sinks.pictures.gallery import distributions, gallery, histogram, panel_data, title
+from lesionforge.sinks.pictures.gallery import distributions, gallery, histogram, panel_data
+from lesionforge.sinks.pictures.names import caption, number, readable, title
 from lesionforge.sinks.pictures.sheet import (
+    TILE,
+    TINT_OF,
     TINTS,
     Shown,
     blend,
-    caption,
     contact_sheet,
     fit,
     layer_png,
-    number,
-    readable,
-    sides,
+    tiles,
 )
 
 
@@ -76,7 +76,15 @@ def test_whole_numbers_get_whole_bins():
 def test_distributions_sort_labels_into_kinds():
     rows = [
         {
-            "labels": {"side": "left", "ok": n == 0, "grid": [8, 8], "at_mm": [float(n), float(n)], "id": f"v{n}"},
+            "labels": {
+                "side": "left",
+                "ok": n == 0,
+                "grid": [8, 8],
+                "mld_xy": [n, 1],
+                "box": [n] * 6,
+                "at_mm": [float(n), float(n)],
+                "id": f"v{n}",
+            },
             "measured": {"dice": n / 30},
             "redraws": 0,
         }
@@ -84,7 +92,7 @@ def test_distributions_sort_labels_into_kinds():
     ]
     out = distributions(rows)
     assert [d["path"] for d in out["histograms"]] == ["dice", "at_mm.0"]  # its other component is the same again
-    assert {d["path"]: d["value"] for d in out["constants"]} == {"side": "left", "grid.0": 8, "redraws": 0}
+    assert {d["path"]: d["value"] for d in out["constants"]} == {"side": "left", "redraws": 0}
     assert [(d["path"], d["counts"]) for d in out["categories"]] == [("ok", [("no", 29), ("yes", 1)])]
     assert [(d["path"], d["different"]) for d in out["omitted"]] == [("id", 30)]
     assert out["pairs"] == []
@@ -94,10 +102,12 @@ def test_distributions_sort_labels_into_kinds():
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
-        ("views.0.primary_deg", ("views 0 primary", "°")),
-        ("spacing_mm", ("spacing", "mm")),
-        ("views.1.pixel_mm.0", ("views 1 pixel 0", "mm")),
-        ("stenoses.*.percent_ds", ("stenoses (each) DS", "%")),
+        ("views.0.sid_mm", ("view 1: source to detector", "mm")),
+        ("spacing_mm", ("voxel size", "mm")),
+        ("views.1.pixel_mm.0", ("view 2: pixel size 1", "mm")),
+        ("stenoses.*.percent_ds", ("stenosis: diameter stenosis", "%")),
+        ("lesions.count", ("number of lesions", "")),
+        ("some_length_mm", ("some length", "mm")),
         ("mm", ("mm", "")),
     ],
 )
@@ -151,19 +161,20 @@ def test_number(value, text):
 
 
 def test_caption_has_short_names_and_units():
-    assert readable("percent_ds") == ("DS", "%")
+    assert readable("percent_ds") == ("diameter stenosis", "%")
     line = caption("severe", {"percent_ds": 71.234, "mld_mm": 1.5, "primary_deg": -3, "hull_dice": 0.5})
-    assert line == "severe  hull dice 0.5  MLD 1.5 mm  DS 71.23%  primary -3°"
+    values = "Dice of hull and truth 0.5  LAO (+) / RAO (-) angle -3°  diameter stenosis 71.23%"
+    assert line == f"severe  {values}  minimal lumen diameter 1.5 mm"
 
 
 def test_contact_sheet_has_room_for_everything():
     panel = Panel("a rather long title of a panel that does not fit", {"x": np.zeros((8, 4), np.uint8)})
-    values = {f"value_number_{n}": n / 7 for n in range(40)}
-    shown = [Shown(f"sample {n}", caption("severe", values), [panel] * 3) for n in range(4)]
+    values = [{f"value_number_{k}": (n + k) / 7 for k in range(40)} for n in range(5)]
+    shown = [Shown(f"sample {n}", caption("severe", values[n]), [panel] * 3) for n in range(5)]
     one = Image.open(io.BytesIO(contact_sheet("tiny", shown[:1])))
-    four = Image.open(io.BytesIO(contact_sheet("tiny", shown)))
-    assert four.width > 2 * one.width
-    assert four.height > 1.5 * one.height
+    five = Image.open(io.BytesIO(contact_sheet("tiny", shown)))
+    assert five.width > 2 * one.width
+    assert five.height > 1.5 * one.height
     assert contact_sheet("tiny", shown) == contact_sheet("tiny", shown)
 
 
@@ -185,7 +196,7 @@ def test_the_picture_before_comes_as_a_patch_that_gives_it_exactly(edge):
         ("after", None, None),
         ("before", "before", None),
         ("mask", "after", TINTS[0]),
-        ("box", None, TINTS[1]),
+        ("box", None, TINT_OF["box"]),
         ("mask", "before", TINTS[0]),
     ]
     patch = np.asarray(picture(layers[1]))
@@ -195,15 +206,51 @@ def test_the_picture_before_comes_as_a_patch_that_gives_it_exactly(edge):
     assert len(layers[1]["png"]) < len(layers[0]["png"]) / 4
 
 
-def test_paper_shows_before_and_after_side_by_side():
+def test_paper_shows_an_edit_plain_before_anything_is_drawn_over_it():
     panel = edited(np.random.default_rng(3))
-    before, after = sides(panel)
-    assert (before.title, list(before.layers)) == ("before: frame", ["before", "box", "mask"])
-    assert before.layers["mask"] is panel.layers["before mask"]
-    assert (after.title, list(after.layers)) == ("frame", ["after", "mask", "box"])
-    assert sides(before) == [before]  # its first layer only has that name
-    single, double = (contact_sheet("t", [Shown("s", "", [p])]) for p in (after, panel))
-    assert Image.open(io.BytesIO(double)).width > 1.8 * Image.open(io.BytesIO(single)).width
+    before, after, marked = tiles(panel)
+    assert [list(tile.layers) for tile in (before, after, marked)] == [["before"], ["after"], ["after", "mask", "box"]]
+    assert [tile.title for tile in (before, after, marked)] == ["before", "frame", "mask, box"]
+    assert marked.layers["mask"] is panel.layers["mask"]  # that after the edit
+    assert tiles(before) == [before]  # its first layer only has that name
+    large = {name: fit(layer, 2 * TILE) for name, layer in panel.layers.items()}
+    (whole,) = tiles(Panel("frame", large))
+    assert list(whole.layers) == ["after", "mask", "box"]
+
+
+def test_a_box_is_seen_in_a_small_picture_and_names_keep_their_colour():
+    picture, box = np.full((512, 512), 200, np.uint8), np.zeros((512, 512), np.uint8)
+    box[100:140, 200:240] = 255
+    box[103:137, 203:237] = 0
+    both = np.asarray(blend(Panel("p", {"after": picture, "box": box}), TILE)).astype(int)
+    assert (both[..., 0] - both[..., 2]).max() > 80  # yellow on light grey
+    lumen_first = Panel("p", {"x": picture, "lumen": box, "organ": box})
+    organ_only = Panel("p", {"x": picture, "organ": box})
+    tints = [{layer["name"]: layer["tint"] for layer in panel_data(p, 64)["layers"]} for p in (lumen_first, organ_only)]
+    assert tints[0]["organ"] == tints[1]["organ"] == TINT_OF["organ"] != tints[0]["lumen"]
+
+
+def test_a_sheet_leaves_no_room_for_panels_that_are_not_there():
+    panel = Panel("p", {"x": np.zeros((8, 8), np.uint8)})
+    sizes = (6, 2, 3, 1, 6, 6)
+    shown = [Shown(f"s{n}", f"severe  value {n}", [panel] * size) for n, size in enumerate(sizes)]
+    sheet = Image.open(io.BytesIO(contact_sheet("t", shown)))
+    assert sheet.width > 12 * TILE
+    assert sheet.height < 3 * TILE  # two rows of twelve
+
+
+def test_labels_that_repeat_a_measured_value_are_not_drawn_again():
+    rows = [
+        {
+            "labels": {"lesions": [{"cnr": float(n)}], "requested": {"cnr": n}},
+            "measured": {"cnr": float(n)},
+            "redraws": 0,
+        }
+        for n in range(5)
+    ]
+    out = distributions(rows)
+    assert [(d["group"], d["path"]) for d in out["histograms"]] == [("measured", "cnr")]
+    assert [pair["path"] for pair in out["pairs"]] == ["cnr"]
 
 
 def test_pictures_of_two_sizes_are_no_before_and_after():
@@ -232,4 +279,4 @@ def test_boxes_are_counted_by_size_and_severities_are_percent():
     width = drawn["lesions.*.box.width_px"]
     assert (width["n"], width["min"], width["max"], width["unit"]) == (4, 10, 11, "px")
     assert drawn["lesions.*.requested_ds"]["unit"] == "%"
-    assert readable("measured_ds") == ("measured DS", "%")
+    assert readable("measured_ds") == ("measured diameter stenosis", "%")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lesionforge.generators.types import Panel
 from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
-from lesionforge.sinks.pictures.sheet import readable
+from lesionforge.sinks.pictures.names import readable
 from tests.sinks.browser import Browser
 
 SIZE = 160
@@ -172,10 +172,10 @@ def test_layers_are_switched_everywhere(browser):
 def test_distributions_show_request_and_sizes(browser):
     assert browser.js("document.querySelectorAll('#charts circle').length") == 9
     text = browser.js("document.querySelector('#charts').innerText")
-    assert "Measured against requested: DS (%)" in text
+    assert "Measured against requested: diameter stenosis (%)" in text
     assert "mean difference 0.1111%, largest 1%" in text
-    assert "lesions 0 box width (px)" in text
-    assert "box 0 (" not in text
+    assert "lesion box: width (px)" in text
+    assert "box 1 (" not in text
 
 
 def test_narrow_window_has_no_sideways_scrolling(browser):
