@@ -9,64 +9,59 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict
+from annotated_types import Interval
 
 from lesionforge.engine.sources.base import Source, SourceError
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, CoronaryTree, Side, Volume
 
 KINDS = ("coronary", "angiogram", "ccta", "abdomen")
 CT = ("ccta", "abdomen")
 MAX_VOXELS = 2**28
 MAX_COUNT = 2**60
+Edge = Annotated[int, Interval(ge=16)]
+Spacing = Annotated[float, Interval(ge=0.2, le=10)]
 
 
 @dataclass(frozen=True)
-class PhantomOptions:
-    """``count`` subjects, each with the trees of ``sides``; ``stenoses`` narrowings in every tree.
+class PhantomOptions(Parameters):
+    """Which subjects, and how they are seen.
 
-    ``series`` tells collections apart: the same number gives the same subjects whatever the recipe's seed.
-    ``voxel_mm``: edge of the voxels that ``phantom:coronary`` draws the lumen in. ``size``: rows and columns of
-    ``phantom:angiogram``.
-
-    Of CT: ``shape`` and ``spacing_mm`` of the volume along LPS axes (the phantom's own where absent), ``about`` what
-    the field of view of ``phantom:ccta`` is centred on (the heart, or the proximal main vessel of a side), ``kernel``
-    of the reconstruction, ``noise_hu`` its noise's standard deviation (drawn per subject where absent).
+    Attributes:
+        count: subjects, each with the trees of ``sides``.
+        sides: the trees; an angiogram shows one of them, a CT volume both.
+        stenoses: narrowings in every tree.
+        series: tells collections apart: the same number gives the same subjects whatever the recipe's seed.
+        voxel_mm: edge of the voxels that ``phantom:coronary`` draws the lumen in.
+        size: rows and columns of ``phantom:angiogram``.
+        shape: voxels of a CT volume along LPS axes, 16 or more each; the phantom's own where absent.
+        spacing_mm: edges of these voxels; the phantom's own where absent.
+        about: what the field of view of ``phantom:ccta`` is centred on: the heart, or the proximal main vessel of a
+            side.
+        kernel: of the CT's reconstruction.
+        noise_hu: standard deviation of the CT's noise; drawn per subject where absent.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    count: int = 100
+    count: Annotated[int, Interval(ge=1, le=MAX_COUNT)] = 100
     sides: tuple[Side, ...] = ("left", "right")
-    stenoses: int = 0
-    series: int = 0
-    voxel_mm: float = 0.4
-    size: int = 512
-    shape: tuple[int, int, int] | None = None
-    spacing_mm: tuple[float, float, float] | None = None
+    stenoses: Annotated[int, Interval(ge=0, le=4)] = 0
+    series: Annotated[int, Interval(ge=0)] = 0
+    voxel_mm: Annotated[float, Interval(ge=0.2, le=1)] = 0.4
+    size: Annotated[int, Interval(ge=128, le=2048)] = 512
+    shape: tuple[Edge, Edge, Edge] | None = None
+    spacing_mm: tuple[Spacing, Spacing, Spacing] | None = None
     about: Literal["heart", "left", "right"] = "heart"
     kernel: Literal["soft", "medium", "sharp"] = "medium"
-    noise_hu: float | None = None
+    noise_hu: Annotated[float, Interval(ge=0, le=200)] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= MAX_COUNT:
-            raise ValueError(f"count is {self.count}: give 1 or more subjects")
+        super().__post_init__()
         if not self.sides or len(set(self.sides)) < len(self.sides):
             raise ValueError(f"sides {list(self.sides)}: name left, right or both, each once")
-        if not 0 <= self.stenoses <= 4:
-            raise ValueError(f"stenoses is {self.stenoses}: a tree has room for 0 to 4")
-        if not 0.2 <= self.voxel_mm <= 1:
-            raise ValueError(f"voxel_mm is {self.voxel_mm}: give 0.2 to 1 mm")
-        if not 128 <= self.size <= 2048:
-            raise ValueError(f"size is {self.size}: give 128 to 2048 pixels an edge")
-        if self.shape is not None and (min(self.shape) < 16 or math.prod(self.shape) > MAX_VOXELS):
-            raise ValueError(
-                f"shape is {list(self.shape)}: give 16 voxels an edge or more, {MAX_VOXELS} in all at most"
-            )
-        if self.spacing_mm is not None and not all(0.2 <= mm <= 10 for mm in self.spacing_mm):
-            raise ValueError(f"spacing_mm is {list(self.spacing_mm)}: give 0.2 to 10 mm along each axis")
-        if self.noise_hu is not None and not 0 <= self.noise_hu <= 200:
-            raise ValueError(f"noise_hu is {self.noise_hu}: give 0 to 200 HU")
+        if self.shape is not None and math.prod(self.shape) > MAX_VOXELS:
+            raise ValueError(f"shape is {list(self.shape)}: give {MAX_VOXELS} voxels in all at most")
 
 
 class Phantom(Source):

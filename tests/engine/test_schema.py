@@ -43,9 +43,11 @@ def test_the_schema_describes_recipes_and_plugins():
     json.dumps(body)
 
 
-@pytest.mark.parametrize("name", plugins.names("generators"))
-def test_every_parameter_has_a_text_and_every_number_its_bounds(name):
-    full = schema._of(plugins.model("generators", name))
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("generators", "sources") for name in plugins.names(kind)]
+)
+def test_every_parameter_has_a_text_and_every_number_its_bounds(kind, name):
+    full = schema._of(plugins.model(kind, name))
     found = dict(leaves(full, full))
     assert found
     assert [n for n, inner in found.items() if not inner.get("description")] == []

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct import layouts
-from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Box, apart_mm, box_of
+from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, apart_mm
 from lesionforge.engine.sources.ct.layouts import CtFiles, Layout
 from lesionforge.engine.sources.ct.names import standard
-from lesionforge.engine.sources.ct.scan import CtScan, Interpolation, as_volume, straightened
+from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.nifti import NiftiHeader, header_of, read_hu, read_labels
@@ -26,38 +25,25 @@ TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of
 
 
 @dataclass(frozen=True)
-class CtOptions:
+class CtOptions(ScanOptions):
     """How volumes are read.
 
     Attributes:
         layout: how the folder is laid out; ``auto`` recognises all but a mixture.
-        legend: standard names of the label map's values, where the layout does not say them or says them wrong.
+        legend: standard names of the label map's values, where the layout does not say them (of plain pairs: always) or
+            says them wrong, as {1: liver, 2: liver_tumour}.
         labels: the structures to keep, by standard name; all where absent. Of a set with one mask file per structure
             (TotalSegmentator: 117) only these are read; where absent, liver, kidney, pancreas, spleen and coronary.
-        spacing_mm: voxels to resample to, along LPS; the file's own where absent.
-        interpolation: of the HU when they are resampled; labels are taken from the nearest voxel.
-        oblique: ``refuse`` volumes whose axes are not the patient's, or ``resample`` them onto these.
-        region: structures to crop to, by standard name; the whole volume where absent.
-        margin_mm: kept around the region.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     layout: Layout = "auto"
     legend: dict[int, str] | None = None
     labels: tuple[str, ...] | None = None
-    spacing_mm: tuple[float, float, float] | None = None
-    interpolation: Interpolation = "linear"
-    oblique: Literal["refuse", "resample"] = "refuse"
-    region: tuple[str, ...] | None = None
-    margin_mm: float = 20.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.legend is not None and not all(1 <= value <= 255 for value in self.legend):
             raise ValueError("legend names values from 1 to 255")
-        if self.spacing_mm is not None and not all(0.1 <= mm <= 20 for mm in self.spacing_mm):
-            raise ValueError(f"spacing_mm is {list(self.spacing_mm)}: give 0.1 to 20 mm along each axis")
-        if not 0 <= self.margin_mm <= 1000:
-            raise ValueError(f"margin_mm is {self.margin_mm}: give 0 to 1000 mm")
 
 
 class CtVolumes(FolderSource):
@@ -94,35 +80,23 @@ class CtVolumes(FolderSource):
         header = header_of(entry.image)
         axes = Axes.of(header.affine)
         notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name()}
-        if axes.oblique and o.oblique == "refuse":
-            raise BadCase(
-                f"its axes are {axes.angle_deg:.2f} degrees off the patient's; resample it with the source's option "
-                "oblique: resample"
-            )
+        o.check_axes(axes)
         labels, legend = self._labels(entry, header, axes)
         affine = axes.turned(header.affine, header.shape)
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
             scan = straightened(read_hu(entry.image, axes), labels, affine, axes.spacing_mm, o.interpolation)
-            if scan.labels is not None and (box := self._box(scan.labels, legend, scan.spacing_mm)):
+            if scan.labels is not None and (box := o.box(scan.labels, legend, scan.spacing_mm)):
                 scan = scan.crop(box)
         else:
-            box = self._box(labels, legend, axes.spacing_mm)
+            box = o.box(labels, legend, axes.spacing_mm)
             hu = read_hu(entry.image, axes, box)
             x, y, z = (float(mm) for mm in affine[:3, 3])
             if box:
                 labels = np.ascontiguousarray(labels[box])
                 x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
             scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
-        return as_volume(
-            scan, legend, f"{self.layout}/{entry.name}", self.licence, notes, o.spacing_mm, o.interpolation
-        )
-
-    def _box(self, labels: NDArray[np.uint8], legend: dict[int, str], spacing_mm: tuple[float, ...]) -> Box | None:
-        if not self.options.region:
-            return None
-        wanted = [value for value, name in legend.items() if name in map(standard, self.options.region)]
-        return box_of(labels, wanted, self.options.margin_mm, spacing_mm)
+        return as_volume(scan, legend, f"{self.layout}/{entry.name}", self.licence, notes, o)
 
     def _labels(self, entry: CtFiles, image: NiftiHeader, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
         """The label map, turned, and its legend, both reduced to the structures to keep."""

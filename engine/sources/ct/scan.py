@@ -7,18 +7,56 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lesionforge.engine.sources.ct.axes import Box, Floats
+from lesionforge.engine.sources.ct.axes import Axes, Box, Floats, box_of
+from lesionforge.engine.sources.ct.names import standard
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Volume
 
 MAX_VOXELS = 2**28  # of a volume as it is held: 805 MB with its labels (3 bytes a voxel)
 AIR = -1024
 Interpolation = Literal["linear", "cubic"]
+Spacing = Annotated[float, Interval(ge=0.1, le=20)]
+
+
+@dataclass(frozen=True)
+class ScanOptions(Parameters):
+    """How a volume is cut and resampled, whatever it is read from.
+
+    Attributes:
+        spacing_mm: voxels to resample to, along LPS; the volume's own where absent.
+        interpolation: of the HU when they are resampled; labels are taken from the nearest voxel.
+        oblique: ``refuse`` volumes whose axes are not the patient's, or ``resample`` them onto these.
+        region: structures to crop to, by standard name; the whole volume where absent.
+        margin_mm: kept around the region.
+    """
+
+    spacing_mm: tuple[Spacing, Spacing, Spacing] | None = None
+    interpolation: Interpolation = "linear"
+    oblique: Literal["refuse", "resample"] = "refuse"
+    region: tuple[str, ...] | None = None
+    margin_mm: Annotated[float, Interval(ge=0, le=1000)] = 20.0
+
+    def check_axes(self, axes: Axes) -> None:
+        """Refuse an oblique volume unless it is to be resampled."""
+        if axes.oblique and self.oblique == "refuse":
+            raise BadCase(
+                f"its axes are {axes.angle_deg:.2f} degrees off the patient's; resample it with the source's option "
+                "oblique: resample"
+            )
+
+    def box(self, labels: NDArray[np.uint8], legend: Mapping[int, str], spacing_mm: tuple[float, ...]) -> Box | None:
+        """Where a labelled volume is to be cropped; None where it is not."""
+        if not self.region:
+            return None
+        wanted = [value for value, name in legend.items() if name in map(standard, self.region)]
+        return box_of(labels, wanted, self.margin_mm, spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -118,15 +156,15 @@ def as_volume(
     subject: str,
     licence: str,
     notes: dict[str, Any],
-    spacing_mm: tuple[float, float, float] | None,
-    how: Interpolation,
+    options: ScanOptions,
 ) -> Volume:
     """A scan as a case.
 
     Args:
-        spacing_mm: voxels to resample to; the scan's own where None.
-        how: of the HU when they are resampled.
+        notes: on how it was read; those on resampling are added.
+        options: the voxels to resample to.
     """
+    spacing_mm, how = options.spacing_mm, options.interpolation
     if spacing_mm is not None and not np.allclose(spacing_mm, scan.spacing_mm, rtol=1e-6):
         stored = [round(mm, 4) for mm in scan.spacing_mm]
         scan = scan.resampled(spacing_mm, how)

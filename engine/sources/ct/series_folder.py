@@ -14,15 +14,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.ct import masks as ct_masks
-from lesionforge.engine.sources.ct.axes import Axes, box_of
+from lesionforge.engine.sources.ct.axes import Axes
 from lesionforge.engine.sources.ct.names import standard
-from lesionforge.engine.sources.ct.scan import CtScan, Interpolation, as_volume, straightened
+from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.files import File, sizes_fingerprint
 from lesionforge.engine.sources.folder import Folder, FolderSource
@@ -31,34 +30,17 @@ from lesionforge.generators.types import BadCase, Volume
 
 
 @dataclass(frozen=True)
-class CtDicomOptions:
-    """How series are read; what is not told here is as ``CtOptions`` has it.
+class CtDicomOptions(ScanOptions):
+    """How series are read.
 
     Attributes:
         subject: ``patient`` (by PatientID), or ``series`` where the ids were blanked to one value for everybody.
         masks: standard names of masks, by patterns for what a file or a segment is called, as
             {"*tumor*": liver_tumour}; names of organs are understood without.
-        spacing_mm: voxels to resample to, along LPS; the series' own where absent.
-        interpolation: of the HU when they are resampled.
-        oblique: ``refuse`` series whose axes are not the patient's, or ``resample`` them onto these.
-        region: structures to crop to, by standard name.
-        margin_mm: kept around the region.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     subject: Literal["patient", "series"] = "patient"
     masks: dict[str, str] | None = None
-    spacing_mm: tuple[float, float, float] | None = None
-    interpolation: Interpolation = "linear"
-    oblique: Literal["refuse", "resample"] = "refuse"
-    region: tuple[str, ...] | None = None
-    margin_mm: float = 20.0
-
-    def __post_init__(self) -> None:
-        if self.spacing_mm is not None and not all(0.1 <= mm <= 20 for mm in self.spacing_mm):
-            raise ValueError(f"spacing_mm is {list(self.spacing_mm)}: give 0.1 to 20 mm along each axis")
-        if not 0 <= self.margin_mm <= 1000:
-            raise ValueError(f"margin_mm is {self.margin_mm}: give 0 to 1000 mm")
 
 
 @dataclass(frozen=True)
@@ -107,11 +89,7 @@ class CtDicom(FolderSource):
         series, o = self._series[number], self.options
         stack = SliceStack.of(series.slices)
         axes = Axes.of(stack.affine)
-        if axes.oblique and o.oblique == "refuse":
-            raise BadCase(
-                f"its axes are {axes.angle_deg:.2f} degrees off the patient's; resample it with the source's option "
-                "oblique: resample"
-            )
+        o.check_axes(axes)
         hu, notes = stack.hu(axes)
         notes |= {"slices": len(stack.files), "stored_axes": axes.name()}
         affine = axes.turned(stack.affine, stack.shape)
@@ -126,11 +104,9 @@ class CtDicom(FolderSource):
         if o.region:
             if scan.labels is None:
                 raise BadCase("has no masks to crop it by")
-            wanted = [value for value, name in legend.items() if name in map(standard, o.region)]
-            scan = scan.crop(box_of(scan.labels, wanted, o.margin_mm, scan.spacing_mm))
-        return as_volume(
-            scan, legend, f"ctdicom/{self._subject(series)}", self.licence, notes, o.spacing_mm, o.interpolation
-        )
+            if box := o.box(scan.labels, legend, scan.spacing_mm):
+                scan = scan.crop(box)
+        return as_volume(scan, legend, f"ctdicom/{self._subject(series)}", self.licence, notes, o)
 
     def _subject(self, series: CtSeries) -> str:
         """A hash of the patient's id, or of the pixels where it says none or is not to be used."""

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, beside, texts
@@ -28,6 +27,7 @@ from lesionforge.engine.sources.pictures.arcade_index import ArcadeLabels, Arcad
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.engine.sources.pictures.polygons import lumen, outline
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
@@ -37,7 +37,7 @@ DIGDA_CLASSES: dict[str, SeverityClass | None] = {"0": "moderate", "1": "severe"
 
 
 @dataclass(frozen=True)
-class ArcadeOptions:
+class ArcadeOptions(Parameters):
     """Which frames, and whose lesions.
 
     Attributes:
@@ -49,7 +49,6 @@ class ArcadeOptions:
             folder where it is no absolute path or URL.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     part: Part = "train"
     require: Literal["any", "lesions", "segments", "both"] = "segments"
     labels: str | None = None

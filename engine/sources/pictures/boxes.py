@@ -6,9 +6,9 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict
+from annotated_types import Interval
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural, stem, texts
@@ -16,11 +16,12 @@ from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 
 @dataclass(frozen=True)
-class BoxOptions:
+class BoxOptions(Parameters):
     """What the files do not say.
 
     Attributes:
@@ -33,14 +34,14 @@ class BoxOptions:
         pixel_mm: edge of a pixel at the isocentre.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     classes: Mapping[str, SeverityClass | None] = field(default_factory=dict)
     subject: str | None = None
     masks: str | None = None
     side: Side | None = None
-    pixel_mm: float | None = None
+    pixel_mm: Annotated[float, Interval(gt=0, le=10)] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             re.compile(self.subject or "")
         except re.error as error:
@@ -49,14 +50,23 @@ class BoxOptions:
 
 @dataclass(frozen=True)
 class VocOptions(BoxOptions):
-    """Of a Pascal VOC folder; class names as in ``<name>``."""
+    """Of a Pascal VOC folder.
+
+    Attributes:
+        classes: the classes in ``<name>`` and the severity that each stands for, null where lesions are not graded.
+    """
 
     classes: Mapping[str, SeverityClass | None] = field(default_factory=lambda: {"Stenosis": None, "stenosis": None})
 
 
 @dataclass(frozen=True)
 class YoloOptions(BoxOptions):
-    """Of a YOLO folder; classes by number, DiGDA's unless said otherwise."""
+    """Of a YOLO folder.
+
+    Attributes:
+        classes: the classes by number and the severity that each stands for, null where lesions are not graded; DiGDA's
+            unless said otherwise.
+    """
 
     classes: Mapping[str, SeverityClass | None] = field(default_factory=lambda: {"0": "moderate", "1": "severe"})
 

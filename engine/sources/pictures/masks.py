@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, beside, natural, stem
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 MASK_FOLDERS = ("masks", "labels", "gt")
@@ -22,7 +23,7 @@ MASK_ENDS = ("_gt", "_mask", "_label")
 
 
 @dataclass(frozen=True)
-class MasksOptions:
+class MasksOptions(Parameters):
     """What the files do not say.
 
     Attributes:
@@ -30,9 +31,8 @@ class MasksOptions:
         pixel_mm: edge of a pixel at the isocentre.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     side: Side | None = None
-    pixel_mm: float | None = None
+    pixel_mm: Annotated[float, Interval(gt=0, le=10)] | None = None
 
 
 class Masks(FolderSource):

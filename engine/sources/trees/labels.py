@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
@@ -18,17 +17,22 @@ from lesionforge.engine.sources.files import File, listed, located, missing, why
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.nifti import read_voxels
 from lesionforge.engine.sources.trees import split
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
 
 @dataclass(frozen=True)
-class LabelOptions:
-    """``sides``: the trees to take of each label. Name one side where a label holds only that tree."""
+class LabelOptions(Parameters):
+    """Which trees.
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    Attributes:
+        sides: the trees to take of each label. Name one side where a label holds only that tree.
+    """
+
     sides: tuple[Side, ...] = ("left", "right")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.sides or len(set(self.sides)) < len(self.sides):
             raise ValueError(f"sides {list(self.sides)}: name left, right or both, each once")
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pydicom
-from pydantic import ConfigDict, Field
+from annotated_types import Interval
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
@@ -29,6 +29,7 @@ from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
 from lesionforge.engine.sources.pictures.picture import pixel_hash
 from lesionforge.engine.sources.xa.pixels import XaRun
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
@@ -42,7 +43,7 @@ MAX_UNEVEN = 0.01  # relative difference of row and column pitch
 
 
 @dataclass(frozen=True)
-class DicomOptions:
+class DicomOptions(Parameters):
     """Which frame of a run, and who is a subject.
 
     Attributes:
@@ -54,8 +55,7 @@ class DicomOptions:
         side: the tree that every run shows.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    frame: Literal["best"] | Annotated[int, Field(ge=1)] = "best"
+    frame: Literal["best"] | Annotated[int, Interval(ge=1)] = "best"
     subject: Literal["patient", "file"] = "patient"
     masks: str | None = None
     side: Side | None = None

@@ -246,6 +246,14 @@ def test_pairs_need_a_legend_and_merge_what_it_calls_alike(tmp_path):
     assert (volume.legend, int((volume.labels > 0).sum())) == ({2: "liver"}, 8)
 
 
+def test_files_that_are_no_pair_are_told_the_rule_and_counted_without_their_names(tmp_path):
+    write(tmp_path / "doe_ct_sm.nii.gz", hu())
+    write(tmp_path / "doe_seg.nii.gz", labels())
+    with pytest.raises(SourceError, match=r"of 2 files 2 are NIfTI, 1 of these named as label maps.*NAME_seg") as error:
+        source(tmp_path)
+    assert "doe" not in str(error.value)
+
+
 def test_folders_that_could_be_two_sets_or_none_are_refused(tmp_path):
     make_kits(tmp_path)
     lits(tmp_path)
@@ -358,8 +366,8 @@ def test_the_same_case_is_the_same_whoever_reads_it_and_names_say_nothing(tmp_pa
     ("options", "words"),
     [
         ({"legend": {0: "liver"}}, "values from 1 to 255"),
-        ({"spacing_mm": (0.0, 1, 1)}, "give 0.1 to 20 mm"),
-        ({"margin_mm": -1}, "give 0 to 1000 mm"),
+        ({"spacing_mm": (0.0, 1, 1)}, "spacing_mm is 0: give 0.1 to 20"),
+        ({"margin_mm": -1}, "margin_mm is -1: give 0 to 1000"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):

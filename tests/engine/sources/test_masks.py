@@ -149,3 +149,22 @@ def test_the_real_voc_frames(data_dir):
     assert first.lesions[0].box == (178, 147, 206, 167)
     assert [len(source.read(i).lesions) for i in range(3)] == [1, 2, 1]
     assert first.image.shape == (512, 512)
+
+
+def test_boxes_take_vessel_masks_from_a_folder_of_their_own(tmp_path):
+    for name in ("a", "b"):
+        save(tmp_path / "images" / f"{name}.png", PICTURE)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    before = Yolo(str(tmp_path), YoloOptions()).fingerprint()
+    with pytest.raises(SourceError, match="no such folder"):
+        Yolo(str(tmp_path), YoloOptions(masks="masks"))
+    save(tmp_path / "masks" / "a_mask.png", VESSEL)
+    source = Yolo(str(tmp_path), YoloOptions(masks="masks"))
+    first, second = source.read(0), source.read(1)
+    assert np.array_equal(first.mask, VESSEL > 0)
+    assert first.mask_is_complete
+    assert second.mask is None
+    assert source.fingerprint() != before == Yolo(str(tmp_path), YoloOptions()).fingerprint()
+    save(tmp_path / "masks" / "b.png", VESSEL[:40])
+    assert "picture 2: its mask has 64 x 40 pixels" in refusal(Yolo(str(tmp_path), YoloOptions(masks="masks")), 1)

@@ -84,10 +84,10 @@ def test_the_source_makes_them(kind):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"shape": (8, 64, 64)}, "16 voxels an edge or more"),
+        ({"shape": (8, 64, 64)}, "shape is 8: give 16 or more"),
         ({"shape": (4096, 4096, 4096)}, "in all at most"),
-        ({"spacing_mm": (0.01, 1, 1)}, "0.2 to 10 mm"),
-        ({"noise_hu": -1}, "0 to 200 HU"),
+        ({"spacing_mm": (0.01, 1, 1)}, "spacing_mm is 0.01: give 0.2 to 10"),
+        ({"noise_hu": -1}, "noise_hu is -1: give 0 to 200"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
