@@ -94,8 +94,9 @@ class _Run:
 
     def to_its_end(self, progress: Callable[[Report], None], meters: Meters | None) -> Outcome:
         task = self._next()
-        while task or self._in_flight:
-            while task and self._pool.room() > 0:
+        while (task and not self._vain) or self._in_flight:
+            while task and not self._vain and self._pool.room() > 0:
+                task.proven = self._proven
                 self._pool.submit(task)
                 self._in_flight += 1
                 task = self._next()
@@ -113,16 +114,18 @@ class _Run:
             raise RecipeFault(str(self._failures))
         return self._outcome
 
+    @property
+    def _vain(self) -> bool:
+        """Whether all has failed for one reason: what is still in hand may show otherwise, and no more is begun."""
+        return not self._proven and self._failures.suffice(self._pipeline.plan)
+
     def _next(self) -> Task | None:
-        if not self._proven and self._failures.suffice(self._pipeline.plan):
-            return None  # what others still have in hand decides
         if self._again:
             task = self._again.popleft()
         elif (k := next(self._todo, None)) is not None:
             task = Task(k)
         else:
             return None
-        task.proven = self._proven
         return task
 
     def _published(self, event: Event) -> Event:

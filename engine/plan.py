@@ -208,6 +208,16 @@ class Plan:
             out[split] = quota.counts(n) if quota else {"all": n}
         return out
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person may not expect: splits that are generated into and get nothing of a source."""
+        return [
+            f"sources.{n} has {source.subjects} subjects: none of them falls into {split}"
+            for n, (source, ranges) in enumerate(zip(self.sources, self._subjects, strict=True))
+            for split in self.splits
+            if self.recipe.sources[n].split.get(split, 0) and not ranges[split]
+        ]
+
     # Shards
 
     def _shards_of(self, split: Split) -> int:

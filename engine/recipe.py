@@ -111,8 +111,8 @@ class Recipe(_Strict):
     )
     balance: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced", "fill", "natural"] | None = Field(
         default=None,
-        description="class: share; or balanced (equal), fill (real and synthetic together equal), natural (as the "
-        "sources' graded lesions); the plan meets the shares exactly",
+        description="class: share, which add to 1, or whole numbers as parts; or balanced (equal), fill (real and "
+        "synthetic together equal), natural (as the sources' graded lesions); the plan meets the shares exactly",
     )
     shard: ShardRecipe = Field(default=ShardRecipe(), description="how large a shard may be")
     out: str | None = Field(default=None, description="output URI; --out goes before it")
@@ -126,6 +126,12 @@ class Recipe(_Strict):
     def _check(self) -> Recipe:
         if len(set(self.splits)) != len(self.splits):
             raise ValueError(f"splits {list(self.splits)} names one twice")
+        if isinstance(self.balance, dict):
+            total = sum(self.balance.values())
+            if abs(total - 1) > 1e-9 and not all(share.is_integer() for share in self.balance.values()):
+                raise ValueError(
+                    f"balance: shares add to {total:g}; give shares that add to 1, or whole numbers as parts (3 and 1)"
+                )
         return self
 
     def identity(self, fingerprints: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ Every refusal names the field, its line (or the ``--set`` that gave it), the val
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ def parse(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Re
         raise RecipeError(
             f"{where}: a recipe is a mapping with name, seed, sources, generator; got {type(raw).__name__}"
         )
+    if doubled := next(_doubled(node), None):
+        raise RecipeError(f"{where}:{doubled.start_mark.line + 1}: {doubled.value} stands there twice; keep one")
     return from_mapping(raw, where, overrides, _lines(node))
 
 
@@ -136,9 +138,11 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
         keys.append(key)
         if following is None:
             try:
-                at[key] = yaml.safe_load(text)
+                value = at[key] = yaml.safe_load(text)
             except _NOT_YAML as error:
                 raise RecipeError(f"--set {path}: the value is not YAML: {_first(error)}") from None
+            if isinstance(value, dict) and any(":" in str(key) and item is None for key, item in value.items()):
+                raise RecipeError(f"--set {path}: YAML wants a space after each colon: {text.replace(':', ': ')}")
         elif isinstance(at, dict) and at.get(key) is None:
             at[key] = {}
         at = at[key]
@@ -167,6 +171,21 @@ def _values(node: yaml.Node | None, known: dict[int, float]) -> float:
         inside = (part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,)))
         known[id(node)] = 1 + sum(_values(part, known) for part in inside)
     return known[id(node)]
+
+
+def _doubled(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """Keys that stand twice in one mapping: YAML keeps the last without a word."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    yield key
+                seen.add(key.value)
+            yield from _doubled(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _doubled(value)
 
 
 def _lines(

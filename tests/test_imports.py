@@ -75,7 +75,7 @@ def test_generators_import_without_ray_torch_or_storage():
 
 
 def test_planning_needs_neither_ray_nor_numba_nor_torch():
-    code = "from lesionforge.engine import permutation, plan, plugins, recipe, recipe_yaml"
+    code = "from lesionforge.engine import Pipeline, Plan, Recipe, load, permutation, plugins, recipe_yaml"
     done = run(code, ["ray", "torch", "numba", "pyarrow"])
     assert done.returncode == 0, done.stderr
 

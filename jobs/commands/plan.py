@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class PlanResult(console.CommandResult):
     classes: dict[str, dict[str, int]]
     sources: list[dict[str, Any]]
     estimate: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def body(self) -> dict[str, Any]:
         """For machines."""
@@ -49,6 +50,8 @@ class PlanResult(console.CommandResult):
         to.print(f"{self.shards:,} shards of at most {self.shard_samples:,} samples, {size}")
         for source in self.sources:
             to.print(f"from {source['scheme']}: {source['subjects']:,} subjects, {source['cases']:,} cases")
+        for note in self.notes:
+            to.print(f"note: {note}", markup=False)
         if (e := self.estimate) and e["samples_made"]:
             to.print(
                 f"measured on {e['samples_made']} samples: {e['samples_per_second']:.2f} samples/s with {e['workers']} "
@@ -92,6 +95,7 @@ def plan(
             for r, s in zip(pipeline.recipe.sources, pipeline.sources, strict=True)
         ],
         estimate=_estimate(pipeline, workers) if estimate else None,
+        notes=pipeline.plan.notes,
     )
 
 

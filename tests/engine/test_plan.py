@@ -133,3 +133,10 @@ def test_uneven_shares_are_refused_with_the_fix():
 def test_unknown_ids_are_refused(name):
     with pytest.raises(PlanError, match="its ids run from train-0000-00000000"):
         make((10,)).find(name)
+
+
+def test_a_split_that_gets_nobody_is_noted():
+    assert make((1,), split={"train": 0.8, "val": 0.2}).notes == [
+        "sources.0 has 1 subjects: none of them falls into val"
+    ]
+    assert make((10,), split={"train": 0.8, "val": 0.2}).notes == []

@@ -145,3 +145,28 @@ def test_an_override_is_no_place_for_a_secret_either():
 def test_what_is_no_secret_stays():
     harmless = {"anon": True, "token": "anon", "profile": "research", "secret": None, "use_ssl": False}
     assert parse(GOOD + f"storage_options: {json.dumps(harmless)}\n").storage_options == harmless
+
+
+def test_a_doubled_key_is_refused():
+    assert refused(GOOD + "seed: 8\n") == "r.yaml:14: seed stands there twice; keep one"
+    assert "grid stands there twice" in refused(GOOD.replace("    grid: 64\n", "    grid: 64\n    grid: 65\n"))
+
+
+def test_a_colon_without_its_space_is_one_line():
+    message = refused(GOOD, "sources.0.split={train:0.5,val:0.5}")
+    assert message == "--set sources.0.split: YAML wants a space after each colon: {train: 0.5,val: 0.5}"
+
+
+def test_no_source_is_one_line():
+    assert refused(GOOD, "sources=[]") == "r.yaml --set sources: sources: give 1 or more"
+
+
+@pytest.mark.parametrize(
+    ("balance", "fits"), [("3, motion: 1", True), ("0.75, motion: 0.25", True), ("0.75, motion: 0.5", False)]
+)
+def test_shares_add_to_one_or_are_parts(balance, fits):
+    text = GOOD + f"balance: {{still: {balance}}}\n"
+    if fits:
+        assert parse(text).balance
+    else:
+        assert "balance: shares add to 1.25; give shares that add to 1, or whole numbers as parts" in refused(text)
