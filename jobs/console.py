@@ -43,7 +43,7 @@ def own_standard_output() -> None:
     os.dup2(2, 1)
 
 
-def emit(body: Mapping[str, Any], as_json: bool, text: Callable[[], None]) -> None:
+def emit(body: Mapping[str, Any], as_json: bool, text: Callable[[], object]) -> None:
     """Print the result for a machine or for a person."""
     if as_json:
         out.file.write(json.dumps(body, indent=1, allow_nan=False) + "\n")

@@ -79,11 +79,14 @@ def recipes(as_json: Json = False) -> None:
     console.emit(result.body(), as_json, result.show)
 
 
-def init(name: Annotated[str, typer.Argument(metavar="NAME", help="of `lesionforge recipes`")]) -> None:
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="of `lesionforge recipes`")], as_json: Json = False
+) -> None:
     """Print a shipped recipe, to change it: `lesionforge init demo > my.yaml`."""
-    from lesionforge.jobs.commands.recipes import init as text
+    from lesionforge.jobs.commands.recipes import init as run
 
-    console.out.file.write(text(name))
+    text = run(name)
+    console.emit({"name": name, "recipe": text}, as_json, lambda: console.out.file.write(text))
 
 
 def doctor(

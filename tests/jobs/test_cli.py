@@ -152,8 +152,19 @@ def test_a_person_s_mistake_is_one_line(args, code, words):
     assert words in json.loads(done.stdout)["error"]
 
 
+def test_a_shipped_recipe_is_found_by_name_from_anywhere():
+    body = json.loads(cli("recipes", "--json").stdout)["recipes"]
+    assert {one["name"] for one in body} == {path.stem for path in DEMO.parent.glob("*.yaml")}
+    assert {one["name"]: one["needs"] for one in body}["demo"] == "nothing"
+    assert all(one["makes"].endswith(".") for one in body)
+    for one in body:  # the command in its comment names it
+        assert f"lesionforge generate {one['name']} " in Path(one["file"]).read_text()
+    assert cli("init", "demo").stdout == DEMO.read_text()
+    assert cli("--version").stdout.startswith("lesionforge ")
+
+
 def test_help_teaches():
-    for command in ("generate", "plan", "status", "verify", "replay", "preview", "schema"):
+    for command in ("generate", "plan", "recipes", "init", "status", "verify", "replay", "preview", "schema"):
         assert "--json" in cli(command, "--help").stdout
     assert "Exit codes" in cli("--help").stdout
 
