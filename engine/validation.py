@@ -32,7 +32,7 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        field = ".".join(str(part) for part in self.loc if part != "[key]")
+        field = ".".join(_text(part) for part in self.loc if part != "[key]")
         return _one_line(f"{field or 'recipe'}: {self.message}")
 
 
@@ -93,6 +93,8 @@ def options(node: Node, full: Node) -> Iterator[Node]:
 
 def _unknown(value: Any, node: Node, full: Node, loc: Loc) -> Iterator[tuple[Loc, str]]:
     """Keys that no object of the schema has."""
+    if not node:  # anything goes from here on, however deep
+        return
     if isinstance(value, Mapping):
         objects = [option for option in options(node, full) if option.get("type") == "object"]
         if not objects or any(_open(option) for option in objects):
@@ -102,7 +104,7 @@ def _unknown(value: Any, node: Node, full: Node, loc: Loc) -> Iterator[tuple[Loc
             valid = [name for option in objects for name in option["properties"]]
             for key in value:
                 if key not in valid:
-                    yield (*loc, key), "unknown key" + nearest(str(key), valid)
+                    yield (*loc, key), "unknown key" + nearest(_text(key), valid)
         for key, item in value.items():
             nodes = [o["properties"][key] for o in objects if key in o.get("properties", {})] or inner
             yield from _unknown(item, {"anyOf": nodes} if nodes else {}, full, (*loc, key))
@@ -171,9 +173,16 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
 
 
+def _text(key: Any) -> str:
+    try:
+        return str(key)
+    except ValueError:  # an integer of thousands of digits, which Python does not print
+        return "a very long number"
+
+
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except ValueError:  # an integer of thousands of digits, which Python does not print
+    except ValueError:
         return "a very long number"
     return text if len(text) <= 100 else f"{text[:100]}..."

@@ -170,3 +170,10 @@ def test_shares_add_to_one_or_are_parts(balance, fits):
         assert parse(text).balance
     else:
         assert "balance: shares add to 1.25; give shares that add to 1, or whole numbers as parts" in refused(text)
+
+
+def test_what_is_deep_or_has_no_text_ends_in_a_line_too():
+    deep = "[" * 300 + "]" * 300
+    assert "storage_options" in refused(GOOD + f"storage_options: {deep}\n")
+    assert "unknown key" in refused(GOOD.replace("count: 4", f"count: 4, deep: {deep}"))
+    assert "unknown key" in refused(GOOD + f"? 0x{'f' * 5000}\n: 1\n")
