@@ -18,7 +18,7 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         image = fields.get(f"view{n}.png")
         if image is None:
             image = _grey(fields[f"view{n}.npy"])
-        out.append(Panel(f"view {n}: {view['name']}", {"vessel": np.asarray(image, np.uint8)}))
+        out.append(Panel(f"view {n + 1}: {view['name']}", {"vessel": np.asarray(image, np.uint8)}))
     size = meta["grid"][0]
     end = ".npy.gz" if f"volume{size}.npy.gz" in fields else ".npy"
     truth, carved = (_coronal(fields[f"{name}{size}{end}"]) for name in ("volume", "hull"))

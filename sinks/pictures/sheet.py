@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from lesionforge.generators.types import Panel
 
@@ -28,7 +28,7 @@ ROW_TILES = 12  # pictures beside each other
 SAMPLE_TILES = 6  # pictures of one sample; the gallery has them all
 TITLE_LINES = 2  # under a picture, at most
 CAPTION_LINES = 4  # of measured values under a sample, at most
-SPARSE = 0.2  # an overlay that covers less is an outline, drawn in full colour
+LINE_PX = 5  # of an overlay: what is thinner is a line, drawn in full colour
 PAPER, INK, FAINT, RULE = (17, 19, 23), (232, 234, 237), (157, 163, 173), (44, 48, 56)
 BEFORE = "before"  # the layer of this name is the picture before an edit, and "before X" its overlay X
 PLAIN = str.maketrans("²³", "23")  # signs that the sheets' font lacks
@@ -128,10 +128,16 @@ def blend(panel: Panel, size: int) -> Image.Image:
     grey = fit(next(iter(panel.layers.values())), size).astype(np.float32)[:, :, None]
     rgb: NDArray[np.floating[Any]] = np.repeat(grey, 3, axis=2)
     for over in overlays(panel):
-        strength = 0.9 if (over.layer > 0).mean() < SPARSE else 0.62 - 0.4 * grey / 255
+        strength = 0.9 if _is_outline(over.layer) else 0.62 - 0.4 * grey / 255
         share = fit(over.layer, size).astype(np.float32)[:, :, None] / 255 * strength
         rgb = rgb * (1 - share) + np.array(over.tint, np.float32) * share
     return Image.fromarray(rgb.astype(np.uint8))
+
+
+def _is_outline(layer: NDArray[np.uint8]) -> bool:
+    """Whether next to nothing of a layer is thicker than a line."""
+    core = Image.fromarray(layer).filter(ImageFilter.MinFilter(LINE_PX))
+    return int(np.asarray(core).astype(np.int64).sum()) <= 0.05 * int(layer.astype(np.int64).sum())
 
 
 def layer_png(layer: NDArray[np.uint8], tint: tuple[int, int, int] | None = None) -> bytes:

@@ -230,6 +230,15 @@ def test_a_box_is_seen_in_a_small_picture_and_names_keep_their_colour():
     assert tints[0]["organ"] == tints[1]["organ"] == TINT_OF["organ"] != tints[0]["lumen"]
 
 
+def test_a_filled_overlay_leaves_what_is_below_to_be_seen():
+    tree, hull = np.zeros((128, 128), np.uint8), np.zeros((128, 128), np.uint8)
+    tree[40:60, 50:54] = 255
+    hull[36:64, 44:60] = 255  # a few per cent of the picture, and no outline
+    both = np.asarray(blend(Panel("p", {"truth": tree, "hull": hull}), TILE)).astype(int)
+    middle = TILE * 50 // 128, TILE * 52 // 128
+    assert both[middle].min() > 150  # the truth is still nearly white
+
+
 def test_a_sheet_leaves_no_room_for_panels_that_are_not_there():
     panel = Panel("p", {"x": np.zeros((8, 8), np.uint8)})
     sizes = (6, 2, 3, 1, 6, 6)
