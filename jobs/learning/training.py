@@ -8,29 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.progress import steps
+from lesionforge.jobs.studies.task import Item, Learner
 
-I = TypeVar("I", contravariant=True)  # noqa: E741
-
-
-class Learner(Protocol[I]):
-    """Learns from real and synthetic items."""
-
-    def fit(
-        self,
-        real: Sequence[I],
-        synthetic: Sequence[I],
-        real_share: float,
-        seed: int,
-        folder: Path | None = None,
-        progress: Progress | None = None,
-    ) -> None: ...
-
-    def save(self, path: Path) -> None: ...
+I = TypeVar("I", bound=Item)  # noqa: E741
 
 
 def train(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +41,9 @@ Synthetic = Annotated[
 def register(groups: Mapping[str, typer.Typer]) -> None:
     """Hang a command of every task into the groups ``train``, ``score``, ``study`` and ``report``."""
     for name, entry in TASKS.items():
-        groups["train"].command(name, help=f"Train a network that finds {entry.learns}.")(_train(name))
+        groups["train"].command(
+            name, help=f"Train a network that finds {entry.learns}. The same command again goes on where it was."
+        )(_train(name))
         groups["score"].command(
             name, help=f"Score a network that finds {entry.learns}: every measure with its 95 % interval over subjects."
         )(_score(name))
@@ -71,8 +72,12 @@ def _train(name: str) -> Callable[..., None]:
         ] = 0.5,
         seed: Annotated[int, typer.Option(min=0)] = 0,
         device: Device = "cpu",
+        workers: Annotated[
+            int, typer.Option(min=1, help="processes that share every batch, each with its own GPU if --device is cuda")
+        ] = 1,
         as_json: Json = False,
     ) -> None:
+        from lesionforge.jobs.learning import training
         from lesionforge.jobs.studies import places
         from lesionforge.jobs.studies.places import DataPlace
         from lesionforge.jobs.studies.task import configured
@@ -90,21 +95,9 @@ def _train(name: str) -> Callable[..., None]:
         places.tell(bodies)
         items, made = (readings[option].items if option in readings else [] for option in given)
         task.check([*items, *made], "the training data")
-        losses: list[float] = []
         out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint = out.with_name(f"{out.name}.checkpoint")  # the same command again goes on from it
-        with steps("training") as advance:
-
-            def tell(step: int, of: int, loss: float) -> None:
-                losses.append(loss)
-                advance(step, of, f"loss {loss:.3f}")
-
-            made_alone = made if items else task.alone(made)
-            learner.fit(items, made_alone, real_share, seed, folder=checkpoint, progress=tell)
-        learner.save(out)
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        body = {"out": str(out), "real": len(items), "synthetic": len(made), "places": bodies}
-        body |= {"loss": losses[-1] if losses else None}
+        loss = training.train(learner, items, made if items else task.alone(made), real_share, seed, out, workers)
+        body = {"out": str(out), "real": len(items), "synthetic": len(made), "places": bodies, "loss": loss}
         console.emit(
             body, as_json, lambda: console.out.print(f"learnt {len(items)} real, {len(made)} synthetic items: {out}")
         )

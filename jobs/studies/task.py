@@ -28,7 +28,7 @@ lines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -42,11 +42,11 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks import TASKS
 
 if TYPE_CHECKING:
+    from lesionforge.jobs.learning.loop import Progress
     from lesionforge.jobs.studies.summary import Summary
     from lesionforge.jobs.studies.tables import Table
 
 REAL = "real"  # the arm that others are compared with
-Progress = Callable[[int, int, float], None]  # step, of how many, loss
 
 
 class Item(Protocol):

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.studies.task import Learner, Progress
+from lesionforge.jobs.studies.task import Learner
 from lesionforge.jobs.tasks.detection.frames import Frame
-
-__all__ = ["Detections", "Detector", "Progress", "build", "load", "settings"]
 
 
 @dataclass(frozen=True)

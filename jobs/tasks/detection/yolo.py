@@ -21,7 +21,8 @@ from PIL import Image
 
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.detection.detector import Detections, Progress
+from lesionforge.jobs.learning.loop import Progress
+from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame
 
 

@@ -80,7 +80,7 @@ def test_a_worker_and_then_the_driver_are_killed_half_way(undisturbed, tmp_path)
         driver.wait(20)
     begun = {line[1] for line in lines(log)}
     study = slow(log)
-    conduct(study, runs(study, seeds=2), out, Room(2))
+    conduct(study, runs(study, seeds=2), out, Room(in_process=True))
     assert found(out) == undisturbed
     steps = {seed: [int(line[3]) for line in lines(log) if line[1] == seed] for seed in begun}
     assert all(len(done) <= STEPS + 2 for done in steps.values())  # gone on with, not begun again, after each kill
@@ -103,15 +103,12 @@ def test_two_runs_are_on_two_nodes(undisturbed, tmp_path, monkeypatch):
         assert found(tmp_path / "out") == undisturbed
         with pytest.raises(UsageError, match=r"a run wants 1 CPUs and 1 GPUs, the nodes have 1 CPUs, 0 GPUs; 1 CPUs"):
             conduct(slow(tmp_path / "log"), runs(study, seeds=3), tmp_path / "out", Room(gpus=1))
+        shared = Study(TOY, study.real, study.real)
+        with pytest.raises(UsageError, match="12 test subjects are also learnt from"):  # in its own words
+            conduct(shared, runs(shared, seeds=2), tmp_path / "shared")
     finally:
         ray.shutdown()
         cluster.shutdown()
-
-
-def test_a_run_that_cannot_be_made_says_so_in_its_own_words(tmp_path):
-    study = Study(TOY, DataPlace(SOURCE, options=TRAIN), DataPlace(SOURCE, options=TRAIN))
-    with pytest.raises(UsageError, match="12 test subjects are also learnt from"):
-        conduct(study, runs(study, seeds=2), tmp_path, Room(2))
 
 
 @pytest.mark.parametrize(("needs", "room"), [((1, 0), 5), ((2, 0), 2), ((1, 1), 2), ((1, 0.5), 4)])
