@@ -22,7 +22,10 @@ SHORT = {  # of each recipe: what makes its input, and what makes it short
     "biplane_nifti": (makers.nifti, ()),
     "lesion_ct": (makers.ct, (*SMALL_CT, "sources.0.options.region=[liver]")),
     "lesion_ctdicom": (makers.ctdicom, SMALL_CT),
-    "stenosis_arcade": (makers.arcade, ("quality.max_quarantined=0.5",)),  # an outline fills what vessels enclose
+    "stenosis_arcade": (
+        makers.arcade,
+        ("quality.max_quarantined=0.5", "quality.redraws=3"),
+    ),  # an outline fills what vessels enclose
     "stenosis_dicom": (makers.dicom, ()),
     "stenosis_masks": (makers.masks, ()),
     "stenosis_voc": (makers.voc, ()),

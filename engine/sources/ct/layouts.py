@@ -58,7 +58,7 @@ def find(files: Sequence[File], layout: Layout) -> CtListing:
         SourceError: where none is found, or, for ``auto``, where several layouts would fit.
     """
     names = [layout] if layout != "auto" else [name for name in get_args(Layout) if name not in ("auto", "pair")]
-    found = [made for name in names if (made := READERS[name](files)) is not None and made.entries]
+    found = [one for name in names if (one := READERS[name](files)) is not None and one.entries]
     if not found and layout == "auto" and (pairs := _pair(files)).entries:
         found = [pairs]
     if not found:
