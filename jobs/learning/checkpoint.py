@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,27 @@ class Average:
         """Put the average into the network."""
         for name, tensor in self._live.items():
             tensor.copy_(self.shadow[name])
+
+
+def claim(folder: Path, settings: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """A folder holds one training: its settings are written first, and later runs must agree with them.
+
+    Raises:
+        UsageError: the folder is of another training.
+    """
+    file, own = folder / "training.json", json.loads(json.dumps(settings))
+    if file.is_file():
+        begun = json.loads(file.read_text())
+        for name in own:
+            if name not in free and begun.get(name) != own[name]:
+                raise UsageError(
+                    f"{folder} was begun with {name} {begun.get(name)!r}, not {own[name]!r}: "
+                    "keep it to resume, or give another place"
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(own, indent=1) + "\n")
+    part.replace(file)
 
 
 def save(

@@ -149,7 +149,7 @@ def run(
         log = _Log(training if first else None, progress)
         if training.folder is not None:
             if first:
-                _claim(training.folder, settings or {}, free)
+                checkpoint.claim(training.folder, settings or {}, free)
             done, random = checkpoint.load(_saved(training.folder), network, optimizers, average)
             _restore(random, task, device, accelerator.process_index)
             log.begin(done)
@@ -248,35 +248,18 @@ def _random(task: Task, device: str, accelerator: Accelerator) -> dict[str, Tens
 
 def _restore(random: Mapping[str, Tensor], task: Task, device: str, rank: int) -> None:
     """A process that the checkpoint does not know, as more of them go on than began, keeps its own."""
-    mine = {name: states[rank] for name, states in random.items() if rank < len(states)}
-    if "torch" in mine:
-        torch.set_rng_state(mine["torch"])
-    if "cuda" in mine and device.startswith("cuda"):
-        torch.cuda.set_rng_state(mine["cuda"], device)
+    own = {name: states[rank] for name, states in random.items() if rank < len(states)}
+    if "torch" in own:
+        torch.set_rng_state(own["torch"])
+    if "cuda" in own and device.startswith("cuda"):
+        torch.cuda.set_rng_state(own["cuda"], device)
     for name, generator in task.generators().items():
-        if name in mine:
-            generator.set_state(mine[name])
+        if name in own:
+            generator.set_state(own[name])
 
 
 def _saved(folder: Path) -> Path:
     return folder / "checkpoint.safetensors"
-
-
-def _claim(folder: Path, settings: Mapping[str, Any], free: Collection[str]) -> None:
-    """A folder holds one training: its settings are written first, and later runs must agree with them."""
-    file, own = folder / "training.json", json.loads(json.dumps(settings))
-    if file.is_file():
-        begun = json.loads(file.read_text())
-        for name in own:
-            if name not in free and begun.get(name) != own[name]:
-                raise UsageError(
-                    f"{folder} was begun with {name} {begun.get(name)!r}, not {own[name]!r}: "
-                    "keep it to resume, or give another place"
-                )
-    folder.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(own, indent=1) + "\n")
-    part.replace(file)
 
 
 class _Log:

@@ -26,7 +26,7 @@ def train(
     seed: int,
     out: Path,
     workers: int = 1,
-) -> float:
+) -> float | None:
     """Train and save a learner. What it is at is kept in ``OUT.training``; the same call again goes on from there.
 
     Args:
@@ -36,13 +36,20 @@ def train(
         workers: processes that share every batch; more than one run under Ray Train, see ``on_ray``.
 
     Returns:
-        The last step's loss.
+        The last step's loss; None where nothing was left to do.
     """
     out = out.absolute()
     folder = out.with_name(f"{out.name}.training")
     folder.mkdir(parents=True, exist_ok=True)
+    loss = None
     if workers == 1:
-        with shown("training") as progress:
+        with shown("training") as show:
+
+            def progress(step: int, of: int, value: float) -> None:
+                nonlocal loss
+                loss = value
+                show(step, of, value)
+
             learner.fit(real, synthetic, real_share, seed, folder, progress)
         learner.save(out)
     else:
@@ -58,9 +65,9 @@ def train(
                 own.save(out)
 
         on_ray(share, workers, str(getattr(learner, "device", "cpu")) != "cpu", folder)
-    last = (folder / "losses.jsonl").read_text().splitlines()[-1]
+        loss = json.loads((folder / "losses.jsonl").read_text().splitlines()[-1])["loss"]
     shutil.rmtree(folder)
-    return float(json.loads(last)["loss"])
+    return loss
 
 
 def on_ray(work: Callable[[], Any], workers: int, gpus: bool, folder: Path) -> None:

@@ -68,9 +68,7 @@ class CentreDetector:
             pictures = _Pictures(self._cache.stack([frame.image for frame in frames]), frames, order)
             record: dict[str, Any] = {**asdict(s), "seed": seed, "real_share": real_share, "frames": len(frames)}
             if folder is not None:
-                record["pixels and boxes (hash)"] = fingerprint(
-                    part for f in frames for part in (f.image, f.boxes, f.classes, f.ignore)
-                )
+                record["pixels and boxes (hash)"] = fingerprint(part for frame in frames for part in frame.learnt_from)
             training = loop.Training(s.steps, s.batch, str(self.device), folder)
             loop.run(training, task, pictures, settings=record, free=("cache",), progress=progress)
         self._net = task.net.eval()

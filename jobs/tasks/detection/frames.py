@@ -41,6 +41,11 @@ class Frame:
     source_image: NDArray[np.uint8] | None = None  # the frame before anything was drawn, where the sample has it
     masked: bool = True  # whether the vessels are known, so that a lesion can be drawn on it
 
+    @property
+    def learnt_from(self) -> tuple[NDArray[Any], ...]:
+        """All that a detector looks at."""
+        return self.image, self.boxes, self.classes, self.ignore
+
     def undrawn(self) -> Frame:
         """The same labels over the untouched frame: the placebo."""
         if self.source_image is None:

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from PIL import Image
 
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.learning import checkpoint
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.detection.detector import Detections
 from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame
@@ -84,32 +86,54 @@ class YoloDetector:
         folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """See ``Detector.fit``. Regions to ignore are painted over, as YOLO's loss cannot be masked."""
+        """See ``Detector.fit``. Regions to ignore are painted over, as YOLO's loss cannot be masked.
+
+        Ultralytics keeps a checkpoint after every epoch and resumes from it with weights, optimizer and average, but
+        not with the state of its random numbers: what follows is augmented otherwise than it would have been.
+        """
         s, yolo = self.settings, _ultralytics()
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError("YOLO trains in one process: leave --workers away")
         if s.weights and not Path(s.weights).is_file():
             raise ValueError(f"weights {s.weights!r} are no file; give a local one, or none to train from scratch")
+        with nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="lesionforge-yolo-") as name:
+            place = Path(name).absolute()
+            if folder is not None:
+                record = {**asdict(s), "seed": seed, "real_share": real_share}
+                arrays = (part for frame in (*real, *synthetic) for part in frame.learnt_from)
+                record["pixels and boxes (hash)"] = checkpoint.fingerprint(arrays)
+                checkpoint.claim(place, record)
+            last = place / "run" / "weights" / "last.pt"  # the last state, never the one that scored best
+            model = self._started(last if last.is_file() else None)
+            done = int(model.ckpt["epoch"]) + 1 if last.is_file() else 0  # 0 where it is stripped, as the last one is
+            if not last.is_file() or 0 < done < s.epochs:
+                shutil.rmtree(place / "data", ignore_errors=True)
+                (place / "data").mkdir()
+                data = _write(place / "data", real, synthetic, real_share, s.epoch_frames, seed)
+                if progress:
+                    model.add_callback(
+                        "on_train_epoch_end",
+                        lambda trainer: progress(trainer.epoch + 1, s.epochs, float(trainer.loss.detach())),
+                    )
+                model.train(
+                    data=str(data),
+                    **{"epochs": s.epochs, "batch": s.batch, "nbs": s.batch, "imgsz": s.size, "optimizer": "AdamW"},
+                    **{"lr0": s.rate, "mosaic": s.mosaic, "seed": seed, "deterministic": True, "device": self.device},
+                    **{"amp": False, "val": False, "plots": False, "workers": 0, "verbose": False},  # amp downloads
+                    **{"project": str(place), "name": "run", "exist_ok": True, "pretrained": bool(s.weights)},
+                    **({"resume": str(last)} if done else {}),
+                )
+            state = yolo.YOLO(last).model.float().state_dict()  # its moving average
+        self._model = self._built(state)
+
+    def _started(self, last: Path | None) -> Any:
+        """An Ultralytics model to go on from a checkpoint, from weights, or from nothing."""
+        s, yolo = self.settings, _ultralytics()
         try:
-            model = yolo.YOLO(s.weights or f"{s.model}.yaml", task="detect")
+            return yolo.YOLO(last or s.weights or f"{s.model}.yaml", task="detect")
         except Exception as error:  # whatever damage or refused code makes of it
             what = f"weights {s.weights!r}" if s.weights else f"model {s.model!r}"
             raise ValueError(f"{what} cannot be loaded without running code from it: {type(error).__name__}") from None
-        with tempfile.TemporaryDirectory(prefix="lesionforge-yolo-") as name:
-            data = _write(Path(name), real, synthetic, real_share, s.epoch_frames, seed)
-            if progress:
-                model.add_callback(
-                    "on_train_epoch_end",
-                    lambda trainer: progress(trainer.epoch + 1, s.epochs, float(trainer.loss.detach())),
-                )
-            model.train(
-                data=str(data),
-                **{"epochs": s.epochs, "batch": s.batch, "nbs": s.batch, "imgsz": s.size, "optimizer": "AdamW"},
-                **{"lr0": s.rate, "mosaic": s.mosaic, "seed": seed, "deterministic": True, "device": self.device},
-                **{"amp": False, "val": False, "plots": False, "workers": 0, "verbose": False},  # amp's check downloads
-                **{"project": name, "name": "run", "exist_ok": True, "pretrained": bool(s.weights)},
-            )
-            # The last state's moving average, never the one that scored best.
-            state = yolo.YOLO(Path(name) / "run" / "weights" / "last.pt").model.float().state_dict()
-        self._model = self._built(state)
 
     def _built(self, state: dict[str, Any]) -> Any:
         yolo = _ultralytics()

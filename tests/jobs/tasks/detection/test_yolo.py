@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 if importlib.util.find_spec("ultralytics") is None:  # imported, it would change Pillow for every test collected after
     pytest.skip("needs the extra 'yolo'", allow_module_level=True)
 
+from lesionforge.jobs.errors import UsageError  # noqa: E402
 from lesionforge.jobs.tasks.detection import detector  # noqa: E402
-from lesionforge.jobs.tasks.detection.yolo import YoloSettings, _write  # noqa: E402
+from lesionforge.jobs.tasks.detection.yolo import YoloDetector, YoloSettings, _write  # noqa: E402
 from tests.jobs.tasks.detection import worlds  # noqa: E402
 from tests.jobs.tasks.detection.worlds import frame, noise  # noqa: E402
 
@@ -65,6 +66,25 @@ def test_it_trains_predicts_and_comes_back_from_its_file_without_a_network(tmp_p
     (again,) = detector.load(tmp_path / "yolo.pt").predict([image])
     assert np.array_equal(said.boxes, again.boxes)
     assert np.array_equal(said.scores, again.scores)
+
+
+def test_a_killed_training_goes_on_with_its_next_epoch_and_knows_its_frames(tmp_path):
+    def fit(progress, frames=4):
+        one = YoloDetector(YoloSettings(epochs=3, epoch_frames=4, batch=2, size=64))
+        one.fit(some(frames), [], 0.5, 0, tmp_path, progress)
+
+    def die(epoch, of, loss):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(die)
+    with pytest.raises(UsageError, match="begun with pixels and boxes"):
+        fit(None, frames=3)
+    epochs = []
+    fit(lambda epoch, of, loss: epochs.append(epoch))
+    assert epochs == [2, 3]
+    fit(die)  # nothing is left to do
 
 
 class Planted:
