@@ -28,10 +28,10 @@ def finalise(store: Store, doc: DatasetDescription) -> dict[str, Any]:
     """
     plan = doc.plan
     survey, records = Survey(SHEET_SAMPLES), list[Record]()
-    there = {entry.name for entry in store.list(layout.INDEX)}
+    existing = {entry.name for entry in store.list(layout.INDEX)}
     for record, rows in survey.read(store):
         records.append(record)
-        if layout.dali(record.shard) not in there:
+        if layout.dali(record.shard) not in existing:
             store.put(layout.dali(record.shard), manifest.dali(rows))
     totals = survey.totals
     planned = {"samples": len(plan), "shards": plan.shards}

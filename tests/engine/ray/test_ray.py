@@ -157,6 +157,19 @@ def test_a_file_that_kills_its_reader_is_found_among_the_samples_in_hand(tmp_pat
     assert "killed its worker" in next(iter(json.loads(out)["reasons"]))
 
 
+def test_a_vain_run_ends_early_over_several_workers(tmp_path, recipe_path):
+    recipe = toy(
+        sources__0__options={"count": 500}, shard__samples=1000, quality__limits={"mean": {"min": 1e9}},
+        quality__redraws=0,
+    )  # fmt: skip
+    code, _, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "2"))
+    last = err.splitlines()[-1]
+    assert code == 1
+    assert "samples all failed for one reason (quality: mean is" in last
+    assert "widen quality.limits" in last
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".tmp"]
+
+
 def test_an_impossible_placement_is_refused_at_once(tmp_path, recipe_path):
     start = time.monotonic()
     code, _, err = finish(generate(recipe_path(toy(resources__gpus=1)), tmp_path / "out", "--workers", "2"))
