@@ -196,8 +196,8 @@ def half(device: torch.device) -> torch.autocast:
 
 def _labels(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     ratio = scale(frame.image) / 2  # to input pixels
-    boxes, ignore = torch.from_numpy(frame.boxes) * ratio, torch.from_numpy(frame.ignore) * ratio
-    return boxes, torch.from_numpy(frame.classes), ignore
+    boxes, ignore = torch.tensor(frame.boxes) * ratio, torch.tensor(frame.ignore) * ratio
+    return boxes, torch.tensor(frame.classes), ignore
 
 
 def _order(real: int, synthetic: int, share: float, count: int, rng: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -327,3 +328,20 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
         lesion = sample["label.npy.gz"] == told["lesions"][0]["label"]
         weight = blend.weights(lesion, told["drawn"]["lesions"][0]["sigma_mm"], (1.5, 1.5, 1.5))
         assert not changed[weight == 0].any()
+
+
+def test_a_setting_that_is_none_or_cannot_be_is_named_and_all_are_listed():
+    from typer.testing import CliRunner
+
+    from lesionforge.jobs.fit.commands import _prepared, app
+
+    for changes, message in (
+        ({"stepz": 3}, "--set stepz: no such setting; did you mean steps"),
+        ({"guidance": 2}, "--set guidance: no such setting"),  # of promptlesion alone
+        ({"steps": "many"}, "--set steps: .*integer"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            _prepared("vqgan", ["x"], Path("out"), "tiny", 0, "cpu", changes)
+    shown = CliRunner().invoke(app, ["vqgan", "--settings"]).stdout
+    assert "adversarial=10000" in shown
+    assert "guidance" not in shown

@@ -42,3 +42,25 @@ def test_a_difference_is_found_and_sameness_is_not():
     assert 0.35 < rows["lesion"]["auc"] < 0.65
     assert rows["lesion"]["auc"] == rows["lesion"]["auc_healthy"]
     assert rows["lesion"]["auc_lesion"] is None
+
+
+def test_a_judge_cut_off_goes_on_to_the_same_network(tmp_path, monkeypatch):
+    from lesionforge.jobs.learning import checkpoint
+    from lesionforge.jobs.tasks.realism import network
+
+    rng = np.random.default_rng(1)
+    pixels = {kind: rng.normal(size=(20, EDGE, EDGE)).astype(np.float32) for kind in ("generated", "lesion", "healthy")}
+    whole = network.fit(pixels, "generated", 5, 6, None).state_dict()
+    real, saves = checkpoint.save, []
+
+    def cut(*given):
+        real(*given)
+        saves.append(given)
+        if len(saves) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(pixels, "generated", 5, 6, tmp_path)
+    parts = network.fit(pixels, "generated", 5, 6, tmp_path).state_dict()
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
