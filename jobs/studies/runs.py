@@ -8,12 +8,14 @@ died, or whose study was killed, goes on from there.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,7 @@ def keep(out: Path, run: Run, result: Mapping[str, Any]) -> None:
     part.write_text(json.dumps(result, allow_nan=False))
     part.replace(path)
     shutil.rmtree(out / "checkpoints" / run.name, ignore_errors=True)
+    (out / "checkpoints" / f"{run.name}.lock").unlink(missing_ok=True)
 
 
 def in_words(study: Study, result: Mapping[str, Any]) -> str:
@@ -213,13 +216,9 @@ def conduct_run(study: Study, out: Path, run: Run) -> dict[str, Any]:
     chosen = task.training_set(run.arm, run.size, run.seed, real, synthetic)
     shared = out if _sees(out, study) else None
     learner = task.learner(task.changed(run.model, changes), study.device, shared / "inputs" if shared else None)
-    learner.fit(
-        chosen.real,
-        chosen.synthetic,
-        chosen.real_share,
-        run.seed,
-        folder=checkpoints(out, study, run),
-    )
+    folder = checkpoints(out, study, run)
+    with _alone(folder):
+        learner.fit(chosen.real, chosen.synthetic, chosen.real_share, run.seed, folder=folder)
     fitted = time.process_time()
     return {
         "run": asdict(run),
@@ -265,6 +264,15 @@ def _sees(out: Path, study: Study) -> bool:
     """Whether this process sees the study's folder, and not another's of that name."""
     path = out / "study.json"
     return path.exists() and json.loads(path.read_text()) == study.record()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains in a folder: a killed driver's workers live on for a moment."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def checkpoints(out: Path, study: Study, run: Run) -> Path:
