@@ -25,9 +25,9 @@ def data(toy, tmp_path_factory):
     balls = worlds.make_dataset(tmp_path_factory.mktemp("balls"), "real")
     frames, real, test = f"{HERE}.ToySource:here", ["--real-option", "cases=12"], ["--test-option", "cases=4"]
     test += ["--test-option", "first=100"]
-    few = ["--set", "patch=16", "--set", "channels=[8,16,16]", "--set", "batch=4", "--set", "steps=200"]
+    few = ["--set", "patch=16", "--set", "channels=[8,16,16]", "--set", "batch=4", "--set", "steps=60"]
     return {
-        "detection": (["--real", frames, *real], ["--test", frames, *test], ["--set", "steps=60", "--set", "batch=2"]),
+        "detection": (["--real", frames, *real], ["--test", frames, *test], ["--set", "steps=20", "--set", "batch=2"]),
         "segmentation": (["--real", balls], ["--test", balls, "--models", "unet"], few),
     }
 
