@@ -84,3 +84,30 @@ def test_every_file_has_one_noun_s_size():
     """House style: files around 150 lines, rarely over 300."""
     long = {p: n for room in ROOMS for p in (ROOT / room).rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
     assert not long
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_circles():
+    """No module needs, by however many steps, itself: imports inside functions count too."""
+    files = {module_of(p): p for room in ROOMS for p in (ROOT / room).rglob("*.py")}
+    needs = {}
+    for module, path in files.items():
+        found = set()
+        for name in ours(path):
+            known = name if name in files else name.rpartition(".")[0]
+            if known in files and known != module:
+                found.add(known)
+        needs[module] = found
+    left = dict(needs)  # what needs nothing that is left goes, until nothing goes: the rest is circles and what needs them
+    while gone := [module for module, others in left.items() if not others & left.keys()]:
+        for module in gone:
+            del left[module]
+    while gone := [module for module in left if not any(module in others for others in left.values())]:
+        for module in gone:
+            del left[module]
+        left = {module: others & left.keys() for module, others in left.items()}
+    assert not left, f"circles among {sorted(left)}"
