@@ -102,7 +102,9 @@ def test_no_circles():
             if known in files and known != module:
                 found.add(known)
         needs[module] = found
-    left = dict(needs)  # what needs nothing that is left goes, until nothing goes: the rest is circles and what needs them
+    left = dict(
+        needs
+    )  # what needs nothing that is left goes, until nothing goes: the rest is circles and what needs them
     while gone := [module for module, others in left.items() if not others & left.keys()]:
         for module in gone:
             del left[module]
