@@ -1,6 +1,6 @@
-"""Every command and every Python block of the README and of the rooms' pages is run as it stands; long ones shortened.
+"""Every command and every Python block of the README and of the rooms' pages is run; long ones are shortened.
 
-A page is a session: its blocks run in order in one empty folder, so that a later block may use what an earlier one made.
+A page is a session: its blocks run in order in one folder, so that a later block may use what an earlier one made.
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "engine/README.md", "generators/README.md", "sinks/README.md", "jobs/README.md")
@@ -126,3 +127,8 @@ def test_links_and_pictures_exist():
             elif not target.startswith("https://"):
                 assert not (bang and page == "README.md"), f"{page}: {target} is relative"
                 assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_recipe_on_the_front_page_is_the_shipped_one():
+    (shown,) = [text for language, text in blocks("README.md") if language == "yaml"]
+    assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "jobs" / "recipes" / "demo.yaml").read_text())
