@@ -29,7 +29,7 @@ ELSEWHERE = {
 DATA = {"/data/arcade": "arcade", "/data/imagecas": "coronary_tree_3d"}
 #: Shorter forms: what a command begins with, and the options that make it short.
 SHORT = {
-    "lesionforge generate demo": "--set sources.0.options.count=6 --set generator.params.grid=64",
+    "lesionforge generate demo": "--set sources.0.options.count=6",
 }
 
 
