@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "engine/README.md", "generators/README.md", "sinks/README.md", "jobs/README.md")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)(?: ([\w.]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 240  # for one command
 
 #: What no page's test runs, and what looks at it instead.
@@ -34,7 +34,7 @@ SHORT = {
 
 
 def blocks(page):
-    """Language and text of every fenced block of a page."""
+    """Language, file name if it shows one, and text of every fenced block of a page."""
     return BLOCK.findall((ROOT / page).read_text())
 
 
@@ -55,10 +55,13 @@ def placed(text, folder):
     return text
 
 
-def session(page, run_shell, run_python, folder):
-    """Run a page; what was left out, with its reason."""
+def session(page, run_shell, run_python, folder, here):
+    """Run a page in the folder ``here``; what was left out, with its reason."""
     left_out = []
-    for language, text in blocks(page):
+    for language, file, text in blocks(page):
+        if file:
+            (here / file).write_text(text)
+            continue
         for code in commands(text) if language == "sh" else [text] if language == "python" else ():
             if why := next((why for start, why in ELSEWHERE.items() if re.match(start, code)), None):
                 left_out.append((code, why))
@@ -97,6 +100,7 @@ def test_the_page_does_what_it_says(page, tmp_path, data, capsys):
         lambda line: run(["bash", "-euo", "pipefail", "-c", line], line),
         lambda code: run([sys.executable, "-c", code], code),
         data,
+        tmp_path,
     )
     with capsys.disabled():
         for code, why in left_out:
@@ -106,7 +110,7 @@ def test_the_page_does_what_it_says(page, tmp_path, data, capsys):
 def test_no_command_hides_in_a_block_of_another_kind():
     """A fence that shows commands or Python says so, or it would not be run."""
     for page in PAGES:
-        for language, text in blocks(page):
+        for language, _, text in blocks(page):
             if language not in ("sh", "python"):
                 assert not re.search(r"^(lesionforge|python|pip|make|import|from) ", text, re.MULTILINE), (
                     f"{page}: {text}"
@@ -130,5 +134,12 @@ def test_links_and_pictures_exist():
 
 
 def test_the_recipe_on_the_front_page_is_the_shipped_one():
-    (shown,) = [text for language, text in blocks("README.md") if language == "yaml"]
+    (shown,) = [text for language, _, text in blocks("README.md") if language == "yaml"]
     assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "jobs" / "recipes" / "demo.yaml").read_text())
+
+
+def test_the_example_s_files_are_those_of_the_tree():
+    shown = {file: text for _, file, text in blocks("generators/README.md") if file}
+    assert shown.keys() == {"low_dose.py", "test_low_dose.py", "low_dose.yaml"}
+    for file, text in shown.items():
+        assert text == (ROOT / "tests" / "example" / file).read_text(), file
