@@ -30,6 +30,7 @@ DATA = {"/data/arcade": "arcade", "/data/imagecas": "coronary_tree_3d"}
 #: Shorter forms: what a command begins with, and the options that make it short.
 SHORT = {
     "lesionforge generate demo": "--set sources.0.options.count=6",
+    "lesionforge generate stenosis_phantom": "--set sources.0.options.count=5 --in-process",
 }
 
 
