@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.engine.sources import makers
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "engine/README.md", "generators/README.md", "sinks/README.md", "jobs/README.md")
 BLOCK = re.compile(r"^```(\w*)(?: ([\w.]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,13 +27,27 @@ ELSEWHERE = {
     r"ray job submit ": "tests/test_wheel.py submits one",
     r"kubectl |docker ": "tests/infra",
 }
-#: Folders that the pages speak of, and the real data that stands for them; without it the command is left out.
-DATA = {"/data/arcade": "arcade", "/data/imagecas": "coronary_tree_3d"}
 #: Shorter forms: what a command begins with, and the options that make it short.
+TOY_FIT = "--preset tiny --set steps=2 --set batch=2 --set every=2 --set loaders=0 --device cpu"
+FEW = "--set sources.0.options.count=2 --set 'sources.0.split={train: 0.5, test: 0.5}' --set multiply=1 --in-process"
+ANY = "--set quality.max_quarantined=1 --set quality.redraws=1"  # for models that have learnt next to nothing
 SHORT = {
     "lesionforge generate demo": "--set sources.0.options.count=6",
     "lesionforge generate stenosis_phantom": "--set sources.0.options.count=5 --in-process",
+    "lesionforge generate stenosis_arcade": f"--in-process --set multiply=2 {ANY}",
+    "lesionforge generate plaque_phantom": f"{FEW} {ANY}",
+    "lesionforge generate lesion_phantom": f"{FEW} {ANY}",
+    "lesionforge generate lesion_ct": f"--in-process --set generator.params.size=48 --set multiply=1 {ANY}",
+    "lesionforge generate biplane_imagecas": "--in-process --set multiply=1 --set 'sources.0.split={train: 1}'",
+    "lesionforge train detection": "--set steps=2 --set batch=2",
+    "lesionforge study detection": "--sizes 2 --arms real,x1 --seeds 1 --set steps=2 --set batch=2 --in-process",
+    "lesionforge study segmentation": "--models unet --arms real,texture --seeds 1 --set steps=2 --in-process",
+    "lesionforge score realism": "--seeds 1",
+    "lesionforge fit vqgan --settings": "",
+    "lesionforge fit ": TOY_FIT,
 }
+#: Folders that the pages speak of, made small.
+DATA = {"/data/arcade": makers.arcade_parts, "/data/imagecas": makers.imagecas, "/data/ct": makers.ct}
 
 
 def blocks(page):
@@ -46,17 +62,7 @@ def commands(text):
             yield shlex.join(words)
 
 
-def placed(text, folder):
-    """With the folders of real data in place of those that the page speaks of; None where one is not here."""
-    for place, name in DATA.items():
-        if place in text:
-            if folder is None or not (folder / name).is_dir():
-                return None
-            text = text.replace(place, str(folder / name))
-    return text
-
-
-def session(page, run_shell, run_python, folder, here):
+def session(page, run_shell, run_python, here):
     """Run a page in the folder ``here``; what was left out, with its reason."""
     left_out = []
     for language, file, text in blocks(page):
@@ -66,33 +72,30 @@ def session(page, run_shell, run_python, folder, here):
         for code in commands(text) if language == "sh" else [text] if language == "python" else ():
             if why := next((why for start, why in ELSEWHERE.items() if re.match(start, code)), None):
                 left_out.append((code, why))
-            elif (real := placed(code, folder)) is None:
-                left_out.append((code, "no real data here"))
-            elif language == "python":
-                run_python(real)
+                continue
+            for place, make in DATA.items():
+                data = here.parent / place.removeprefix("/")
+                if place in code and not data.exists():
+                    make(data)
+                code = code.replace(place, str(data))
+            if language == "python":
+                run_python(code)
             else:
-                more = next((more for start, more in SHORT.items() if code.startswith(start)), "")
-                run_shell(f"{real} {more}")
+                run_shell(f"{code} {next((more for start, more in SHORT.items() if code.startswith(start)), '')}")
     return left_out
-
-
-@pytest.fixture
-def data():
-    """The folder of real data, None where it is not here: only its own commands are left out then."""
-    given = os.environ.get("LESIONFORGE_DATA")
-    folder = Path(given) if given else ROOT.parent / "shared" / "data"
-    return folder if folder.is_dir() else None
 
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.timeout(900)
-def test_the_page_does_what_it_says(page, tmp_path, data, capsys):
+def test_the_page_does_what_it_says(page, tmp_path, capsys):
+    here = tmp_path / "here"
+    here.mkdir()
     binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": binaries, "OMP_NUM_THREADS": "1"}
 
     def run(command, shown):
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, cwd=here, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
         assert done.returncode == 0, f"{page}: {shown}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
@@ -100,8 +103,7 @@ def test_the_page_does_what_it_says(page, tmp_path, data, capsys):
         page,
         lambda line: run(["bash", "-euo", "pipefail", "-c", line], line),
         lambda code: run([sys.executable, "-c", code], code),
-        data,
-        tmp_path,
+        here,
     )
     with capsys.disabled():
         for code, why in left_out:

@@ -90,6 +90,37 @@ def arcade(folder):
         (folder / f"{task}_coco.json").write_text(json.dumps(coco))
 
 
+def arcade_parts(folder):
+    """ARCADE's own layout, parts train and val: three frames each, a stenosis and the vessel's outline in every one."""
+    source = Phantom("angiogram", PhantomOptions(count=6, sides=("left",), stenoses=1))
+    for part, first in (("train", 0), ("val", 3)):
+        for task, names in (("syntax", ("5", "12")), ("stenosis", ("stenosis",))):
+            at = folder / task / part
+            (at / "images").mkdir(parents=True)
+            (at / "annotations").mkdir()
+            coco = {
+                "images": [],
+                "annotations": [],
+                "categories": [{"id": n, "name": x} for n, x in enumerate(names, 1)],
+            }
+            for n in range(first, first + 3):
+                case = source.read(n)
+                Image.fromarray(case.image).save(at / "images" / f"{n}.png")
+                coco["images"].append({"id": n, "file_name": f"{n}.png", "width": 512, "height": 512})
+                if task == "syntax":
+                    outlines = [max(find_contours(case.mask, 0.5), key=len)[:, ::-1] + 0.5]
+                else:
+                    boxes = [lesion.box for lesion in case.lesions]
+                    outlines = [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) for x0, y0, x1, y1 in boxes]
+                for outline in outlines:
+                    x0, y0 = outline.min(0).tolist()
+                    width, height = np.ptp(outline, axis=0).tolist()
+                    label = {"id": len(coco["annotations"]) + 1, "image_id": n, "category_id": 1}
+                    label |= {"segmentation": [outline.ravel().tolist()], "bbox": [x0, y0, width, height]}
+                    coco["annotations"].append(label)
+            (at / "annotations" / f"{part}.json").write_text(json.dumps(coco))
+
+
 def tree_label(folder, name):
     """Both trees of two subjects in one label each."""
     source = Phantom("coronary", PhantomOptions(count=2, voxel_mm=0.6))
