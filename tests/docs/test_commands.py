@@ -29,13 +29,14 @@ ELSEWHERE = {
 }
 #: Shorter forms: what a command begins with, and the options that make it short.
 TOY_FIT = "--preset tiny --set steps=2 --set batch=2 --set every=2 --set loaders=0 --device cpu"
-FEW = "--set sources.0.options.count=2 --set 'sources.0.split={train: 0.5, test: 0.5}' --set multiply=1 --in-process"
+FEW = "--set sources.0.options.count=4 --set 'sources.0.split={train: 0.5, test: 0.5}' --set multiply=1 --in-process"
 ANY = "--set quality.max_quarantined=1 --set quality.redraws=1"  # for models that have learnt next to nothing
 SHORT = {
     "lesionforge generate demo": "--set sources.0.options.count=6",
     "lesionforge generate stenosis_phantom": "--set sources.0.options.count=5 --in-process",
     "lesionforge generate stenosis_arcade": f"--in-process --set multiply=2 {ANY}",
-    "lesionforge generate plaque_phantom": f"{FEW} {ANY}",
+    "lesionforge generate plaque_phantom --out learned": f"{FEW} {ANY}",
+    "lesionforge generate plaque_phantom": f"{FEW} --set quality.max_quarantined=0.5",
     "lesionforge generate lesion_phantom": f"{FEW} {ANY}",
     "lesionforge generate lesion_ct": f"--in-process --set generator.params.size=48 --set multiply=1 {ANY}",
     "lesionforge generate biplane_imagecas": "--in-process --set multiply=1 --set 'sources.0.split={train: 1}'",
