@@ -18,8 +18,7 @@ from lesionforge.jobs.learning import loop
 from lesionforge.jobs.learning.checkpoint import fingerprint
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.detection import augment, network
-from lesionforge.jobs.tasks.detection.detector import Detections
-from lesionforge.jobs.tasks.detection.frames import Frame
+from lesionforge.jobs.tasks.detection.frames import Detections, Frame
 from lesionforge.jobs.tasks.detection.inputs import SIZE, InputCache, scale
 
 

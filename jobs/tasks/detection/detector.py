@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,19 +12,7 @@ from numpy.typing import NDArray
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.task import Learner
-from lesionforge.jobs.tasks.detection.frames import Frame
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What a detector found on one frame.
-
-    ``boxes`` float32 (n, 4) x0, y0, x1, y1 in pixels of the frame. ``scores`` float32 (n, 2): confidence that there
-    is a lesion of each of ``frames.CLASSES``; their sum is the confidence that there is a lesion at all.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
+from lesionforge.jobs.tasks.detection.frames import Detections, Frame
 
 
 class Detector(Learner[Frame], Protocol):

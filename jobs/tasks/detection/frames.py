@@ -66,6 +66,18 @@ class Frame:
         )
 
 
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found on one frame.
+
+    ``boxes`` float32 (n, 4) x0, y0, x1, y1 in pixels of the frame. ``scores`` float32 (n, 2): confidence that there
+    is a lesion of each of ``CLASSES``; their sum is the confidence that there is a lesion at all.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
 def labelled(image: NDArray[np.uint8], lesions: Sequence[Mapping[str, Any]], **names: Any) -> Frame:
     """A frame from lesions as they stand in a sample's ``json``: ``box``, ``severity_class``, ``synthetic``.
 

@@ -22,8 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.jobs.tasks.detection.detector import Detections
-from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame
+from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Detections, Frame
 
 Floats = NDArray[np.float64]
 Rule = float | Literal["centre"]

@@ -16,8 +16,8 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.task import REAL, Scored, Task, TrainingSet
 from lesionforge.jobs.tasks.detection import arms, detector, paper
 from lesionforge.jobs.tasks.detection.arms import KINDS, Arm
-from lesionforge.jobs.tasks.detection.detector import Detections, Detector
-from lesionforge.jobs.tasks.detection.frames import Frame, labelled
+from lesionforge.jobs.tasks.detection.detector import Detector
+from lesionforge.jobs.tasks.detection.frames import Detections, Frame, labelled
 from lesionforge.jobs.tasks.detection.metrics import Scores
 
 if TYPE_CHECKING:

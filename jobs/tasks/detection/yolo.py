@@ -24,8 +24,7 @@ from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import checkpoint
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.jobs.tasks.detection.detector import Detections
-from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Frame
+from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Detections, Frame
 
 
 @dataclass(frozen=True)

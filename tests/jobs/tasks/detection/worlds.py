@@ -7,8 +7,7 @@ import numpy as np
 from lesionforge.engine.sources.base import Source
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Angiogram, Lesion, Panel, Sample
-from lesionforge.jobs.tasks.detection.detector import Detections
-from lesionforge.jobs.tasks.detection.frames import Frame
+from lesionforge.jobs.tasks.detection.frames import Detections, Frame
 from lesionforge.jobs.tasks.detection.task import Detection
 
 
