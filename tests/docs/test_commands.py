@@ -26,6 +26,7 @@ ELSEWHERE = {
     r"make ": "the Makefile's own targets; this test is part of one",
     r"ray job submit ": "tests/test_wheel.py submits one",
     r"kubectl |docker ": "tests/infra",
+    r"lesionforge generate angio_ct_phantom": "tests/generators/angio_ct; its volumes take minutes",
 }
 #: Shorter forms: what a command begins with, and the options that make it short.
 TOY_FIT = "--preset tiny --set steps=2 --set batch=2 --set every=2 --set loaders=0 --device cpu"
@@ -38,7 +39,14 @@ SHORT = {
     "lesionforge generate plaque_phantom --out learned": f"{FEW} {ANY}",
     "lesionforge generate plaque_phantom": f"{FEW} --set quality.max_quarantined=0.5",
     "lesionforge generate lesion_phantom": f"{FEW} {ANY}",
-    "lesionforge generate lesion_ct": f"--in-process --set generator.params.size=48 --set multiply=1 {ANY}",
+    "lesionforge generate lesion_ct": (
+        "--in-process --set generator.params.size=48 --set 'generator.params.early=[1, 1]' --set multiply=1 "
+        "--set 'sources.0.options={region: [liver]}' --set 'sources.0.split={train: 1}'"
+    ),
+    "lesionforge generate angio_ct_imagecas": (
+        "--in-process --set generator.params.size=48 --set 'generator.params.length_mm=[4, 8]' --set multiply=1 "
+        "--set 'generator.params.calcified_mm=[3, 5]' --set 'sources.0.split={train: 1}' --set 'splits=[train]' " + ANY
+    ),
     "lesionforge generate biplane_imagecas": "--in-process --set multiply=1 --set 'sources.0.split={train: 1}'",
     "lesionforge train detection": "--set steps=2 --set batch=2",
     "lesionforge study detection": "--sizes 2 --arms real,x1 --seeds 1 --set steps=2 --set batch=2 --in-process",
@@ -48,7 +56,12 @@ SHORT = {
     "lesionforge fit ": TOY_FIT,
 }
 #: Folders that the pages speak of, made small.
-DATA = {"/data/arcade": makers.arcade_parts, "/data/imagecas": makers.imagecas, "/data/ct": makers.ct}
+DATA = {
+    "arcade:/data/arcade": makers.arcade_parts,
+    "imagecas:/data/imagecas": makers.imagecas,
+    "ct:/data/imagecas": makers.ct_imagecas,
+    "ct:/data/ct": makers.ct,
+}
 
 
 def blocks(page):
@@ -74,11 +87,13 @@ def session(page, run_shell, run_python, here):
             if why := next((why for start, why in ELSEWHERE.items() if re.match(start, code)), None):
                 left_out.append((code, why))
                 continue
-            for place, make in DATA.items():
-                data = here.parent / place.removeprefix("/")
-                if place in code and not data.exists():
-                    make(data)
-                code = code.replace(place, str(data))
+            for uri, make in DATA.items():
+                if uri in re.split(r"[ =]", code):
+                    scheme, place = uri.split(":/")
+                    data = here.parent / scheme / place
+                    if not data.exists():
+                        make(data)
+                    code = code.replace(uri, f"{scheme}:{data}")
             if language == "python":
                 run_python(code)
             else:
