@@ -117,3 +117,16 @@ def test_no_circles():
             del left[module]
         left = {module: others & left.keys() for module, others in left.items()}
     assert not left, f"circles among {sorted(left)}"
+
+
+def test_no_small_file_serves_one_other_only():
+    """The opposite of the bound above: what is short and has one user stands in it."""
+    files = {module_of(p): p for room in ROOMS for p in (ROOT / room).rglob("*.py")}
+    users = {module: set() for module in files}
+    for module, path in files.items():
+        for name in ours(path):
+            used = name if name in files else name.rpartition(".")[0]
+            if used in files and used != module:
+                users[used].add(module)
+    small = {m for m, p in files.items() if p.name != "__init__.py" and len(p.read_text().splitlines()) < 40}
+    assert not {m for m in small if len(users[m]) == 1}

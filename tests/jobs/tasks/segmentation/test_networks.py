@@ -5,8 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lesionforge.jobs.errors import UsageError  # noqa: E402
-from lesionforge.jobs.tasks.segmentation.networks import build  # noqa: E402
-from lesionforge.jobs.tasks.segmentation.segmenter import Segmenter  # noqa: E402
+from lesionforge.jobs.tasks.segmentation.segmenter import Segmenter, build  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.settings import NETWORKS, PRESETS, settings  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.task import Segmentation  # noqa: E402
 
