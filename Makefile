@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench units suites science chaos fuzz privacy clean
+.PHONY: demo test lint bench units suites walks science chaos fuzz privacy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -23,14 +23,19 @@ demo: $(VENV)/core
 # Two at a time; the suites mostly wait (for clusters, time-outs, marks that grow stale).
 SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
 SCIENCE := tests/generators tests/jobs/tasks/segmentation tests/jobs/fit
+# What goes through whole commands: the pages, the wheel, the example, studies that are killed.
+WALKS := tests/docs tests/example tests/test_wheel.py tests/jobs/learning tests/jobs/studies tests/jobs/test_recipes.py
 
 # One thread each: those of one part would wait for the other's.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/all lint
-	@$(MAKE) --no-print-directory -j2 -Otarget units suites science
+	@$(MAKE) --no-print-directory -j2 -Otarget units suites walks science
 
 units: $(VENV)/all
-	$(VENV)/bin/python -m pytest --durations=20 $(addprefix --ignore=,$(SUITES) $(SCIENCE))
+	$(VENV)/bin/python -m pytest --durations=20 $(addprefix --ignore=,$(SUITES) $(SCIENCE) $(WALKS))
+
+walks: $(VENV)/all
+	$(VENV)/bin/python -m pytest --durations=20 -p no:cacheprovider $(WALKS)
 
 suites: $(VENV)/all
 	$(VENV)/bin/python -m pytest --durations=10 -p no:cacheprovider $(SUITES)

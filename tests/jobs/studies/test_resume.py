@@ -1,4 +1,7 @@
-"""``train`` and ``study`` of the real tasks, killed inside a training and continued: the same as undisturbed."""
+"""``study`` of the real tasks, killed inside a training and continued: the same as undisturbed.
+
+``train``: tests/jobs/learning/test_training.py.
+"""
 
 import json
 import os
@@ -75,16 +78,3 @@ def test_a_study_killed_inside_a_training_ends_as_if_undisturbed(data, task, tmp
     )
     assert one == other
     assert not list((out / "checkpoints").iterdir())
-
-
-@pytest.mark.parametrize("task", ["detection", "segmentation"])
-def test_a_training_killed_half_way_ends_as_if_undisturbed(data, task, tmp_path):
-    real, _, few = data[task]
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    words = ["train", task, *real, *few, "--out"]
-    finish(*words, whole)
-    kill_at_half([*words, cut], lambda: tmp_path.glob("cut.safetensors.*/*.safetensors"))
-    assert not cut.exists()
-    finish(*words, cut)
-    assert cut.read_bytes() == whole.read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {whole.name, cut.name}
