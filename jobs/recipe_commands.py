@@ -94,6 +94,8 @@ def doctor(
         str | None, typer.Argument(metavar="[RECIPE]", help="a recipe to check as well: a file or a shipped one's name")
     ] = None,
     out: Annotated[str | None, typer.Option(help="a folder or URL to check; the recipe's own `out` otherwise")] = None,
+    overrides: Overrides = None,
+    removals: Removals = None,
     as_json: Json = False,
 ) -> None:
     """Say whether this machine, its packages, a recipe and a place are fit for a run. Exit code 3 where they are not.
@@ -103,7 +105,7 @@ def doctor(
     from lesionforge.jobs.commands import doctor as examination
 
     console.own_standard_output()
-    body = examination.examine(recipe, out)
+    body = examination.examine(recipe, out, _changes(removals, overrides))
     console.emit(body, as_json, lambda: examination.show(body))
     raise typer.Exit(console.SHORT if body["state"] == "fail" else console.OK)
 

@@ -11,6 +11,7 @@ MANIFEST = "manifest.json"
 WIDS = "wids.json"
 CARD = "README.md"
 PICTURES = "pictures"
+PREVIEW = "preview/index.html"  # the gallery, where somebody asked for one
 SUCCESS = "_SUCCESS"  # written last, and only where the recipe's quota was met
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -31,19 +31,20 @@ class Finding:
     text: str
 
 
-def examine(recipe_name: str | None, out: str | None) -> dict[str, Any]:
+def examine(recipe_name: str | None, out: str | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Look at everything; nothing but a probe object is written, and that is removed again.
 
     Args:
         recipe_name: a recipe to check, with what it needs.
         out: a place to check; the recipe's own where ``None``.
+        overrides: changes of the recipe.
     """
     findings = [
         Finding(*found) for found in (*doctor_packages.versions(), *doctor_packages.licences(), *doctor_machine.look())
     ]
     recipe, planned = None, None
     if recipe_name is not None:
-        recipe, planned, finding = _recipe(recipe_name)
+        recipe, planned, finding = _recipe(recipe_name, overrides)
         findings.append(finding)
     findings += [Finding(*found) for found in (*doctor_machine.gpus(recipe), *doctor_machine.ray(recipe))]
     place = out or (recipe.out if recipe else None)
@@ -56,14 +57,14 @@ def examine(recipe_name: str | None, out: str | None) -> dict[str, Any]:
     }
 
 
-def _recipe(name: str) -> tuple[Recipe | None, int | None, Finding]:
+def _recipe(name: str, overrides: Sequence[str]) -> tuple[Recipe | None, int | None, Finding]:
     """The recipe, the bytes of its whole dataset, and whether both could be told."""
     from lesionforge.engine.pipeline import Pipeline
     from lesionforge.jobs.commands import recipes
 
     recipe = None
     try:
-        recipe = recipes.load(name)
+        recipe = recipes.load(name, overrides)
         plan = Pipeline(recipe).plan
     except UserError as error:
         return recipe, None, Finding("recipe", "fail", str(error))

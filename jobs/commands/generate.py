@@ -147,6 +147,8 @@ def _held(
     if store.lease:
         held.check()
     manifest = finalise.finalise(store, description)
+    if outcome.shards and store.exists(layout.PREVIEW):
+        console.note(f"{layout.PREVIEW} shows the dataset as it was: lesionforge preview makes it anew")
     after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     return RunResult(
         place=store.url(),

@@ -16,9 +16,9 @@ from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import DatasetDescription
 from lesionforge.engine.finalise import make_generator, shortfall
 from lesionforge.generators.base import Generator
-from lesionforge.generators.types import SPLITS, Panel
+from lesionforge.generators.types import SPLITS, Panel, UserError
 from lesionforge.jobs import console
-from lesionforge.sinks import dataset
+from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Row
@@ -27,7 +27,6 @@ from lesionforge.sinks.pictures.names import readable
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.survey import Survey
 
-PAGE = "preview/index.html"
 EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with which all fit into
 BUDGET = 12_000_000  # characters of pictures
 
@@ -67,7 +66,10 @@ def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None 
 
     Raises:
         DatasetError: where there is no dataset.
+        UserError: for less than one sample.
     """
+    if samples < 1:
+        raise UserError(f"samples is {samples}: give 1 or more")
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     survey = Survey(samples)
@@ -94,7 +96,7 @@ def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None 
         },
     }
     page = gallery(data)
-    target, name = (store, PAGE) if to is None else (Store(str(to)), Path(PAGE).name)
+    target, name = (store, layout.PREVIEW) if to is None else (Store(str(to)), Path(layout.PREVIEW).name)
     target.put(name, page)
     return Preview(target.url(name), page)
 

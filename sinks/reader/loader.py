@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionforge.generators.types import UserError
 from lesionforge.sinks.reader.reader import Reader
 from lesionforge.sinks.reader.samples import Sample
 
@@ -23,9 +24,17 @@ def loader(reader: Reader, workers: int = 2, **options: Any) -> Iterator[Any]:
         options: of `torch.utils.data.DataLoader`, e.g. ``collate_fn`` (default: batches stay lists; `collate` stacks
             their arrays), ``pin_memory``, ``prefetch_factor``. Not ``batch_size``, ``sampler`` or
             ``persistent_workers``: those are the reader's.
-    """
-    from torch.utils.data import DataLoader, IterableDataset
 
+    Raises:
+        UserError: where torch is not installed.
+    """
+    try:
+        from torch.utils.data import DataLoader, IterableDataset
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed: iterate the Reader itself, which needs threads only, or "
+            "pip install 'lesionforge[train]'"
+        ) from None
     IterableDataset.register(Reader)
     stream = DataLoader(reader, batch_size=None, num_workers=workers, **{"collate_fn": _same, **options})
     if not workers:

@@ -74,7 +74,7 @@ class Reader:
         self.datasets = [datasets] if isinstance(datasets, Samples) else list(datasets)
         if not 0 <= rank < ranks or (batch is not None and batch < 1) or not 0 <= seed < 2**64:
             raise ValueError(
-                f"rank {rank} of {ranks}, batch {batch}, seed {seed}: 0 <= rank < ranks, batch and seed > 0"
+                f"rank {rank} of {ranks}, batch {batch}, seed {seed}: 0 <= rank < ranks, batch > 0, seed >= 0"
             )
         if not shuffle and (shares or stratify or length):
             raise ValueError("shares, stratify and length need shuffle=True: reading in order takes all samples once")

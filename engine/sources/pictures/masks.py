@@ -88,7 +88,11 @@ def mask_folder(place: str, where: str | None) -> dict[str, File]:
     """
     if where is None:
         return {}
-    found = [f for f in Folder(beside(place, where)).walk() if f.name.rsplit(".", 1)[-1].lower() in ENDINGS]
+    try:
+        files = list(Folder(beside(place, where)).walk())
+    except SourceError as error:
+        raise SourceError(f"option masks: {error}") from None
+    found = [f for f in files if f.name.rsplit(".", 1)[-1].lower() in ENDINGS]
     if not found:
         raise SourceError("option masks: that folder holds no picture; give one of NAME.png, as the pictures are named")
     return {_unmarked(file.name.rsplit(".", 1)[0]): file for file in found}

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
 from lesionforge.jobs.learning.checkpoint import fingerprint
 from lesionforge.jobs.learning.loop import Progress
@@ -107,12 +108,19 @@ class CentreDetector:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> CentreDetector:
-        """From a file that ``save`` wrote."""
-        from safetensors import safe_open
+        """From a file that ``save`` wrote.
 
-        with safe_open(path, "pt") as file:
-            settings = CentreSettings(**json.loads(file.metadata()["settings"]))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        Raises:
+            UsageError: where it is none.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                settings = CentreSettings(**json.loads((file.metadata() or {})["settings"]))
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        except (OSError, SafetensorError, KeyError):
+            raise UsageError(f"{path} is no file that lesionforge train detection wrote") from None
         detector = cls(settings, device)
         net = network.CentreNet()
         net.load_state_dict(weights)

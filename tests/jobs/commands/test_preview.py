@@ -13,9 +13,9 @@ import pytest
 from lesionforge.engine.dataset import DatasetDescription, DatasetError, SourceSize
 from lesionforge.engine.recipe import Recipe
 from lesionforge.generators.base import Generator
-from lesionforge.generators.types import Case, Panel, Sample, SampleSpec
+from lesionforge.generators.types import Case, Panel, Sample, SampleSpec, UserError
 from lesionforge.jobs.commands import preview as module
-from lesionforge.jobs.commands.preview import PAGE, preview
+from lesionforge.jobs.commands.preview import preview
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
@@ -159,14 +159,14 @@ class Page(HTMLParser):
 
 
 def read(store: Store) -> Page:
-    return Page(store.get(PAGE).decode())
+    return Page(store.get(layout.PREVIEW).decode())
 
 
 def test_page_is_whole_and_alone(store):
     where = preview(store).preview
-    html = store.get(PAGE).decode()
+    html = store.get(layout.PREVIEW).decode()
     page = Page(html)
-    assert where == store.url(PAGE)
+    assert where == store.url(layout.PREVIEW)
     assert page.tags["script"] == 2
     assert all(link == "data:," or link.startswith("#") for link in page.links)
     assert not re.search(r"(@import|url\(|fetch\(|XMLHttpRequest|import\()", html)
@@ -217,9 +217,9 @@ def test_counts_equal_the_rows(store):
 
 def test_same_dataset_same_page(store):
     preview(store, 7)
-    first = store.get(PAGE)
+    first = store.get(layout.PREVIEW)
     preview(store, 7)
-    assert store.get(PAGE) == first
+    assert store.get(layout.PREVIEW) == first
     assert len(read(store).data["samples"]) == 7
 
 
@@ -237,7 +237,7 @@ def test_overlays_are_layers_of_their_own(store):
 def test_damaged_shard_costs_only_its_pictures(store):
     store.put(layout.tar("val-000000"), b"short")
     preview(store)
-    html = store.get(PAGE).decode()
+    html = store.get(layout.PREVIEW).decode()
     faults = [s for s in Page(html).data["samples"] if "fault" in s]
     assert [s["split"] for s in faults] == ["val"] * 4
     assert "secret-place" not in html
@@ -290,3 +290,8 @@ def test_choice_fills_up_from_large_groups():
     chosen = [(item.split, item.target) for _, item in survey.chosen()]
     assert Counter(chosen) == {("train", "a"): 5, ("train", "b"): 2, ("val", "a"): 3}
     assert [split for split, _ in chosen] == ["train"] * 7 + ["val"] * 3
+
+
+def test_no_sample_to_show_is_refused_before_a_gallery_is_lost(tmp_path):
+    with pytest.raises(UserError, match="samples is 0: give 1 or more"):
+        preview(tmp_path, samples=0)

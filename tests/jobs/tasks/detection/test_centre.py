@@ -167,3 +167,12 @@ def test_an_untaught_detector_says_so():
         small().predict([noise(0)])
     with pytest.raises(UsageError, match="yolo11n"):
         worlds.detector("magic")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"junk" * 9])
+def test_a_file_that_is_no_detector_is_said_in_one_line(content, tmp_path):
+    path = tmp_path / "nothing.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"nothing\.safetensors is no file that lesionforge train detection wrote"):
+        detector.load(path)
