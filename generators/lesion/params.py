@@ -88,7 +88,7 @@ class LesionParams(Parameters):
     calcified_arc_deg: Range[ArcDeg] = (90, 240)
     min_lumen_mm: Annotated[float, Interval(ge=1, le=6)] = 2.0
     blend: Range[Annotated[float, Interval(ge=0, le=1 / 3)]] = (0.1, 0.25)
-    psf_mm: Range[Annotated[float, Interval(ge=0, le=1.5)]] = (0.3, 0.45)
+    psf_mm: Range[Annotated[float, Interval(ge=0, le=4)]] = (0.3, 0.45)
     capsule: Share = 0.0
     mass_effect: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     hu_tolerance: Annotated[float, Interval(ge=1, le=200)] = 15
