@@ -61,7 +61,7 @@ class Toy(Source):
     """Two subjects of two frames; a subclass breaks one thing."""
 
     def __init__(self, place="", options=None):
-        super().__init__(place, options)
+        super().__init__(place, options or self.Options())
         self.subjects, self.cases_per_subject = 2, 2
 
     def fingerprint(self):
@@ -102,7 +102,7 @@ DEFECTS = [
     ("subjects is 0", opening(lambda self: setattr(self, "subjects", 0))),
     ("count other subjects", opening(lambda self: setattr(self, "subjects", 2 + next(count)))),
     ("licence is empty", broken(licence="")),
-    ("cannot be sent to a worker", opening(lambda self: setattr(self, "options", lambda: None))),
+    ("not its Options", opening(lambda self: setattr(self, "options", lambda: None))),
     ("fingerprint.. is empty or changes", broken(fingerprint=lambda self: str(next(count)))),
     ("secret.. is empty or changes", broken(secret=lambda self: str(next(count)).encode())),
     ("no str, or secret", broken(fingerprint=lambda self: b"toy")),
