@@ -3,6 +3,7 @@
 A page is a session: its blocks run in order in one folder, so that a later block may use what an earlier one made.
 """
 
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from tests.engine.sources import makers
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "engine/README.md", "generators/README.md", "sinks/README.md", "jobs/README.md")
 BLOCK = re.compile(r"^```(\w*)(?: ([\w.]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SECONDS = 240  # for one command
+SECONDS = 600  # for one process
 
 #: What no page's test runs, and what looks at it instead.
 ELSEWHERE = {
@@ -76,9 +77,24 @@ def commands(text):
             yield shlex.join(words)
 
 
-def session(page, run_shell, run_python, here):
-    """Run a page in the folder ``here``; what was left out, with its reason."""
-    left_out = []
+#: Commands of ours that follow each other, in one process: each would import torch anew.
+IN_TURN = """
+import json, sys
+from lesionforge.jobs.cli import main
+for words in json.loads(sys.argv[1]):
+    print("$ lesionforge", *words, file=sys.stderr)
+    sys.argv = ["lesionforge", *words]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+def steps(page, here):
+    """What to run, in order, in the folder ``here``; and what is left out, with its reason."""
+    to_run, left_out = [], []
     for language, file, text in blocks(page):
         if file:
             (here / file).write_text(text)
@@ -87,6 +103,7 @@ def session(page, run_shell, run_python, here):
             if why := next((why for start, why in ELSEWHERE.items() if re.match(start, code)), None):
                 left_out.append((code, why))
                 continue
+            more = next((more for start, more in SHORT.items() if code.startswith(start)), "")
             for uri, make in DATA.items():
                 if uri in re.split(r"[ =]", code):
                     scheme, place = uri.split(":/")
@@ -94,11 +111,16 @@ def session(page, run_shell, run_python, here):
                     if not data.exists():
                         make(data)
                     code = code.replace(uri, f"{scheme}:{data}")
+            words = shlex.split(f"{code} {more}") if language == "sh" else None
             if language == "python":
-                run_python(code)
+                to_run.append([sys.executable, "-c", code])
+            elif words[0] != "lesionforge":
+                to_run.append(words)
+            elif to_run and to_run[-1][:3] == [sys.executable, "-c", IN_TURN]:
+                to_run[-1][3] = json.dumps([*json.loads(to_run[-1][3]), words[1:]])
             else:
-                run_shell(f"{code} {next((more for start, more in SHORT.items() if code.startswith(start)), '')}")
-    return left_out
+                to_run.append([sys.executable, "-c", IN_TURN, json.dumps([words[1:]])])
+    return to_run, left_out
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -109,18 +131,12 @@ def test_the_page_does_what_it_says(page, tmp_path, capsys):
     binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": binaries, "OMP_NUM_THREADS": "1"}
 
-    def run(command, shown):
+    to_run, left_out = steps(page, here)
+    for command in to_run:
         done = subprocess.run(
             command, cwd=here, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
-        assert done.returncode == 0, f"{page}: {shown}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-
-    left_out = session(
-        page,
-        lambda line: run(["bash", "-euo", "pipefail", "-c", line], line),
-        lambda code: run([sys.executable, "-c", code], code),
-        here,
-    )
+        assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     with capsys.disabled():
         for code, why in left_out:
             print(f"\n{page}: left out: {code.strip().splitlines()[0]} ({why})", end="")  # noqa: T201
