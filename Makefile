@@ -20,7 +20,7 @@ demo: $(VENV)/core
 	@echo "The dataset is in $(DEMO)/: read $(DEMO)/README.md, look at $(DEMO)/pictures/train.png,"
 	@echo "open $(DEMO)/preview/index.html in a browser."
 
-# Three at a time: the suites mostly wait (for clusters, time-outs, leases that grow stale).
+# Two at a time: the suites mostly wait (for clusters, time-outs, leases that grow stale).
 SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
 SCIENCE := tests/generators tests/jobs/tasks/segmentation tests/jobs/fit
 # What goes through whole commands: the pages, the wheel, the example, studies that are killed.
@@ -29,7 +29,7 @@ WALKS := tests/docs tests/example tests/test_wheel.py tests/jobs/learning tests/
 # One thread each: those of one part would wait for the other's.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/all lint
-	@$(MAKE) --no-print-directory -j3 -Otarget units walks suites science
+	@$(MAKE) --no-print-directory -j2 -Otarget units suites walks science
 
 units: $(VENV)/all
 	$(VENV)/bin/python -m pytest --durations=20 $(addprefix --ignore=,$(SUITES) $(SCIENCE) $(WALKS))
