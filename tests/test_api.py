@@ -83,3 +83,13 @@ def test_a_notebook_gets_a_bar_without_widgets(monkeypatch):
     assert '<progress value="10" max="10"' in drawn[-1]
     assert "samples 10/10" in drawn[-1]
     assert "1 quarantined" in drawn[-1]
+
+
+def test_a_gallery_of_a_dataset_that_grew_is_said_to_be_old(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(console, "err", Console(file=sys.stderr))
+    lf.generate(TINY, tmp_path, in_process=True)
+    lf.preview(tmp_path)
+    lf.generate(TINY, tmp_path, in_process=True)
+    assert "as it was" not in capsys.readouterr().err
+    lf.generate(TINY, tmp_path, in_process=True, overrides=["multiply=2"])
+    assert "lesionforge preview makes it anew" in " ".join(capsys.readouterr().err.split())  # however it is wrapped

@@ -31,10 +31,7 @@ def loader(reader: Reader, workers: int = 2, **options: Any) -> Iterator[Any]:
     try:
         from torch.utils.data import DataLoader, IterableDataset
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error.name} is not installed: iterate the Reader itself, which needs threads only, or "
-            "pip install 'lesionforge[train]'"
-        ) from None
+        raise _without(error, "iterate the Reader itself, which needs threads only") from None
     IterableDataset.register(Reader)
     stream = DataLoader(reader, batch_size=None, num_workers=workers, **{"collate_fn": _same, **options})
     if not workers:
@@ -52,9 +49,14 @@ def collate(batch: Sequence[Sample]) -> dict[str, Any]:
 
     For `loader` and for torch's `DataLoader` over `Samples`, whose own ``default_collate`` cannot take a ``json``: its
     values may be None, and its lists are of different lengths. A member that not every sample has is a list with None.
-    """
-    import torch
 
+    Raises:
+        UserError: where torch is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise _without(error, "take the batches as lists") from None
     out: dict[str, Any] = {}
     for name in dict.fromkeys(name for sample in batch for name in sample):
         values = [sample.get(name) for sample in batch]
@@ -62,6 +64,10 @@ def collate(batch: Sequence[Sample]) -> dict[str, Any]:
         same = len(arrays) == len(values) and len({(array.shape, array.dtype) for array in arrays}) == 1
         out[name] = torch.from_numpy(np.stack(arrays)) if same else values
     return out
+
+
+def _without(error: ModuleNotFoundError, instead: str) -> UserError:
+    return UserError(f"{error.name} is not installed: {instead}, or pip install 'lesionforge[train]'")
 
 
 def _same(batch: Any) -> Any:

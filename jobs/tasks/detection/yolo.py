@@ -172,9 +172,17 @@ class YoloDetector:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> YoloDetector:
-        """From a file that ``save`` wrote."""
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        detector = cls(YoloSettings(**stored["settings"]), device)
+        """From a file that ``save`` wrote.
+
+        Raises:
+            UsageError: where it is none.
+        """
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            settings = YoloSettings(**stored["settings"])
+        except Exception:  # of what is no such file, torch raises whatever its reader met
+            raise UsageError(f"{path} is no file that lesionforge train detection wrote") from None
+        detector = cls(settings, device)
         detector._model = detector._built(stored["state"])
         return detector
 

@@ -86,6 +86,12 @@ def test_the_fingerprint_follows_the_files(tmp_path):
     assert Masks(str(tmp_path), MasksOptions()).fingerprint() != before
 
 
+def test_a_masks_folder_that_is_not_there_is_not_taken_for_the_source(tmp_path):
+    yolo(tmp_path, **{"1": "0 0.5 0.5 0.2 0.2"})
+    with pytest.raises(SourceError, match="option masks: no such folder"):
+        Yolo(str(tmp_path), YoloOptions(masks="masks"))
+
+
 def test_the_real_masks(data_dir):
     """40 pairs of 300 x 300; vessels are darker than the rest by about 22 grey levels (data/MANIFEST.md)."""
     source = Masks(str(data_dir / "vessel_masks_300"), MasksOptions())

@@ -221,3 +221,9 @@ def test_on_a_terminal_it_is_a_table(tmp_path):
     text = (tmp_path / "out").read_text()
     assert len(text.splitlines()) > 3
     assert "\x1b[1;31mfail" in text
+
+
+def test_a_shipped_recipe_is_looked_at_as_it_would_be_run():
+    findings = json.loads(cli("demo", "--set", "multiply=3", "--unset", "balance", "--json").stdout)["findings"]
+    (text,) = [finding["text"] for finding in findings if finding["name"] == "recipe"]
+    assert text.startswith("demo: 120 samples")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import webdataset
 
+from lesionforge.generators.types import UserError
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.reader import Reader, Samples, collate, loader
 from lesionforge.sinks.reader.ranges import GAP, merged
@@ -215,6 +216,16 @@ def test_arrays_can_be_written_and_batches_collated_by_torch(local):
     odd = [{"a": np.zeros(2)}, {"a": np.zeros(3), "b": 1}]
     assert collate(odd)["b"] == [None, 1]
     assert [len(array) for array in collate(odd)["a"]] == [2, 3]
+
+
+def test_without_torch_the_extra_is_named_in_one_line(local, monkeypatch):
+    stenoses_read = Samples(local, split="train")
+    for name in ("torch", "torch.utils", "torch.utils.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=r"iterate the Reader itself.*pip install 'lesionforge\[train\]'"):
+        next(loader(Reader([stenoses_read], batch=1, seed=0), workers=0))
+    with pytest.raises(UserError, match=r"as lists, or pip install 'lesionforge\[train\]'"):
+        collate([stenoses_read[0]])
 
 
 def test_the_rooms_names_are_loaded_when_used():

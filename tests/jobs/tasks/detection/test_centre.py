@@ -170,9 +170,10 @@ def test_an_untaught_detector_says_so():
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk" * 9])
-def test_a_file_that_is_no_detector_is_said_in_one_line(content, tmp_path):
-    path = tmp_path / "nothing.safetensors"
+@pytest.mark.parametrize("ending", ["safetensors", "pt"])
+def test_a_file_that_is_no_detector_is_said_in_one_line(content, ending, tmp_path):
+    path = tmp_path / f"nothing.{ending}"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"nothing\.safetensors is no file that lesionforge train detection wrote"):
+    with pytest.raises(UsageError, match=rf"nothing\.{ending} is no file that lesionforge train detection wrote"):
         detector.load(path)
