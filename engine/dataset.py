@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -29,13 +29,14 @@ class DatasetError(UserError):
 
 @dataclass(frozen=True)
 class SourceSize:
-    """What the plan must know of a source, and what the card says of it."""
+    """What the plan must know of a source, and what the card says of it: ``left_over``, files in no case by reason."""
 
     scheme: str
     subjects: Annotated[int, Field(ge=1, lt=2**62)]
     cases_per_subject: Annotated[int, Field(ge=1, lt=2**31)]
     fingerprint: str
     licence: str
+    left_over: dict[str, Annotated[int, Field(ge=1, lt=2**62)]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def describe(pipeline: Pipeline) -> DatasetDescription:
     """The description of a pipeline's dataset."""
     opened = list(zip(pipeline.recipe.sources, pipeline.sources, strict=True))
     sizes = tuple(
-        SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence)
-        for (r, s), mark in zip(opened, pipeline.fingerprints, strict=True)
+        SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence, left_over)
+        for (r, s), mark, left_over in zip(opened, pipeline.fingerprints, pipeline.left_over, strict=True)
     )
     # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
     unplaced = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
@@ -106,7 +107,7 @@ def read(store: Store) -> DatasetDescription:
             raise DatasetError(
                 f"{store.url(layout.RECIPE)}: layout {raw['layout']}, this lesionforge reads {layout.LAYOUT_VERSION}"
             )
-        parts = {field.name: raw[field.name] for field in fields(DatasetDescription)}
+        parts = {part.name: raw[part.name] for part in fields(DatasetDescription)}
         parts["recipe"] = Recipe.model_validate(raw["recipe"])
         description = _DESCRIPTION.validate_python(parts, strict=False)
         if len(description.sources) != len(description.recipe.sources) or "lesionforge" not in description.versions:
@@ -185,9 +186,9 @@ def _refuse_foreign_files(store: Store) -> None:
 
 def _difference(existing: DatasetDescription, own: DatasetDescription) -> str:
     a, b = (d.recipe.model_dump(mode="json") for d in (existing, own))
-    fields = [name for name in a if name not in ("multiply", "out", "resources", "sources") and a[name] != b[name]]
+    names = [name for name in a if name not in ("multiply", "out", "resources", "sources") and a[name] != b[name]]
     if existing.sources != own.sources or [s.options for s in existing.recipe.sources] != [
         s.options for s in own.recipe.sources
     ]:
-        fields.append("sources")
-    return f" (they differ in {', '.join(fields)})" if fields else ""
+        names.append("sources")
+    return f" (they differ in {', '.join(names)})" if names else ""

@@ -62,6 +62,22 @@ class Pipeline:
                 raise UnknownLimit(f"quality.limits.{name}: generator {generator} does not measure it; {hint}")
 
     @cached_property
+    def left_over(self) -> list[dict[str, int]]:
+        """Of every source: how many of its files are in no case, by the reason."""
+        return [{why: len(files) for why, files in s.left_over.items() if files} for s in self.sources]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person may not expect of the plan and of the sources."""
+        told = [
+            f"sources.{n} ({self.recipe.sources[n].scheme}): {sum(counts.values())} files are in no case: "
+            + ", ".join(f"{count} {why}" for why, count in counts.items())
+            for n, counts in enumerate(self.left_over)
+            if counts
+        ]
+        return self.plan.notes + told
+
+    @cached_property
     def subject_key(self) -> bytes:
         """Keys the hashes of subjects' names; written nowhere."""
         return subject_key(self.recipe.seed, self.sources)

@@ -28,7 +28,10 @@ def card(
         f"| {split} | {s['shards']} | {s['samples']} | {', '.join(f'{c}: {n}' for c, n in s['classes'].items())} |"
         for split, s in splits.items()
     ]
-    sources = [f"| `{s['scheme']}` | {s['subjects']} | {s['licence']} |" for s in document["sources"]]
+    sources = [
+        f"| `{s['scheme']}` | {s['subjects']} | {_left_over(s['left_over'])} | {s['licence']} |"
+        for s in document["sources"]
+    ]
     reasons = [f"- {count} x {reason}" for reason, count in manifest["reasons"].items()]
     template = Template(files("lesionforge.sinks").joinpath("card.md").read_text(encoding="utf-8"))
     text = template.substitute(
@@ -64,6 +67,10 @@ def _configs(splits: Mapping[str, Any]) -> str:
         return ""
     files = [f"  - split: {split}\n    path: {layout.SHARDS}/{split}-*.tar\n" for split in splits]
     return f"configs:\n- config_name: default\n  data_files:\n{''.join(files)}"
+
+
+def _left_over(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in counts.items()) or "0"
 
 
 def _burned_in(samples: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from lesionforge.engine import plugins
@@ -39,6 +40,8 @@ class Source(ABC):
             ``c // cases_per_subject``.
         cases_per_subject: the same for all of them.
         licence: of the cases, for the dataset's card.
+        left_over: the files that are in no case, by the reason (in the plural, without a name: "label maps without an
+            image"): counted for everybody, their paths for a terminal alone. Files of another kind are no matter.
         public_place: whether the place is no address, so that it may be written into the dataset.
     """
 
@@ -47,6 +50,7 @@ class Source(ABC):
     subjects: int
     cases_per_subject: int = 1
     licence: str = UNKNOWN_LICENCE
+    left_over: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def __init__(self, place: str, options: Any) -> None:
         """Lists what is there and reads no case.

@@ -44,8 +44,8 @@ def examine(recipe_name: str | None, out: str | None, overrides: Sequence[str] =
     ]
     recipe, planned = None, None
     if recipe_name is not None:
-        recipe, planned, finding = _recipe(recipe_name, overrides)
-        findings.append(finding)
+        recipe, planned, found = _recipe(recipe_name, overrides)
+        findings += found
     findings += [Finding(*found) for found in (*doctor_machine.gpus(recipe), *doctor_machine.ray(recipe))]
     place = out or (recipe.out if recipe else None)
     if place:
@@ -57,20 +57,22 @@ def examine(recipe_name: str | None, out: str | None, overrides: Sequence[str] =
     }
 
 
-def _recipe(name: str, overrides: Sequence[str]) -> tuple[Recipe | None, int | None, Finding]:
-    """The recipe, the bytes of its whole dataset, and whether both could be told."""
+def _recipe(name: str, overrides: Sequence[str]) -> tuple[Recipe | None, int | None, list[Finding]]:
+    """The recipe, the bytes of its whole dataset, whether both could be told, and what may not be expected of it."""
     from lesionforge.engine.pipeline import Pipeline
     from lesionforge.jobs.commands import recipes
 
     recipe = None
     try:
         recipe = recipes.load(name, overrides)
-        plan = Pipeline(recipe).plan
+        pipeline = Pipeline(recipe)
     except UserError as error:
-        return recipe, None, Finding("recipe", "fail", str(error))
+        return recipe, None, [Finding("recipe", "fail", str(error))]
+    plan = pipeline.plan
     size = "of unknown size" if plan.bytes is None else f"about {human_bytes(plan.bytes)}"
     text = f"{recipe.name}: {len(plan):,} samples in {plan.shards:,} shards, {size}"
-    return recipe, plan.bytes, Finding("recipe", "ok", text)
+    notes = [Finding("sources", "warn", note) for note in pipeline.notes]
+    return recipe, plan.bytes, [Finding("recipe", "ok", text), *notes]
 
 
 def _storage(place: str, recipe: Recipe | None, planned: int | None) -> Iterator[Finding]:

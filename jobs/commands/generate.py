@@ -38,6 +38,8 @@ class RunResult(console.CommandResult):
     failed: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
     halvings: int = 0
+    left_over: list[dict[str, int]] = field(default_factory=list)  # of each source: files in no case, by reason
+    notes: list[str] = field(default_factory=list)
 
     def body(self) -> dict[str, Any]:
         """For machines."""
@@ -56,6 +58,7 @@ class RunResult(console.CommandResult):
             "quota_met": not self.short,
             "problem": self.short,
             "failed": self.failed,
+            "left_over": self.left_over,
             "shards_found": self.found,
             "worker_deaths": self.deaths,
             "batch_halvings": self.halvings,
@@ -76,6 +79,8 @@ class RunResult(console.CommandResult):
             to.print(f"quarantined {count} x {reason}", markup=False)
         if b["burned_in_text"]:
             to.print(f"{b['burned_in_text']} samples are of frames that seem to carry writing: look at them")
+        for note in self.notes:
+            to.print(f"note: {note}", markup=False)
         for name, why in self.failed.items():
             to.print(f"failed {name}: {why}", markup=False)
         if self.short:
@@ -160,6 +165,8 @@ def _held(
         failed=outcome.failed,
         deaths=outcome.deaths,
         halvings=outcome.batch_halvings,
+        left_over=pipeline.left_over,
+        notes=pipeline.notes,
     )
 
 

@@ -16,6 +16,7 @@ from lesionforge.jobs import console
 from lesionforge.jobs.commands import recipes
 
 ESTIMATE_SAMPLES = 3
+SHOWN_FILES = 10  # of those in no case, by reason
 
 
 @dataclass(repr=False)
@@ -34,10 +35,12 @@ class PlanResult(console.CommandResult):
     sources: list[dict[str, Any]]
     estimate: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    left_over_files: dict[str, Sequence[str]] = field(default_factory=dict)  # for a terminal, written nowhere
 
     def body(self) -> dict[str, Any]:
         """For machines."""
-        return {name: value for name, value in vars(self).items() if name != "estimate" or value is not None}
+        told = {name: value for name, value in vars(self).items() if name != "left_over_files"}
+        return {name: value for name, value in told.items() if name != "estimate" or value is not None}
 
     def show(self, to: Console = console.out) -> None:
         """For people."""
@@ -52,6 +55,9 @@ class PlanResult(console.CommandResult):
             to.print(f"from {source['scheme']}: {source['subjects']:,} subjects, {source['cases']:,} cases")
         for note in self.notes:
             to.print(f"note: {note}", markup=False)
+        for why, files in self.left_over_files.items() if to.is_terminal else ():
+            more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
+            to.print(f"{why} (said here, written nowhere): {', '.join(files[:SHOWN_FILES])}{more}", markup=False)
         if (e := self.estimate) and e["samples_made"]:
             to.print(
                 f"measured on {e['samples_made']} samples: {e['samples_per_second']:.2f} samples/s with {e['workers']} "
@@ -91,11 +97,17 @@ def plan(
         splits={split: sum(classes.values()) for split, classes in counts.items()},
         classes=counts,
         sources=[
-            {"scheme": r.scheme, "subjects": s.subjects, "cases": s.subjects * s.cases_per_subject}
-            for r, s in zip(pipeline.recipe.sources, pipeline.sources, strict=True)
+            {"scheme": r.scheme, "subjects": s.subjects, "cases": s.cases, "left_over": left_over}
+            for r, s, left_over in zip(pipeline.recipe.sources, pipeline.sources, pipeline.left_over, strict=True)
         ],
         estimate=_estimate(pipeline, workers) if estimate else None,
-        notes=pipeline.plan.notes,
+        notes=pipeline.notes,
+        left_over_files={
+            f"sources.{n}, {why}": files
+            for n, source in enumerate(pipeline.sources)
+            for why, files in source.left_over.items()
+            if files
+        },
     )
 
 

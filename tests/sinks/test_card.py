@@ -14,7 +14,7 @@ from tests.sinks import stenoses
 DOCUMENT = {
     "recipe": {"generator": {"name": "stenosis"}, "seed": 7},
     "versions": {"lesionforge": "0.1.0"},
-    "sources": [{"scheme": "phantom", "subjects": 5, "licence": "none"}],
+    "sources": [{"scheme": "ct", "subjects": 5, "licence": "none", "left_over": {"images without a label map": 2}}],
 }
 
 
@@ -41,6 +41,7 @@ def test_the_card_says_how_to_read(store):
     assert "import lesionforge as lf" in text
     assert 'lf.Samples("FOLDER OR URL", split="train")' in text
     assert "`[x0, y0, x1, y1]` in pixels" in text
+    assert "| `ct` | 5 | 2 images without a label map | none |" in text
 
 
 def test_hugging_face_loads_the_folder_by_its_name(store, tmp_path, monkeypatch):
