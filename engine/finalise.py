@@ -9,7 +9,7 @@ from lesionforge.engine import plugins
 from lesionforge.engine.dataset import DatasetDescription, DatasetError
 from lesionforge.generators.base import Generator
 from lesionforge.sinks import dataset, layout, manifest
-from lesionforge.sinks.card import card
+from lesionforge.sinks.card import card, counted
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.pictures.names import caption
@@ -58,7 +58,7 @@ def shortfall(doc: DatasetDescription, totals: Totals) -> str:
     """Why the recipe's quota is not met, or an empty string."""
     plan = doc.plan
     if totals.shards < plan.shards:
-        return f"{plan.shards - totals.shards} of {plan.shards} shards are not made yet"
+        return f"{plan.shards - totals.shards} of {counted(plan.shards, 'shard')} not made yet"
     allowed = doc.recipe.quality.max_quarantined
     if totals.quarantined > allowed * len(plan):
         return (

@@ -18,6 +18,7 @@ from lesionforge.engine import balance
 from lesionforge.engine.permutation import Permutation
 from lesionforge.engine.recipe import Recipe
 from lesionforge.generators.types import SPLITS, SampleSpec, Split, UserError
+from lesionforge.sinks.card import counted
 
 
 class PlanError(UserError):
@@ -212,7 +213,7 @@ class Plan:
     def notes(self) -> list[str]:
         """What a person may not expect: splits that are generated into and get nothing of a source."""
         return [
-            f"sources.{n} has {source.subjects} subjects: none of them falls into {split}"
+            f"sources.{n} has {counted(source.subjects, 'subject')}: none falls into {split}"
             for n, (source, ranges) in enumerate(zip(self.sources, self._subjects, strict=True))
             for split in self.splits
             if self.recipe.sources[n].split.get(split, 0) and not ranges[split]

@@ -15,11 +15,12 @@ from pydantic import TypeAdapter
 
 from lesionforge.engine import plugins, secrets
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.validation import Invalid, validate
+from lesionforge.engine.validation import Fault, Invalid, one_line, validate
 from lesionforge.generators.types import UserError
 
 MAX_BYTES = 2**20  # of a recipe
 MAX_VALUES = 100_000  # of a recipe with its anchors unfolded
+NAMED_BY: dict[plugins.Kind, str] = {"sources": "uri", "generators": "name"}  # the field that names a plug-in
 
 
 class RecipeError(UserError):
@@ -83,6 +84,8 @@ def from_mapping(
         where: its name in errors.
         places: where each field stands in a file.
     """
+    if not isinstance(overrides, list | tuple) or not all(isinstance(override, str) for override in overrides):
+        raise RecipeError(f"overrides is {repr(overrides)[:100]}: give a list of texts, such as ['multiply=4']")
     fields = copy.deepcopy(dict(raw))  # YAML anchors share objects; an override must not change both
     places = dict(places or {})
     for override in overrides:
@@ -96,9 +99,7 @@ def from_mapping(
 def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], str]) -> Recipe:
     """The recipe's own model first, then each plugin's options, so that all faults of a level come at once."""
     if secret := list(secrets.found(raw)):  # before anything that quotes values
-        raise RecipeError(
-            "\n".join(f"{where}{_line(places, at)}: {'.'.join(map(str, at))}: {secrets.FIX}" for at in secret)
-        )
+        raise RecipeError("\n".join(_told(where, places, Fault(at, secrets.FIX)) for at in secret))
     try:
         recipe: Recipe = validate(Recipe, raw)
         todo: list[tuple[plugins.Kind, str, dict[str, Any], tuple[Any, ...]]] = [
@@ -111,9 +112,9 @@ def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], 
             values.clear()
             values.update(full)  # the resolved recipe states every default
     except plugins.PluginError as error:
-        raise RecipeError(f"{where}{_line(places, at[:-1])}: {error}") from None
+        raise RecipeError(_told(where, places, Fault((*at[:-1], NAMED_BY[kind]), str(error)))) from None
     except Invalid as error:
-        lines = [f"{where}{_line(places, fault.loc)}: {fault}" for fault in error.faults]
+        lines = [_told(where, places, fault) for fault in error.faults]
         raise RecipeError("\n".join(lines + [f"{where}: {error.more} more faults"] * (error.more > 0))) from None
     return recipe
 
@@ -146,7 +147,9 @@ def _assign(raw: Any, override: str, places: dict[tuple[Any, ...], str]) -> None
         elif isinstance(at, dict) and at.get(key) is None:
             at[key] = {}
         at = at[key]
-    places[tuple(keys)] = f" --set {path}"
+    for within in [place for place in places if place[: len(keys)] == tuple(keys)]:
+        del places[within]  # what stood there is gone, and no line of the file is to blame
+    places[tuple(keys)] = f"--set {path}"
 
 
 def _remove(raw: Any, path: str) -> None:
@@ -206,10 +209,15 @@ def _lines(
     return out
 
 
-def _line(places: Mapping[tuple[Any, ...], str], loc: tuple[Any, ...]) -> str:
-    while loc and loc not in places:
-        loc = loc[:-1]
-    return places.get(loc, "")
+def _told(where: str, places: Mapping[tuple[Any, ...], str], fault: Fault) -> str:
+    """A fault with the place of its field: a line of the file, or the ``--set`` whose path often is the field."""
+    at = fault.loc
+    while at and at not in places:
+        at = at[:-1]
+    place = places.get(at, "")
+    if not place.startswith("--set "):
+        return f"{where}{place}: {fault}"
+    return f"{place}: {one_line(fault.message) if at == fault.loc else fault}"
 
 
 def _first(error: object) -> str:

@@ -33,7 +33,7 @@ class Fault:
 
     def __str__(self) -> str:
         field = ".".join(_text(part) for part in self.loc if part != "[key]")
-        return _one_line(f"{field or 'recipe'}: {self.message}")
+        return one_line(f"{field or 'recipe'}: {self.message}")
 
 
 class Invalid(ValueError):
@@ -168,7 +168,7 @@ def _bounds(loc: Loc, full: Node) -> Interval:
     return numbers[0] if len(numbers) == 1 else Interval()
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Keys may hold anything, line breaks too."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
 

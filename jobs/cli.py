@@ -29,7 +29,7 @@ app = typer.Typer(
     "Start with `lesionforge plan demo`, then `lesionforge generate demo --out demo`; "
     "`lesionforge recipes` lists what else is ready to run.",
     epilog="Exit codes: 0 all is well; 1 an error, said in one line; 2 wrong usage; 3 finished, but the dataset is "
-    "short of its quota or has problems; 130 interrupted (run the same command again to continue).",
+    "short of its quota or has problems; 130 interrupted (the line says what stays).",
 )
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or console.OK  # the code of typer.Exit; Ctrl-C is 130
         if code == console.INTERRUPTED:
-            _fail("interrupted; what is committed stays, run the same command again to continue", as_json, code)
+            _fail(errors.interrupted(sys.argv[1:]), as_json, code)
         sys.exit(code)
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own: wrong usage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 
@@ -13,8 +14,39 @@ from lesionforge.generators.types import UserError
 MODULES = {"scikit-learn": "sklearn", "itk-rtk": "itk"}  # distributions whose module has another name
 
 
+INTERRUPTED = {  # what is true of a command that was ended from outside; of any other, that it has written nothing
+    "generate": "what is committed stays, run the same command again to continue",
+    "train": "run the same command again to continue from the last checkpoint, if there is one yet",
+    "fit": "run the same command again to continue from the last checkpoint, if there is one yet",
+    "study": "runs that have ended stay, run the same command again to continue",
+    "export": "what is written so far stays: remove the folder before you run it again",
+    "verify": "nothing is changed but indexes that --rebuild has made anew",
+    "gc": "what is removed is gone, the rest stays: run it again",
+}
+
+
 class UsageError(UserError):
     """Something asked of a job that cannot be done; the message says what, and what to change."""
+
+
+def positive(name: str, value: object) -> None:
+    """Refuse a count that is none.
+
+    Raises:
+        UsageError: for what is no integer of 1 or more.
+    """
+    if not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name} is {value!r}: give 1 or more")
+
+
+def interrupted(words: Sequence[str]) -> str:
+    """What a command that was interrupted leaves behind.
+
+    Args:
+        words: of the command line after the program's name.
+    """
+    command = next((word for word in words if not word.startswith("-")), "")
+    return f"interrupted; {INTERRUPTED.get(command, 'nothing was written')}"
 
 
 def require_extra(extra: str) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lesionforge.jobs import console
 
@@ -17,50 +17,85 @@ NOTEBOOK_SECONDS = 0.25  # between pictures of the bar in a notebook
 Advance = Callable[[int, int, str], None]
 
 
+class Pace:
+    """How fast a job goes from when its work began: the one rate that is told, and the time left by it.
+
+    Starting up, and what was done before, count for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.rate = 0.0  # a second
+        self._begun: tuple[float, int] | None = None
+
+    def begin(self, done: int, ago: float = 0.0) -> None:
+        """Work began so many seconds ago, with so much done."""
+        self._begun = time.monotonic() - ago, done
+
+    def left(self, done: int, of: int) -> str:
+        """Take note of how much is done; the time left in words, empty where there is none or nobody can tell."""
+        if self._begun is None:
+            self.begin(done)
+        elif done > self._begun[1]:
+            self.rate = (done - self._begun[1]) / max(1e-9, time.monotonic() - self._begun[0])
+        return f"about {console.human_seconds((of - done) / self.rate)} left" if self.rate and done < of else ""
+
+
 @contextmanager
-def steps(name: str) -> Iterator[Advance]:
-    """Yields ``advance(done, of, note)``."""
+def steps(name: str, pace: Pace | None = None) -> Iterator[Advance]:
+    """Yields ``advance(done, of, note)``; work began with the first call where nobody else sets the pace."""
+    pace = pace or Pace()
+
+    def and_left(tell: Advance) -> Advance:
+        def advance(done: int, of: int, note: str) -> None:
+            tell(done, of, "  ".join(filter(None, (note, pace.left(done, of)))))
+
+        return advance
+
     if console.err.is_jupyter:
-        yield _notebook(name)
+        yield and_left(_notebook(name))
     elif not console.err.is_terminal:
-        yield _log(name)
+        yield and_left(_log(name))
     else:
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
-        note = TextColumn("{task.fields[note]}", markup=False)
-        with Progress(TextColumn(name), *columns, note, console=console.err, speed_estimate_period=60) as bar:
+        columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=console.err) as bar:
             task = bar.add_task(name, total=None, note="")
-            yield lambda done, of, note: bar.update(task, completed=done, total=of, note=note)
+            yield and_left(lambda done, of, note: bar.update(task, completed=done, total=of, note=note))
 
 
 @contextmanager
-def samples(total: int, done: int) -> Iterator[Callable[[int, int], None]]:
-    """Yields ``advance(samples, quarantined)``, which adds to what was ``done`` before."""
-    began, first, lost = time.monotonic(), done, 0
-    with steps("samples") as advance:
+def samples(total: int, done: int, pace: Pace | None = None) -> Iterator[Callable[[int, int, float], None]]:
+    """Yields ``advance(samples, quarantined, seconds)``, which adds to what was ``done`` before.
+
+    Its ``seconds`` are those that these samples took to make: the first ones say when work began.
+    """
+    started, lost, begun = time.monotonic(), 0, False
+    pace = pace or Pace()
+    with steps("samples", pace) as advance:
         advance(done, total, "")
 
-        def count(samples: int, quarantined: int) -> None:
-            nonlocal done, lost
+        def count(samples: int, quarantined: int, seconds: float) -> None:
+            nonlocal done, lost, begun
+            if not begun:
+                begun = True
+                pace.begin(done, min(seconds, time.monotonic() - started))
             done += samples + quarantined
             lost += quarantined
-            rate = (done - first) / max(1e-9, time.monotonic() - began)
-            advance(done, total, f"{rate:.1f} samples/s  {lost} quarantined")
+            pace.left(done, total)
+            advance(done, total, f"{pace.rate:.1f} samples/s  {lost} quarantined")
 
         yield count
 
 
 def _log(name: str) -> Advance:
-    last, began, first = time.monotonic(), time.monotonic(), -1
+    last = began = time.monotonic()
 
     def advance(done: int, of: int, note: str) -> None:
-        nonlocal last, first
-        now, first = time.monotonic(), done if first < 0 else first
+        nonlocal last
+        now = time.monotonic()
         if now - (began if done >= of else last) <= LOG_SECONDS:  # what is over in seconds needs no line
             return
         last = now
-        left = (of - done) * (now - began) / (done - first) if done > first else float("nan")
-        ahead = f"  about {console.human_seconds(left)} left" if done < of else ""
-        console.err.print(f"{name} {done}/{of}  {note}{ahead}", markup=False)
+        console.err.print(f"{name} {done}/{of}  {note}", markup=False)
 
     return advance
 

@@ -64,11 +64,16 @@ def plan(
     removals: Removals = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a recipe would make: samples per split and class, shards, bytes. Makes nothing."""
+    """Say what a recipe would make: samples per split and class, shards, bytes. Makes nothing.
+
+    Exit code 3 where `--estimate` could make none of its samples.
+    """
     from lesionforge.jobs.commands.plan import plan as run
 
     result = run(recipe, _changes(removals, overrides), estimate, workers)
     console.emit(result.body(), as_json, result.show)
+    if result.estimate and not result.estimate["samples_made"]:
+        raise typer.Exit(console.SHORT)
 
 
 def recipes(as_json: Json = False) -> None:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 import lesionforge as lf
+from lesionforge.generators.types import UserError
 from lesionforge.jobs import console, progress
 
 TINY = {
@@ -57,9 +58,13 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(tmp_path, monkeypatch, 
 
 
 def test_a_dataset_is_made_verified_read_and_shown(tmp_path):
-    result = lf.generate(TINY, tmp_path, in_process=True)
+    result = lf.generate({**TINY, "balance": {"still": 3, "motion": 1}}, tmp_path, in_process=True)
     assert (result.body()["samples"], result.short) == (4, "")
-    assert "samples made in" in repr(result)
+    assert result.body()["classes"] == {"train": {"motion": 1, "still": 3}}
+    rows = [line.split() for line in repr(result).splitlines()]
+    assert ["split", "shards", "samples", "motion", "still", "size"] in rows
+    assert ["train", "1", "4", "1", "3"] in [row[:5] for row in rows]
+    assert "4 samples made at " in repr(result)
     assert repr(lf.verify(tmp_path)).endswith("all is well")
     samples = lf.Samples(tmp_path, split="train")
     assert len(list(lf.Reader(samples, batch=2, seed=0))) == 2
@@ -67,6 +72,10 @@ def test_a_dataset_is_made_verified_read_and_shown(tmp_path):
     assert page._repr_html_().startswith("<iframe")
     assert repr(page) == f"open {tmp_path}/preview/index.html"
     assert repr(lf.preview(tmp_path, 1, tmp_path / "copy")) == f"open {tmp_path}/copy/index.html"
+    assert [file.name for file in (tmp_path / "copy").iterdir()] == ["index.html"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: cannot be written: .*; give a folder here"):
+        lf.preview(tmp_path, 1, tmp_path / "file")
 
 
 def test_a_notebook_gets_a_bar_without_widgets(monkeypatch):
@@ -79,7 +88,7 @@ def test_a_notebook_gets_a_bar_without_widgets(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", kernel)
     monkeypatch.setattr(console, "err", Console(file=io.StringIO(), force_jupyter=True))
     with progress.samples(10, 4) as advance:
-        advance(5, 1)
+        advance(5, 1, 0.0)
     assert '<progress value="10" max="10"' in drawn[-1]
     assert "samples 10/10" in drawn[-1]
     assert "1 quarantined" in drawn[-1]

@@ -16,7 +16,7 @@ from lesionforge.engine.recipe import Recipe
 from lesionforge.generators.types import UserError
 from lesionforge.jobs import console
 from lesionforge.jobs.commands import doctor_machine, doctor_packages
-from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.store import Store
 
 SLOW_STORE = 2.0  # seconds for two writes, a read, a list and a delete
@@ -59,18 +59,17 @@ def examine(recipe_name: str | None, out: str | None, overrides: Sequence[str] =
 
 def _recipe(name: str, overrides: Sequence[str]) -> tuple[Recipe | None, int | None, list[Finding]]:
     """The recipe, the bytes of its whole dataset, whether both could be told, and what may not be expected of it."""
-    from lesionforge.engine.pipeline import Pipeline
     from lesionforge.jobs.commands import recipes
 
     recipe = None
     try:
         recipe = recipes.load(name, overrides)
-        pipeline = Pipeline(recipe)
+        pipeline = recipes.opened(recipe, name)
     except UserError as error:
         return recipe, None, [Finding("recipe", "fail", str(error))]
     plan = pipeline.plan
     size = "of unknown size" if plan.bytes is None else f"about {human_bytes(plan.bytes)}"
-    text = f"{recipe.name}: {len(plan):,} samples in {plan.shards:,} shards, {size}"
+    text = f"{recipe.name}: {counted(len(plan), 'sample')} in {counted(plan.shards, 'shard')}, {size}"
     notes = [Finding("sources", "warn", note) for note in pipeline.notes]
     return recipe, plan.bytes, [Finding("recipe", "ok", text), *notes]
 

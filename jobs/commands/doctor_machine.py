@@ -13,7 +13,7 @@ from typing import Any
 
 from lesionforge.engine.recipe import Recipe
 from lesionforge.jobs.commands.doctor_packages import Found
-from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.card import counted, human_bytes
 
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
@@ -128,10 +128,10 @@ def ray(recipe: Recipe | None) -> Iterator[Found]:
     finally:
         ray.shutdown()
     cpus, have = (sum(node.get(kind, 0) for node in cluster.total) for kind in ("CPU", "GPU"))
-    text = f"{address}: {len(cluster.total)} nodes, {cpus:g} CPUs, {have:g} GPUs"
+    text = f"{address}: {counted(len(cluster.total), 'node')}, {cpus:g} CPUs, {have:g} GPUs"
     if recipe:
         room, free = placement.places(cluster.total, recipe.resources), placement.places(cluster.free, recipe.resources)
-        text += f"; room for {room} workers of this recipe, {free} now"
+        text += f"; room for {counted(room, 'worker')} of this recipe, {free} now"
         yield "ray", "ok" if free else "warn", text + ("" if free else ": see --wait-for-nodes")
     else:
         yield "ray", "ok", text

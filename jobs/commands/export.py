@@ -12,6 +12,7 @@ from lesionforge.generators.lesion.classes import LABELS, LEGEND, home
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.segmentation.targets import CLASSES, target
+from lesionforge.sinks.card import counted
 from lesionforge.sinks.exports import FORMATS, export_volumes
 from lesionforge.sinks.exports import export as write
 from lesionforge.sinks.reader import Samples
@@ -60,18 +61,18 @@ def show(body: Mapping[str, Any]) -> None:
     if "boxes" not in body:
         console.table(f"{title}: volumes, and those that hold a class", ["split", "volumes", *body["classes"]], rows)
         for label, count in body["left_out"].items():
-            console.out.print(f"as background: {label}, in {count:,} volumes", markup=False)
+            console.out.print(f"as background: {label}, in {counted(count, 'volume')}", markup=False)
         return
     console.table(title, ["split", "pictures", *body["classes"]], rows)
     what = "to be ignored" if body["format"] == "coco" else "unlabelled, background to a detector"
     for severity, count in body["ignored"].items():
-        console.out.print(f"{what}: {count:,} lesions, {severity}", markup=False)
+        console.out.print(f"{what}: {counted(count, 'lesion')}, {severity}", markup=False)
     for reason, count in body["left_out"].items():
-        console.out.print(f"left out: {count:,} lesions, {reason}", markup=False)
+        console.out.print(f"left out: {counted(count, 'lesion')}, {reason}", markup=False)
     for notice in body["notices"]:
         console.out.print(f"note: {notice}", markup=False)
     if body["clipped"]:
-        console.out.print(f"{body['clipped']:,} boxes clipped at the frame's border")
+        console.out.print(f"clipped at the frame's border: {body['clipped']:,}")
 
 
 def _named(classes: Sequence[str]) -> dict[str, list[str]]:

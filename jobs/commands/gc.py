@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lesionforge.jobs import console
-from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.gc import YOUNG, collect
 from lesionforge.sinks.store import Store
 
@@ -41,6 +41,6 @@ def show(body: dict[str, Any]) -> None:
     for name in body["kept"]:
         console.out.print(f"kept {name}: the manifest names it; verify --rebuild makes its index anew", markup=False)
     if body["young"]:
-        console.out.print(f"left alone {len(body['young'])} objects for their age (--age)", markup=False)
-    count = len(body["removed"])
-    console.out.print(f"{what} {count} objects, {human_bytes(body['bytes'])}, from {body['out']}", markup=False)
+        console.out.print(f"left alone {counted(len(body['young']), 'object')} for their age (--age)", markup=False)
+    count = counted(len(body["removed"]), "object")
+    console.out.print(f"{what} {count}, {human_bytes(body['bytes'])}, from {body['out']}", markup=False)

@@ -17,10 +17,10 @@ from lesionforge.engine.pool import InProcess, Pool
 from lesionforge.engine.ray.pool import RayPool
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.telemetry import Meters, log_level, start_log
-from lesionforge.jobs import console, progress
+from lesionforge.jobs import console, errors, progress
 from lesionforge.jobs.commands import recipes
 from lesionforge.sinks import layout
-from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.store import Store, lease
 
@@ -34,6 +34,7 @@ class RunResult(console.CommandResult):
     short: str
     seconds: float
     made: int  # samples made in this run
+    rate: float  # of these and of those quarantined, a second, without start-up
     found: int  # shards that were there already
     failed: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
@@ -53,6 +54,7 @@ class RunResult(console.CommandResult):
             "shards": len(m["shards"]),
             "bytes": m["bytes"],
             "splits": {split: counts["samples"] for split, counts in m["splits"].items()},
+            "classes": {split: counts["classes"] for split, counts in m["splits"].items()},
             "reasons": m["reasons"],
             "burned_in_text": m["burned_in_text"],
             "quota_met": not self.short,
@@ -63,22 +65,26 @@ class RunResult(console.CommandResult):
             "worker_deaths": self.deaths,
             "batch_halvings": self.halvings,
             "seconds": round(self.seconds, 3),
-            "samples_per_second": round(self.made / max(self.seconds, 1e-9), 3),
+            "samples_per_second": round(self.rate, 3),
         }
 
     def show(self, to: Console = console.out) -> None:
         """For people."""
         b = self.body()
-        rows = [
-            (split, s["shards"], s["samples"], human_bytes(s["bytes"])) for split, s in self.manifest["splits"].items()
-        ]
-        console.table(f"{self.manifest['name']} in {self.place}", ("split", "shards", "samples", "size"), rows, to)
-        rate = f", {b['samples_per_second']:.1f} samples/s" if self.made else ""
-        to.print(f"{self.made} samples made in {console.human_seconds(self.seconds)}{rate}")
+        classes = sorted({name for counts in b["classes"].values() for name in counts} - {"all"})
+        rows = list[tuple[object, ...]]()
+        for split, s in self.manifest["splits"].items():
+            counts = (s["classes"].get(name, 0) for name in classes)
+            rows.append((split, s["shards"], s["samples"], *counts, human_bytes(s["bytes"])))
+        columns = ("split", "shards", "samples", *classes, "size")
+        console.table(f"{self.manifest['name']} in {self.place}", columns, rows, to)
+        rate = f" at {self.rate:.1f} samples/s" if self.made else ""
+        seconds = console.human_seconds(self.seconds)
+        to.print(f"{counted(self.made, 'sample')} made{rate}; {seconds} with start-up and finishing")
         for reason, count in b["reasons"].items():
             to.print(f"quarantined {count} x {reason}", markup=False)
         if b["burned_in_text"]:
-            to.print(f"{b['burned_in_text']} samples are of frames that seem to carry writing: look at them")
+            to.print(f"{counted(b['burned_in_text'], 'sample')} of frames that seem to carry writing: look at them")
         for note in self.notes:
             to.print(f"note: {note}", markup=False)
         for name, why in self.failed.items():
@@ -108,6 +114,8 @@ def generate(
     Raises:
         UserError: whatever a person can mend.
     """
+    if workers is not None:
+        errors.positive("workers", workers)
     start_log("driver", log_level())
     checked = recipes.load(recipe, overrides)
     place = str(out or checked.out or "")
@@ -117,7 +125,7 @@ def generate(
         )
     if secrets.USERINFO.search(place):
         raise recipe_yaml.RecipeError(f"--out {secrets.FIX}")
-    pipeline = Pipeline(checked)
+    pipeline = recipes.opened(checked, recipe)
     store = Store(place, checked.storage_options)
     store.probe()
     if not store.conditional:
@@ -140,11 +148,11 @@ def _held(
             console.err.print(f"note: begun with {name} {begun}, here is {number}; new bytes may differ")
     began = time.monotonic()
     existing = list(driver.committed(pipeline, store))
-    outcome = driver.Outcome()
+    outcome, pace = driver.Outcome(), progress.Pace()
     if len(existing) < pipeline.plan.shards:
         store.delete(layout.SUCCESS)
         try:
-            outcome = _run(pipeline, store, held, workers, in_process, patience, existing)
+            outcome = _run(pipeline, store, held, workers, in_process, patience, existing, pace)
         except driver.RecipeFault:
             if is_new:
                 dataset.withdraw(store)
@@ -161,6 +169,7 @@ def _held(
         short=finalise.shortfall(description, after),
         seconds=time.monotonic() - began,
         made=outcome.samples,
+        rate=pace.rate,
         found=len(existing),
         failed=outcome.failed,
         deaths=outcome.deaths,
@@ -178,11 +187,12 @@ def _run(
     in_process: bool,
     patience: float,
     existing: Sequence[int],
+    pace: progress.Pace,
 ) -> driver.Outcome:
     recipe, plan = pipeline.recipe, pipeline.plan
     console.err.print(
-        f"{len(plan)} samples in {plan.shards} shards"
-        + (f", {len(existing)} shards are there already" if existing else "")
+        f"{counted(len(plan), 'sample')} in {counted(plan.shards, 'shard')}"
+        + (f", {len(existing):,} of them there already" if existing else "")
     )
     done = sum(map(len, map(plan.shard, existing)))
     pool: Pool
@@ -195,10 +205,10 @@ def _run(
             seconds = console.human_seconds(patience)
             console.err.print(f"work begins with the first worker that has room, within {seconds}")
     try:
-        with progress.samples(len(plan), done) as advance:
+        with progress.samples(len(plan), done, pace) as advance:
 
             def count(report: Report) -> None:
-                advance(report.samples, report.quarantined)
+                advance(report.samples, report.quarantined, report.seconds.get("wall", 0.0))
 
             return driver.run(pipeline, store, pool, count, existing, held if store.lease else None, meters)
     finally:

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
-from lesionforge.jobs import console
+from lesionforge.jobs import console, errors
 from lesionforge.jobs.commands import recipes
+from lesionforge.sinks.card import counted, human_bytes
 
 ESTIMATE_SAMPLES = 3
 SHOWN_FILES = 10  # of those in no case, by reason
@@ -44,27 +45,30 @@ class PlanResult(console.CommandResult):
 
     def show(self, to: Console = console.out) -> None:
         """For people."""
-        from lesionforge.sinks.card import human_bytes
-
         names = sorted({name for counts in self.classes.values() for name in counts})
         rows = [(split, *(counts.get(name, 0) for name in names)) for split, counts in self.classes.items()]
-        console.table(f"{self.name}: {self.samples:,} samples (x{self.multiply})", ("split", *names), rows, to)
+        console.table(f"{self.name}: {counted(self.samples, 'sample')} (x{self.multiply})", ("split", *names), rows, to)
         size = "of unknown size" if self.bytes is None else f"about {human_bytes(self.bytes)}"
-        to.print(f"{self.shards:,} shards of at most {self.shard_samples:,} samples, {size}")
+        to.print(f"{counted(self.shards, 'shard')} of at most {counted(self.shard_samples, 'sample')}, {size}")
         for source in self.sources:
-            to.print(f"from {source['scheme']}: {source['subjects']:,} subjects, {source['cases']:,} cases")
+            found = f"{counted(source['subjects'], 'subject')}, {counted(source['cases'], 'case')}"
+            to.print(f"from {source['scheme']}: {found}")
         for note in self.notes:
             to.print(f"note: {note}", markup=False)
         for why, files in self.left_over_files.items() if to.is_terminal else ():
             more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
             to.print(f"{why} (said here, written nowhere): {', '.join(files[:SHOWN_FILES])}{more}", markup=False)
-        if (e := self.estimate) and e["samples_made"]:
+        if not (e := self.estimate):
+            return
+        made, tried = e["samples_made"], e["samples_tried"]
+        if made:
             to.print(
-                f"measured on {e['samples_made']} samples: {e['samples_per_second']:.2f} samples/s with {e['workers']} "
-                f"workers, {console.human_seconds(e['hours'] * 3600)} and {human_bytes(e['bytes'])} for the whole"
+                f"measured on {counted(made, 'sample')}: {e['samples_per_second']:.2f} samples/s with "
+                f"{counted(e['workers'], 'worker')}, {console.human_seconds(e['hours'] * 3600)} and "
+                f"{human_bytes(e['bytes'])} for the whole"
             )
-        for reason in e["reasons"] if e else ():
-            to.print(f"would be quarantined: {reason}", markup=False)
+        for reason, count in e["reasons"].items():
+            to.print(f"{count} of {counted(tried, 'sample')} would be quarantined: {reason}", markup=False)
 
 
 def plan(
@@ -83,8 +87,10 @@ def plan(
 
     Raises:
         RecipeError, SourceError, PlanError: where it cannot be made.
+        UsageError: for less than one worker.
     """
-    pipeline = Pipeline(recipes.load(recipe, overrides))
+    errors.positive("workers", workers)
+    pipeline = recipes.opened(recipes.load(recipe, overrides), recipe)
     counts = pipeline.plan.counts()
     return PlanResult(
         name=pipeline.recipe.name,
@@ -115,12 +121,12 @@ def _estimate(pipeline: Pipeline, workers: int) -> dict[str, Any]:
     """Make a few samples, spread over the plan; the first is made twice, so that compiling is not counted."""
     from lesionforge.engine.sample import Maker
     from lesionforge.sinks.encode import encode
-    from lesionforge.sinks.quarantine import Quarantined
+    from lesionforge.sinks.quarantine import Quarantined, Reasons
 
     maker = Maker(pipeline)
     count = min(ESTIMATE_SAMPLES, len(pipeline.plan))
     picked = [pipeline.plan[i * len(pipeline.plan) // count] for i in range(count)]
-    sizes, reasons = [], []
+    sizes, reasons = list[int](), Reasons()
     reading = making = 0.0
     for n, spec in enumerate([picked[0], *picked]):
         start = time.perf_counter()
@@ -128,7 +134,8 @@ def _estimate(pipeline: Pipeline, workers: int) -> dict[str, Any]:
         read = time.perf_counter()
         result = case if isinstance(case, Quarantined) else next(iter(maker.make([case], [spec])))
         if isinstance(result, Quarantined) or isinstance(case, Quarantined):
-            reasons.append(str(result))
+            if n:
+                reasons.add(str(result))
             continue
         members = maker.members(result, maker.row(spec, case))
         size = sum(len(encode(name, value)) + 1024 for name, value in members.items())
@@ -136,13 +143,13 @@ def _estimate(pipeline: Pipeline, workers: int) -> dict[str, Any]:
             sizes.append(size)
             reading += read - start
             making += time.perf_counter() - read
+    counts = {"samples_tried": count, "samples_made": len(sizes), "reasons": dict(reasons)}
     if not sizes:
-        return {"samples_made": 0, "reasons": reasons}
+        return counts
     # A case is read once and kept while its neighbours in the shard need it; making overlaps with reading.
     seconds = max(making, reading) / len(sizes)
     return {
-        "samples_made": len(sizes),
-        "reasons": reasons,
+        **counts,
         "seconds_per_sample": round(seconds, 4),
         "samples_per_second": round(workers / seconds, 3),
         "workers": workers,

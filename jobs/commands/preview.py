@@ -16,8 +16,8 @@ from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import DatasetDescription
 from lesionforge.engine.finalise import make_generator, shortfall
 from lesionforge.generators.base import Generator
-from lesionforge.generators.types import SPLITS, Panel, UserError
-from lesionforge.jobs import console
+from lesionforge.generators.types import SPLITS, Panel
+from lesionforge.jobs import console, errors
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
@@ -66,10 +66,9 @@ def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None 
 
     Raises:
         DatasetError: where there is no dataset.
-        UserError: for less than one sample.
+        UsageError: for less than one sample, or a folder that cannot be written.
     """
-    if samples < 1:
-        raise UserError(f"samples is {samples}: give 1 or more")
+    errors.positive("samples", samples)
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     survey = Survey(samples)
@@ -96,9 +95,16 @@ def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None 
         },
     }
     page = gallery(data)
-    target, name = (store, layout.PREVIEW) if to is None else (Store(str(to)), Path(layout.PREVIEW).name)
-    target.put(name, page)
-    return Preview(target.url(name), page)
+    if to is None:
+        store.put(layout.PREVIEW, page)
+        return Preview(store.url(layout.PREVIEW), page)
+    file = Path(to).absolute() / Path(layout.PREVIEW).name
+    try:  # somebody's folder, in which a store would leave its own
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(page)
+    except OSError as error:
+        raise errors.UsageError(f"to is {to}: cannot be written: {error.strerror}; give a folder here") from None
+    return Preview(str(file), page)
 
 
 def _pictures(shown: Sequence[tuple[dict[str, Any], Sequence[Panel]]]) -> list[list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import recipe_yaml
+from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.sources.base import SourceError
 from lesionforge.jobs import console
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
@@ -80,6 +83,10 @@ def load(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[st
         recipe = recipe.model_dump(mode="json") | {"storage_options": recipe.storage_options}
     if isinstance(recipe, Mapping):
         return recipe_yaml.from_mapping(recipe, overrides=overrides)
+    if not isinstance(recipe, str | os.PathLike):
+        raise recipe_yaml.RecipeError(
+            f"recipe is {repr(recipe)[:100]}: give a file, the name of a shipped recipe, a mapping or a Recipe"
+        )
     path, shipped = Path(recipe), find(str(recipe))
     if shipped and path.is_file():
         console.note(f"{recipe} is a file here and a shipped recipe: the file is taken")
@@ -88,6 +95,29 @@ def load(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[st
     elif isinstance(recipe, str) and path.name == recipe and not path.suffix and not path.exists():
         raise recipe_yaml.RecipeError(f"recipe {recipe}: no such file, nor a shipped recipe{_nearest(recipe)}")
     return recipe_yaml.load(path, overrides)
+
+
+def opened(checked: Recipe, given: str | Path | Mapping[str, Any] | Recipe) -> Pipeline:
+    """A recipe's sources, generator and plan; the places in a shipped recipe are examples, which an error says.
+
+    Args:
+        checked: what ``load`` has made of ``given``.
+
+    Raises:
+        SourceError, PlanError, PluginError: where it cannot be opened.
+    """
+    try:
+        return Pipeline(checked)
+    except SourceError as error:
+        if not isinstance(given, str) or not (path := find(given)) or Path(given).is_file():
+            raise
+        for n, (own, shipped) in enumerate(zip(checked.sources, recipe_yaml.load(path).sources, strict=False)):
+            if own.uri == shipped.uri and str(error).startswith(f"sources.{n}.uri "):
+                fix = f"give yours with --set sources.{n}.uri={own.scheme}:FOLDER"
+                hinted = SourceError(f"{error}; a shipped recipe's place is an example: {fix}")
+                hinted.place = error.place
+                raise hinted from None
+        raise
 
 
 def _nearest(name: str) -> str:

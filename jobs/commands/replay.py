@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import dataset as document
-from lesionforge.engine.dataset import DatasetError
+from lesionforge.engine.dataset import DatasetDescription, DatasetError
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.sample import Maker
@@ -82,6 +82,8 @@ def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str]
     """
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
+    for n, uri in (sources or {}).items():
+        _check_place(doc, n, uri)
     recipes = [
         source.model_copy(update={"uri": (sources or {}).get(n, source.uri)})
         for n, source in enumerate(doc.recipe.sources)
@@ -131,6 +133,16 @@ def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str]
     return out
 
 
+def _check_place(doc: DatasetDescription, n: int, uri: str) -> None:
+    """Hold ``--source N=URI`` against the dataset; the URI may hold a name and is not said again (promise P8)."""
+    schemes = [source.scheme for source in doc.recipe.sources]
+    if n not in range(len(schemes)):
+        last = len(schemes) - 1
+        raise DatasetError(f"--source {n}: the dataset has {'source 0 alone' if not last else f'sources 0 to {last}'}")
+    if not str(uri).startswith(f"{schemes[n]}:"):
+        raise DatasetError(f"--source {n}: source {n} is of kind {schemes[n]}: write --source {n}={schemes[n]}:PLACE")
+
+
 def moved(sources: Sequence[str]) -> dict[int, str]:
     """``["0=ct:/data"]`` as ``{0: "ct:/data"}``.
 
@@ -140,7 +152,7 @@ def moved(sources: Sequence[str]) -> dict[int, str]:
     out = {}
     for source in sources:
         number, equals, uri = source.partition("=")
-        if not equals or not number.isdigit():
-            raise DatasetError(f"--source {source}: write it as N=URI, e.g. 0=imagecas:/data/imagecas")
+        if not equals or not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise DatasetError("--source: write it as N=URI, e.g. --source 0=imagecas:/data/imagecas")
         out[int(number)] = uri
     return out

@@ -18,7 +18,7 @@ from lesionforge.engine import dataset as document
 from lesionforge.engine.finalise import shortfall
 from lesionforge.jobs import console
 from lesionforge.sinks import dataset, layout
-from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.store import Store, lease
 
@@ -197,13 +197,15 @@ def show(body: dict[str, Any]) -> None:
     done = 100 * body["shards"] / body["shards_planned"]
     console.out.print(f"{body['name']} in {body['out']}: {body['state']}, {done:.1f} % of the shards", markup=False)
     console.out.print(
-        f"{body['samples']:,} of {body['samples_planned']:,} samples, {body['quarantined']:,} quarantined, "
-        f"{body['shards']:,} of {body['shards_planned']:,} shards, {human_bytes(body['bytes'])}"
+        f"{body['samples']:,} of {counted(body['samples_planned'], 'sample')}, {body['quarantined']:,} quarantined, "
+        f"{body['shards']:,} of {counted(body['shards_planned'], 'shard')}, {human_bytes(body['bytes'])}"
     )
     for reason, count in body["reasons"].items():
         console.out.print(f"quarantined {count} x {reason}", markup=False)
     if body["burned_in_text"]:
-        console.out.print(f"{body['burned_in_text']:,} samples are of frames that seem to carry writing: look at them")
+        console.out.print(
+            f"{counted(body['burned_in_text'], 'sample')} of frames that seem to carry writing: look at them"
+        )
     if body["state"] == "incomplete":
         what = "a run is at work" if body["run_at_work"] else "no run is at work: the same generate command continues"
         console.out.print(f"last shard committed: {_ago(body)}; {what}")

@@ -17,7 +17,7 @@ from lesionforge.engine.plan import Plan, Shard
 from lesionforge.jobs import console
 from lesionforge.jobs.progress import steps
 from lesionforge.sinks import dataset, index, layout, tar
-from lesionforge.sinks.card import human_bytes
+from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.commit import rebuilt_rows
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
@@ -56,8 +56,8 @@ class Verdict(console.CommandResult):
             to.print(f"problem: {problem}", markup=False)
         totals, count = self.totals, len(self.problems)
         to.print(
-            f"{totals.samples:,} samples in {totals.shards:,} shards ({human_bytes(totals.bytes)}), "
-            f"{totals.quarantined:,} quarantined: {f'{count:,} problems' if count else 'all is well'}"
+            f"{counted(totals.samples, 'sample')} in {counted(totals.shards, 'shard')} ({human_bytes(totals.bytes)}), "
+            f"{totals.quarantined:,} quarantined: {counted(count, 'problem') if count else 'all is well'}"
         )
 
 

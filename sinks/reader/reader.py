@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import islice
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.sinks.card import counted
+from lesionforge.sinks.reader.errors import ReaderError, integer, shown
 from lesionforge.sinks.reader.order import Indices, Split, epoch_order, quotas
 from lesionforge.sinks.reader.prefetch import ahead
 from lesionforge.sinks.reader.samples import Sample, Samples
@@ -24,6 +26,7 @@ Transform = Callable[[Sample, np.random.Generator], Any]
 PIECE = 16, 1 << 20  # samples and bytes that a thread reads at a time, at most
 LOOKAHEAD = 64, 8 << 20  # the same of what the system is told to fetch where no thread reads
 REMOTE_THREADS = 16  # waiting for answers, not working
+MOST = 2**62  # of any count
 
 
 class Reader:
@@ -51,6 +54,9 @@ class Reader:
         threads: that read and decode ahead. Default: 16 for a network, one a core for local files, and none where
             nothing is decoded: the system then fetches ahead what is read when asked.
         ahead: encoded bytes that may be under way at once.
+
+    Raises:
+        ReaderError: for an argument that makes no sense; which, and what to give.
     """
 
     def __init__(
@@ -71,22 +77,26 @@ class Reader:
         threads: int | None = None,
         ahead: int = 64 << 20,
     ) -> None:
-        self.datasets = [datasets] if isinstance(datasets, Samples) else list(datasets)
-        if not 0 <= rank < ranks or (batch is not None and batch < 1) or not 0 <= seed < 2**64:
-            raise ValueError(
-                f"rank {rank} of {ranks}, batch {batch}, seed {seed}: 0 <= rank < ranks, batch > 0, seed >= 0"
-            )
+        self.datasets = _opened(datasets)
+        self.batch = None if batch is None else integer("batch", batch, 1, MOST)
+        self.ranks = integer("ranks", ranks, 1, MOST)
+        self.rank = integer("rank", rank, 0, self.ranks)
+        self.seed = integer("seed", seed, 0, 2**64)
+        length = None if length is None else integer("length", length, 1, MOST)
         if not shuffle and (shares or stratify or length):
-            raise ValueError("shares, stratify and length need shuffle=True: reading in order takes all samples once")
-        self.batch, self.seed, self.rank, self.ranks, self.drop_last = batch, seed, rank, ranks, drop_last
-        self._shuffle, self._transform, self._ahead = shuffle, transform, ahead
-        self._threads = max(map(_threads, self.datasets)) if threads is None else threads
+            raise ReaderError("shares, stratify and length need shuffle=True: reading in order takes all samples once")
+        if transform is not None and not callable(transform):
+            raise ReaderError(f"transform is {shown(transform)}: give a function of a sample and a random generator")
+        self.drop_last, self._shuffle, self._transform = drop_last, shuffle, transform
+        self._ahead = integer("ahead", ahead, 1, MOST)
+        default = max(map(_threads, self.datasets))
+        self._threads = default if threads is None else integer("threads", threads, 0, MOST)
         self._starts = np.cumsum([0, *map(len, self.datasets)])
         self._bytes = np.concatenate([samples.sizes(np.arange(len(samples))) for samples in self.datasets])
         self._groups, weights = strata(self.datasets, shares, stratify, balance)
         self._counts = quotas([len(group) for group in self._groups], weights, length)
         if drop_last and not len(self):
-            raise ValueError(
+            raise ReaderError(
                 f"drop_last leaves nothing of {self.length} samples for {ranks} ranks of batch {batch or 1}"
             )
         self.epoch = 0
@@ -100,6 +110,13 @@ class Reader:
     def __len__(self) -> int:
         """Batches, or single samples, of this rank in a whole epoch."""
         return len(self.split(0))
+
+    def __repr__(self) -> str:
+        batch = f" in batches of {self.batch}" if self.batch else ""
+        return (
+            f"<Reader of {counted(self.length, 'sample')} an epoch{batch}, rank {self.rank} of {self.ranks}, at epoch "
+            f"{self.epoch}, position {self.position}, from {', '.join(map(repr, self.datasets))}>"
+        )
 
     def __iter__(self) -> Iterator[Any]:
         split = self.split()
@@ -121,13 +138,17 @@ class Reader:
         """Go on where a state was taken; the numbers of ranks, batch, threads and workers may have changed.
 
         Raises:
-            ValueError: where datasets or options are others, so that the order would be another.
+            ReaderError: where datasets or options are others, so that the order would be another, or it is no state.
         """
+        if not isinstance(state, Mapping) or set(state) != set(self.state()):
+            raise ReaderError(f"state is {shown(state)}: give what Reader.state() returned, {', '.join(self.state())}")
         if state["data"] != self._fingerprint:
-            raise ValueError(
+            raise ReaderError(
                 "the state belongs to other samples, shares or strata: open the datasets as they were, or start anew"
             )
-        self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
+        seed, epoch = (integer(f"state[{name!r}]", state[name], 0, 2**64) for name in ("seed", "epoch"))
+        self.position = integer("state['position']", state["position"], 0, self.length)
+        self.seed, self.epoch = seed, epoch
 
     def turn(self) -> None:
         """Go to the beginning of the next epoch."""
@@ -192,6 +213,18 @@ class Reader:
             digest.update(np.asarray(group, "<i8").tobytes() + count.to_bytes(8, "little"))
         digest.update(bytes([self._shuffle]))
         return int.from_bytes(digest.digest(), "big")
+
+
+def _opened(datasets: Any) -> list[Samples]:
+    """One dataset or several as a list; a place is none."""
+    several = isinstance(datasets, Iterable) and not isinstance(datasets, str)
+    found = list(datasets) if several else [datasets]
+    for one in found:
+        if not isinstance(one, Samples):
+            raise ReaderError(f"datasets is {shown(one)}: open the place first, as Samples(PLACE), or a list of such")
+    if not found:
+        raise ReaderError("datasets is an empty list: give Samples(PLACE), or several of them")
+    return found
 
 
 def _pieces(sizes: NDArray[np.int64], most: tuple[int, int]) -> Iterator[tuple[slice, int]]:

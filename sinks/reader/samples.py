@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from lesionforge.generators.types import SPLITS
 from lesionforge.sinks import dataset, index, layout
+from lesionforge.sinks.card import counted
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Row
+from lesionforge.sinks.reader.errors import ReaderError, shown, texts
 from lesionforge.sinks.reader.ranges import Range, Ranges
 from lesionforge.sinks.store import Store
 
@@ -27,7 +31,8 @@ class Samples:
     """The committed samples of a dataset that were chosen, in the order of its shards. Quarantined ones never appear.
 
     A sample is a dict of its members by name (``image.png``: array, ``json``: dict), and ``__key__``, its id. Only
-    the members asked for are read. Safe to share between threads and to send to other processes.
+    the members asked for are read. ``samples[i]`` is one, ``samples[i:j]`` a list. Safe to share between threads and
+    to send to other processes.
 
     Args:
         place: where the dataset lies, or a store.
@@ -38,7 +43,7 @@ class Samples:
         cache: a local folder that keeps what was read from a remote store, for the next epoch and the next job.
 
     Raises:
-        ValueError: where nothing is left, or a sample lacks a member asked for.
+        ReaderError: where nothing is left, or a sample lacks a member asked for.
         StoreError: where the place cannot be read.
     """
 
@@ -51,9 +56,13 @@ class Samples:
         decoded: bool = True,
         cache: str | Path | None = None,
     ) -> None:
+        if where is not None and not callable(where):
+            raise ReaderError(f"where is {shown(where)}: give a function of an index row")
+        if members is not None:
+            members = texts("members", members, 'members=["image.png", "json"]')
         self.store = place if isinstance(place, Store) else Store(str(place))
-        self.decoded = decoded
-        shards = [name for name in dataset.committed(self.store) if split in (None, name.rsplit("-", 1)[0])]
+        self.split, self.decoded = split, decoded
+        shards = _shards(self.store, split)
         tables, hashes = list[pa.Table](), list[str]()
         for table, sha in dataset.parallel(lambda name: _index(self.store, name, where), shards):
             tables.append(table)
@@ -61,7 +70,7 @@ class Samples:
         rows = pa.concat_tables(tables) if tables else index.SCHEMA.empty_table().select(_COLUMNS)
         if not len(rows):
             chosen = f" of split {split!r}" if split else ""
-            raise ValueError(
+            raise ReaderError(
                 f"{self.store.url()} has no committed samples{chosen}{' that `where` keeps' * bool(where)}"
             )
         self.members, self._offsets, self._sizes = _members(rows, members, self.store.url())
@@ -74,10 +83,27 @@ class Samples:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getitem__(self, i: int) -> Sample:
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"sample {i} is outside the {len(self)} of {self.store.url()}")
-        return next(self.read([i % len(self)]))
+    def __repr__(self) -> str:
+        what = f", split {self.split}" if self.split else ""
+        members = ", ".join(self.members) or "none"
+        return f"<Samples of {self.store.url()}{what}: {counted(len(self), 'sample')}, members {members}>"
+
+    @overload
+    def __getitem__(self, i: int) -> Sample: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Sample]: ...
+    def __getitem__(self, i: int | slice) -> Sample | list[Sample]:
+        if isinstance(i, slice):
+            return list(self.read(np.arange(len(self))[i]))
+        try:
+            number = operator.index(i)
+        except TypeError:
+            raise ReaderError(
+                f"samples[{shown(i)}]: give a number or a slice; that of an id is samples.keys.index(ID)"
+            ) from None
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"sample {number} is outside the {len(self)} of {self.store.url()}")
+        return next(self.read([number % len(self)]))
 
     @property
     def remote(self) -> bool:
@@ -93,17 +119,17 @@ class Samples:
         """A value of every sample: ``target``, ``split``, ``subject``, ``source``, or ``labels.PATH``, a label.
 
         Raises:
-            ValueError: for a name that is none of these, or a label that no sample has.
+            ReaderError: for a name that is none of these, or a label that no sample has.
         """
-        if name in self._columns and name != "labels":
+        if isinstance(name, str) and name in self._columns and name != "labels":
             values: list[Any] = self._columns[name].to_pylist()
             return values
-        if not name.startswith("labels."):
-            raise ValueError(f"no column {name!r}: use target, split, subject, source or labels.PATH")
+        if not isinstance(name, str) or not name.startswith("labels."):
+            raise ReaderError(f"no column {shown(name)}: use target, split, subject, source or labels.PATH")
         texts = zip(self._keys.tolist(), self._columns["labels"].to_pylist(), strict=True)
         found = [_at(self._decode(key, "json", text.encode()), name.split(".")[1:]) for key, text in texts]
         if all(value is None for value in found):
-            raise ValueError(f"no sample of {self.store.url()} has a label {name.removeprefix('labels.')!r}")
+            raise ReaderError(f"no sample of {self.store.url()} has a label {name.removeprefix('labels.')!r}")
         return found
 
     def sizes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -127,7 +153,7 @@ class Samples:
         try:
             return decode(name, data)
         except ValueError as error:
-            raise ValueError(f"sample {key.decode()} of {self.store.url()}: {error}; see lesionforge verify") from None
+            raise ReaderError(f"sample {key.decode()} of {self.store.url()}: {error}; see lesionforge verify") from None
 
     def expect(self, numbers: Sequence[int] | NDArray[np.int64]) -> None:
         """Tell the system that these samples are read next."""
@@ -143,6 +169,22 @@ class Samples:
         ]
 
 
+def _shards(store: Store, split: str | None) -> list[str]:
+    """Committed shards, of one split or of all.
+
+    Raises:
+        ReaderError: where there is no such place or split; which splits there are.
+    """
+    shards = dataset.committed(store)
+    if not shards and store.is_local and not store.local_path().is_dir():
+        raise ReaderError(f"{store.url()}: no such folder; give the one that a dataset was generated into")
+    found = {name.rsplit("-", 1)[0] for name in shards}
+    if shards and split is not None and split not in found:
+        there = ", ".join(name for name in SPLITS if name in found)
+        raise ReaderError(f"{store.url()} has no split {shown(split)}; it has {there}")
+    return [name for name in shards if split in (None, name.rsplit("-", 1)[0])]
+
+
 def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tuple[pa.Table, str]:
     """The chosen rows of a shard's index, and the checksum of its tar."""
     data = store.get(layout.index(shard))
@@ -156,7 +198,7 @@ def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tup
             table = pa.Table.from_pylist([vars(row) | {"measured": None} for row in kept], schema=index.SCHEMA)
             table = table.select(_COLUMNS)
     except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"{store.url(layout.index(shard))}: {error}; see lesionforge verify --rebuild") from None
+        raise ReaderError(f"{store.url(layout.index(shard))}: {error}; see lesionforge verify --rebuild") from None
     return table.replace_schema_metadata(None), record.tar_sha256
 
 
@@ -177,7 +219,7 @@ def _members(
         if requested is not None and (offsets[:, column] < 0).any():
             key = rows["sample_id"][int(np.argmin(offsets[:, column]))].as_py()
             names_text = ", ".join(sorted(pc.unique(present).to_pylist()))
-            raise ValueError(f"sample {key} of {url} has no member {name!r}; the dataset's members are {names_text}")
+            raise ReaderError(f"sample {key} of {url} has no member {name!r}; the dataset's members are {names_text}")
     return names, offsets, sizes
 
 

@@ -136,7 +136,5 @@ def test_unknown_ids_are_refused(name):
 
 
 def test_a_split_that_gets_nobody_is_noted():
-    assert make((1,), split={"train": 0.8, "val": 0.2}).notes == [
-        "sources.0 has 1 subjects: none of them falls into val"
-    ]
+    assert make((1,), split={"train": 0.8, "val": 0.2}).notes == ["sources.0 has 1 subject: none falls into val"]
     assert make((10,), split={"train": 0.8, "val": 0.2}).notes == []

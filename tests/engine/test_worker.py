@@ -12,7 +12,7 @@ from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
 from lesionforge.engine.worker import Worker
-from lesionforge.jobs.commands.replay import replay
+from lesionforge.jobs.commands.replay import moved, replay
 from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.store import Store
@@ -159,6 +159,20 @@ def test_replay_refuses_other_sources(tmp_path):
         replay(store, "train-0000-00000000")
 
 
+def test_replay_says_what_is_wrong_with_a_place_and_not_the_place(tmp_path):
+    store, _ = run(toy(sources__0__options={"count": 1}, sources__0__split={"train": 1}, multiply=1), tmp_path)
+    for places, says in (
+        ({0: "/data/jane"}, r"^--source 0: source 0 is of kind tests.faulty.Toy: write .*0=tests.faulty.Toy:PLACE$"),
+        ({1: "tests.faulty.Toy:jane"}, r"^--source 1: the dataset has source 0 alone$"),
+    ):
+        with pytest.raises(document.DatasetError, match=says):
+            replay(store, "train-0000-00000000", places)
+    for typed in ("/data/jane", "a=/data/jane", "²=jane"):
+        with pytest.raises(document.DatasetError, match=r"^--source: write it as N=URI") as error:
+            moved([typed])
+        assert "jane" not in str(error.value)
+
+
 def flip(path, at=1000):
     data = bytearray(path.read_bytes())
     data[at] ^= 0x55
@@ -207,7 +221,7 @@ def test_indexes_are_rebuilt_from_the_tars(tmp_path):
 
 def test_shortfall_says_what_is_missing(tmp_path):
     store, _ = run(toy(), tmp_path)
-    assert shortfall(document.read(store), dataset.Totals(shards=4)) == "2 of 6 shards are not made yet"
+    assert shortfall(document.read(store), dataset.Totals(shards=4)) == "2 of 6 shards not made yet"
 
 
 def test_a_place_without_a_dataset_is_named(tmp_path):

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 import webdataset as wds
 import yaml
+
+from lesionforge.jobs import cli as cli_module
+from lesionforge.jobs import console
+from lesionforge.jobs.options import pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "jobs" / "recipes" / "demo.yaml"
@@ -161,6 +166,33 @@ def test_a_shipped_recipe_is_found_by_name_from_anywhere():
         assert f"lesionforge generate {one['name']} " in Path(one["file"]).read_text()
     assert cli("init", "demo").stdout == DEMO.read_text()
     assert cli("--version").stdout.startswith("lesionforge ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["generate", "demo", "--out", "o"], "what is committed stays, run the same command again to continue"),
+        (["train", "detection", "--out", "o"], "to continue from the last checkpoint, if there is one yet"),
+        (["study", "detection"], "runs that have ended stay"),
+        (["export", "o"], "what is written so far stays: remove the folder"),
+        (["score", "detection", "m"], "nothing was written"),
+        (["verify", "o"], "nothing is changed but indexes that --rebuild has made anew"),
+        ([], "nothing was written"),
+    ],
+)
+def test_an_interrupted_command_says_what_is_true_of_it(words, says, monkeypatch, capsys):
+    monkeypatch.setattr(cli_module, "app", lambda **_: console.INTERRUPTED)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["lesionforge", *words, "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli_module.main()
+    assert end.value.code == 130
+    assert says in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_setting_that_is_no_yaml_is_wrong_usage():
+    with pytest.raises(typer.BadParameter, match=r"steps: '\[' is not YAML"):
+        pairs(["steps=["])
 
 
 def test_help_teaches():

@@ -5,10 +5,12 @@ import threading
 import time
 import uuid
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lesionforge.generators.types import UserError
 from lesionforge.sinks.reader import Reader, Samples, loader
 from lesionforge.sinks.reader.prefetch import ahead
 from lesionforge.sinks.store import Store
@@ -150,19 +152,57 @@ def test_transforms_draw_the_same_numbers_whoever_reads(train):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"rank": 2, "ranks": 2}, "rank 2 of 2"),
-        ({"batch": 0}, "batch 0"),
-        ({"seed": -1}, "seed -1"),
+        ({"rank": 2, "ranks": 2}, "rank is 2: give an integer of 0 to 1"),
+        ({"batch": 0}, "batch is 0"),
+        ({"batch": 2.5}, "batch is 2.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"threads": "2"}, "threads is '2'"),
         ({"shares": [1, 1]}, "one weight for each of 1"),
+        ({"shares": 1}, "shares is 1: give a list"),
+        ({"shares": "1"}, "shares is '1': give a list"),
         ({"shares": [-1]}, "at least 0"),
+        ({"shares": ["much"]}, r"shares\[0\] is 'much'"),
+        ({"shares": [0]}, "leave nothing"),
         ({"balance": {"mild": 1}}, "needs stratify"),
+        ({"balance": "mild", "stratify": "target"}, "balance is 'mild'"),
+        ({"stratify": "labels.lesions"}, "values are lists"),
+        ({"stratify": 3}, "no column 3"),
         ({"shuffle": False, "length": 3}, "need shuffle=True"),
         ({"batch": 40, "ranks": 2, "drop_last": True}, "drop_last leaves nothing of 48"),
+        ({"transform": "flip"}, "transform is 'flip'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(train, options, says):
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(UserError, match=says):
         Reader(train, **options)
+
+
+@pytest.mark.parametrize("datasets", ["drawn", None, [], ["drawn"], Path("drawn")])
+def test_what_is_no_dataset_is_refused(datasets):
+    with pytest.raises(UserError, match=r"^datasets is .*Samples\(PLACE\)"):
+        Reader(datasets)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"position": 48}, r"state\['position'\] is 48: give an integer of 0 to 47"),
+        ({"position": -1}, "position"),
+        ({"position": 1.5}, "position"),
+        ({"epoch": None}, r"state\['epoch'\] is None"),
+        ({"seed": 2**64}, "seed"),
+        ({"lesions": 3}, r"give what Reader.state\(\) returned, seed, epoch, position, data"),
+    ],
+)
+def test_a_state_that_is_none_is_refused_and_changes_nothing(train, change, says):
+    reader = Reader(train)
+    before = reader.state()
+    with pytest.raises(UserError, match=says):
+        reader.resume({**before, **change})
+    for junk in ({}, [1], None, "state"):
+        with pytest.raises(UserError, match="state is"):
+            reader.resume(junk)
+    assert reader.state() == before
 
 
 def test_an_error_comes_out_at_its_place_and_threads_end(train):
@@ -239,7 +279,9 @@ def test_torch_workers_read_the_same_batches(train, workers):
     pytest.importorskip("torch")
     expected = [keys([batch]) for batch in Reader(train, batch=5, rank=1, ranks=2)]
     reader = Reader(train, batch=5, rank=1, ranks=2)
-    assert [keys([batch]) for batch in loader(reader, workers=workers)] == expected
+    stream = loader(reader, workers=workers)
+    assert len(stream) == len(expected)
+    assert [keys([batch]) for batch in stream] == expected
     assert reader.state()["epoch"] == 1
     batch = list(itertools.islice(loader(reader, workers=workers), 3))[-1]
     other = Reader(train, batch=5, rank=1, ranks=2)
@@ -247,6 +289,18 @@ def test_torch_workers_read_the_same_batches(train, workers):
     again = Reader(train, batch=5, rank=1, ranks=2)
     again.epoch = 1
     assert keys([batch]) + keys(other) == keys(itertools.islice(again, 2, None))
+
+
+def test_the_loader_refuses_what_is_the_reader_s(train):
+    pytest.importorskip("torch")
+    with pytest.raises(UserError, match=r"^reader is <Samples of .*: give a Reader"):
+        loader(train)
+    with pytest.raises(UserError, match="batch_size=8: that is the Reader's"):
+        loader(Reader(train), batch_size=8)
+    with pytest.raises(UserError, match="does not take colate_fn"):
+        loader(Reader(train), colate_fn=list)
+    with pytest.raises(UserError, match="workers is -1"):
+        loader(Reader(train), workers=-1)
 
 
 def test_torch_takes_it_for_an_iterable_dataset(train):

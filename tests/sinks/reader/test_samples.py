@@ -50,8 +50,12 @@ def test_every_sample_comes_back_as_it_was_committed(store):
         for name, array in stenoses.fields(i).items():
             assert np.array_equal(sample[name], array)
     assert samples[-1]["__key__"] == kept[-1]
+    assert [sample["__key__"] for sample in samples[1:9:3]] == kept[1:9:3]
+    assert samples[30:] == []
     with pytest.raises(IndexError, match="sample 21 is outside the 21"):
         samples[21]
+    with pytest.raises(UserError, match=r"samples\['train'\]: give a number or a slice"):
+        samples["train"]
 
 
 def test_only_the_members_asked_for_are_read(local, monkeypatch):
@@ -94,14 +98,23 @@ def test_split_where_and_columns(local):
 
 
 def test_errors_name_what_is_missing(local, tmp_path):
-    with pytest.raises(ValueError, match=r"no committed samples of split 'test'"):
-        Samples(local, split="test")
+    stenoses.write(local, 1, "val", first=50, lost={50})
+    with pytest.raises(UserError, match=r"no committed samples of split 'val'"):
+        Samples(local, split="val")
+    with pytest.raises(UserError, match=r"has no split 'tra'; it has train, val$"):
+        Samples(local, split="tra")
     with pytest.raises(ValueError, match=r"that `where` keeps"):
         Samples(local, where=lambda row: False)
     with pytest.raises(ValueError, match=r"has no member 'view0.png'; the dataset's members are image.png, json"):
         Samples(local, members=["view0.png"])
-    with pytest.raises(ValueError, match="no committed samples"):
+    with pytest.raises(UserError, match="nowhere: no such folder"):
         Samples(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no committed samples"):
+        Samples(tmp_path)
+    with pytest.raises(UserError, match=r"^members is 'json', no list of names: give members="):
+        Samples(local, members="json")
+    with pytest.raises(UserError, match=r"^where is 'severe': give a function"):
+        Samples(local, where="severe")
     samples = Samples(local)
     where = local.local_path(layout.tar("train-000000"))
     sound = where.read_bytes()
@@ -114,6 +127,16 @@ def test_errors_name_what_is_missing(local, tmp_path):
     local.put(layout.index("train-000001"), b"damaged")
     with pytest.raises(ValueError, match=r"train-000001.parquet: .*verify --rebuild"):
         Samples(local)
+
+
+def test_it_says_what_it_is(local):
+    samples = Samples(local, split="train", members=["image.png", "json"])
+    told = f"<Samples of {local.url()}, split train: 18 samples, members image.png, json>"
+    assert repr(samples) == told
+    reader = Reader(samples, batch=4, rank=1, ranks=2)
+    assert repr(reader) == (
+        f"<Reader of 18 samples an epoch in batches of 4, rank 1 of 2, at epoch 0, position 0, from {told}>"
+    )
 
 
 def test_webdataset_reads_the_same_samples(local):
@@ -223,7 +246,7 @@ def test_without_torch_the_extra_is_named_in_one_line(local, monkeypatch):
     for name in ("torch", "torch.utils", "torch.utils.data"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=r"iterate the Reader itself.*pip install 'lesionforge\[train\]'"):
-        next(loader(Reader([stenoses_read], batch=1, seed=0), workers=0))
+        loader(Reader([stenoses_read], batch=1, seed=0), workers=0)
     with pytest.raises(UserError, match=r"as lists, or pip install 'lesionforge\[train\]'"):
         collate([stenoses_read[0]])
 
