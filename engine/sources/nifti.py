@@ -8,54 +8,26 @@ from __future__ import annotations
 
 import gzip
 import io
-import logging
 import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.files import File, why
+from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.types import BadCase
 
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it quotes what broken headers hold
-MAX_EDGE = 4096
-SPACING_MM = (0.01, 20.0)
-MAX_OFFSET = 2**20  # bytes before the voxels: header extensions
-MAX_MM = 1e5  # of the affine's offset: further away is no patient
 MIN_SPREAD_HU = 150  # between the smallest and the largest value of any CT: air and water are 1000 apart
+NEARLY = 1e-3  # off a whole number: a label that was stored as a float or scaled
 MAX_TREE_BYTES = 2**30  # of all voxels; a coronary CT of 512 x 512 x 300 has 8e7 to 6e8, by the type of its numbers
 MAX_LABELLED = 2**22  # voxels of a binary label; two trees have about 2e5
 MAX_SPREAD = 2**27  # voxels of the box around them, which is searched for components
-LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0, 1.0])
-
-
-@dataclass(frozen=True)
-class NiftiHeader:
-    """What a NIfTI file says of its voxels; ``affine`` from index to LPS mm, ``placed``: it is more than a default."""
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    slope: float
-    intercept: float
-    affine: NDArray[np.float64]
-    placed: bool
-    offset: int
-
-    @property
-    def scaled(self) -> bool:
-        """Whether stored numbers are others than those meant."""
-        return (self.slope, self.intercept) != (1.0, 0.0)
 
 
 @contextmanager
@@ -71,7 +43,7 @@ def opened(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
             raw.seek(0)
             packed = head == b"\x1f\x8b"
             stream = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), 2**20) if packed else raw
-            header = _header(stream)
+            header = NiftiHeader.read(stream)
             stream.read(max(0, header.offset - stream.tell()))
             yield header, cast(BinaryIO, stream)
     except FileNotFoundError:
@@ -82,33 +54,12 @@ def opened(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
         raise BadCase(f"cannot be read: {why(error)}") from None
 
 
-def _header(stream: Any) -> NiftiHeader:
-    try:
-        found = nib.Nifti1Header.from_fileobj(stream)
-        shape, dtype = found.get_data_shape(), found.get_data_dtype()
-        slope, intercept = found.get_slope_inter()
-        affine = LPS_FROM_RAS[:, None] * np.asarray(found.get_best_affine(), np.float64)
-        offset, placed = int(found.get_data_offset()), int(found["sform_code"]) > 0 or int(found["qform_code"]) > 0
-    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OverflowError) as error:
-        raise BadCase(f"is no NIfTI file ({type(error).__name__})") from None
-    if len(shape) > 3 and set(shape[3:]) == {1}:
-        shape = shape[:3]
-    if len(shape) != 3 or min(shape) < 1 or max(shape) > MAX_EDGE:
-        raise BadCase(f"has shape {shape}; volumes of at most {MAX_EDGE} voxels an edge are read")
-    if dtype.kind not in "uif":
-        raise BadCase(f"holds {dtype} voxels; plain numbers are read")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise BadCase("its affine is singular or not finite, so the voxels have no place in the patient")
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(0))
-    if spacing.min() < SPACING_MM[0] or spacing.max() > SPACING_MM[1] or np.abs(affine[:3, 3]).max() > MAX_MM:
-        raise BadCase(
-            f"its voxels are {' x '.join(f'{mm:.3g}' for mm in spacing)} mm, the first of them "
-            f"{np.abs(affine[:3, 3]).max():.3g} mm away; {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm are read"
-        )
-    if not 348 <= offset <= MAX_OFFSET:
-        raise BadCase(f"its voxels begin at byte {offset}; 352 is usual, at most {MAX_OFFSET} is read")
-    scale = (1.0, 0.0) if slope is None or not np.isfinite(slope) else (float(slope), float(intercept))
-    return NiftiHeader((shape[0], shape[1], shape[2]), dtype, *scale, affine, placed, offset)
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Labels as they were meant: numbers within ``NEARLY`` of whole ones made whole, others as they are."""
+    if values.dtype.kind != "f":
+        return values
+    near = np.rint(values)
+    return np.where(np.abs(values - near) <= NEARLY, near, values)
 
 
 def planes(header: NiftiHeader, stream: BinaryIO) -> Iterator[NDArray[Any]]:
@@ -127,9 +78,13 @@ def _placed(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
     with opened(file) as (header, stream):
         if math.prod(header.shape) > MAX_VOXELS:
             raise BadCase(f"has shape {header.shape}; at most {MAX_VOXELS} voxels are read")
-        if not header.placed:
-            raise BadCase("does not say how it lies in the patient: its sform_code and qform_code are 0")
+        _require_place(header)
         yield header, stream
+
+
+def _require_place(header: NiftiHeader) -> None:
+    if not header.placed:
+        raise BadCase("does not say how it lies in the patient: its sform_code and qform_code are 0")
 
 
 def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]:
@@ -156,7 +111,7 @@ def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]
             if kept.start <= k < kept.stop:
                 part = values[rows, cols]
                 inside[:, :, k - kept.start] = part if plain else np.clip(np.rint(part), -32768, 32767)
-    if high - low < MIN_SPREAD_HU or low > 1000:
+    if high - low < MIN_SPREAD_HU or low >= 0:  # noise alone takes water below 0, air is -1000
         raise BadCase(f"holds values from {low:g} to {high:g}, which are no Hounsfield units: was it normalised?")
     return out
 
@@ -174,6 +129,9 @@ def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:
             values = plane * header.slope + header.intercept if header.scaled else plane
             with np.errstate(invalid="ignore"):
                 whole = values.astype(np.uint8)
+                if not np.array_equal(whole, values):
+                    values = _whole(values)
+                    whole = values.astype(np.uint8)
             if not np.array_equal(whole, values):
                 other = float(values[whole != values][0])
                 raise BadCase(f"holds {other:g}; labels are whole numbers from 0 to 255")
@@ -205,6 +163,7 @@ def read_voxels(file: File) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         shape, dtype = header.shape, header.dtype
         if (nbytes := math.prod(shape) * dtype.itemsize) > MAX_TREE_BYTES:
             raise BadCase(f"claims {shape} voxels of {dtype}, {nbytes} bytes; at most {MAX_TREE_BYTES} are read")
+        _require_place(header)
         if header.scaled:
             raise BadCase(f"scales its voxels by {header.slope} and {header.intercept}; a label holds plain 0 and 1")
         voxels = _voxels(header, stream)
@@ -218,10 +177,14 @@ def _voxels(header: NiftiHeader, stream: BinaryIO) -> NDArray[np.int32]:
     for k, slab in enumerate(planes(header, stream)):
         plane = slab.ravel(order="F")
         at = np.flatnonzero(plane)
+        marks = _whole(plane[at])
+        at, marks = at[marks != 0], marks[marks != 0]
         count += len(at)
         if count > MAX_LABELLED:
             raise BadCase(f"labels more than {MAX_LABELLED} voxels; two coronary trees have about 2e5")
-        values.update(np.unique(plane[at]).tolist())
+        if not np.array_equal(marks, np.rint(marks)):
+            raise BadCase(f"holds {marks[marks != np.rint(marks)][0]:g}; a label holds whole numbers")
+        values.update(np.unique(marks).tolist())
         if len(values) > 1:
             raise BadCase(
                 "is not binary, as a CT image or a map of several structures is not: give labels of the coronary tree "

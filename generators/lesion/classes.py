@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.structures import kind
+
 ORGANS: Final = ("liver", "kidney", "pancreas")
 PLAQUES: Final = ("calcified", "non_calcified", "low_attenuation", "mixed")
 TUMOURS: Final = tuple(f"{organ}_{stage}" for organ in ORGANS for stage in ("early", "late"))
@@ -27,12 +29,22 @@ def home(lesion_class: str) -> str:
 
 
 def canonical(legend: Mapping[int, str]) -> NDArray[np.uint8]:
-    """Our label for each of a source's label values, uint8 (256,): sides are dropped, unknown names are background."""
+    """Our label for each of a source's label values, uint8 (256,): sides are dropped, other organs are background.
+
+    A value that ``unknown`` tells of must not be among the voxels.
+    """
     table = np.zeros(256, np.uint8)
     for value, name in legend.items():
         side = next((end for end in ("_left", "_right") if name.endswith(end)), "")
         table[value] = VALUE.get(name.removesuffix(side), 0)
     return table
+
+
+def unknown(legend: Mapping[int, str]) -> NDArray[np.bool_]:
+    """Whether each label value may be a lesion that has no label here, bool (256,): its voxels would be background."""
+    out: NDArray[np.bool_] = canonical(legend) == 0
+    out[[0, *(value for value, name in legend.items() if kind(name) == "healthy")]] = False
+    return out
 
 
 @dataclass(frozen=True)

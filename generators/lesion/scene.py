@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home
+from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, unknown
 from lesionforge.generators.types import BadCase, Volume
 
 Box = tuple[slice, slice, slice]
@@ -68,6 +68,13 @@ class VolumeAnatomy:
     def __init__(self, volume: Volume) -> None:
         if volume.labels is None:
             raise BadCase("the volume has no labels; a lesion needs to know where the organs are")
+        if (lost := unknown(volume.legend)[volume.labels]).any():
+            value = int(volume.labels[lost][0])
+            raise BadCase(
+                f"label {value} in {np.count_nonzero(volume.labels == value)} voxels may be a lesion, of a name that "
+                "has no label here: it would become background. Map it by the source's option legend (ctdicom: masks), "
+                f"as {{{value}: liver_tumour}}, or name the structures to keep in labels"
+            )
         labels = canonical(volume.legend)[volume.labels]
         self.voxels: dict[str, NDArray[np.int64]] = {}
         for name in (*ORGANS, "coronary"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,17 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct import layouts
 from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, apart_mm
 from lesionforge.engine.sources.ct.layouts import CtFiles, Layout
-from lesionforge.engine.sources.ct.names import standard
+from lesionforge.engine.sources.ct.names import nameless, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderSource
-from lesionforge.engine.sources.nifti import NiftiHeader, header_of, read_hu, read_labels
+from lesionforge.engine.sources.nifti import header_of, read_hu, read_labels
+from lesionforge.engine.sources.nifti_header import NiftiHeader
+from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
 
 TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure
+LEGEND = "the option legend, as {1: liver, 2: liver_tumour}"
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,18 @@ class CtOptions(ScanOptions):
     Attributes:
         layout: how the folder is laid out; ``auto`` recognises all but a mixture.
         legend: standard names of the label map's values, where the layout does not say them (of plain pairs: always) or
-            says them wrong, as {1: liver, 2: liver_tumour}.
+            says them wrong, as {1: liver, 2: liver_tumour}. A volume with other values is refused, unless ``labels``
+            says what to keep.
         labels: the structures to keep, by standard name; all where absent. Of a set with one mask file per structure
-            (TotalSegmentator: 117) only these are read; where absent, liver, kidney, pancreas, spleen and coronary.
+            (TotalSegmentator: 117) only these are read; where absent, lesions, liver, kidney, pancreas, spleen and
+            coronary.
+        modality: ``ct`` where dataset.json calls CT by another name, as a normalisation.
     """
 
     layout: Layout = "auto"
     legend: dict[int, str] | None = None
     labels: tuple[str, ...] | None = None
+    modality: Literal["auto", "ct"] = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,20 +60,25 @@ class CtVolumes(FolderSource):
 
     def __init__(self, place: str, options: CtOptions) -> None:
         super().__init__(place, options)
-        found = layouts.find(Folder(place).walk(), options.layout)
+        files = Folder(place).walk()
+        found = layouts.find(files, options.layout, options.modality == "ct")
         self.layout, self.licence, self._entries = found.layout, found.licence, found.entries
+        self.left_over = found.left_over(files)
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
         if self.layout != "totalsegmentator" and not self.legend:
+            raise SourceError(f"does not say what its labels mean: set {LEGEND}")
+        unknown = [] if options.legend or options.labels is not None else nameless(self.legend)
+        if unknown:
             raise SourceError(
-                "does not say what its labels mean: set the option legend, as {1: liver, 2: liver_tumour}"
+                f"dataset.json gives label {unknown[0]} a name that is no structure known here, or a tumour's of no "
+                f"organ: it would become background. Say what it is in {LEGEND}, or what to keep in the option labels"
             )
         self.subjects = len(self._entries)
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
     def case_files(self, case: int) -> Sequence[File]:
         """The image, its label map and its masks."""
-        e = self._entries[case]
-        return [e.image, *([e.label] if e.label else []), *(mask for _, mask in e.masks)]
+        return self._entries[case].files
 
     def read(self, case: int) -> Volume:
         """One volume and its labels."""
@@ -79,7 +91,7 @@ class CtVolumes(FolderSource):
         entry, o = self._entries[case], self.options
         header = header_of(entry.image)
         axes = Axes.of(header.affine)
-        notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name()}
+        notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name(), **header.doubts}
         o.check_axes(axes)
         labels, legend = self._labels(entry, header, axes)
         affine = axes.turned(header.affine, header.shape)
@@ -104,6 +116,8 @@ class CtVolumes(FolderSource):
         if entry.label is not None:
             _same_place(header_of(entry.label), image)
             found = read_labels(entry.label, axes)
+            if wanted is None:
+                self._check_values(found)
             table = np.zeros(256, np.uint8)
             legend: dict[int, str] = {}
             for value, name in self.legend.items():
@@ -111,7 +125,11 @@ class CtVolumes(FolderSource):
                     first = next((v for v, known in legend.items() if known == name), value)
                     legend[first], table[value] = name, first
             return table[found], legend
-        parts = [(name, file) for name, file in entry.masks if name in (wanted or TUMOUR_ORGANS)]
+        parts = [
+            (name, file)
+            for name, file in entry.masks
+            if (name in wanted if wanted else name in TUMOUR_ORGANS or kind(name) == "lesion")
+        ]
         parts.sort(key=lambda part: (part[0].endswith("_tumour"), part[0]))  # a lesion lies on its organ
         if not parts:
             raise BadCase("has no mask of the structures to keep")
@@ -120,8 +138,23 @@ class CtVolumes(FolderSource):
         out = np.zeros(tuple(image.shape[a] for a in axes.order), np.uint8)
         for name, file in parts:
             _same_place(header_of(file), image)
-            out[read_labels(file, axes) > 0] = values[name]
+            mask = read_labels(file, axes)
+            if (high := int(mask.max())) > 1 and (several := (mask != 0) & (mask != high)).any():
+                both = f"{int(mask[several][0])} and {high}"
+                raise BadCase(f"its mask of {name} holds {both}: a file marks one structure; split it")
+            out[mask > 0] = values[name]
         return out, legend
+
+    def _check_values(self, found: NDArray[np.uint8]) -> None:
+        """Refuse a label map with a value that nobody names: it may be a lesion, and would become background."""
+        counts = np.zeros(256, np.int64)
+        for k in range(found.shape[2]):
+            counts += np.bincount(found[:, :, k].ravel(), minlength=256)
+        if unknown := [value for value in np.flatnonzero(counts).tolist() if value and value not in self.legend]:
+            raise BadCase(
+                f"its label map holds {unknown[0]} in {counts[unknown[0]]} voxels, and nobody says what that is: name "
+                f"it in {LEGEND}, or name the structures to keep in the option labels"
+            )
 
 
 def _same_place(label: NiftiHeader, image: NiftiHeader) -> None:

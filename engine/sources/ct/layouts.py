@@ -10,25 +10,27 @@ from typing import Any, Literal, get_args
 
 from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
 from lesionforge.engine.sources.ct.names import legend_of, standard
+from lesionforge.engine.sources.ct.pairing import IMAGES_ARE, LABEL_FOLDER, LABELS_ARE, NII, Names, home, named, paired
 from lesionforge.engine.sources.files import File, natural
 from lesionforge.generators.types import BadCase
 
 Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "pair"]
 MAX_INDEX = 2**24  # bytes of dataset.json
-NII = r"\.nii(?:\.gz)?"
 TERMS = {
     "lits": "LiTS: CC BY-NC-ND 4.0 (cite Bilic et al. 2023)",
     "kits": "KiTS: CC BY-NC-SA 4.0 (cite Heller et al. 2019)",
     "totalsegmentator": "TotalSegmentator: CC BY 4.0 (cite Wasserthal et al. 2023)",
+    "abdomenatlas": "AbdomenAtlas terms (cite Qu et al. 2023, arXiv 2305.09666)",
     "imagecas": "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)",
 }
 CREATIVE = re.compile(r"CC[ -]?BY(?:[ -](?:SA|NC|ND))*(?:[ -]\d\.\d)?")  # no other text of the file goes further
+CT_WORDS = frozenset({"CT", "CTA", "CCTA", "CTCA", "CTPA", "CTP", "CECT", "NCCT", "NECT", "LDCT", "HRCT"})  # hold HU
+SHOWN = re.compile(r"[\w .,/()+-]{1,40}")  # of dataset.json's channel: a word, no escape sequence
+IMAGE_ENDS = ("_ct", "_img", "_image", "_0000")
 PAIRS = (
-    "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask, or "
-    "images/NAME with labels/NAME, NAME being the same"
+    "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask in one "
+    "folder, or images/NAME with labels/NAME, NAME being the same"
 )
-IMAGE_FOLDERS = ("images", "imagesTr")
-LABEL_FOLDERS = ("labels", "labelsTr", "masks", "segmentations")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class CtFiles:
     label: File | None = None
     masks: tuple[tuple[str, File], ...] = ()
 
+    @property
+    def files(self) -> list[File]:
+        """All of them, the image first."""
+        return [self.image, *([self.label] if self.label else []), *(mask for _, mask in self.masks)]
+
 
 @dataclass(frozen=True)
 class CtListing:
@@ -50,15 +57,38 @@ class CtListing:
     legend: Mapping[int, str] = field(default_factory=dict)
     licence: str = UNKNOWN_LICENCE
 
+    def left_over(self, files: Sequence[File]) -> dict[str, list[str]]:
+        """The paths of the volumes among the files that are in no case, by the reason."""
+        used = {file.path for entry in self.entries for file in entry.files}
+        out: dict[str, list[str]] = {}
+        for file in files:
+            if _volume(file) and file.path not in used and not re.search(r"(?:^|/)imagesTs/", file.name):
+                kind = "label maps without an image" if _labels(file) else "volumes without a label map"
+                out.setdefault(kind, []).append(file.path)
+        return out
 
-def find(files: Sequence[File], layout: Layout) -> CtListing:
+
+def find(files: Sequence[File], layout: Layout, any_modality: bool = False) -> CtListing:
     """The volumes below a folder.
 
+    Args:
+        any_modality: take them for CT whatever dataset.json calls them.
+
     Raises:
-        SourceError: where none is found, or, for ``auto``, where several layouts would fit.
+        SourceError: where none is found, where two files could be one volume's label map or image, or, for ``auto``,
+            where several layouts would fit.
     """
     names = [layout] if layout != "auto" else [name for name in get_args(Layout) if name not in ("auto", "pair")]
-    found = [one for name in names if (one := READERS[name](files)) is not None and one.entries]
+    readers: Mapping[str, Callable[[Sequence[File]], CtListing | None]] = {
+        "lits": _lits,
+        "kits": _kits,
+        "msd": lambda files: _msd(files, any_modality),
+        "totalsegmentator": _totalsegmentator,
+        "imagecas": _imagecas,
+        "pair": _pair,
+    }
+    files = [file for file in files if not file.name.rsplit("/", 1)[-1].startswith(".")]
+    found = [one for name in names if (one := readers[name](files)) is not None and one.entries]
     if not found and layout == "auto" and (pairs := _pair(files)).entries:
         found = [pairs]
     if not found:
@@ -70,46 +100,67 @@ def find(files: Sequence[File], layout: Layout) -> CtListing:
     return found[0]
 
 
+def _volume(file: File) -> bool:
+    return re.search(rf"{NII}$", file.name, re.IGNORECASE) is not None
+
+
+def _labels(file: File) -> bool:
+    """Whether a name or its folder is a label map's."""
+    base = re.search(rf"(?:^|[_./])(?:seg|label|mask|segmentation)s?(?:-\d+)?{NII}$", file.name, re.IGNORECASE)
+    return base is not None or LABEL_FOLDER.fullmatch(file.name.rpartition("/")[0].rpartition("/")[2]) is not None
+
+
 def _shape(files: Sequence[File]) -> str:
     """What lies there instead, in numbers: a file's name may be a patient's."""
-    volumes = [file for file in files if re.search(rf"{NII}$", file.name)]
-    labels = sum(bool(re.search(rf"[_.](?:seg|label|mask){NII}$", file.name)) for file in volumes)
-    return f"of {len(files)} files {len(volumes)} are NIfTI, {labels} of these named as label maps"
+    volumes = [file for file in files if _volume(file)]
+    return f"of {len(files)} files {len(volumes)} are NIfTI, {sum(map(_labels, volumes))} of these named as label maps"
+
+
+def _both(images: Names, labels: Names) -> tuple[CtFiles, ...]:
+    return tuple(CtFiles(name, image, label) for name, image, label in paired(images, labels))
 
 
 def _lits(files: Sequence[File]) -> CtListing:
-    """``volume-N.nii`` with ``segmentation-N.nii``, in one folder or in several."""
-    images, labels = _named(files, rf"volume-(\d+){NII}"), _named(files, rf"segmentation-(\d+){NII}")
+    """``volume-N.nii`` with ``segmentation-N.nii``, in one folder, or in folders of their own side by side."""
+    images, labels = named(files, rf"volume-(\d+){NII}"), named(files, rf"segmentation-(\d+){NII}")
     return CtListing("lits", _both(images, labels), {1: "liver", 2: "liver_tumour"}, TERMS["lits"])
 
 
 def _kits(files: Sequence[File]) -> CtListing:
     """``case_XXXXX/imaging.nii.gz`` with ``segmentation.nii.gz`` (KiTS19, 21 and 23; the first has no cysts)."""
-    images = _named(files, rf"(case_\d+)/imaging{NII}", whole=True)
-    labels = _named(files, rf"(case_\d+)/segmentation{NII}", whole=True)
+    images, labels = named(files, rf"(case_\d+)/imaging{NII}"), named(files, rf"(case_\d+)/segmentation{NII}")
     return CtListing("kits", _both(images, labels), {1: "kidney", 2: "kidney_tumour", 3: "kidney_cyst"}, TERMS["kits"])
 
 
 def _imagecas(files: Sequence[File]) -> CtListing:
     """``N.img.nii.gz`` with ``N.label.nii.gz``."""
-    images, labels = _named(files, rf"(.+)\.img{NII}"), _named(files, rf"(.+)\.label{NII}")
+    images, labels = named(files, rf"([^/]+)\.img{NII}"), named(files, rf"([^/]+)\.label{NII}")
     return CtListing("imagecas", _both(images, labels), {1: "coronary"}, TERMS["imagecas"])
 
 
 def _totalsegmentator(files: Sequence[File]) -> CtListing:
-    """``sNNNN/ct.nii.gz`` with ``segmentations/STRUCTURE.nii.gz``, each a binary mask."""
-    images = _named(files, rf"(s\d+)/ct{NII}", whole=True)
-    masks: dict[str, list[tuple[str, File]]] = {}
+    """``NAME/ct.nii.gz`` with ``NAME/segmentations/STRUCTURE.nii.gz``, each a binary mask: AbdomenAtlas, too."""
+    images = named(files, rf"(?:([^/]+)/)?ct{NII}")
+    masks: dict[tuple[str, str], list[tuple[str, File]]] = {}
+    pattern = rf"(?:([^/]+)/)?segmentations/(\w+?){NII}"
     for file in files:
-        if match := re.search(rf"(?:^|/)(s\d+)/segmentations/(\w+?){NII}$", file.name):
-            masks.setdefault(match[1], []).append((standard(match[2]), file))
-    entries = [
-        CtFiles(name, images[name], masks=tuple(masks[name])) for name in sorted(masks, key=natural) if name in images
-    ]
-    return CtListing("totalsegmentator", tuple(entries), {}, TERMS["totalsegmentator"])
+        if match := re.search(rf"(?:^|/){pattern}$", file.name):
+            masks.setdefault((home(file.name[: match.start()]), match[1] or ""), []).append((match[2], file))
+    entries = []
+    for key in sorted(masks.keys() & images.files.keys(), key=lambda key: (natural(key[0]), natural(key[1]))):
+        raw = [name for name, _ in masks[key]]
+        if len(set(raw)) < len(raw):
+            raise SourceError(
+                "two of a volume's mask files are of one structure, as liver.nii and liver.nii.gz: keep one"
+            )
+        parts = tuple((standard(name), file) for name, file in masks[key])
+        entries.append(CtFiles("/".join(filter(None, key)), images.one(key, "images"), masks=parts))
+    sets = {"totalsegmentator": r"s\d+", "abdomenatlas": r"BDMAP_\w+"}
+    of = [n for n, name in sets.items() if all(re.fullmatch(name, e.name.rpartition("/")[2]) for e in entries)]
+    return CtListing("totalsegmentator", tuple(entries), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
 
 
-def _msd(files: Sequence[File]) -> CtListing | None:
+def _msd(files: Sequence[File], any_modality: bool) -> CtListing | None:
     """``imagesTr``, ``labelsTr`` and ``dataset.json``: the Medical Segmentation Decathlon, and nnU-Net's raw format."""
     index = next((f for f in files if f.name == "dataset.json"), None)
     if index is None:
@@ -119,7 +170,8 @@ def _msd(files: Sequence[File]) -> CtListing | None:
             raise ValueError("too large")
         content = json.loads(index.read())
         legend = legend_of(_values(content["labels"]))
-        modality = " ".join(str(m) for m in (content.get("modality") or content.get("channel_names") or {}).values())
+        channels = content.get("modality") or content.get("channel_names") or {}
+        channel = str(channels.get("0", "")) if channels else ""
         licence = CREATIVE.search(str(content.get("licence") or content.get("license")).upper())
     except BadCase as error:
         raise SourceError(f"dataset.json {error}") from None
@@ -127,53 +179,49 @@ def _msd(files: Sequence[File]) -> CtListing | None:
         raise SourceError(
             "dataset.json cannot be understood: it names labels as the Decathlon's or nnU-Net's do"
         ) from None
-    if modality and "CT" not in modality.upper().split():
-        raise SourceError("dataset.json says another modality than CT")
-    images = _named(files, rf"imagesTr/([^/]+?)(?:_0000)?{NII}", whole=True)
-    labels = _named(files, rf"labelsTr/([^/]+?){NII}", whole=True)
+    if channels and not any_modality and not _is_ct(channel):
+        text = channel if SHOWN.fullmatch(channel) else "something"
+        raise SourceError(
+            f"dataset.json says another modality than CT: its channel 0 is {text!r}; if these are HU, set the option "
+            "modality: ct"
+        )
     return CtListing(
-        "msd", _both(images, labels), legend, f"as its dataset.json says: {licence[0]}" if licence else UNKNOWN_LICENCE
+        "msd",
+        _both(
+            named(files, rf"imagesTr/([^/]+?){NII}", at_root=True, ends=("_0000",)),
+            named(files, rf"labelsTr/([^/]+?){NII}", at_root=True),
+        ),
+        legend,
+        f"as its dataset.json says: {licence[0]}" if licence else UNKNOWN_LICENCE,
     )
+
+
+def _is_ct(channel: str) -> bool:
+    """Whether a channel's name is that of CT alone: ``CTA``, ``CT angiography``, no ``PET/CT``."""
+    words = set(re.split(r"[^A-Z0-9]+", channel.upper()))
+    other = {"PET", "PT", "SPECT", "MR", "MRI"}
+    return not words & other and (bool(words & CT_WORDS) or {"COMPUTED", "TOMOGRAPHY"} <= words)
 
 
 def _values(labels: Mapping[str, Any]) -> dict[int, str]:
     """value -> name, whichever way round it is written (the Decathlon's, or nnU-Net v2's)."""
     if all(key.isdecimal() and isinstance(name, str) for key, name in labels.items()):
-        return {int(key): name for key, name in labels.items()}
-    return {int(value): name for name, value in labels.items()}
-
-
-def _pair(files: Sequence[File]) -> CtListing:
-    """See ``PAIRS``; of two images of one name the first in the folder's order is read."""
-    ends = r"(?:_ct|_img|_image|_0000)?"
-    images = _named(files, rf"(?:{'|'.join(IMAGE_FOLDERS)})/([^/]+?){ends}{NII}", whole=True)
-    labels = _named(files, rf"(?:{'|'.join(LABEL_FOLDERS)})/([^/]+?)(?:_seg|_label|_mask)?{NII}", whole=True)
-    if not _both(images, labels):
-        labels = _named(files, rf"(.+?)[_.](?:seg|label|mask){NII}", whole=True)
-        images = _named(files, rf"(.+?){ends}{NII}", whole=True)
-    return CtListing("pair", _both(images, labels))
-
-
-READERS: Mapping[str, Callable[[Sequence[File]], CtListing | None]] = {
-    "lits": _lits,
-    "kits": _kits,
-    "msd": _msd,
-    "totalsegmentator": _totalsegmentator,
-    "imagecas": _imagecas,
-    "pair": _pair,
-}
-
-
-def _named(files: Sequence[File], pattern: str, whole: bool = False) -> dict[str, File]:
-    """Files by what the pattern's group says of their names; of two alike the first. ``whole``: with their folders."""
-    out: dict[str, File] = {}
-    for file in files:
-        base = file.name.rsplit("/", 1)[-1]
-        match = re.search(rf"(?:^|/){pattern}$", file.name) if whole else re.fullmatch(pattern, base)
-        if match and not base.startswith("."):
-            out.setdefault(match[1], file)
+        out = {int(key): name for key, name in labels.items()}
+    else:
+        out = {int(value): name for name, value in labels.items()}
+    if len(out) < len(labels) or not all(0 <= value <= 255 for value in out):
+        raise ValueError("values are told twice, or are none of a label map's")
     return out
 
 
-def _both(images: Mapping[str, File], labels: Mapping[str, File]) -> tuple[CtFiles, ...]:
-    return tuple(CtFiles(name, images[name], labels[name]) for name in sorted(labels, key=natural) if name in images)
+def _pair(files: Sequence[File]) -> CtListing:
+    """See ``PAIRS``."""
+    images = named(files, rf"{IMAGES_ARE}/([^/]+?){NII}", ends=IMAGE_ENDS)
+    labels = named(files, rf"{LABELS_ARE}/([^/]+?){NII}", ends=("_seg", "_label", "_mask"))
+    if entries := _both(images, labels):
+        return CtListing("pair", entries)
+    marks = r"(?:seg|label|mask|segmentation)"
+    labels = named(files, rf"(?:([^/]+?)[_.])?{marks}{NII}")
+    maps = {file.path for same in labels.files.values() for file in same}
+    images = named([f for f in files if f.path not in maps], rf"([^/]+?){NII}", ends=IMAGE_ENDS)
+    return CtListing("pair", _both(images, labels))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-LESIONS = ("cancer", "tumour", "tumor", "lesion", "tumours", "tumors", "lesions")
+from lesionforge.generators.structures import ORGANS, TUMOUR, kind, organ_of
+
+TUMOUR_OF_SOMETHING = "tumour"  # nobody says of which organ
 
 #: TotalSegmentator's structures (v2) by the standard name they become part of, where that is another one.
 MERGED: Mapping[str, str] = {
     "kidney_left": "kidney",
     "kidney_right": "kidney",
+    "kidney_cyst_left": "kidney_cyst",
+    "kidney_cyst_right": "kidney_cyst",
     "adrenal_gland_left": "adrenal_gland",
     "adrenal_gland_right": "adrenal_gland",
     "lung_upper_lobe_left": "lung",
@@ -33,8 +37,6 @@ MERGED: Mapping[str, str] = {
     "left_kidney": "kidney",
     "right_kidney": "kidney",
 }
-ORGANS = ("liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "colon", "lung", "heart", "aorta", "spine",
-          "coronary", "myocardium", "bladder", "prostate", "esophagus", "duodenum", "bone")  # fmt: skip
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -45,7 +47,7 @@ def standard(name: str) -> str:
 
 
 def legend_of(names: Mapping[int, str]) -> dict[int, str]:
-    """A set's own legend in standard names: a bare "cancer" is that of the organ beside it.
+    """A set's own legend in standard names: a bare "cancer" is that of the one organ beside it.
 
     Raises:
         ValueError: for a name that is no plain word, with the value it stands at.
@@ -53,20 +55,38 @@ def legend_of(names: Mapping[int, str]) -> dict[int, str]:
     plain = {value: standard(name) for value, name in names.items() if value != 0}
     if bad := [value for value, name in plain.items() if not _PLAIN.fullmatch(name)]:
         raise ValueError(f"label {bad[0]} has no name that can be used")
-    organs = [name for name in plain.values() if name in ORGANS]
-    out = {}
-    for value, name in plain.items():
-        if name in LESIONS:
-            name = f"{organs[0]}_tumour" if len(organs) == 1 else "tumour"
-        out[value] = re.sub(r"_(cancer|tumou?rs?|lesions?)$", "_tumour", name)
-    return out
+    organs = {name for name in plain.values() if name in ORGANS}
+    alone = next(iter(organs)) if len(organs) == 1 else None
+    return {value: _lesion(name, alone) for value, name in plain.items()}
+
+
+def _lesion(name: str, alone: str | None) -> str:
+    """A standard name with its organ, where it is a lesion's: ``HCC`` and ``tumor`` beside a liver are its own."""
+    if kind(name) != "lesion":
+        return name
+    words = name.split("_")
+    rest = [word for word in words if not TUMOUR.fullmatch(word)]
+    if rest == words:  # of another kind: a cyst
+        return f"{alone}_{name}" if alone and len(words) == 1 else name
+    if organ := organ_of(set(words), lesion=True):
+        return f"{organ}_tumour"
+    if kind("_".join(rest)) == "healthy":
+        return f"{'_'.join(rest)}_tumour"
+    return f"{alone}_tumour" if alone else TUMOUR_OF_SOMETHING
+
+
+def nameless(legend: Mapping[int, str]) -> list[int]:
+    """The values whose names in a set's own legend tell nobody what they mark: unknown words, tumours of no organ."""
+    return [value for value, name in legend.items() if name == TUMOUR_OF_SOMETHING or kind(name) == "unknown"]
 
 
 def organ_in(text: str) -> str | None:
-    """The one organ that a free text names, ``liver_seg`` for one; None for none or several."""
+    """The one organ that a free text names, ``liver_seg`` for one, or the tumour of it; None for none or several."""
     words = set(re.split(r"[^a-z]+", text.lower()))
-    found = {organ for organ in ORGANS if organ in words or f"{organ}s" in words}
-    if len(found) != 1:
-        return None
-    (organ,) = found
-    return f"{organ}_tumour" if words & set(LESIONS) else organ
+    organ = organ_of(words, lesion_in(text))
+    return f"{organ}_tumour" if organ and lesion_in(text) else organ
+
+
+def lesion_in(text: str) -> bool:
+    """Whether a free text speaks of a lesion."""
+    return any(kind(word) == "lesion" for word in re.split(r"[^a-z]+", text.lower()))

@@ -16,6 +16,7 @@ from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.files import File, listed, located, missing, why
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.nifti import read_voxels
+from lesionforge.engine.sources.nifti_header import doubts_of
 from lesionforge.engine.sources.trees import split
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
@@ -89,9 +90,12 @@ class Nifti(FolderSource):
         file = self._labels[number]
         only = self.options.sides[0] if len(self.options.sides) == 1 else None
         try:
-            return split.split(_label(file, self._protocol), file.name, self.licence, only)
+            label = _label(file, self._protocol)
+            trees = split.split(label, file.name, self.licence, only)
         except BadCase as error:
             return f"label {number + 1}: {error}"
+        doubts = doubts_of(label.affine)
+        return {side: replace(tree, notes={**tree.notes, **doubts}) for side, tree in trees.items()}
 
 
 class ImageCas(Nifti):
@@ -109,5 +113,5 @@ def _label(file: File, protocol: object) -> split.VoxelLabel:
         voxels, affine = read_voxels(file)
         return {"voxels": voxels.astype(np.uint16), "affine": affine}
 
-    found = remembered(f"{protocol} {file.path} {file.mark}", ("voxels", "affine"), make)
+    found = remembered(f"placed label\n{protocol} {file.path} {file.mark}", ("voxels", "affine"), make)
     return split.VoxelLabel(found["voxels"].astype(np.int32), found["affine"])

@@ -122,7 +122,7 @@ def test_what_the_volume_does_not_show_is_a_bad_case(volumes):
     with pytest.raises(BadCase, match="no coronary"):
         list(generator.generate([volumes["tumour"]], [spec(0, "calcified")]))
     bare = replace(volumes["tumour"], labels=None)
-    empty = replace(volumes["tumour"], legend={1: "spleen"})
+    empty = replace(volumes["tumour"], legend=dict.fromkeys(volumes["tumour"].legend, "spleen"))
     with pytest.raises(BadCase, match="no labels"):
         list(generator.generate([bare], [spec(0, "liver_early")]))
     with pytest.raises(BadCase, match="neither"):

@@ -1,0 +1,94 @@
+"""Which label map belongs to which image: what two files' names and folders say, and no third reading of it.
+
+A pair shares its folder, or lies in folders for images and for label maps that do (``siteA/images``, ``siteA/labels``).
+Numbers begin anew in another folder, and ``ct.nii.gz`` is every patient's: names alone tell nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.files import File, natural
+
+NII = r"\.nii(?:\.gz)?"
+IMAGES_ARE = r"(?:images|imagesTr)"
+LABELS_ARE = r"(?:labels|labelsTr|masks|segmentations)"
+_PART = r"s?(?:Tr)?(?:[-_ ]?(?:pt|part)?[-_ ]?\d+)?"
+IMAGE_FOLDER = re.compile(rf"(?:image|img|volume|scan|ct){_PART}", re.IGNORECASE)
+LABEL_FOLDER = re.compile(rf"(?:label|mask|seg|segmentation){_PART}", re.IGNORECASE)
+BARE = ("ct", "img", "image", "imaging", "volume", "scan")  # images of a folder that names the patient
+Key = tuple[str, str]  # the folder that image and label map share, and the name in it
+
+
+@dataclass
+class Names:
+    """Files by folder and name; ``ends`` may follow the name."""
+
+    ends: tuple[str, ...] = ()
+    files: dict[Key, list[File]] = field(default_factory=dict)
+
+    def one(self, key: Key, what: str) -> File:
+        """The file of a key.
+
+        Raises:
+            SourceError: where there are two.
+        """
+        if len(self.files[key]) > 1:
+            raise SourceError(
+                f"{len(self.files[key])} {what} have one name (as a.nii and a.nii.gz, or in parts that both count from "
+                "0): nobody knows which is meant; keep one, or give each part a folder with its images and label maps"
+            )
+        return self.files[key][0]
+
+
+def named(files: Sequence[File], pattern: str, ends: tuple[str, ...] = (), at_root: bool = False) -> Names:
+    """The files whose name ends as ``pattern`` says, by its group (empty where it takes no part) and their folder."""
+    out = Names(ends)
+    for file in files:
+        match = re.search(rf"(?:^|/){pattern}$", file.name, re.IGNORECASE)
+        if match and not (at_root and match.start()):
+            out.files.setdefault((home(file.name[: match.start()]), match[1] or ""), []).append(file)
+    return out
+
+
+def home(folder: str) -> str:
+    """The folder that images and label maps share: without the part that is for one kind alone."""
+    above, _, last = folder.strip("/").rpartition("/")
+    return above if IMAGE_FOLDER.fullmatch(last) or LABEL_FOLDER.fullmatch(last) else folder.strip("/")
+
+
+def paired(images: Names, labels: Names) -> list[tuple[str, File, File]]:
+    """Name, image and label map of every pair, in natural order.
+
+    Raises:
+        SourceError: where one of them could be another's as well.
+    """
+    chosen: dict[Key, Key] = {}  # image -> label map
+    for key in sorted(labels.files, key=lambda key: (natural(key[0]), natural(key[1]))):
+        fits = _images(key, images, labels)
+        if len(fits) > 1:
+            raise SourceError("two images could be of one label map, as NAME and NAME_ct: keep one of them there")
+        if fits and fits[0] in chosen:
+            raise SourceError("two label maps could be of one image, as NAME and NAME_seg: keep one of them there")
+        if fits:
+            chosen[fits[0]] = key
+    return [
+        ("/".join(filter(None, label)) or image[1], images.one(image, "images"), labels.one(label, "label maps"))
+        for image, label in chosen.items()
+    ]
+
+
+def _images(label: Key, images: Names, labels: Names) -> list[Key]:
+    """The images that a label map may be of: of its own name, else of what is left without the usual endings.
+
+    An image whose whole name is another label map's is that one's: ``case_0000`` may be ``case`` with a channel or not.
+    """
+    folder, name = label
+    if not name:
+        return [key for key in ((folder, bare) for bare in BARE) if key in images.files]
+    plain = [name, *(name.removesuffix(end) for end in labels.ends if name.endswith(end))]
+    fits = dict.fromkeys((folder, base + end) for base in plain for end in ("", *images.ends))
+    return [key for key in fits if key in images.files and (key == label or key not in labels.files)]
