@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any library reads it: on a busy machine threads wait for threads
+
 import pytest
 
 pytest_plugins = ["tests.fixtures_s3"]

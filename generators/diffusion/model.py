@@ -94,6 +94,9 @@ class FittedModel(Generic[S]):
         self._save_networks(folder)
         self.settings = replace(self.settings, digest=_digest(folder))
         self.settings.save(folder)
+        mode = (folder / FILE).stat().st_mode  # what the umask asks for; safetensors makes files their owner's alone
+        for file in folder.rglob("*.safetensors"):
+            file.chmod(mode)
 
     def _save_networks(self, folder: Path) -> None:
         raise NotImplementedError

@@ -21,10 +21,13 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
     before = fields.get("source.png")
     mask, source_mask = fields["mask.png"], fields["source_mask.png"]
     drawn = [lesion for lesion in meta["lesions"] if lesion["synthetic"]]
-    marks = np.zeros_like(after)
-    for lesion in meta["lesions"]:
-        _frame(marks, lesion["box"])
-    frame = {"after": after, "boxes": marks, "vessel": _outline(mask)}
+    frame = {"after": after}
+    for kind in ("drawn", "real"):
+        if boxes := [lesion["box"] for lesion in meta["lesions"] if lesion["synthetic"] == (kind == "drawn")]:
+            frame[f"{kind} boxes"] = marks = np.zeros_like(after)
+            for box in boxes:
+                _frame(marks, box)
+    frame["vessel"] = _outline(mask)
     if before is not None:
         frame |= {"before": np.asarray(before, np.uint8), "before vessel": _outline(source_mask)}
     out = [Panel("frame, all lesions", frame)]

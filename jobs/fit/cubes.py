@@ -24,6 +24,7 @@ from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning.loop import Item
+from lesionforge.jobs.studies.places import chosen
 from lesionforge.sinks.reader import Samples
 
 LEAST_VOXELS = 8  # a smaller part of a mask is a stray
@@ -81,8 +82,8 @@ class Volumes:
         self.classes: set[str] = set()
         spacings: list[Any] = []
         for place in places:
+            names = chosen(place, split).members
             try:
-                names = Samples(place, split=split).members
                 ct = next((name for name in ("ct.npy", "ct.npy.gz") if name in names), "ct.npy")
                 samples = Samples(place, split=split, members=(ct, "label.npy.gz", "json"))
                 spacings += samples.column("labels.spacing_mm")

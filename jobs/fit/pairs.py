@@ -21,6 +21,7 @@ from lesionforge.generators.stenosis.diffusion.crop import PixelBox, Window, vie
 from lesionforge.generators.stenosis.diffusion.prompt import EMPTY, prompt
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.places import chosen
 from lesionforge.sinks.reader import Samples
 
 MEMBERS = ("image.png", "mask.png", "json")
@@ -59,6 +60,8 @@ class Pairs:
         levels: int,
         empty: float,
     ) -> None:
+        for place in places:
+            chosen(place, split)
         try:
             self._data = [Samples(place, split=split, members=MEMBERS) for place in places]
         except ValueError as error:

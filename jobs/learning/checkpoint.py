@@ -105,8 +105,16 @@ def save(
         for n, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{k}/{n}/{name}": value for name, value in state.items()}
     part = file.with_suffix(".part")
-    save_file({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, part, {"step": str(step)})
+    write({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, part, {"step": str(step)})
     os.replace(part, file)
+
+
+def write(tensors: Mapping[str, Tensor], file: Path, told: Mapping[str, str]) -> None:
+    """A safetensors file with the mode that the umask asks for: the library makes it its owner's alone."""
+    file.touch()
+    mode = file.stat().st_mode
+    save_file(dict(tensors), file, dict(told))
+    file.chmod(mode)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

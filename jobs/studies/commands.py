@@ -87,8 +87,8 @@ def _train(name: str) -> Callable[..., None]:
         task, own = configured(name, pairs(changes))
         learner = task.learner(task.changed(model or task.models[0], own), device)
         given = {
-            "--real": DataPlace(real or "", "train", pairs(real_option)),
-            "--synthetic": DataPlace(synthetic or ""),
+            "--real": DataPlace(real or "", "train", pairs(real_option), "--real"),
+            "--synthetic": DataPlace(synthetic or "", option="--synthetic"),
         }
         readings = {option: places.read(task, place) for option, place in given.items() if place.uri}
         bodies = {option: reading.body() for option, reading in readings.items()}
@@ -96,6 +96,7 @@ def _train(name: str) -> Callable[..., None]:
         items, made = (readings[option].items if option in readings else [] for option in given)
         task.check([*items, *made], "the training data")
         out.parent.mkdir(parents=True, exist_ok=True)
+        console.err.print(f"learning from {len(items):,} real, {len(made):,} synthetic items", markup=False)
         loss = training.train(learner, items, made if items else task.alone(made), real_share, seed, out, workers)
         body = {"out": str(out), "real": len(items), "synthetic": len(made), "places": bodies, "loss": loss}
         console.emit(
@@ -117,35 +118,42 @@ def _score(name: str) -> Callable[..., None]:
     ) -> None:
         from lesionforge.jobs.studies import places, runs, summary
         from lesionforge.jobs.studies.places import DataPlace
-        from lesionforge.jobs.studies.tables import dashed
+        from lesionforge.jobs.studies.tables import NONE, dashed
         from lesionforge.jobs.studies.task import configured
 
         task, own = configured(name, pairs(changes))
         if own:
             raise typer.BadParameter(f"--set {next(iter(own))}: the model is trained; give options of the task alone")
         task, learner = task.load(model, device)
-        reading = places.read(task, DataPlace(test, test_split, pairs(test_option)))
+        reading = places.read(task, DataPlace(test, test_split, pairs(test_option), "--test"))
         places.tell({"--test": reading.body()})
         task.check(reading.items, "--test")
         with steps("scoring") as advance:
             found = runs.scores(task, learner, reading.items, lambda done, of: advance(done, of, ""))
         estimates = {
-            measure: summary.estimate([value], [found["draws"][measure]], found["held"][measure])
+            measure: summary.estimate([value], [found["draws"][measure]], found["held"][measure], task.bounds(measure))
             for measure, value in found["scores"].items()
-            if value is not None  # no lesion of its class
+            if value is not None
         }
+        without = [measure for measure, value in found["scores"].items() if value is None]
         scores = {
             measure: {"value": one.value, "interval": None if one.low is None else [one.low, one.high], "n": one.n}
             for measure, one in estimates.items()
         }
         body = {"model": str(model), "test": found["test"], "places": {"--test": reading.body()}, "scores": scores}
-        body |= {"rows": found["rows"]}
+        body |= {"without_value": without, "rows": found["rows"]}
         rows = [
-            (measure, dashed(one.value), "–" if one.low is None else f"{dashed(one.low)} – {dashed(one.high)}", one.n)
+            (measure, dashed(one.value), NONE if one.low is None else f"{dashed(one.low)} – {dashed(one.high)}", one.n)
             for measure, one in estimates.items()
         ]
         title = f"{found['test']['items']} items of {found['test']['subjects']} subjects"
         console.emit(body, as_json, lambda: console.table(title, ("measure", "value", "95 %", "n"), rows))
+        if without:
+            console.note(f"no value for {', '.join(without)}: no test item holds what they measure")
+        if any(one.low is None for one in estimates.values()):
+            console.note("an interval needs two subjects that hold what is measured")
+        if beware := summary.caution(found["test"]):
+            console.note(beware)
 
     return score
 
@@ -184,8 +192,8 @@ def _study(name: str) -> Callable[..., None]:
         console.own_standard_output()
         asked = runs.Study(
             name,
-            DataPlace(real, "train", pairs(real_option)),
-            DataPlace(test, test_split, pairs(test_option)),
+            DataPlace(real, "train", pairs(real_option), "--real"),
+            DataPlace(test, test_split, pairs(test_option), "--test"),
             _named(synthetic or ()),
             pairs(changes),
             device,
@@ -208,8 +216,12 @@ def finish(study: Any, todo: Any, out: Path, room: Any, as_json: bool) -> None:
     from lesionforge.jobs.studies import runs
     from lesionforge.jobs.studies.workers import conduct
 
+    left = len(runs.unfinished(todo, out))
+    if left:
+        held = ", ".join(f"{place.option}: {place.amount()}" for place in study.places())
+        console.err.print(f"{left} of {len(todo)} runs to make; {held}", markup=False)
     with steps("runs") as advance:
-        done = len(todo) - len(runs.unfinished(todo, out))
+        done = len(todo) - left
         advance(done, len(todo), "")
 
         def tell(result: dict[str, Any]) -> None:
@@ -218,8 +230,7 @@ def finish(study: Any, todo: Any, out: Path, room: Any, as_json: bool) -> None:
             advance(done, len(todo), runs.in_words(study, result))
 
         conduct(study, todo, out, room, tell)
-    made = reporting.report(out, study.task)
-    console.emit(made.body, as_json, made.show)
+    _tell(reporting.report(out, study.task), as_json)
 
 
 def _report(name: str) -> Callable[..., None]:
@@ -229,10 +240,17 @@ def _report(name: str) -> Callable[..., None]:
     ) -> None:
         from lesionforge.jobs.studies import report as reporting
 
-        made = reporting.report(out, name)
-        console.emit(made.body, as_json, made.show)
+        _tell(reporting.report(out, name), as_json)
 
     return report
+
+
+def _tell(made: Any, as_json: bool) -> None:
+    """Show a report, and on standard error what its runs could not read."""
+    from lesionforge.jobs.studies import places
+
+    console.emit(made.body, as_json, made.show)
+    places.tell(made.body["places"])
 
 
 def _named(given: Any) -> dict[str, Any]:
@@ -250,5 +268,5 @@ def _named(given: Any) -> dict[str, Any]:
             raise typer.BadParameter(f"--synthetic {name}=...: give a plain word, not real, that does not end in xN")
         if name in out:
             raise typer.BadParameter(f"--synthetic {name or 'without a name'} is given twice: name each, NAME=DATA")
-        out[name] = DataPlace(place)
+        out[name] = DataPlace(place, option=f"--synthetic {name}".strip())
     return out

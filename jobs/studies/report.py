@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.jobs import console
-from lesionforge.jobs.studies import places, plot
+from lesionforge.jobs.studies import plot
 from lesionforge.jobs.studies.runs import results
-from lesionforge.jobs.studies.summary import Summary, summarise
+from lesionforge.jobs.studies.summary import Summary, caution, summarise
 from lesionforge.jobs.studies.tables import STATISTIC, Table, gain, level, statistic
 from lesionforge.jobs.studies.task import REAL, Task, find
 
 NOTE = (
     "Figures: mean over seeds ± their standard deviation; every seed draws other weights and, with a size, other real "
     "data. Gain: over real data alone, paired by test subject and seed; 95 % interval and two-sided p over the n "
-    "subjects that hold what is measured (bootstrap standard error, t with n - 1 degrees of freedom), for these "
-    "trainings (seeds are averaged) and not corrected for the number of comparisons."
+    "subjects that hold what is measured (bootstrap standard error, t with n - 1 degrees of freedom; cut where the "
+    "measure ends), for these trainings (seeds are averaged) and not corrected for the number of comparisons."
 )
 
 
@@ -37,7 +37,6 @@ class Report:
             table.show()
         out = self.body["out"]
         console.out.print(f"{self.words}\nwritten: {out}/report.md, report.json, report.png", markup=False)
-        places.tell(self.body["places"])
 
 
 def report(out: Path, expected: str) -> Report:
@@ -99,8 +98,8 @@ def _head(found: Sequence[Mapping[str, Any]]) -> str:
     median = seconds[len(seconds) // 2]
     return (
         f"{len(found)} runs scored on {test['items']} items of {test['subjects']} subjects; "
-        f"median {median:.0f} s of processor time a training."
-    )
+        f"median {median:.0f} s of processor time a training. {caution(test)}"
+    ).rstrip()
 
 
 def _places(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

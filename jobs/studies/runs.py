@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,10 @@ class Study:
     changes: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
 
+    def places(self) -> list[DataPlace]:
+        """All that it reads."""
+        return [self.real, self.test, *self.synthetic.values()]
+
     def record(self) -> dict[str, Any]:
         """What results depend on, but for arms, sizes, seeds and synthetic data, which may be added to a study.
 
@@ -65,8 +69,8 @@ class Study:
         """
         return {
             "task": self.task,
-            "real": self.real.content(),
-            "test": self.test.content(),
+            "real": self.real.content,
+            "test": self.test.content,
             "options": summary.plain(asdict(configured(self.task, self.changes)[0])),  # type: ignore[call-overload]
             "device": self.device.split(":")[0],
         }
@@ -107,14 +111,14 @@ def claim(study: Study, out: Path) -> None:
         UsageError: where the folder holds another study, or a run with other settings or on another dataset of the
             same name, also where lesionforge was upgraded in between.
     """
-    (out / "runs").mkdir(parents=True, exist_ok=True)
     record, path = study.record(), out / "study.json"
+    (out / "runs").mkdir(parents=True, exist_ok=True)
     finished = sorted((out / "runs").glob("*.json"))
     if finished and path.exists() and (existing := json.loads(path.read_text())) != record:
         differ = [name for name in record if record[name] != existing.get(name)]
         raise UsageError(f"{out} holds a study with other {', '.join(differ)}: give a new --out, or the same")
     path.write_text(json.dumps(record, indent=2, sort_keys=True))
-    content = {name: place.content() for name, place in study.synthetic.items()} if finished else {}
+    content = {name: place.content for name, place in study.synthetic.items()} if finished else {}
     for file in finished:
         result = json.loads(file.read_text())
         if content.get(result["data"]) not in (None, result["dataset"]):
@@ -159,6 +163,20 @@ def keep(out: Path, run: Run, result: Mapping[str, Any]) -> None:
     part.replace(path)
     shutil.rmtree(out / "checkpoints" / run.name, ignore_errors=True)
     (out / "checkpoints" / f"{run.name}.lock").unlink(missing_ok=True)
+
+
+def tidy(out: Path, finished: bool) -> None:
+    """Remove what nothing goes on from: of a finished study what its runs shared, else what is empty.
+
+    A study that is refused before its first training leaves nothing behind.
+    """
+    if finished:
+        shutil.rmtree(out / "inputs", ignore_errors=True)
+    for name in ("inputs", "checkpoints", "runs"):
+        with suppress(OSError):  # not there, or not empty
+            (out / name).rmdir()
+    if not (out / "runs").exists() and not (out / "checkpoints").exists():
+        (out / "study.json").unlink(missing_ok=True)
 
 
 def in_words(study: Study, result: Mapping[str, Any]) -> str:
@@ -224,7 +242,7 @@ def conduct_run(study: Study, out: Path, run: Run) -> dict[str, Any]:
         "run": asdict(run),
         "settings": study.settings(run.model),
         "data": data,
-        "dataset": study.synthetic[data].content() if data is not None else None,
+        "dataset": study.synthetic[data].content if data is not None else None,
         "places": {name: reading.body() for name, reading in readings.items()},
         **scores(task, learner, test),
         "real": len(chosen.real),

@@ -7,7 +7,8 @@ measure is: a mean over subjects or, as average precision and best F1, a propert
 - gain: the measure's difference to ``real``, averaged over the seeds that both arms have.
 - standard error: standard deviation of that mean difference over the draws, times sqrt(n / (n - 1)), as the bootstrap
   divides by n where the sample's own deviation divides by n - 1; n subjects hold what is measured.
-- 95 % interval: gain ± t(.975, n - 1) standard errors; p: two-sided, of gain / standard error in the same t.
+- 95 % interval: gain ± t(.975, n - 1) standard errors, cut where the measure ends (no Dice is below 0); p: two-sided,
+  of gain / standard error in the same t.
 
 For a mean over subjects this is the paired t-test of the subjects' differences, up to the draws' noise of 2 %. Why not
 the percentiles of the draws: with twelve subjects such an interval held the true gain 91 times of 100 in place of 95,
@@ -21,6 +22,7 @@ corrected for the number of comparisons.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -95,13 +97,19 @@ def draws(measures: Measures, subjects: int) -> dict[str, list[float]]:
     return found
 
 
-def estimate(values: Sequence[float], draws: Sequence[Sequence[float]], n: int) -> Estimate:
+def estimate(
+    values: Sequence[float],
+    draws: Sequence[Sequence[float]],
+    n: int,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
     """See the module's docstring.
 
     Args:
         values: the measure or its gain, one per seed.
         draws: (seeds, draws) of them.
         n: subjects that hold what is measured.
+        bounds: of the value; the interval is cut there.
     """
     value = float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -112,7 +120,8 @@ def estimate(values: Sequence[float], draws: Sequence[Sequence[float]], n: int) 
     error = float(by_draw.std(ddof=1) * np.sqrt(n / (n - 1)))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(value) / error, n - 1)) if error > 1e-12 else None
-    return Estimate(value, sd, value - reach, value + reach, p, n, len(values))
+    low, high = max(value - reach, bounds[0]), min(value + reach, bounds[1])
+    return Estimate(value, sd, low, high, p, n, len(values))
 
 
 def summarise(results: Sequence[Result], task: Task[Any, Any]) -> Summary:
@@ -135,12 +144,19 @@ def summarise(results: Sequence[Result], task: Task[Any, Any]) -> Summary:
     for model, size, arm in ((m, s, a) for m in models for s in sizes for a in arms if (m, s, a) in by):
         runs, base = by[model, size, arm], by.get((model, size, REAL), {})
         for measure in first["scores"]:
-            cells[model, size, arm, measure] = _cell(model, size, arm, measure, runs, {} if arm == REAL else base)
+            against, bounds = {} if arm == REAL else base, task.bounds(measure)
+            cells[model, size, arm, measure] = _cell(model, size, arm, measure, runs, against, bounds)
     return Summary(cells, models, sizes, arms)
 
 
 def _cell(
-    model: str, size: int | None, arm: str, measure: str, runs: Mapping[int, Result], base: Mapping[int, Result]
+    model: str,
+    size: int | None,
+    arm: str,
+    measure: str,
+    runs: Mapping[int, Result],
+    base: Mapping[int, Result],
+    bounds: tuple[float, float],
 ) -> Cell:
     def of(runs: Mapping[int, Result], seeds: Sequence[int], kind: str) -> NDArray[np.float64]:
         return np.array([runs[seed][kind][measure] for seed in seeds], np.float64)  # None becomes NaN
@@ -148,12 +164,23 @@ def _cell(
     seeds = sorted(runs)
     n = int(runs[seeds[0]]["held"][measure])
     values = of(runs, seeds, "scores")
-    level = estimate(values.tolist(), of(runs, seeds, "draws").tolist(), n)
+    level = estimate(values.tolist(), of(runs, seeds, "draws").tolist(), n, bounds)
     gain, shared = None, sorted(runs.keys() & base.keys())
     if shared:
         by_seed, by_draw = (of(runs, shared, kind) - of(base, shared, kind) for kind in ("scores", "draws"))
-        gain = estimate(by_seed.tolist(), by_draw.tolist(), n) if np.isfinite(by_seed).all() else None
+        reach = bounds[1] - bounds[0]
+        gain = estimate(by_seed.tolist(), by_draw.tolist(), n, (-reach, reach)) if np.isfinite(by_seed).all() else None
     return Cell(model, size, arm, measure, tuple(values.tolist()), level, gain)
+
+
+def caution(test: Mapping[str, int]) -> str:
+    """What to beware of where no subject has two of the tested ``items``: nobody may have said whose they are."""
+    if not 1 < test["items"] == test["subjects"]:
+        return ""
+    return (
+        "Every item counts as a subject of its own: if several are of one patient (frames of one run), intervals are "
+        "too narrow and p is too small."
+    )
 
 
 def _as_in(names: set[str], order: Sequence[str]) -> list[str]:

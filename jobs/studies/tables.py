@@ -9,6 +9,12 @@ from typing import Any
 from lesionforge.jobs import console
 from lesionforge.jobs.studies.summary import Cell, Estimate
 
+NONE = "–"
+WHY_NONE = (
+    f"{NONE}: no run is there, no test subject holds the class, or the paper prints no figure; of an interval or p: "
+    "fewer than two subjects hold it, or nothing varies."
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -21,12 +27,19 @@ class Table:
     def markdown(self) -> str:
         """As GitHub shows it."""
         lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
-        return f"### {self.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        table = f"### {self.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"{table}\n\n{self.foot}" if self.foot else table
+
+    @property
+    def foot(self) -> str:
+        """What a dash stands for, where there is one."""
+        return WHY_NONE if any(NONE in row for row in self.rows) else ""
 
     def show(self) -> None:
         """On the terminal; as Markdown in a log, which has no width to fit into."""
         if console.out.is_terminal:
             console.table(self.title, self.columns, self.rows)
+            console.out.print(self.foot, end="\n" if self.foot else "", markup=False)
         else:
             console.out.print(self.markdown(), markup=False)
         console.out.print()
@@ -44,7 +57,7 @@ def signed(value: float) -> str:
 
 def dashed(value: float | None, write: Any = short) -> str:
     """A figure, or a dash where there is none."""
-    return "–" if value is None or value != value else str(write(value))
+    return NONE if value is None or value != value else str(write(value))
 
 
 def level(cell: Cell | None) -> str:
@@ -59,7 +72,7 @@ def gain(cell: Cell | None) -> str:
 
 def statistic(estimate: Estimate) -> list[str]:
     """The columns ``95 %``, ``p``, ``n`` and ``seeds`` of a gain."""
-    interval = "–" if estimate.low is None else f"{signed(estimate.low)} to {dashed(estimate.high, signed)}"
+    interval = NONE if estimate.low is None else f"{signed(estimate.low)} to {dashed(estimate.high, signed)}"
     p = "<.001" if estimate.p is not None and estimate.p < 0.001 else dashed(estimate.p)
     return [interval, p, str(estimate.n), str(estimate.seeds)]
 
@@ -69,5 +82,5 @@ STATISTIC = ("95 %", "p", "n", "seeds")
 
 def _spread(estimate: Estimate | None, write: Any) -> str:
     if estimate is None or estimate.value != estimate.value:
-        return "–"
+        return NONE
     return str(write(estimate.value)) + ("" if estimate.sd is None else f"±{short(estimate.sd)}")

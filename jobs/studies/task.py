@@ -31,6 +31,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -242,6 +243,10 @@ class Task(ABC, Generic[I, P]):
         Raises:
             UsageError: where there are too few.
         """
+
+    def bounds(self, measure: str) -> tuple[float, float]:
+        """The smallest and the largest value that a measure can have: its intervals end there."""
+        return -inf, inf
 
     def order(self, arms: Iterable[str]) -> list[str]:
         """Arms as tables show them."""

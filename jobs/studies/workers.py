@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.studies.runs import Run, Study, claim, conduct_run, keep, unfinished
+from lesionforge.jobs.studies.runs import Run, Study, claim, conduct_run, keep, tidy, unfinished
 
 RETRIES = 3  # of a run whose process or node dies; it goes on from its last checkpoint
 
@@ -52,14 +52,19 @@ def conduct(
         UsageError: where the folder holds another study's results, the runs find no room, or one cannot be made.
     """
     room, out = room or Room(), out.absolute()
-    claim(study, out)
-    left = unfinished(todo, out)
+    left, new = unfinished(todo, out), not out.exists()
     one_by_one = room.in_process or (room.processes == 1 and not os.environ.get("RAY_ADDRESS"))
-    made = ((run, conduct_run(study, out, run)) for run in left) if one_by_one else _on_ray(study, left, out, room)
-    for run, result in made:
-        keep(out, run, result)
-        if tell:
-            tell(result)
+    try:
+        claim(study, out)
+        made = ((run, conduct_run(study, out, run)) for run in left) if one_by_one else _on_ray(study, left, out, room)
+        for run, result in made:
+            keep(out, run, result)
+            if tell:
+                tell(result)
+    finally:
+        tidy(out, not unfinished(todo, out))
+        if new and out.exists() and not any(out.iterdir()):
+            out.rmdir()
     return len(left)
 
 

@@ -115,10 +115,10 @@ def title(path: str) -> tuple[str, str]:
 
 
 def number(value: float) -> str:
-    """Four digits, or a whole number with its thousands apart; never an exponent that nobody needs."""
+    """Three digits, or a whole number with its thousands apart; never an exponent that nobody needs."""
     if abs(value) >= 1000 and abs(value) < 1e15:
         return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.4g}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def caption(target: str | None, measured: Mapping[str, float]) -> str:

@@ -20,7 +20,7 @@ TINTS: Sequence[tuple[int, int, int]] = (
 )
 #: What means the same in every panel has one colour in all of them; other names take the colours in order.
 TINT_OF = {"lesions": TINTS[0], "walls": TINTS[0], "lumen": TINTS[1], "vessel": TINTS[1], "organ": TINTS[2]}
-TINT_OF |= {"box": TINTS[4], "boxes": TINTS[4]}
+TINT_OF |= {"box": TINTS[4], "boxes": TINTS[4], "drawn boxes": TINTS[4], "real boxes": TINTS[3]}
 TILE = 224  # pixels an edge of one picture on a sheet
 GAP = 8
 LINE = 15

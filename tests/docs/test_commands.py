@@ -90,6 +90,7 @@ for words in json.loads(sys.argv[1]):
         if end.code:
             raise
 """
+OURS = [sys.executable, "-P", "-c", IN_TURN]  # as the installed command, which does not look for modules where it is
 
 
 def steps(page, here):
@@ -116,10 +117,10 @@ def steps(page, here):
                 to_run.append([sys.executable, "-c", code])
             elif words[0] != "lesionforge":
                 to_run.append(words)
-            elif to_run and to_run[-1][:3] == [sys.executable, "-c", IN_TURN]:
-                to_run[-1][3] = json.dumps([*json.loads(to_run[-1][3]), words[1:]])
+            elif to_run and to_run[-1][:-1] == OURS:
+                to_run[-1][-1] = json.dumps([*json.loads(to_run[-1][-1]), words[1:]])
             else:
-                to_run.append([sys.executable, "-c", IN_TURN, json.dumps([words[1:]])])
+                to_run.append([*OURS, json.dumps([words[1:]])])
     return to_run, left_out
 
 
@@ -130,7 +131,7 @@ def test_the_page_does_what_it_says(page, tmp_path, capsys):
     here.mkdir()
     binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": binaries, "OMP_NUM_THREADS": "1"}
-
+    environment.pop("PYTHONPATH", None)
     to_run, left_out = steps(page, here)
     for command in to_run:
         done = subprocess.run(
@@ -173,8 +174,10 @@ def test_the_recipe_on_the_front_page_is_the_shipped_one():
     assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "jobs" / "recipes" / "demo.yaml").read_text())
 
 
-def test_the_example_s_files_are_those_of_the_tree():
+def test_the_example_s_files_are_those_of_the_tree_and_short():
+    """So the generators' page runs them: in an empty folder that knows nothing of the tree."""
     shown = {file: text for _, file, text in blocks("generators/README.md") if file}
     assert shown.keys() == {"low_dose.py", "test_low_dose.py", "low_dose.yaml"}
     for file, text in shown.items():
         assert text == (ROOT / "tests" / "example" / file).read_text(), file
+    assert len(shown["low_dose.py"].splitlines()) <= 40

@@ -102,6 +102,12 @@ class Arcade(FolderSource):
         self.licence = "CC BY 4.0 (ARCADE, Zenodo 10390295)"
         if self._graded is not None:
             self.licence += "; labels CC BY-NC-SA 4.0 (medipixel/DiGDA)"
+        parts = sorted({frame.part for frame in frames})
+        if options.part not in parts:
+            raise SourceError(
+                f"holds no frame of part {options.part}, only of {', '.join(parts)}: set the option part, or give a "
+                "folder that has it"
+            )
         if not kept:
             raise SourceError(
                 f"no frame of part {options.part} has {options.require}; set the source's option require to "

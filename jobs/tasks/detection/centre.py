@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
-from lesionforge.jobs.learning.checkpoint import fingerprint
+from lesionforge.jobs.learning.checkpoint import fingerprint, write
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.detection import augment, network
 from lesionforge.jobs.tasks.detection.frames import Detections, Frame
@@ -99,12 +99,10 @@ class CentreDetector:
 
     def save(self, path: Path) -> None:
         """See ``Detector.save``: a safetensors file, the settings in its metadata."""
-        from safetensors.torch import save_file
-
         if self._net is None:
             raise ValueError("this detector has learnt nothing yet: fit it first")
         weights = {name: value.contiguous().cpu() for name, value in self._net.state_dict().items()}
-        save_file(weights, path, {"settings": json.dumps(asdict(self.settings) | {"cache": None})})
+        write(weights, path, {"settings": json.dumps(asdict(self.settings) | {"cache": None})})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> CentreDetector:

@@ -56,7 +56,7 @@ def _ratio(summary: Summary, model: str) -> Table:
             cells = [summary.cell(model, size, f"x{times}" if times else REAL, score) for score in COLUMNS]
             if any(cells):
                 rows.append([_size(size), f"× {times}", *map(level, cells), *map(short, theirs)])
-    title = f"Real to synthetic ratio, ARCADE validation (DiGDA's Table 2), {model}"
+    title = f"Real to synthetic ratio (the paper's are on ARCADE's validation part: DiGDA's Table 2), {model}"
     return Table(title, ["real", "× N", *titles, *(f"paper {t}" for t in titles)], rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,9 @@ class Detection(Task[Frame, Detections]):
         self, arm: str, size: int | None, seed: int, real: Sequence[Frame], synthetic: Sequence[Frame]
     ) -> TrainingSet[Frame]:
         return arms.training_set(Arm.parse(arm), size, seed, real, synthetic, self.real_share)
+
+    def bounds(self, measure: str) -> tuple[float, float]:
+        return 0, inf if measure == "fp_negative" else 1
 
     def order(self, arms: Iterable[str]) -> list[str]:
         def key(name: str) -> tuple[bool, str, int, int]:

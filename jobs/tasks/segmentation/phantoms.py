@@ -102,7 +102,7 @@ def prepare(out: Path, domain: str, subjects: int, steps: int, tell: Callable[[s
 
     def made(name: str, more: Mapping[str, Any], splits: tuple[str, ...] = ("train",)) -> DataPlace:
         tell(f"{domain}: {name}")
-        return DataPlace(str(_dataset(out / name, own, subjects, splits, more)))
+        return DataPlace(str(_dataset(out / name, own, subjects, splits, more)), option=name)
 
     disease = {f"generator.params.{name}": value for name, value in own.disease.items()}
     real = made(REAL, disease, ("train", "test"))
@@ -117,7 +117,7 @@ def prepare(out: Path, domain: str, subjects: int, steps: int, tell: Callable[[s
         if kind == CHECKED:
             more |= {"generator.params.hu_tolerance": own.tolerance, "quality.redraws": 40}
             arms[f"{kind}-checked"] = made(f"{kind}-checked", {**more, "quality.max_quarantined": 0.9})
-    return Study("segmentation", real, DataPlace(real.uri, "test"), arms, {"domain": own.window})
+    return Study("segmentation", real, DataPlace(real.uri, "test", option="test"), arms, {"domain": own.window})
 
 
 def _dataset(place: Path, own: PhantomDomain, subjects: int, splits: tuple[str, ...], more: Mapping[str, Any]) -> Path:

@@ -22,7 +22,7 @@ from lesionforge.generators.lesion.learned.crop import unit
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
-from lesionforge.jobs.learning.checkpoint import fingerprint
+from lesionforge.jobs.learning.checkpoint import fingerprint, write
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.segmentation.patches import Patches
 from lesionforge.jobs.tasks.segmentation.scans import Scan, matches, same_spacing
@@ -130,11 +130,9 @@ class Segmenter:
 
     def save(self, path: Path) -> None:
         """One safetensors file: the weights, and in its metadata all that ``load`` needs."""
-        from safetensors.torch import save_file
-
         told = {"domain": self.domain, "spacing_mm": self.spacing_mm, "settings": asdict(self.settings)}
         weights = {name: value.contiguous().cpu() for name, value in self._fitted().state_dict().items()}
-        save_file(weights, path, {"segmenter": json.dumps(told)})
+        write(weights, path, {"segmenter": json.dumps(told)})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Segmenter:

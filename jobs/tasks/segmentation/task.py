@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,9 @@ class Segmentation(Task[Scan, Labels]):
             order = stream(f"segmentation/{seed}".encode(), f"scans/{size}").permutation(len(real))
             real = [real[i] for i in order[:size]]
         return TrainingSet(real, synthetic, 1 / (1 + self._parse(arm)[1]))
+
+    def bounds(self, measure: str) -> tuple[float, float]:
+        return 0, inf if measure.startswith("false_positives/") else 1
 
     def order(self, arms: Iterable[str]) -> list[str]:
         there = set(arms)

@@ -1,6 +1,7 @@
 """ARCADE in both layouts: written small here, and the real subset."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -103,6 +104,10 @@ def test_a_part_never_holds_a_frame_of_another(official):
     assert names(val) == ["stenosis/val/1", "syntax/val/10"]
     with pytest.raises(SourceError, match=r"holds no picture of ARCADE's part test"):
         Arcade(str(official), ArcadeOptions(part="test"))
+    for task in ("stenosis", "syntax"):
+        shutil.rmtree(official / task / "val")
+    with pytest.raises(SourceError, match=r"holds no frame of part val, only of train: set the option part"):
+        Arcade(str(official), ArcadeOptions(part="val"))
 
 
 @pytest.mark.parametrize(("require", "expected"), [("any", 5), ("lesions", 4), ("segments", 3), ("both", 2)])

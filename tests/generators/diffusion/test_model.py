@@ -25,6 +25,7 @@ class ToyModel(FittedModel[ToySettings]):
     def _save_networks(self, folder):
         (folder / "unet").mkdir()
         (folder / "unet" / "net.safetensors").write_bytes(self._weights)
+        (folder / "unet" / "net.safetensors").chmod(0o600)  # as the library does
 
 
 def test_settings_come_back_and_tell_which_weights_they_are_of(tmp_path):
@@ -34,6 +35,7 @@ def test_settings_come_back_and_tell_which_weights_they_are_of(tmp_path):
         model.save(tmp_path / str(n))
         assert ToySettings.load(tmp_path / str(n)) == model.settings
         digests.append(model.settings.digest)
+        assert len({file.stat().st_mode for file in (tmp_path / str(n)).rglob("*") if file.is_file()}) == 1
     assert digests[0] == digests[1] != digests[2]
 
 

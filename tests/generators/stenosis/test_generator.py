@@ -16,6 +16,7 @@ from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.sites import FrameAnatomy
 from lesionforge.generators.types import BadCase, Lesion, Rejected, SampleSpec, severity_class
 from lesionforge.sinks.encode import decode, encode
+from lesionforge.sinks.pictures.sheet import TINT_OF
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +234,13 @@ def test_source_and_panels_may_be_left_out(generator, frames):
     assert not any("before" in p.layers for p in bare.panels(sample.fields, sample.labels)[:2])
     full = one(generator, frames[0])
     panels = generator.panels(full.fields, full.labels)
+    both = {**full.labels, "lesions": [*full.labels["lesions"], {"box": [1, 1, 9, 9], "synthetic": False}]}
+    kinds = [
+        [name for name in generator.panels(full.fields, told)[0].layers if "boxes" in name]
+        for told in (full.labels, both)
+    ]
+    assert kinds == [["drawn boxes"], ["drawn boxes", "real boxes"]]
+    assert TINT_OF["drawn boxes"] != TINT_OF["real boxes"]
     asked, measured = (full.labels["lesions"][0][k] for k in ("requested_ds", "measured_ds"))
     assert panels[1].title == f"lesion: {measured:.0f} % stenosis ({asked:.0f} % requested)"
     for panel in panels:

@@ -96,7 +96,7 @@ def test_an_autoencoder_gets_a_seed_and_places_of_slices_in_place_of_noise(place
 def test_what_cannot_be_fitted_on_is_named(place, tmp_path):
     with pytest.raises(UsageError, match="no lesion of liver_late in 20 volumes"):
         cubes(place, healthy=0, classes=("healthy", "liver_late"))[0]
-    with pytest.raises(UsageError, match="give datasets of the lesion generator"):
+    with pytest.raises(UsageError, match=r"holds no dataset with samples: correct the place$"):
         Volumes([str(tmp_path)], "train")
     lesions.write(Store(str(tmp_path / "thick")), 2, spacing=(1.0, 1.0, 3.0))
     with pytest.raises(UsageError, match="resample the source"):

@@ -1,9 +1,6 @@
 """Fitting the learned lesion backends: resume to the bit, frozen autoencoder, two discriminators, the whole job."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
 from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
 from lesionforge.generators.types import stream
+from lesionforge.jobs import console
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
@@ -268,14 +266,6 @@ def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
 OPTIONS = ["--preset", "tiny", "--device", "cpu", "--json"]
 for pair in ("steps=2", "batch=2", "every=2", "precision=float32", "loaders=0"):
     OPTIONS += ["--set", pair]
-FIT = """
-import sys
-from lesionforge.jobs.fit.commands import app
-made, first, second, *options = sys.argv[1:]
-app(["vqgan", made, "--out", first, *options], standalone_mode=False)
-prompt = ["--set", "vqgan=" + first + "/model", "--set", "levels=4", "--set", "guidance=2"]
-app(["promptlesion-mask", made, "--out", second, *prompt, *options], standalone_mode=False)
-"""
 
 
 def recipe(folder, out, **params):
@@ -301,18 +291,19 @@ def recipe(folder, out, **params):
     return str(folder / out)
 
 
-def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
+def test_from_texture_to_a_fitted_backend_s_shards(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from lesionforge.jobs.fit.commands import app
+
+    monkeypatch.setattr(console, "own_standard_output", lambda: None)
     made = recipe(tmp_path, "made")
     first, second = str(tmp_path / "vqgan"), str(tmp_path / "prompt")
-    done = subprocess.run(
-        [sys.executable, "-c", FIT, made, first, second, *OPTIONS],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert f'"{first}/model"' in done.stdout
+    prompt = ["--set", f"vqgan={first}/model", "--set", "levels=4", "--set", "guidance=2"]
+    for words in (["vqgan", made, "--out", first], ["promptlesion-mask", made, "--out", second, *prompt]):
+        done = CliRunner().invoke(app, [*words, *OPTIONS])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["model"] == f"{words[3]}/model"
     own = LesionModel.load(tmp_path / "prompt" / "model").settings
     assert own.classes == ("healthy", "liver_early", "kidney_early")
     assert own.backend == "promptlesion-mask"

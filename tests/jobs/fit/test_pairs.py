@@ -89,7 +89,7 @@ def test_a_box_that_does_not_fit_the_crop_is_no_pair(place):
 
 
 def test_what_is_no_dataset_is_named(place, tmp_path):
-    with pytest.raises(UsageError, match="no committed samples of split 'test'"):
+    with pytest.raises(UsageError, match="has no split test; it has "):
         pairs(place, "test")
-    with pytest.raises(UsageError, match="datasets of the stenosis generator"):
+    with pytest.raises(UsageError, match="holds no dataset with samples"):
         pairs(str(tmp_path))

@@ -1,6 +1,8 @@
 """Fitting learns, resumes exactly, touches what it should, and writes what the editor reads."""
 
 import json
+import multiprocessing
+import os
 import shutil
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.stenosis.diffusion.crop import views
@@ -15,7 +18,9 @@ from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
 from lesionforge.generators.types import stream
+from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit.commands import app
 from lesionforge.jobs.fit.losses import InpaintingLoss
 from lesionforge.jobs.fit.stenosis import StenosisFit, fill, fit_stenosis
 from lesionforge.jobs.learning.sheet import GAP
@@ -264,33 +269,13 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 # -- processes and the command line
 
-ALONE = """
-import sys
-from lesionforge.jobs.fit.stenosis import StenosisFit, fit_stenosis
-from lesionforge.sinks.store import Store
-from tests.jobs.fit import stable_diffusion
-from tests.jobs.fit.toy import SIDE, Toy
-from lesionforge.generators.stenosis.diffusion.model import StenosisModel
-from lesionforge.generators.stenosis.diffusion.preset import PRESETS
-model = StenosisModel.new(PRESETS["tiny"], 0)
-toys = Toy(model.shape(SIDE)), Toy(model.shape(SIDE), b"held out")
-fit_stenosis(StenosisFit(data=(), out=sys.argv[1], preset="tiny", steps=3, batch=4, rate=3e-3, warmup=1, every=3,
-                         precision="float32", loaders=0), model, toys)
-"""
 
-
-def start(code, *arguments, **environment):
-    import os
-    import subprocess
-    import sys
-
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def share(out, rank, port):
+    """One of two processes."""
+    os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
+    fit_stenosis(config(out, steps=3, warmup=1, every=3, ema=0.9995), model, toys(model))
 
 
 def test_two_processes_share_the_batches_of_one(tmp_path):
@@ -300,32 +285,28 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    runs = [start(ALONE, tmp_path / "two", RANK=rank, LOCAL_RANK=rank, **world) for rank in "01"]
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["lesionforge.jobs.fit.stenosis", "diffusers"])
+    runs = [server.Process(target=share, args=(tmp_path / "two", rank, port)) for rank in "01"]
+    for run in runs:
+        run.start()
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
     fit_stenosis(config(tmp_path / "one", steps=3, warmup=1, every=3, ema=0.9995), model, toys(model))
     for run in runs:
-        _, said = run.communicate(timeout=200)
-        assert run.returncode == 0, said
+        run.join(200)
+        assert run.exitcode == 0
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
 
 
-def test_the_command_fits_from_shards(tmp_path):
+def test_the_command_fits_from_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "own_standard_output", lambda: None)
     stenoses.write(Store(str(tmp_path / "made")), 6)
-    options = ["--preset", "tiny", "--device", "cpu", "--json"]
+    options = ["--preset", "tiny", "--device", "cpu", "--json", "--out", str(tmp_path / "fit")]
     for pair in ("steps=2", "batch=2", "every=2", "precision=float32"):
         options += ["--set", pair]
-    run = start(
-        "from lesionforge.jobs.fit.commands import app; app()",
-        "stenosis",
-        tmp_path / "made",
-        "--out",
-        tmp_path / "fit",
-        *options,
-    )
-    printed, said = run.communicate(timeout=200)
-    assert run.returncode == 0, said
-    told = json.loads(printed)
+    run = CliRunner().invoke(app, ["stenosis", str(tmp_path / "made"), *options])
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.stdout)
     assert told["model"] == str(tmp_path / "fit" / "model")
     assert len(losses(tmp_path / "fit")) == 2
     assert StenosisModel.load(tmp_path / "fit" / "model").settings.preset == "tiny"

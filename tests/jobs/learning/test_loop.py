@@ -83,6 +83,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_weights_and_losses(tmp_path
         logs.append([(row["step"], row["loss"]) for row in rows])
     assert logs[0] == logs[1]
     assert len(logs[0]) == STEPS
+    assert len({f.stat().st_mode for f in tmp_path.rglob("*") if f.is_file()}) == 1  # the umask's
     assert {f.suffix for f in tmp_path.rglob("*") if f.is_file()} == {".safetensors", ".json", ".jsonl"}
 
 

@@ -48,16 +48,28 @@ def answer(*words):
 def test_detection_from_training_to_report(toy, tmp_path):
     model, out = tmp_path / "models" / "model.safetensors", tmp_path / "study"
     real, test = ["--real", FRAMES, *TRAIN], ["--test", FRAMES, *TEST]
-    body = answer("train", "detection", "--out", model, *real, "--synthetic", toy, *FEW)
-    assert (body["real"], body["synthetic"]) == (12, 48)
+    got = call("train", "detection", "--out", model, *real, "--synthetic", toy, *FEW, "--json")
+    begun = ["reading --real: 12 cases", "reading --synthetic: 48 samples", "learning from 12 real, 48 synthetic items"]
+    assert got.stderr.splitlines()[:3] == begun  # before the first step
+    assert (json.loads(got.stdout)["real"], json.loads(got.stdout)["synthetic"]) == (12, 48)
     assert [path.name for path in model.parent.iterdir()] == ["model.safetensors"]  # no checkpoint is left
-    body = answer("score", "detection", model, *test)
+    missing = CliRunner().invoke(app, ["score", "detection", str(model), "--test", toy])
+    assert str(missing.exception) == f"--test: {toy} has no split test; it has train"
+    got = call("score", "detection", model, *test, "--json")
+    body = json.loads(got.stdout)
+    assert "Every item counts as a subject of its own: if several are of one patient" in got.stderr
+    assert all(m["interval"][0] >= 0 for m in body["scores"].values() if m["interval"])
     assert body["test"]["items"] == 4
     assert sum(row["lesions"] for row in body["rows"]) == 3
     assert {"ap50", "map50", "f1", "recall_1fp", "ap_centre"} <= body["scores"].keys()
     words = [*real, *test, "--synthetic", toy, "--sizes", "4", "--arms", "real,x2", "--seeds", "2", *FEW]
-    assert answer("study", "detection", "--out", out, *words, "--in-process")["runs"] == 4
+    got = call("study", "detection", "--out", out, *words, "--in-process", "--json")
+    assert json.loads(got.stdout)["runs"] == 4
+    held = "--real: 12 cases, --test: 4 cases, --synthetic: 48 samples"
+    assert got.stderr.splitlines()[0] == f"4 of 4 runs to make; {held}"
+    assert sorted(path.name for path in out.iterdir() if "report" not in path.name) == ["runs", "study.json"]
     assert answer("report", "detection", out)["runs"] == 4
+    assert "ARCADE validation" not in (out / "report.md").read_text()
 
 
 def test_segmentation_from_training_to_report(balls, tmp_path):
@@ -98,7 +110,9 @@ def test_cases_that_cannot_be_read_are_told_by_every_command(tmp_path):
     got = call("study", "detection", "--out", out, *words)
     assert "--real: 4 of 12 cases cannot be read" in got.stderr
     assert "--test: 2 of 4 cases cannot be read" in (out / "report.md").read_text()
-    assert answer("report", "detection", out)["places"]["--real"] == reasons
+    got = call("report", "detection", out, "--json")
+    assert json.loads(got.stdout)["places"]["--real"] == reasons
+    assert "--real: 4 of 12 cases cannot be read" in got.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,6 +127,22 @@ def test_wrong_usage_is_named(words, message, tmp_path):
     got = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
     assert got.exit_code == 2
     assert message in " ".join(got.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "detection", "--real", "nowhere"], "--real: nowhere holds no dataset with samples"),
+        (["study", "detection", "--real", FRAMES, "--test", "TOY"], "has no split test; it has train"),
+        (["study", "detection", "--real", "arcade:nowhere", "--test", FRAMES], "--real (arcade): no such folder"),
+    ],
+)
+def test_what_is_missing_is_told_and_leaves_nothing_behind(words, message, toy, tmp_path):
+    """Newcomers: a missing folder or split was called a dataset of another generator, and left an empty runs/."""
+    out = tmp_path / "out"
+    got = CliRunner().invoke(app, [word.replace("TOY", toy) for word in words] + ["--out", str(out)])
+    assert message in str(got.exception)
+    assert not out.exists()
 
 
 def test_options_are_read_as_yaml_and_a_bad_one_is_named():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from lesionforge.engine.sources.base import SourceError
 from lesionforge.generators.types import BadCase
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies import places
@@ -41,6 +42,7 @@ def test_what_cannot_be_read_is_counted_with_its_reasons_and_told(capsys):
     got = read(Toy(), DataPlace(TORN, options={"cases": 8}))
     assert len(got.items) == 5
     assert got.body() == {"read": 5, "unreadable": 3, "reasons": {"truncated after … bytes": 3}}
+    assert "reading source: 8 cases" in capsys.readouterr().err  # before the first is read
     places.tell({"--real": got.body(), "--test": read(Toy(), DataPlace(SOURCE, options=TRAIN)).body()})
     said = capsys.readouterr().err
     assert "--real: 3 of 8 cases cannot be read and are left out: 3 x truncated after … bytes" in said
@@ -57,8 +59,14 @@ def test_subjects_are_hashes_and_one_person_in_two_sources_has_one(toy):
 
 def test_a_dataset_s_split_and_what_it_lacks(toy, tmp_path):
     assert len(read(Toy(), DataPlace(toy)).items) == 48
-    with pytest.raises(UsageError, match=r"split 'test'.*give a toy dataset"):
-        read(Toy(), DataPlace(toy, "test"))
+    with pytest.raises(UsageError, match=r"--test: .*toy has no split test; it has train$"):
+        read(Toy(), DataPlace(toy, "test", option="--test"))
+    with pytest.raises(
+        UsageError, match=r"--real: .*nowhere holds no dataset with samples: correct the place, or give .*ct:FOLDER$"
+    ):
+        DataPlace(str(tmp_path / "nowhere"), option="--real").amount()
+    with pytest.raises(SourceError, match=r"^--test \(arcade\): no such folder"):
+        DataPlace(f"arcade:{tmp_path}/nowhere", option="--test").amount()
     with pytest.raises(UsageError, match="options cases are for a source"):
         read(Toy(), DataPlace(toy, options={"cases": 1}))
     with pytest.raises(UsageError, match=r"no member 'label.png'.*: made otherwise"):
@@ -66,7 +74,7 @@ def test_a_dataset_s_split_and_what_it_lacks(toy, tmp_path):
 
 
 def test_a_place_s_content_stands_for_what_it_holds_and_names_no_path(toy):
-    contents = {DataPlace(SOURCE, options={"cases": n}).content() for n in (4, 5)}
+    contents = {DataPlace(SOURCE, options={"cases": n}).content for n in (4, 5)}
     assert len(contents) == 2
-    assert "toy" not in DataPlace(toy).content()
-    assert DataPlace(toy).content() != DataPlace(toy, "test").content()
+    assert "toy" not in DataPlace(toy).content
+    assert DataPlace(toy).content != DataPlace(toy, "test").content

@@ -4,77 +4,49 @@
 """
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-from tests.jobs.tasks.detection.worlds import HERE
-from tests.jobs.tasks.segmentation import worlds
+from typer.testing import CliRunner
 
-ROOT = Path(__file__).resolve().parents[3]
+from lesionforge.jobs import console
+from lesionforge.jobs.cli import app
+from tests.jobs.killed import killed_at
+from tests.jobs.learning.test_training import DETECTION, SEGMENTATION
+
 TIMES = {"fit_cpu_s", "wall_s"}
+FRAMES = ["--test", DETECTION[2], "--test-option", "cases=2", "--test-option", "first=100"]
+SCANS = ["--test", SEGMENTATION[2], "--test-option", "labelled=true", "--test-option", "count=2"]
+SCANS += ["--test-option", "first=100", "--models", "unet"]
 
 
-@pytest.fixture(scope="module")
-def data(toy, tmp_path_factory):
-    """What each task is given: real data, test data, settings that make a training of a few seconds."""
-    balls = worlds.make_dataset(tmp_path_factory.mktemp("balls"), "real")
-    frames, real, test = f"{HERE}.ToySource:here", ["--real-option", "cases=12"], ["--test-option", "cases=4"]
-    test += ["--test-option", "first=100"]
-    few = ["--set", "patch=16", "--set", "channels=[8,16,16]", "--set", "batch=4", "--set", "steps=60"]
+def finish(words, out):
+    got = CliRunner().invoke(app, [*words, "--out", str(out)])
+    assert got.exit_code == 0, got.output
     return {
-        "detection": (["--real", frames, *real], ["--test", frames, *test], ["--set", "steps=20", "--set", "batch=2"]),
-        "segmentation": (["--real", balls], ["--test", balls, "--models", "unet"], few),
+        f.name: {k: v for k, v in json.loads(f.read_text()).items() if k not in TIMES} for f in out.glob("runs/*.json")
     }
 
 
-def start(*words):
-    """One thread, so that sums are the same in every process."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def finish(*words):
-    process = start(*words)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-
-
-def kill_at_half(words, checkpoint):
-    """SIGKILL once there is a checkpoint of a training that goes on."""
-    process = start(*words)
-    deadline = time.monotonic() + 300
-    while not (found := list(checkpoint())):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait(20)
-    process.stderr.close()
-    return found
-
-
-@pytest.mark.parametrize("task", ["detection", "segmentation"])
-def test_a_study_killed_inside_a_training_ends_as_if_undisturbed(data, task, tmp_path):
-    real, test, few = data[task]
-    words = ["study", task, *real, *test, *few, "--seeds", "1", "--arms", "real", "--in-process", "--out"]
-    words[-1:-1] = ["--sizes", "4"]
-    finish(*words, tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("task", "test"), [(DETECTION, FRAMES), (SEGMENTATION, SCANS)], ids=["detection", "segmentation"]
+)
+def test_a_study_killed_inside_a_training_ends_as_if_undisturbed(task, test, tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "own_standard_output", lambda: None)
+    words = ["study", *task, *test, "--sizes", "all"]
+    words += ["--seeds", "1", "--arms", "real", "--in-process"]
+    whole = finish(words, tmp_path / "whole")
     out = tmp_path / "cut"
-    kill_at_half([*words, out], lambda: out.glob("checkpoints/*/*.safetensors"))
+    killed_at(4, *words, "--out", out)
     assert not list(out.glob("runs/*.json"))
-    finish(*words, out)
-    one, other = (
-        {f.name: {k: v for k, v in json.loads(f.read_text()).items() if k not in TIMES} for f in p.glob("runs/*.json")}
-        for p in (tmp_path / "whole", out)
-    )
-    assert one == other
-    assert not list((out / "checkpoints").iterdir())
+    assert list(out.glob("checkpoints/*/*.safetensors"))
+    assert finish(words, out) == whole
+    assert sorted(path.name for path in out.iterdir()) == [
+        "report.json",
+        "report.md",
+        "report.png",
+        "runs",
+        "study.json",
+    ]

@@ -8,7 +8,7 @@ import pytest
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.places import DataPlace
 from lesionforge.jobs.studies.report import report
-from lesionforge.jobs.studies.runs import Run, Study, runs, unfinished
+from lesionforge.jobs.studies.runs import Run, Study, runs
 from lesionforge.jobs.studies.workers import Room, conduct
 from tests.jobs.studies.toy_task import TOY
 from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN, make_dataset
@@ -42,7 +42,7 @@ def test_a_study_goes_on_where_it_was_cut_off_and_ends_in_a_report(toy, tmp_path
     assert conduct(small(toy), todo, tmp_path, HERE_ALONE, told.append) == 0
     assert (tmp_path / "runs" / f"{todo[0].name}.json").read_bytes() == first
     assert [r["synthetic"] for r in told] == [0, 48, 0, 48]
-    assert not any((tmp_path / "checkpoints").glob("*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "study.json"]  # nothing else is left
     body = report(tmp_path, "tests.jobs.studies.toy_task:Toy").body
     assert body["runs"] == 4
     assert body["test"]["items"] == 8
@@ -73,9 +73,13 @@ def test_a_folder_holds_one_study(toy, tmp_path):
 
 def test_training_and_test_subjects_must_differ(toy, tmp_path):
     shared = small(toy, test=DataPlace(SOURCE, options=TRAIN))
-    with pytest.raises(UsageError, match="12 test subjects are also learnt from"):
-        conduct(shared, [Run(0, "threshold", None, "real")], tmp_path, HERE_ALONE)
-    assert unfinished([Run(0, "threshold", None, "real")], tmp_path)
+    out, other = tmp_path / "out", tmp_path / "other"
+    other.mkdir()
+    for place in (out, other):
+        with pytest.raises(UsageError, match="12 test subjects are also learnt from"):
+            conduct(shared, [Run(0, "threshold", None, "real")], place, HERE_ALONE)
+    assert not out.exists()  # what is refused leaves nothing behind
+    assert not any(other.iterdir())
 
 
 def test_a_folder_without_results_is_named(tmp_path):

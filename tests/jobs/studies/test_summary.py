@@ -6,8 +6,11 @@ from scipy import stats
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies import summary as summing
-from lesionforge.jobs.studies.summary import draws, estimate, plain, summarise
+from lesionforge.jobs.studies.summary import caution, draws, estimate, plain, summarise
+from lesionforge.jobs.studies.tables import Table
 from lesionforge.jobs.tasks.detection.metrics import average_precision, match
+from lesionforge.jobs.tasks.detection.task import Detection
+from lesionforge.jobs.tasks.segmentation.task import Segmentation
 from tests.jobs.studies.toy_task import Toy
 from tests.jobs.tasks.detection.worlds import random_world
 
@@ -127,6 +130,30 @@ def test_arms_are_paired_by_seed_and_compared_with_real_alone(monkeypatch):
     assert told.arms == ("real", "made")
     assert told.cell("threshold", 5, "made", "right") is None
     assert len(told.body()) == 2
+
+
+def test_an_interval_ends_where_its_measure_ends():
+    """Newcomers: an average precision from -.04 on."""
+
+    class Shares(Toy):
+        def bounds(self, measure):
+            return 0, 1
+
+    runs = [result("real", 0, [0, 0, 0, 0.1]), result("made", 0, [1, 1, 1, 0.9])]
+    for task, inside in ((Toy(), False), (Shares(), True)):
+        told = summarise(runs, task)
+        low, high = (told.cell("threshold", None, arm, "right").level for arm in ("real", "made"))
+        assert (low.low == 0, high.high == 1) == (inside, inside)
+        assert low.p == summarise(runs, Toy()).cell("threshold", None, "real", "right").level.p
+    assert (Detection().bounds("ap50"), Detection().bounds("fp_negative")) == ((0, 1), (0, np.inf))
+    assert Segmentation().bounds("false_positives/mean") == (0, np.inf)
+
+
+def test_a_dash_is_explained_and_so_are_items_without_a_patient():
+    assert "no run is there" in Table("t", ["a"], [["–"]]).markdown().splitlines()[-1]
+    assert Table("t", ["a"], [["1"]]).markdown().splitlines()[-1] == "| 1 |"
+    assert "frames of one run" in caution({"items": 9, "subjects": 9})
+    assert caution({"items": 9, "subjects": 4}) == caution({"items": 1, "subjects": 1}) == ""
 
 
 def test_runs_on_other_items_are_refused():

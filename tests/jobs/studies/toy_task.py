@@ -1,6 +1,6 @@
 """A third task, as small as one can be: a threshold on a frame's darkest pixel says whether it has a lesion.
 
-Its learner takes its time and keeps a checkpoint, so that runs can be killed half way.
+Its learner keeps a checkpoint and can be made to wait half way, so that runs can be killed there.
 """
 
 import json
@@ -26,8 +26,8 @@ class Darkness:
 @dataclass(frozen=True)
 class ThresholdSettings:
     steps: int = 3
-    seconds: float = 0.0  # of a step
-    log: str = ""  # file that gets a line a step
+    log: str = ""  # file that gets a line as a step begins
+    go: str = ""  # file whose coming ends a wait at the middle step
 
 
 class Threshold:
@@ -43,15 +43,16 @@ class Threshold:
         rng = np.random.default_rng(seed)
         order = rng.integers(0, len(items), s.steps)
         for step in range(len(self.seen), s.steps):
-            time.sleep(s.seconds)
+            if s.log:
+                with open(s.log, "a") as log:
+                    log.write(f"{os.getpid()} {seed} {step}\n")
+            while s.go and step == s.steps // 2 and not os.path.exists(s.go):
+                time.sleep(0.02)
             self.seen.append(items[order[step]].darkest)
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
                 state.with_suffix(".part").write_text(json.dumps(self.seen))
                 state.with_suffix(".part").replace(state)
-            if s.log:
-                with open(s.log, "a") as log:
-                    log.write(f"{os.getpid()} {seed} {len(synthetic)} {step}\n")
             if progress:
                 progress(step + 1, s.steps, 0.0)
 

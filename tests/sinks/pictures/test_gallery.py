@@ -155,7 +155,10 @@ def test_blend_tints_dark_more_than_bright():
     assert bright[2] > 170  # still nearly white
 
 
-@pytest.mark.parametrize(("value", "text"), [(58440.0, "58 440"), (0.23999, "0.24"), (1.0, "1"), (-1234.5, "-1 234")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(58440.0, "58 440"), (0.23999, "0.24"), (1.0, "1"), (-1234.5, "-1 234"), (71.26, "71.3"), (999.7, "1000")],
+)
 def test_number(value, text):
     assert number(value) == text
 
@@ -163,7 +166,7 @@ def test_number(value, text):
 def test_caption_has_short_names_and_units():
     assert readable("percent_ds") == ("diameter stenosis", "%")
     line = caption("severe", {"percent_ds": 71.234, "mld_mm": 1.5, "primary_deg": -3, "hull_dice": 0.5})
-    values = "Dice of hull and truth 0.5  LAO (+) / RAO (-) angle -3°  diameter stenosis 71.23%"
+    values = "Dice of hull and truth 0.5  LAO (+) / RAO (-) angle -3°  diameter stenosis 71.2%"
     assert line == f"severe  {values}  minimal lumen diameter 1.5 mm"
 
 

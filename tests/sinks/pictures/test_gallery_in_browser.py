@@ -173,7 +173,7 @@ def test_distributions_show_request_and_sizes(browser):
     assert browser.js("document.querySelectorAll('#charts circle').length") == 9
     text = browser.js("document.querySelector('#charts').innerText")
     assert "Measured against requested: diameter stenosis (%)" in text
-    assert "mean difference 0.1111%, largest 1%" in text
+    assert "mean difference 0.111%, largest 1%" in text
     assert "lesion box: width (px)" in text
     assert "box 1 (" not in text
 

@@ -93,7 +93,7 @@ def test_centre_rule_counts_centres_within_24_pixels_whatever_the_box():
 
 
 def test_best_f1_is_the_best_of_all_confidences():
-    frames, detections = random_world(np.random.default_rng(5))
+    frames, detections = random_world(np.random.default_rng(5), frames=12)
     per_class = [match(frames, detections, 0.5, k) for k in (0, 1)]
     best = -1.0
     for level in np.unique(np.concatenate([d.scores.ravel() for d in detections])):

@@ -59,9 +59,9 @@ def test_a_source_s_own_lesions_are_scans_and_its_names_stay_at_home():
 
 
 def test_what_cannot_be_used_is_named(balls, tmp_path):
-    with pytest.raises(UsageError, match="give a dataset of the lesion generator"):
+    with pytest.raises(UsageError, match="holds no dataset with samples"):
         scans_of(str(tmp_path))
-    with pytest.raises(UsageError, match="split 'val'"):
+    with pytest.raises(UsageError, match=r"has no split val; it has train, test$"):
         scans_of(balls["real"], "val")
     with pytest.raises(UsageError, match="domain 'chest' is unknown; give ccta or abdomen"):
         scans_of(balls["real"], domain="chest")
