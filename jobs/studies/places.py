@@ -74,10 +74,17 @@ class DataPlace:
 
 @dataclass(frozen=True)
 class Reading(Generic[I]):
-    """The items of a place, and why others could not be read: reasons, alike but for numbers, with their counts."""
+    """The items of a place, and what was lost of it.
+
+    Attributes:
+        items: that could be read.
+        unreadable: why cases could not: reasons, alike but for numbers, with their counts.
+        left_over: files in no case, see ``Source``: counts by reason.
+    """
 
     items: list[I]
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    left_over: Mapping[str, int] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
         """For JSON."""
@@ -85,16 +92,25 @@ class Reading(Generic[I]):
             "read": len(self.items),
             "unreadable": sum(self.unreadable.values()),
             "reasons": dict(self.unreadable),
+            "left_over": dict(self.left_over),
         }
 
 
-def tell(bodies: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say on standard error what could not be read, by the option that named the place."""
+def losses(bodies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for what a place has and could not be used, by the option that named the place."""
     for option, body in bodies.items():
         if body["unreadable"]:
-            reasons = "; ".join(f"{count} x {reason}" for reason, count in body["reasons"].items())
             whole = body["read"] + body["unreadable"]
-            console.note(f"{option}: {body['unreadable']} of {whole} cases cannot be read and are left out: {reasons}")
+            reasons = "; ".join(f"{count} x {reason}" for reason, count in body["reasons"].items())
+            yield f"{option}: {body['unreadable']} of {whole} cases cannot be read and are left out: {reasons}"
+        if left := body.get("left_over"):
+            yield f"{option}: files in no case: {', '.join(f'{count} {reason}' for reason, count in left.items())}"
+
+
+def tell(bodies: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say on standard error what could not be used."""
+    for line in losses(bodies):
+        console.note(line)
 
 
 def common_key(places: Iterable[DataPlace]) -> bytes:
@@ -187,4 +203,4 @@ def _of_source(task: Task[I, Any], place: DataPlace, key: bytes | None) -> Readi
                 reasons.add(str(error))
                 continue
             items.append(task.item_of_case(unnamed(case, key)))
-    return Reading(items, dict(reasons))
+    return Reading(items, dict(reasons), {why: len(files) for why, files in source.left_over.items() if files})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.jobs import console
-from lesionforge.jobs.studies import plot
+from lesionforge.jobs.studies import places, plot
 from lesionforge.jobs.studies.runs import results
 from lesionforge.jobs.studies.summary import Summary, caution, summarise
 from lesionforge.jobs.studies.tables import STATISTIC, Table, gain, level, statistic
@@ -56,7 +56,14 @@ def report(out: Path, expected: str) -> Report:
     tables = [*task.tables(summary), *gains(summary, task)]
     head, read = _head(found), _places(found)
     words = f"{head}\n{NOTE} {task.note}"
-    text = "\n\n".join([f"## {task.title}", words, *(table.markdown() for table in tables), _unread(read)])
+    text = "\n\n".join(
+        [
+            f"## {task.title}",
+            words,
+            *(table.markdown() for table in tables),
+            "\n".join(f"- {line}" for line in places.losses(read)),
+        ]
+    )
     (out / "report.md").write_text(text.rstrip() + "\n\n![](report.png)\n")
     plot.draw(summary, task, out / "report.png")
     body = {
@@ -109,13 +116,3 @@ def _places(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for option, body in result["places"].items():
             read[f"{option} {result['data']}".strip() if option == "--synthetic" else option] = body
     return read
-
-
-def _unread(read: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [
-        f"- {option}: {body['unreadable']} of {body['read'] + body['unreadable']} cases cannot be read and are left "
-        f"out: " + "; ".join(f"{count} x {reason}" for reason, count in body["reasons"].items())
-        for option, body in read.items()
-        if body["unreadable"]
-    ]
-    return "\n".join(lines)

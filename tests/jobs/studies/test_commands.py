@@ -12,7 +12,7 @@ from lesionforge.jobs import console
 from lesionforge.jobs.cli import app
 from lesionforge.jobs.options import pairs
 from lesionforge.jobs.tasks.segmentation.measures import MEAN, SCORES
-from tests.jobs.studies.test_places import TORN
+from tests.jobs.studies.test_places import LEFT, TORN
 from tests.jobs.tasks.detection.worlds import HERE
 from tests.jobs.tasks.segmentation import worlds
 from tests.jobs.tasks.segmentation.worlds import TINY
@@ -99,7 +99,7 @@ def test_cases_that_cannot_be_read_are_told_by_every_command(tmp_path):
     model, out = tmp_path / "model.safetensors", tmp_path / "study"
     real = ["--real", TORN, *TRAIN]
     test = ["--test", TORN, *TEST]
-    reasons = {"read": 8, "unreadable": 4, "reasons": {"truncated after … bytes": 4}}
+    reasons = {"read": 8, "unreadable": 4, "reasons": {"truncated after … bytes": 4}, "left_over": LEFT}
     got = call("train", "detection", "--out", model, *real, *FEW, "--json")
     assert json.loads(got.stdout)["places"] == {"--real": reasons}
     assert "--real: 4 of 12 cases cannot be read and are left out: 4 x truncated" in got.stderr
@@ -110,6 +110,7 @@ def test_cases_that_cannot_be_read_are_told_by_every_command(tmp_path):
     got = call("study", "detection", "--out", out, *words)
     assert "--real: 4 of 12 cases cannot be read" in got.stderr
     assert "--test: 2 of 4 cases cannot be read" in (out / "report.md").read_text()
+    assert "--real: files in no case: 2 label maps without an image" in (out / "report.md").read_text()
     got = call("report", "detection", out, "--json")
     assert json.loads(got.stdout)["places"]["--real"] == reasons
     assert "--real: 4 of 12 cases cannot be read" in got.stderr

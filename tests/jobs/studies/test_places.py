@@ -28,6 +28,7 @@ class TornSource(ToySource):
     def __init__(self, place, options):
         super().__init__(place, options)
         self.torn = options.torn
+        self.left_over = {"label maps without an image": ["a", "b"], "images without a label": []}
 
     def read(self, case):
         if case % self.torn == 0:
@@ -35,17 +36,19 @@ class TornSource(ToySource):
         return super().read(case)
 
 
+LEFT = {"label maps without an image": 2}
 TORN = "tests.jobs.studies.test_places.TornSource:here"
 
 
 def test_what_cannot_be_read_is_counted_with_its_reasons_and_told(capsys):
     got = read(Toy(), DataPlace(TORN, options={"cases": 8}))
     assert len(got.items) == 5
-    assert got.body() == {"read": 5, "unreadable": 3, "reasons": {"truncated after … bytes": 3}}
+    assert got.body() == {"read": 5, "unreadable": 3, "reasons": {"truncated after … bytes": 3}, "left_over": LEFT}
     assert "reading source: 8 cases" in capsys.readouterr().err  # before the first is read
     places.tell({"--real": got.body(), "--test": read(Toy(), DataPlace(SOURCE, options=TRAIN)).body()})
     said = capsys.readouterr().err
     assert "--real: 3 of 8 cases cannot be read and are left out: 3 x truncated after … bytes" in said
+    assert "--real: files in no case: 2 label maps without an image" in said
     assert "--test" not in said
 
 
