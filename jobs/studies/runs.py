@@ -166,10 +166,7 @@ def keep(out: Path, run: Run, result: Mapping[str, Any]) -> None:
 
 
 def tidy(out: Path, finished: bool) -> None:
-    """Remove what nothing goes on from: of a finished study what its runs shared, else what is empty.
-
-    A study that is refused before its first training leaves nothing behind.
-    """
+    """Remove what nothing goes on from: what a finished study's runs shared, and what is empty."""
     if finished:
         shutil.rmtree(out / "inputs", ignore_errors=True)
     for name in ("inputs", "checkpoints", "runs"):
