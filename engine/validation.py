@@ -63,7 +63,7 @@ def validate(model: Any, value: Any, at: Loc = ()) -> Any:
         out = adapter.validate_python(value)
     except ValidationError as error:
         known = {fault.loc for fault in faults}
-        faults += [f for f in _explained(error, full, at) if f.loc not in known]
+        faults += [f for f in _explained(error, value, full, at) if f.loc not in known]
     if faults:
         raise Invalid(faults)
     return out
@@ -128,13 +128,16 @@ def _item(node: Node, full: Node, n: int) -> Node:
     return {"anyOf": nodes} if nodes else {}
 
 
-def _explained(error: ValidationError, full: Node, at: Loc) -> Iterator[Fault]:
+def _explained(error: ValidationError, value: Any, full: Node, at: Loc) -> Iterator[Fault]:
+    """One fault a value: where it may be one of several things, they are said together."""
     found = error.errors(include_url=False)
-    for fault in found[:MAX_FAULTS]:
-        loc = fault["loc"]
-        if any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in found):
+    first = [(*_find(fault["loc"], value, full, fault["type"] in UNKNOWN), fault) for fault in found[:MAX_FAULTS]]
+    told: dict[Loc, tuple[list[str], str]] = {}
+    for loc, node, fault in first:
+        if any(len(other) > len(loc) and other[: len(loc)] == loc for other, _, _ in first):
             continue  # what follows from a fault deeper inside is noise
         message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        got = ""
         if fault["type"] in UNKNOWN:
             message = "unknown key"
         elif fault["type"] in ("missing", "missing_argument"):
@@ -142,28 +145,47 @@ def _explained(error: ValidationError, full: Node, at: Loc) -> Iterator[Fault]:
         elif fault["type"] == "too_short":
             message = f"give {fault['ctx']['min_length']} or more"
         elif not isinstance(fault.get("input"), (dict, list, tuple)):
-            if fault["type"] in BOUNDS and (bounds := bounds_text(_bounds(loc, full))):
+            if fault["type"] in BOUNDS and (bounds := bounds_text(_bounds(node, full))):
                 message = f"give {bounds}"
-            message = f"{message} (got {_shown(fault['input'])})"
-        yield Fault((*at, *loc), message)
+            message, got = message.partition(", unable to parse")[0], f" (got {_shown(fault['input'])})"
+        told.setdefault(loc, ([], got))[0].append(message)
+    for loc, (messages, got) in told.items():
+        more = (message.removeprefix("Input should be ") for message in messages[1:])
+        yield Fault((*at, *loc), " or ".join([messages[0], *more]) + got)
     for fault in found[MAX_FAULTS:]:
         yield Fault((*at, *fault["loc"]), fault["msg"])
 
 
-def _bounds(loc: Loc, full: Node) -> Interval:
-    """Of the number at a place; none where the place is not found in the schema (names of a union's branches)."""
+def _find(loc: Loc, value: Any, full: Node, unknown: bool) -> tuple[Loc, Node]:
+    """A fault's place without the names that pydantic gives to the branches of a union, and the schema there.
+
+    Args:
+        value: the whole that was validated.
+        unknown: whether the last step is a key that the schema does not have.
+    """
     node: Node = full
-    for step in loc:
+    out: list[Any] = []
+    for n, step in enumerate(loc):
         if isinstance(step, int):
-            node = _item(node, full, step)
-            continue
-        nodes = [
-            inner
-            for option in options(node, full)
-            for inner in (option.get("properties", {}).get(step), option.get("additionalProperties"))
-            if isinstance(inner, Mapping)
-        ]
-        node = nodes[0] if nodes else {}
+            inner = [_item(node, full, step)]
+        else:
+            objects = list(options(node, full))
+            inner = [o["properties"][step] for o in objects if step in o.get("properties", {})]
+            given = isinstance(value, Mapping) and step in value
+            if not inner and not given and step != "[key]" and not (unknown and n == len(loc) - 1):
+                continue  # a branch
+            inner += [extra for o in objects if isinstance(extra := o.get("additionalProperties"), Mapping)]
+        out.append(step)
+        node = inner[0] if inner else {}
+        try:
+            value = value[step]
+        except (LookupError, TypeError):  # what is missing or no container: the fault's last step
+            value = None
+    return tuple(out), node
+
+
+def _bounds(node: Node, full: Node) -> Interval:
+    """Of the number that a schema's node describes."""
     numbers = [bounds for option in options(node, full) if (bounds := interval(option)) != Interval()]
     return numbers[0] if len(numbers) == 1 else Interval()
 

@@ -79,6 +79,10 @@ def test_overrides_reach_any_field_and_are_named_in_faults():
     assert r.quality.limits["hull_recall"].min == 1
     assert refused(GOOD, "multiply=0") == "--set multiply: give 1 or more (got 0)"
     assert refused(GOOD, "shard={samples: 0}").startswith("--set shard: shard.samples: give 1 to")
+    assert refused(GOOD, "multiply=many") == "--set multiply: Input should be a valid integer (got 'many')"
+    either = "Input should be a valid dictionary or 'balanced', 'fill' or 'natural' (got 'even')"
+    assert refused(GOOD, "balance=even") == f"--set balance: {either}"
+    assert refused(GOOD, "balance={still: -1}") == "--set balance: balance.still: give above 0 (got -1)"
     assert refused(GOOD, "generator.name=biplan").startswith("--set generator.name: no generator is called 'biplan'")
     assert "items 0 to 0" in refused(GOOD, "sources.1.uri=x")
     assert "write it as path=value" in refused(GOOD, "multiply")

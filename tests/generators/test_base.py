@@ -57,7 +57,7 @@ def test_a_missing_piece_is_told_when_the_recipe_is_opened(tmp_path, monkeypatch
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)  # found beside the recipe
     message = refused(f"{module}.LowDose")
-    assert message.startswith("r.yaml:4: ")
+    assert message.startswith("r.yaml:5: generator.name: ")
     assert said in message
 
 
