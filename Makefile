@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench units suites walks science chaos fuzz privacy clean
+.PHONY: demo test lint bench chaos fuzz privacy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -20,28 +20,12 @@ demo: $(VENV)/core
 	@echo "The dataset is in $(DEMO)/: read $(DEMO)/README.md, look at $(DEMO)/pictures/train.png,"
 	@echo "open $(DEMO)/preview/index.html in a browser."
 
-# Two at a time: the suites mostly wait (for clusters, time-outs, leases that grow stale).
-SUITES := tests/chaos tests/fuzz tests/privacy tests/jobs/test_cluster.py
-SCIENCE := tests/generators tests/jobs/tasks/segmentation tests/jobs/fit
-# What goes through whole commands: the pages, the wheel, the example, studies that are killed.
-WALKS := tests/docs tests/example tests/test_wheel.py tests/jobs/learning tests/jobs/studies tests/jobs/test_recipes.py
-
-# One thread each: those of one part would wait for the other's.
+# Three files of tests at a time, whatever the cores: a third of the time they wait (for clusters, time-outs, leases that
+# grow stale). In the order of their names, which begins with the longest. One thread each, or they wait for each other.
+AT_ONCE ?= 3
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/all lint
-	@$(MAKE) --no-print-directory -j2 -Otarget units suites walks science
-
-units: $(VENV)/all
-	$(VENV)/bin/python -m pytest --durations=20 $(addprefix --ignore=,$(SUITES) $(SCIENCE) $(WALKS))
-
-walks: $(VENV)/all
-	$(VENV)/bin/python -m pytest --durations=20 -p no:cacheprovider $(WALKS)
-
-suites: $(VENV)/all
-	$(VENV)/bin/python -m pytest --durations=10 -p no:cacheprovider $(SUITES)
-
-science: $(VENV)/all
-	$(VENV)/bin/python -m pytest --durations=20 -p no:cacheprovider $(SCIENCE)
+	$(VENV)/bin/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=30 -p no:cacheprovider
 
 lint: $(VENV)/all
 	$(VENV)/bin/ruff check .
