@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lesionforge.engine.links import MAX_TABLE, NO_LINKS, Links
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import Plan
 from lesionforge.engine.recipe import Recipe
@@ -20,6 +23,7 @@ from lesionforge.generators.types import UserError
 from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 LIBRARIES = ("lesionforge", "numpy", "scipy", "numba", "pillow", "pyarrow", "ray", "torch")
 
 
@@ -37,6 +41,19 @@ class SourceSize:
     fingerprint: str
     licence: str
     left_over: dict[str, Annotated[int, Field(ge=1, lt=2**62)]] = field(default_factory=dict)
+    runs: tuple[tuple[Count, Count], ...] = ()  # where subjects have not equally many cases: so many, of so many each
+
+    @property
+    def sizes(self) -> list[int] | None:
+        """The cases of each subject, where they have not equally many."""
+        if sum(count for count, _ in self.runs) > MAX_TABLE:
+            raise DatasetError(f"{layout.RECIPE}: a source has more than {MAX_TABLE} subjects told one by one")
+        return [size for count, size in self.runs for _ in range(count)] or None
+
+    @property
+    def cases(self) -> int:
+        """How many there are."""
+        return sum(count * size for count, size in self.runs) or self.subjects * self.cases_per_subject
 
 
 @dataclass(frozen=True)
@@ -48,11 +65,12 @@ class DatasetDescription:
     sources: tuple[SourceSize, ...]
     sample_bytes: Annotated[int, Field(ge=1, lt=2**62)] | None
     versions: dict[str, str]
+    links: Links = NO_LINKS
 
     @property
     def plan(self) -> Plan:
         """The plan, from what is written here."""
-        return Plan(self.recipe, self.sources, self.sample_bytes)
+        return Plan(self.recipe, self.sources, self.sample_bytes, links=self.links)
 
     def to_bytes(self) -> bytes:
         """As it is stored. ``out``, ``resources`` and ``storage_options`` are no part of the dataset."""
@@ -64,6 +82,7 @@ class DatasetDescription:
             "sources": [asdict(source) for source in self.sources],
             "sample_bytes": self.sample_bytes,
             "versions": self.versions,
+            "links": asdict(self.links),
         }
         return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
 
@@ -75,13 +94,18 @@ def describe(pipeline: Pipeline) -> DatasetDescription:
     """The description of a pipeline's dataset."""
     opened = list(zip(pipeline.recipe.sources, pipeline.sources, strict=True))
     sizes = tuple(
-        SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence, left_over)
+        SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence, left_over, _runs(s.sizes or ()))
         for (r, s), mark, left_over in zip(opened, pipeline.fingerprints, pipeline.left_over, strict=True)
     )
     # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
     unplaced = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
     recipe = pipeline.recipe.model_copy(update={"sources": unplaced})
-    return DatasetDescription(pipeline.identity, recipe, sizes, pipeline.generator.sample_bytes(), versions())
+    sample_bytes = pipeline.generator.sample_bytes()
+    return DatasetDescription(pipeline.identity, recipe, sizes, sample_bytes, versions(), pipeline.links)
+
+
+def _runs(sizes: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((len(list(alike)), size) for size, alike in groupby(sizes))
 
 
 def versions() -> dict[str, str]:
@@ -107,7 +131,7 @@ def read(store: Store) -> DatasetDescription:
             raise DatasetError(
                 f"{store.url(layout.RECIPE)}: layout {raw['layout']}, this lesionforge reads {layout.LAYOUT_VERSION}"
             )
-        parts = {part.name: raw[part.name] for part in fields(DatasetDescription)}
+        parts = {part.name: raw[part.name] for part in fields(DatasetDescription) if part.name in raw}
         parts["recipe"] = Recipe.model_validate(raw["recipe"])
         description = _DESCRIPTION.validate_python(parts, strict=False)
         if len(description.sources) != len(description.recipe.sources) or "lesionforge" not in description.versions:

@@ -6,13 +6,15 @@ import difflib
 from collections.abc import Iterable
 from functools import cached_property
 
-from lesionforge.engine import plugins
+from lesionforge.engine import links, plugins
+from lesionforge.engine.links import Links
 from lesionforge.engine.plan import Plan, PlanError
-from lesionforge.engine.privacy import subject_key
+from lesionforge.engine.privacy import subject_key, unnamed
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import Source, SourceError, open_sources
 from lesionforge.engine.sources.pictures.picture import BURNED_IN
 from lesionforge.generators.base import Generator
+from lesionforge.generators.types import Case, SampleSpec
 
 
 class UnknownLimit(PlanError):
@@ -22,8 +24,12 @@ class UnknownLimit(PlanError):
 class Pipeline:
     """Sources, generator and plan of a recipe."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        """Lists the sources; reads no case and loads no weights.
+    def __init__(self, recipe: Recipe, known: Links | None = None) -> None:
+        """Lists the sources; loads no weights, and of cases sees at most whether some are equal.
+
+        Args:
+            recipe: what to make.
+            known: which subjects are one, where somebody has looked.
 
         Raises:
             SourceError: where a source is not there.
@@ -44,8 +50,17 @@ class Pipeline:
             raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
         if self.generator.measures is not None:  # else the first sample shows it
             self.check_limits(self.generator.measures)
+        self.links = links.find(self.sources, [s.split for s in recipe.sources]) if known is None else known
         balanced = self.generator.balanced
-        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), classes if balanced is None else balanced)
+        names = classes if balanced is None else balanced
+        self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), names, self.links)
+
+    def unnamed(self, case: Case, spec: SampleSpec) -> Case:
+        """A sample's case as a generator may see it. Names are a source's own: 1.png of two folders is two people."""
+        group = self.links.group(spec.source, self.sources[spec.source].subject_of(spec.case))
+        home = self.links.home(spec.source)
+        name = f"{home} {case.subject}" if home else case.subject
+        return unnamed(case, self.subject_key, name if group is None else f"group {group}")
 
     def check_limits(self, measured: Iterable[str]) -> None:
         """Hold the names of ``quality.limits`` against what a generator measures.
@@ -75,7 +90,12 @@ class Pipeline:
             for n, counts in enumerate(self.left_over)
             if counts
         ]
-        return self.plan.notes + told
+        own = [
+            f"sources.{n} ({self.recipe.sources[n].scheme}): {note}"
+            for n, s in enumerate(self.sources)
+            for note in s.notes
+        ]
+        return self.plan.notes + own + told
 
     @cached_property
     def subject_key(self) -> bytes:
@@ -100,4 +120,4 @@ class Pipeline:
     @cached_property
     def identity(self) -> str:
         """The dataset's identity: see ``Recipe.identity``."""
-        return self.recipe.identity(self.fingerprints)
+        return self.recipe.identity(self.fingerprints, self.links.mark(s.sizes for s in self.sources))

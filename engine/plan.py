@@ -1,37 +1,29 @@
 """The plan: which samples a recipe asks for. Computed, never stored (promises P1, P2, P7).
 
 Order: variant by variant (x1, x2, ...), inside a variant split by split, inside a split a seeded walk over the
-subjects that meets each of their cases once. Shards never span variants, so growing xN to x(N+1) only appends:
-to the samples and to the shards alike.
+subjects that meets each of their cases once (``engine.walk``). Shards never span variants, so growing xN to x(N+1)
+only appends: to the samples and to the shards alike.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 from lesionforge.engine import balance
+from lesionforge.engine.links import NO_LINKS, Links
 from lesionforge.engine.permutation import Permutation
 from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.walk import Sized, deal
 from lesionforge.generators.types import SPLITS, SampleSpec, Split, UserError
 from lesionforge.sinks.card import counted
 
 
 class PlanError(UserError):
     """A recipe that is well-formed but asks for nothing or for the impossible."""
-
-
-class Sized(Protocol):
-    """What the plan needs to know of a source: ``engine.sources.Source`` has it."""
-
-    @property
-    def subjects(self) -> int: ...
-    @property
-    def cases_per_subject(self) -> int: ...
 
 
 @runtime_checkable
@@ -60,7 +52,12 @@ class Plan:
     """``len(plan)`` samples; ``plan[i]`` and ``plan.shard(k)`` cost O(1) time and memory."""
 
     def __init__(
-        self, recipe: Recipe, sources: Sequence[Sized], sample_bytes: int | None, classes: Sequence[str] = ()
+        self,
+        recipe: Recipe,
+        sources: Sequence[Sized],
+        sample_bytes: int | None,
+        classes: Sequence[str] = (),
+        links: Links = NO_LINKS,
     ) -> None:
         """Solve nothing yet.
 
@@ -70,6 +67,7 @@ class Plan:
             sample_bytes: expected size of one encoded sample, None where unknown; with the recipe's byte bound it
                 sizes shards.
             classes: the generator's classes that the balances ``balanced``, ``fill`` and ``natural`` speak of.
+            links: which subjects are one.
         """
         self.recipe = recipe
         self.classes = tuple(classes)
@@ -79,12 +77,12 @@ class Plan:
         self.shard_samples = max(1, min(recipe.shard.samples, fit))
         self.splits = tuple(s for s in SPLITS if s in recipe.splits)
         self._key = hashlib.blake2b(str(recipe.seed).encode(), digest_size=32, person=b"lesionforge plan").digest()
-        self._subjects = [_subject_ranges(s.subjects, r.split) for s, r in zip(sources, recipe.sources, strict=True)]
-        self._cases = {  # cases of each source in each split
-            split: [len(ranges[split]) * s.cases_per_subject for s, ranges in zip(sources, self._subjects, strict=True)]
-            for split in self.splits
-        }
-        self._sizes = {split: sum(cases) for split, cases in self._cases.items()}
+        self.links = links
+        try:
+            self._walks = deal(sources, [source.split for source in recipe.sources], links, self._permutation)
+        except ValueError as error:
+            raise PlanError(str(error)) from None
+        self._sizes = {split: sum(len(walks[split]) for walks in self._walks) for split in self.splits}
         self.variant_samples = sum(self._sizes.values())
         if self.variant_samples * recipe.multiply >= 2**62:
             raise PlanError(
@@ -141,20 +139,14 @@ class Plan:
         )
 
     def _case(self, split: Split, variant: int, position: int) -> tuple[int, int]:
-        """Source index and case index. A subject's cases stand side by side, so a file is read once for all."""
-        per_source = self._cases[split]
-        if len(per_source) > 1:
+        """Source index and case index."""
+        if len(self._walks) > 1:
             position = self._permutation(f"mix/{split}/{variant}", self._sizes[split])(position)
         source = 0
-        while position >= per_source[source]:
-            position -= per_source[source]
+        while position >= (size := len(self._walks[source][split])):
+            position -= size
             source += 1
-        width = self.sources[source].cases_per_subject
-        rank, part = divmod(position, width)
-        ranks = self._subjects[source][split]
-        rank = self._permutation(f"walk/{split}/{variant}/{source}", len(ranks))(rank)
-        subject = self._permutation(f"split/{source}", self.sources[source].subjects)(ranks[rank])
-        return source, subject * width + part
+        return source, self._walks[source][split].case(variant, position)
 
     @lru_cache(maxsize=64)  # noqa: B019 - the few permutations in use; a plan lives as long as its process
     def _permutation(self, name: str, n: int) -> Permutation:
@@ -187,12 +179,10 @@ class Plan:
         for s, source in enumerate(self.sources):
             if not isinstance(source, Graded):
                 raise PlanError(f"balance {mode}: sources.{s} has no graded lesions to count; give shares by class")
-            subjects, width = self._permutation(f"split/{s}", source.subjects), source.cases_per_subject
-            for rank in self._subjects[s][split]:
-                for case in range(subjects(rank) * width, (subjects(rank) + 1) * width):
-                    for name in source.grades(case):
-                        if name in counts:
-                            counts[name] += 1
+            for case in self._walks[s][split]:
+                for name in source.grades(case):
+                    if name in counts:
+                        counts[name] += 1
         if not any(counts.values()):
             raise PlanError(f"balance {mode}: no lesion of the sources is graded {' or '.join(counts)} in {split}")
         return counts
@@ -212,11 +202,11 @@ class Plan:
     @property
     def notes(self) -> list[str]:
         """What a person may not expect: splits that are generated into and get nothing of a source."""
-        return [
+        return self.links.notes + [
             f"sources.{n} has {counted(source.subjects, 'subject')}: none falls into {split}"
-            for n, (source, ranges) in enumerate(zip(self.sources, self._subjects, strict=True))
+            for n, (source, walks) in enumerate(zip(self.sources, self._walks, strict=True))
             for split in self.splits
-            if self.recipe.sources[n].split.get(split, 0) and not ranges[split]
+            if self.recipe.sources[n].split.get(split, 0) and not walks[split].subjects
         ]
 
     # Shards
@@ -278,10 +268,3 @@ class Plan:
     def bytes(self) -> int | None:
         """Expected size of all shards; None where the generator does not know that of a sample."""
         return None if self.sample_bytes is None else len(self) * self.sample_bytes
-
-
-def _subject_ranges(subjects: int, shares: Mapping[Split, float]) -> dict[Split, range]:
-    """Ranks of a seeded subject order that belong to each split; cumulative rounding keeps the shares."""
-    ends = [round(subjects * x) for x in accumulate(shares.get(split, 0.0) for split in SPLITS)]
-    ends[-1] = subjects
-    return {split: range(start, end) for split, start, end in zip(SPLITS, [0, *ends[:-1]], ends, strict=True)}

@@ -23,9 +23,13 @@ def subject_hash(key: bytes, subject: str) -> str:
     return hashlib.blake2b(subject.encode(errors="surrogateescape"), key=key, digest_size=8).hexdigest()
 
 
-def unnamed(case: Case, key: bytes) -> Case:
-    """The case as a generator may see it, which writes out what it likes: its subject is a hash."""
-    name = subject_hash(key, case.subject)
+def unnamed(case: Case, key: bytes, subject: str | None = None) -> Case:
+    """The case as a generator may see it, which writes out what it likes: its subject is a hash.
+
+    Args:
+        subject: what to hash; its name in its source where None.
+    """
+    name = subject_hash(key, case.subject if subject is None else subject)
     if isinstance(case, Volume):  # and so are its trees'
         return replace(case, subject=name, trees=tuple(replace(tree, subject=name) for tree in case.trees))
     return replace(case, subject=name)

@@ -134,16 +134,20 @@ class Recipe(_Strict):
                 )
         return self
 
-    def identity(self, fingerprints: Sequence[str]) -> str:
+    def identity(self, fingerprints: Sequence[str], subjects: str = "") -> str:
         """SHA-256 of everything that decides the samples' bytes.
 
         ``multiply``, ``out``, ``resources`` and ``quality.max_quarantined`` stay outside (a dataset may grow, move, be
         made on other machines and be accepted with losses), and so does the place of a source: its ``fingerprints``
         stand for what lies there.
+
+        Args:
+            subjects: ``Links.mark``: whose the cases are, where that is more than a number.
         """
         dump = self.model_dump(
             mode="json", exclude={"multiply": True, "out": True, "resources": True, "quality": {"max_quarantined"}}
         )
         for source, recipe, mark in zip(dump["sources"], self.sources, fingerprints, strict=True):
             source.update(uri=recipe.scheme, fingerprint=mark)
+        dump |= {"subjects": subjects} if subjects else {}
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()

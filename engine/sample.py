@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
-from lesionforge.engine.privacy import unnamed
 from lesionforge.engine.sources.pictures.picture import flags
 from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec
 from lesionforge.sinks.index import ROW_KEYS, Row
@@ -51,7 +50,7 @@ class Maker:
         except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
             return Quarantined("source", describe(error, quote=False))
         no_case = Quarantined("source", f"read a {type(case).__name__}, no case")
-        return unnamed(case, self.pipeline.subject_key) if isinstance(case, Case) else no_case
+        return self.pipeline.unnamed(case, spec) if isinstance(case, Case) else no_case
 
     def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | Quarantined]:
         """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -36,9 +39,11 @@ class Source(ABC):
     Attributes:
         Options: a dataclass or pydantic model of what the recipe may set under ``options``; the engine refuses unknown
             keys.
-        subjects: how many there are. A subject is whole in one split; case ``c`` belongs to subject
-            ``c // cases_per_subject``.
-        cases_per_subject: the same for all of them.
+        subjects: how many there are. A subject is whole in one split, and cases are numbered subject by subject.
+        cases_per_subject: of every subject, where all have equally many.
+        sizes: the cases of each subject, where they have not.
+        kin: where not empty, subject n is the same one in every source that says the same here.
+        notes: what a person may not expect of it, without a name.
         licence: of the cases, for the dataset's card.
         left_over: the files that are in no case, by the reason (in the plural, without a name: "label maps without an
             image"): counted for everybody, their paths for a terminal alone. Files of another kind are no matter.
@@ -49,6 +54,9 @@ class Source(ABC):
     public_place: ClassVar[bool] = False
     subjects: int
     cases_per_subject: int = 1
+    sizes: Sequence[int] | None = None
+    kin: str = ""
+    notes: Sequence[str] = ()
     licence: str = UNKNOWN_LICENCE
     left_over: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -68,7 +76,15 @@ class Source(ABC):
     @property
     def cases(self) -> int:
         """How many cases there are."""
-        return self.subjects * self.cases_per_subject
+        return self._ends[-1] if self.sizes else self.subjects * self.cases_per_subject
+
+    def subject_of(self, case: int) -> int:
+        """Number of the subject that a case belongs to."""
+        return bisect_right(self._ends, case) if self.sizes else case // self.cases_per_subject
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(self.sizes or ()))
 
     @abstractmethod
     def read(self, case: int) -> Case:

@@ -7,6 +7,7 @@ What tells which files belong together - ids, UIDs - is compared and goes no fur
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ PATIENT = ("PatientID", "IssuerOfPatientID")
 SERIES = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "ConvolutionKernel")
 GROUPING = (*PATIENT, *SERIES, "ReferencedSeriesSequence", "Modality", "ImageType", "ImageOrientationPatient",
             "PixelSpacing")  # fmt: skip
+BEGINNING = 2**16  # bytes of pixels that tell most runs apart
 HEAD = 2**20  # bytes that the transfer syntax is looked for in
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 
@@ -118,6 +120,38 @@ def patient(file: Any) -> str:
         return _patient(header)
     except Exception as error:  # as above
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
+
+
+def person(file: File) -> bytes:
+    """Hash of what names a patient, empty where nothing does: to compare by, kept nowhere."""
+    try:
+        with file.fs.open(file.path, "rb") as stream:
+            name = patient(stream)
+    except (OSError, BadCase):  # said again, with its reason, when the case is read
+        return b""
+    return hashlib.sha256(name.encode(errors="surrogateescape")).digest() if name else b""
+
+
+def look(file: File, whole: bool) -> bytes:
+    """Hash of the pixels as they are stored, whatever the rest of a file says; empty where it has none.
+
+    Args:
+        whole: of all; else of their beginning.
+
+    Raises:
+        BadCase: for a broken file.
+    """
+    try:
+        with file.fs.open(file.path, "rb") as stream:
+            _refuse_deflated(stream.read(HEAD))
+            stream.seek(0)
+            pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["Rows"])  # leaves off at the pixels
+            pixels = stream.read() if whole else stream.read(BEGINNING)
+    except BadCase:
+        raise
+    except Exception as error:  # as above
+        raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
+    return hashlib.sha256(pixels).digest() if pixels else b""
 
 
 def _patient(header: pydicom.Dataset) -> str:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lesionforge.engine.sources.base import Source, SourceError
+from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.files import File, fingerprint, listed, located, missing, natural, secret, why
+from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 
 
@@ -83,6 +91,26 @@ class _Elsewhere:
     cat_file = open
 
 
+@dataclass(frozen=True)
+class FolderOptions(Parameters):
+    """What every folder may need.
+
+    Attributes:
+        subject: regular expression for what names the patient in a file's name: its group ``subject``, else its first
+            group, else all that it matches, as ``^[0-9]+`` in the Danilov set, where ``14_002_5_0016`` is a frame of
+            patient 14. Each name is a subject of its own without it.
+    """
+
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            re.compile(self.subject or "")
+        except re.error as error:
+            raise ValueError(f"subject {self.subject!r} is no regular expression: {error}") from None
+
+
 class FolderSource(Source):
     """A source of files: their names and sizes are its fingerprint and its secret. A subclass says which they are."""
 
@@ -110,47 +138,91 @@ class FolderSource(Source):
         """The path of the case's first file."""
         return self.case_files(case)[0].path
 
-    def put_together(self, names: Sequence[str]) -> list[int]:
-        """Set ``subjects`` and ``cases_per_subject`` so that cases with the same name are one subject's.
-
-        A plan knows subjects with the same number of cases each; patients have one picture or twenty. So patients are
-        put together in bins as large as the largest of them: a bin is what the plan calls a subject, and no patient
-        stands in two. A bin that stays unfilled gives its first cases again.
+    def by_subject(self, names: Sequence[str], pattern: str | None = None) -> list[int]:
+        """Set ``subjects`` and ``sizes`` so that cases with the same name are one subject's, next to each other.
 
         Args:
             names: what tells the subject of each case found; no name goes further.
+            pattern: of what names the subject in such a name, see ``FolderOptions``; without one it is the whole name.
 
         Returns:
             Which of the cases found each case is.
+
+        Raises:
+            SourceError: for a pattern that no name matches.
         """
+        found = [re.search(pattern, name) for name in names] if pattern else []
+        if pattern and names and not any(found):
+            raise SourceError(f"option subject: {pattern!r} matches none of {len(names)} names of files")
+        if strangers := sum(match is None for match in found):
+            self.notes = [
+                *self.notes,
+                f"option subject matches {len(names) - strangers} of {len(names)} names of files; "
+                "each of the others names a subject of its own",
+            ]
         groups: dict[str, list[int]] = {}
-        for case, name in enumerate(names):
-            groups.setdefault(name, []).append(case)
-        self.cases_per_subject, order = pack(list(groups.values()))
-        self.subjects = len(order) // self.cases_per_subject
-        return order
+        for case, (name, match) in enumerate(zip(names, found or [None] * len(names), strict=True)):
+            groups.setdefault(_named(match) if match else name, []).append(case)
+        self._subject_names = sorted(groups, key=lambda name: -len(groups[name]))  # stable; alike sizes store briefly
+        sizes = [len(groups[name]) for name in self._subject_names]
+        self.subjects, self.cases_per_subject = len(sizes), max(sizes, default=1)
+        self.sizes = sizes if len(set(sizes)) > 1 else None
+        return [case for name in self._subject_names for case in groups[name]]
+
+    def subject_name(self, case: int) -> str:
+        """The name that ``by_subject`` told a case's subject by."""
+        return self._subject_names[self.subject_of(case)]
+
+    def contents(self, cases: Sequence[int], whole: bool) -> list[bytes]:
+        """What tells the content of cases, remembered on this machine: see ``content``."""
+        files = [self.case_files(case)[:1] for case in cases]
+
+        def make() -> dict[str, NDArray[Any]]:
+            found = [hashlib.sha256(mark).digest() if mark else bytes(32) for mark in map(self._content(whole), cases)]
+            return {"contents": np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)}
+
+        marks = "\n".join(f"{file.path} {file.mark}" for first in files for file in first)
+        kept = remembered(f"contents {type(self).__qualname__} {whole}\n{marks}", ("contents",), make)["contents"]
+        return [mark if any(mark) else b"" for mark in map(bytes, kept)]
+
+    def _content(self, whole: bool) -> Callable[[int], bytes]:
+        def content(case: int) -> bytes:
+            try:
+                return self.content(case, whole)
+            except BadCase:  # said again, with its reason, when the case is read
+                return b""
+
+        return content
+
+    def content(self, case: int, whole: bool) -> bytes:
+        """What is equal for cases that show the same, however they are stored; empty where nothing can be told.
+
+        Args:
+            whole: of all of it. Else it may be of its beginning: only cases that begin alike are looked at whole.
+
+        Raises:
+            BadCase: where it cannot be read.
+        """
+        return b"".join(hashlib.sha256(file.read()).digest() for file in self.case_files(case)[:1])
+
+    def persons(self) -> list[bytes]:
+        """The ``person`` of each subject."""
+        return [
+            self.person(case)
+            for case in range(self.cases)
+            if not case or self.subject_of(case - 1) != self.subject_of(case)
+        ]
+
+    def person(self, case: int) -> bytes:
+        """A hash of what the case's subject is called wherever it is met, as a patient's id; empty where nobody knows.
+
+        Names of files are no such thing: ``1.png`` of two hospitals is of two patients.
+        """
+        return b""
 
 
-def pack(groups: Sequence[Sequence[int]]) -> tuple[int, list[int]]:
-    """Lay groups of cases out in bins of equal size, best fit first.
-
-    Args:
-        groups: numbers of the cases of each group; no group is empty.
-
-    Returns:
-        The size of a bin, and the cases bin by bin; with single cases alone that is 1 and the cases as given.
-    """
-    size = max((len(group) for group in groups), default=1)
-    bins: list[list[int]] = []
-    room: dict[int, list[int]] = {free: [] for free in range(size + 1)}  # bins by what is free in them
-    for group in sorted(groups, key=len, reverse=True):  # stable: groups of one size stay in order
-        free = next((f for f in range(len(group), size) if room[f]), None)
-        if free is None:
-            bins.append([])
-            free, place = size, len(bins) - 1
-        else:
-            place = room[free].pop(0)
-        bins[place] += group
-        room[free - len(group)].append(place)
-    filled = [[b[i % len(b)] for i in range(size)] for b in bins]
-    return size, [case for b in filled for case in b]
+def _named(match: re.Match[str]) -> str:
+    """What a pattern finds: its group ``subject``, else its first one, else all of it."""
+    groups = match.groupdict()
+    found = groups["subject"] if "subject" in groups else match[min(1, len(match.groups()))]
+    return found or match[0]

@@ -82,6 +82,7 @@ class Phantom(Source):
         self.kind = place
         self.subjects = options.count
         self.cases_per_subject = 1 if place in CT else len(options.sides)
+        self.kin = f"phantom {options.series}"
 
     def fingerprint(self) -> str:
         """The options say all; they are in the identity already."""

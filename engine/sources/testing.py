@@ -39,7 +39,11 @@ def check_source(open_it: Callable[[], Source], cases: int = 4, words: Sequence[
     """
     first, second = open_it(), open_it()
     _check_shape(first)
-    if (first.subjects, first.cases_per_subject) != (second.subjects, second.cases_per_subject):
+    if (first.subjects, first.cases_per_subject, first.sizes) != (
+        second.subjects,
+        second.cases_per_subject,
+        second.sizes,
+    ):
         raise NonConforming("two openings count other subjects or cases: a plan of one means others in a worker")
     _check_marks(first, second, words)
     total = first.cases
@@ -70,6 +74,12 @@ def _check_shape(source: Source) -> None:
         value = getattr(source, name, None)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise NonConforming(f"{name} is {value!r}: the plan needs a whole number from 1 on")
+    if source.sizes is not None and (
+        len(source.sizes) != source.subjects or not all(type(size) is int and size >= 1 for size in source.sizes)
+    ):
+        raise NonConforming(f"sizes does not say how many cases, from 1 on, each of the {source.subjects} subjects has")
+    if not all(isinstance(paths, Sequence) and not isinstance(paths, str) for paths in source.left_over.values()):
+        raise NonConforming("left_over is no mapping of reasons to lists of paths")
     if not isinstance(source.licence, str) or not source.licence:
         raise NonConforming("licence is empty: say 'unknown' where it is")
     if not isinstance(source.options, source.Options):
@@ -86,6 +96,7 @@ def _check_marks(first: Source, second: Source, words: Sequence[str]) -> None:
     if not isinstance(first.locate(0), str):
         raise NonConforming("locate() is no str")
     _keep_silent("fingerprint()", first.fingerprint(), words)
+    _keep_silent("a note, or a reason of left_over", "\n".join([*first.notes, *first.left_over]), words)
 
 
 def _read(source: Source, number: int, words: Sequence[str]) -> Any:
@@ -125,12 +136,12 @@ def _check_subjects(source: Source, read: Mapping[int, Any]) -> None:
     """No subject is in two of the plan's: a split would part it."""
     homes: dict[str, int] = {}
     for number, case in read.items():
-        if not isinstance(case, str) and homes.setdefault(case.subject, number // source.cases_per_subject) != (
-            number // source.cases_per_subject
-        ):
+        if isinstance(case, str):
+            continue
+        if homes.setdefault(case.subject, source.subject_of(number)) != source.subject_of(number):
             raise NonConforming(
-                f"case {number} is of a subject that another one's cases are of: case c belongs to subject "
-                f"c // {source.cases_per_subject}, and a split is by subject"
+                f"case {number} is of a subject that another one's cases are of: cases are numbered subject by subject "
+                f"(subjects, cases_per_subject, sizes), and a split is by subject"
             )
 
 

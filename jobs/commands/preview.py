@@ -154,8 +154,7 @@ def _facts(doc: DatasetDescription, totals: Totals) -> dict[str, Any]:
             ["Made with", f"lesionforge {doc.versions['lesionforge']}"],
         ],
         "sources": [
-            {"scheme": s.scheme, "subjects": s.subjects, "cases": s.subjects * s.cases_per_subject, "terms": s.licence}
-            for s in doc.sources
+            {"scheme": s.scheme, "subjects": s.subjects, "cases": s.cases, "terms": s.licence} for s in doc.sources
         ],
     }
 

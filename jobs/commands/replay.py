@@ -94,7 +94,7 @@ def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str]
                 f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
             )
     try:
-        pipeline = Pipeline(doc.recipe.model_copy(update={"sources": tuple(recipes)}))
+        pipeline = Pipeline(doc.recipe.model_copy(update={"sources": tuple(recipes)}), doc.links)
     except PluginError as error:  # a recipe in YAML has been held against its plug-ins; this not
         raise DatasetError(f"{store.url(layout.RECIPE)}: {error}") from None
     spec = doc.plan.find(sample_id)

@@ -74,7 +74,9 @@ def verify(place: str | Path | Store, rebuild: bool = False) -> Verdict:
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     plan, verdict = doc.plan, Verdict(store.url())
-    recipe_identity = doc.recipe.identity([source.fingerprint for source in doc.sources])
+    recipe_identity = doc.recipe.identity(
+        [s.fingerprint for s in doc.sources], doc.links.mark(s.sizes for s in doc.sources)
+    )
     if recipe_identity != doc.identity:
         verdict.problems.append(
             f"{layout.RECIPE}: the recipe was edited; it no longer gives identity {doc.identity[:12]}"

@@ -132,7 +132,7 @@ def _redrawn(generator: StenosisGenerator, frame: Angiogram, key: bytes, i: int)
 def measure_all(folder: str, count: int, seed: int = 1, depth: tuple[float, float] | None = None) -> dict[str, Any]:
     """All figures of the table."""
     source = Arcade(folder, ArcadeOptions(require="segments"))
-    frames = [source.read(i) for i in range(source.subjects * source.cases_per_subject)]
+    frames = [source.read(i) for i in range(source.cases)]
     options: dict[str, Any] = {} if depth is None else {"depth": depth}
     params = StenosisParams(severe_ds=(70, 85), occlusion=0, **options)
     begun = time.process_time()

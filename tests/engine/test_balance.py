@@ -64,6 +64,7 @@ class Frames:
 
     subjects: int = 100
     cases_per_subject: int = 1
+    sizes: None = None
     asked: list[int] = field(default_factory=list)
 
     def grades(self, case):
@@ -100,7 +101,7 @@ def test_balanced_is_equal_shares():
 
 def test_a_source_without_grades_cannot_be_filled():
     class Plain:
-        subjects, cases_per_subject = 10, 1
+        subjects, cases_per_subject, sizes = 10, 1, None
 
     with pytest.raises(PlanError, match=r"balance fill: sources\.0 has no graded lesions"):
         plan("fill", source=Plain()).counts()

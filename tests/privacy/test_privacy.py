@@ -151,7 +151,7 @@ def test_every_source_can_name_the_file_of_a_case(tmp_path, canaries):
     for recipe in worlds.sources(tmp_path, canaries):
         source = open_source(SourceRecipe(**recipe))
         place = recipe["uri"].split(":", 1)[1]
-        files = [source.locate(case) for case in range(source.subjects * source.cases_per_subject)]
+        files = [source.locate(case) for case in range(source.cases)]
         assert len(files) >= 4
         assert all(file.startswith(f"{place}/") for file in files)
 

@@ -17,8 +17,8 @@ from lesionforge.engine.sources.ct.layouts import CtFiles, Layout
 from lesionforge.engine.sources.ct.names import nameless, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.folder import Folder, FolderSource
-from lesionforge.engine.sources.nifti import header_of, read_hu, read_labels
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
+from lesionforge.engine.sources.nifti import header_of, look, read_hu, read_labels
 from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
@@ -28,7 +28,7 @@ LEGEND = "the option legend, as {1: liver, 2: liver_tumour}"
 
 
 @dataclass(frozen=True)
-class CtOptions(ScanOptions):
+class CtOptions(FolderOptions, ScanOptions):
     """How volumes are read.
 
     Attributes:
@@ -54,7 +54,7 @@ class CtOptions(ScanOptions):
 
 
 class CtVolumes(FolderSource):
-    """One subject per volume. What is held at once: 3 bytes a voxel, the region's alone where one is named."""
+    """A case per volume. What is held at once: 3 bytes a voxel, the region's alone where one is named."""
 
     Options: ClassVar[type[CtOptions]] = CtOptions
 
@@ -62,7 +62,7 @@ class CtVolumes(FolderSource):
         super().__init__(place, options)
         files = Folder(place).walk()
         found = layouts.find(files, options.layout, options.modality == "ct")
-        self.layout, self.licence, self._entries = found.layout, found.licence, found.entries
+        self.layout, self.licence = found.layout, found.licence
         self.left_over = found.left_over(files)
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
         if self.layout != "totalsegmentator" and not self.legend:
@@ -73,12 +73,17 @@ class CtVolumes(FolderSource):
                 f"dataset.json gives label {unknown[0]} a name that is no structure known here, or a tumour's of no "
                 f"organ: it would become background. Say what it is in {LEGEND}, or what to keep in the option labels"
             )
-        self.subjects = len(self._entries)
+        order = self.by_subject([entry.name for entry in found.entries], options.subject)
+        self._entries = [found.entries[i] for i in order]
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
     def case_files(self, case: int) -> Sequence[File]:
         """The image, its label map and its masks."""
         return self._entries[case].files
+
+    def content(self, case: int, whole: bool) -> bytes:
+        """The image's voxels."""
+        return look(self._entries[case].image, whole)
 
     def read(self, case: int) -> Volume:
         """One volume and its labels."""
@@ -108,7 +113,7 @@ class CtVolumes(FolderSource):
                 labels = np.ascontiguousarray(labels[box])
                 x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
             scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
-        return as_volume(scan, legend, f"{self.layout}/{entry.name}", self.licence, notes, o)
+        return as_volume(scan, legend, f"{self.layout}/{self.subject_name(case)}", self.licence, notes, o)
 
     def _labels(self, entry: CtFiles, image: NiftiHeader, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
         """The label map, turned, and its legend, both reduced to the structures to keep."""

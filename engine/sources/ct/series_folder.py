@@ -66,7 +66,7 @@ class CtDicom(FolderSource):
         if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")
         subjects = patients if options.subject == "patient" else range(len(found))
-        self._series = [found[i] for i in self.put_together([str(s) for s in subjects])]
+        self._series = [found[i] for i in self.by_subject([str(s) for s in subjects])]
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
     def case_files(self, case: int) -> Sequence[File]:
@@ -77,6 +77,16 @@ class CtDicom(FolderSource):
     def fingerprint(self) -> str:
         """Hash of the files' sizes: their names may be a patient's."""
         return sizes_fingerprint(self.files())
+
+    def content(self, case: int, whole: bool) -> bytes:
+        """The slices' pixels as they are stored, in any order; in short the first one's and their number."""
+        slices = self._series[case].slices
+        looks = [dicom.look(file, whole) for file in (slices if whole else slices[:1])]
+        return b"%d " % len(slices) + b"".join(sorted(looks)) if all(looks) else b""
+
+    def person(self, case: int) -> bytes:
+        """By the patient's id."""
+        return dicom.person(self._series[case].slices[0]) if self.options.subject == "patient" else b""
 
     def read(self, case: int) -> Volume:
         """One series and its masks."""

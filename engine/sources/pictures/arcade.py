@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, beside, texts
-from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures import twins
 from lesionforge.engine.sources.pictures.arcade_index import ArcadeLabels, ArcadePicture, Part, pictures
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.engine.sources.pictures.polygons import lumen, outline
-from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
@@ -37,7 +36,7 @@ DIGDA_CLASSES: dict[str, SeverityClass | None] = {"0": "moderate", "1": "severe"
 
 
 @dataclass(frozen=True)
-class ArcadeOptions(Parameters):
+class ArcadeOptions(FolderOptions):
     """Which frames, and whose lesions.
 
     Attributes:
@@ -98,7 +97,8 @@ class Arcade(FolderSource):
             for i, frame in enumerate(frames)
             if frame.part == options.part == frames[first[i]].part and self._wanted(frame)
         ]
-        self._frames = [kept[case] for case in self.put_together([subject for _, subject in kept])]
+        order = self.by_subject([subject for _, subject in kept], options.subject)
+        self._frames = [kept[case][0] for case in order]
         self.licence = "CC BY 4.0 (ARCADE, Zenodo 10390295)"
         if self._graded is not None:
             self.licence += "; labels CC BY-NC-SA 4.0 (medipixel/DiGDA)"
@@ -116,7 +116,7 @@ class Arcade(FolderSource):
 
     def case_files(self, case: int) -> Sequence[File]:
         """The picture; its annotations are in the task's COCO file."""
-        return [self._frames[case][0].file]
+        return [self._frames[case].file]
 
     def annotations(self) -> Sequence[bytes]:
         """Every COCO file, and DiGDA's labels."""
@@ -124,21 +124,25 @@ class Arcade(FolderSource):
 
     def read(self, case: int) -> Angiogram:
         """One frame."""
-        frame, subject = self._frames[case]
+        frame = self._frames[case]
         try:
-            return self._read(frame, f"arcade/{subject}")
+            return self._read(frame, f"arcade/{self.subject_name(case)}")
         except BadCase as error:
             raise BadCase(f"{frame.name}: {error}") from None
 
     def grades(self, case: int) -> list[str]:
         """Severity class of each lesion that DiGDA's labels grade; none without them, or where they cannot be read."""
-        frame, _ = self._frames[case]
+        frame = self._frames[case]
         try:
             marked = self._marked(frame, EDGES) if self._graded is not None else []
             lesions = check(marked, EDGES, DIGDA_CLASSES).lesions
         except BadCase:  # reading the case will say so
             return []
         return [lesion.severity_class for lesion in lesions if lesion.severity_class]
+
+    def content(self, case: int, whole: bool) -> bytes:
+        """The frame's pixels."""
+        return pixel_hash(decode(self._frames[case].file.read())).encode()
 
     def _read(self, frame: ArcadeFrame, subject: str) -> Angiogram:
         image = decode(frame.file.read())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,22 +11,19 @@ from annotated_types import Interval
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural, stem, texts
-from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
-from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 
 @dataclass(frozen=True)
-class BoxOptions(Parameters):
+class BoxOptions(FolderOptions):
     """What the files do not say.
 
     Attributes:
         classes: the label files' classes and the severity that each stands for, null where lesions are not graded.
-        subject: regular expression for what names the patient in a picture's name, e.g. ``^[0-9]+`` in the Danilov
-            set, where ``14_002_5_0016`` is a frame of patient 14; each picture is a subject of its own without it.
         masks: folder of vessel masks named as the pictures; relative to the source's own place where it is no absolute
             path or URL. Without one a generator that must know the vessels, such as ``stenosis``, takes no picture.
         side: the tree that every picture shows.
@@ -35,17 +31,9 @@ class BoxOptions(Parameters):
     """
 
     classes: Mapping[str, SeverityClass | None] = field(default_factory=dict)
-    subject: str | None = None
     masks: str | None = None
     side: Side | None = None
     pixel_mm: Annotated[float, Interval(gt=0, le=10)] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            re.compile(self.subject or "")
-        except re.error as error:
-            raise ValueError(f"subject {self.subject!r} is no regular expression: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -96,7 +84,7 @@ class BoxedPictures(FolderSource):
                 f"of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and {self.label_folders[0]}/"
             )
         names = sorted({*pictures, *self._labels}, key=natural)
-        order = self.put_together([self._subject(name) for name in names])
+        order = self.by_subject(names, options.subject)
         self._found: list[tuple[str, File | None]] = [(names[i], pictures.get(names[i])) for i in order]
 
     def case_files(self, case: int) -> Sequence[File]:
@@ -127,7 +115,7 @@ class BoxedPictures(FolderSource):
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
         return Angiogram(
-            subject=f"{self.ending}/{self._subject(name)}",
+            subject=f"{self.ending}/{self.subject_name(case)}",
             source_id=pixel_hash(image),
             licence=self.licence,
             image=image,
@@ -139,9 +127,10 @@ class BoxedPictures(FolderSource):
             notes={"lesions_labelled": labels is not None} | lesions.notes | notes,
         )
 
-    def _subject(self, name: str) -> str:
-        match = re.search(self.options.subject, name) if self.options.subject else None
-        return match[0] if match else name
+    def content(self, case: int, whole: bool) -> bytes:
+        """The picture's pixels."""
+        picture = self._found[case][1]
+        return pixel_hash(decode(picture.read())).encode() if picture else b""
 
     @abstractmethod
     def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:

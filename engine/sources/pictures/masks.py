@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, beside, natural, stem
-from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
-from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 MASK_FOLDERS = ("masks", "labels", "gt")
@@ -23,7 +22,7 @@ MASK_ENDS = ("_gt", "_mask", "_label")
 
 
 @dataclass(frozen=True)
-class MasksOptions(Parameters):
+class MasksOptions(FolderOptions):
     """What the files do not say.
 
     Attributes:
@@ -36,19 +35,20 @@ class MasksOptions(Parameters):
 
 
 class Masks(FolderSource):
-    """One subject per picture: ``NN.png`` with ``NN_gt.png`` beside it, or ``images/NN.png`` with ``masks/NN.png``."""
+    """``NN.png`` with ``NN_gt.png`` beside it, or ``images/NN.png`` with ``masks/NN.png``."""
 
     Options: ClassVar[type[MasksOptions]] = MasksOptions
 
     def __init__(self, place: str, options: MasksOptions) -> None:
         super().__init__(place, options)
         folder = Folder(place)
-        self._pairs = _pairs(folder)
-        self.subjects = len(self._pairs)
-        if not self._pairs:
+        pairs = _pairs(folder)
+        if not pairs:
             raise SourceError(
                 "no picture has a mask; give a folder of NN.png with NN_gt.png, or with images/ and masks/"
             )
+        order = self.by_subject([stem(picture.name) for picture, _ in pairs], options.subject)
+        self._pairs = [pairs[i] for i in order]
 
     def case_files(self, case: int) -> Sequence[File]:
         """The picture and its mask."""
@@ -67,7 +67,7 @@ class Masks(FolderSource):
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
         return Angiogram(
-            subject=f"masks/{stem(picture.name)}",
+            subject=f"masks/{self.subject_name(case)}",
             source_id=pixel_hash(image),
             licence=self.licence,
             image=image,
@@ -77,6 +77,10 @@ class Masks(FolderSource):
             pixel_mm=self.options.pixel_mm,
             notes=notes,
         )
+
+    def content(self, case: int, whole: bool) -> bytes:
+        """The picture's pixels."""
+        return pixel_hash(decode(self._pairs[case][0].read())).encode()
 
 
 def mask_folder(place: str, where: str | None) -> dict[str, File]:

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.files import File, listed, located, missing, why
-from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.nifti import read_voxels
 from lesionforge.engine.sources.nifti_header import doubts_of
 from lesionforge.engine.sources.trees import split
-from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
 
 @dataclass(frozen=True)
-class LabelOptions(Parameters):
+class LabelOptions(FolderOptions):
     """Which trees.
 
     Attributes:
@@ -39,7 +38,7 @@ class LabelOptions(Parameters):
 
 
 class Nifti(FolderSource):
-    """Any binary coronary labels: one ``.nii``/``.nii.gz`` file, or a folder of them; one subject per file."""
+    """Any binary coronary labels: one ``.nii``/``.nii.gz`` file, or a folder of them."""
 
     Options: ClassVar[type[LabelOptions]] = LabelOptions
     pattern: ClassVar[str] = r"(.+)\.nii(\.gz)?"
@@ -47,7 +46,6 @@ class Nifti(FolderSource):
 
     def __init__(self, place: str, options: LabelOptions) -> None:
         super().__init__(place, options)
-        self.cases_per_subject = len(options.sides)
         fs, path = located(place)
         self._protocol = fs.protocol
         try:
@@ -63,27 +61,28 @@ class Nifti(FolderSource):
         named = ((re.fullmatch(self.pattern, file.path.rsplit("/", 1)[-1]), file) for file in found)
         files = [replace(file, name=match[1]) for match, file in named if match]
         self._labels = sorted(files, key=lambda f: (len(f.name), f.name) if f.name.isdigit() else (0, f.name))
-        self.subjects = len(self._labels)
+        found_in = [(n, side) for n in range(len(self._labels)) for side in options.sides]
+        order = self.by_subject([self._labels[n].name for n, _ in found_in], options.subject)
+        self._wanted = [found_in[i] for i in order]  # label and side of each case
         if not self._labels:
             raise SourceError(f"no file is named like {self.example}; give a folder of labels or one label file")
         self._trees = lru_cache(maxsize=8)(self._load)
 
     def files(self) -> list[File]:
-        """The label files: each is a subject's, whatever the number of its trees."""
+        """The label files, once each, whatever the number of its trees."""
         return self._labels
 
     def case_files(self, case: int) -> Sequence[File]:
         """The label file."""
-        return [self._labels[case // self.cases_per_subject]]
+        return [self._labels[self._wanted[case][0]]]
 
     def read(self, case: int) -> CoronaryTree:
         """One tree of one label; both trees of a file are found in one reading."""
-        file, part = divmod(case, self.cases_per_subject)
-        side = self.options.sides[part]
-        found = self._trees(file)
+        number, side = self._wanted[case]
+        found = self._trees(number)
         if isinstance(found, str):
             raise BadCase(found)
-        return found[side]
+        return replace(found[side], subject=self.subject_name(case))
 
     def _load(self, number: int) -> dict[Side, CoronaryTree] | str:
         """The trees of a file, or the reason why there are none: either is worth remembering."""

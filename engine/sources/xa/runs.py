@@ -73,7 +73,7 @@ class XaDicom(FolderSource):
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
         names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
         self._masks = mask_folder(place, options.masks)
-        self._runs = [files[i] for i in self.put_together(names)]
+        self._runs = [files[i] for i in self.by_subject(names)]
 
     def case_files(self, case: int) -> Sequence[File]:
         """The run, and the mask of its frame."""
@@ -90,6 +90,14 @@ class XaDicom(FolderSource):
             return self._read(self._runs[case])
         except BadCase as error:
             raise BadCase(f"run {case + 1}: {error}") from None
+
+    def content(self, case: int, whole: bool) -> bytes:
+        """The run's pixels as they are stored."""
+        return dicom.look(self._runs[case], whole)
+
+    def person(self, case: int) -> bytes:
+        """By the patient's id."""
+        return dicom.person(self._runs[case]) if self.options.subject == "patient" else b""
 
     def _mask_of(self, run: File) -> File | None:
         return self._masks.get(_unended(run.name))

@@ -54,7 +54,7 @@ def write_part(root, task, part, images, annotations, rgb=()):
 
 
 def names(source):
-    return [f.name for f, _ in source._frames]
+    return [f.name for f in source._frames]
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_near_duplicates_share_a_subject_and_never_leak_from_val(tmp_path):
     write_part(root, "stenosis", "train", images, [annotation(n, 26) for n in images])
     write_part(root, "stenosis", "val", {1: frame(9)}, [annotation(1, 26)])
     source = Arcade(str(root), ArcadeOptions(require="lesions"))
-    assert (source.subjects, source.cases_per_subject) == (2, 2)
+    assert (source.subjects, source.sizes) == (3, [2, 1, 1])
     assert sorted(names(source)) == [f"stenosis/train/{n}" for n in (1, 2, 3, 4)]  # 5 repeats a frame of val
     subjects = [source.read(i).subject for i in range(4)]
     assert subjects[0] == subjects[1]

@@ -101,6 +101,12 @@ DEFECTS = [
     ("no subclass", type("Duck", (), {"read": Toy.read, "fingerprint": Toy.fingerprint})),
     ("subjects is 0", opening(lambda self: setattr(self, "subjects", 0))),
     ("count other subjects", opening(lambda self: setattr(self, "subjects", 2 + next(count)))),
+    ("sizes does not say", opening(lambda self: setattr(self, "sizes", [3]))),
+    ("sizes does not say", opening(lambda self: setattr(self, "sizes", [4, 0]))),
+    ("is of a subject that another", opening(lambda self: setattr(self, "sizes", [1, 3]))),
+    ("left_over is no mapping", broken(left_over={"files": "a path"})),
+    ("a note, or a reason", broken(left_over={"files of Doe, Jane": ["x"]})),
+    ("a note, or a reason", broken(notes=["Doe, Jane"])),
     ("licence is empty", broken(licence="")),
     ("not its Options", opening(lambda self: setattr(self, "options", lambda: None))),
     ("fingerprint.. is empty or changes", broken(fingerprint=lambda self: str(next(count)))),
@@ -126,9 +132,10 @@ DEFECTS = [
 
 def test_a_sound_toy_conforms():
     check_source(Toy, words=("Doe, Jane",))
+    check_source(opening(lambda self: setattr(self, "sizes", [2, 2])))
 
 
-@pytest.mark.parametrize(("words", "kind"), DEFECTS, ids=[words for words, _ in DEFECTS])
+@pytest.mark.parametrize(("words", "kind"), DEFECTS, ids=[f"{n} {words}" for n, (words, _) in enumerate(DEFECTS)])
 def test_defects_are_found(words, kind):
     with pytest.raises(NonConforming, match=words):
         check_source(kind, words=("Doe, Jane",))

@@ -156,8 +156,8 @@ def test_mixed_folders_are_split_and_what_is_no_volume_is_left_out(tmp_path):
     write(tmp_path / "a", prefix="mr", series="1.2.3.5", modality="MR")
     write(tmp_path / "b", series="1.2.3.6", patient="another")
     found = source(tmp_path)
-    assert (found.subjects, found.cases_per_subject) == (2, 3)
-    volumes = [found.read(n) for n in range(6)]
+    assert (found.subjects, found.sizes) == (2, [3, 1])
+    volumes = [found.read(n) for n in range(4)]
     assert len({v.subject for v in volumes[:3]}) == 1  # one patient stays together
     assert volumes[3].subject != volumes[0].subject
     assert {round(v.spacing_mm[2], 3) for v in volumes} == {2.5, 5.0}

@@ -191,29 +191,49 @@ class Pile(FolderSource):
         raise NotImplementedError
 
 
-def together(names):
+def together(names, pattern=None):
     source = Pile("", Parameters())
-    order = source.put_together(names)
+    order = source.by_subject(names, pattern)
     assert source.cases == len(order)
-    return source.cases_per_subject, order
+    return source, order
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=40))
-def test_groups_are_packed_whole(sizes):
+def test_patients_keep_their_own_numbers_of_cases(sizes):
     names = [f"patient {n}" for n, size in enumerate(sizes) for _ in range(size)]
-    width, order = together(names)
-    assert width == max(sizes)
-    assert len(order) % width == 0
-    assert set(order) == set(range(len(names)))  # nobody is lost
+    source, order = together(names)
+    assert source.subjects == len(sizes)
+    assert sorted(order) == list(range(len(names)))  # nobody is lost, and nothing is repeated
     homes = {}
     for place, case in enumerate(order):
-        homes.setdefault(names[case], set()).add(place // width)
-    assert all(len(bins) == 1 for bins in homes.values())  # and nobody is parted
-    assert len(order) // width <= 2 * -(-len(names) // width)  # best fit wastes less than half
+        assert homes.setdefault(names[case], source.subject_of(place)) == source.subject_of(place)
+        assert source.subject_name(place) == names[case]
+    assert sorted(homes.values()) == list(range(len(sizes)))
+    assert (source.sizes is None) == (len(set(sizes)) == 1)
 
 
 def test_single_cases_stay_as_they_are():
-    assert together(["a", "b", "c"]) == (1, [0, 1, 2])
+    assert together(["a", "b", "c"])[1] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subjects"),
+    [("[0-9]+", ["7", "8"]), ("p([0-9])_", ["7", "8"]), ("(x)?p(?P<subject>.)_", ["7", "8"]), ("p", ["p"])],
+)
+def test_a_pattern_names_the_subject(pattern, subjects):
+    source, _ = together(["p7_1", "p7_2", "p8_1"], pattern)
+    assert sorted({source.subject_name(case) for case in range(3)}) == subjects
+    assert source.notes == ()
+
+
+def test_a_pattern_that_finds_nobody_is_told():
+    source, _ = together(["p7_1", "p7_2", "odd"], "p([0-9])")
+    assert source.subjects == 2
+    assert source.notes == [
+        "option subject matches 2 of 3 names of files; each of the others names a subject of its own"
+    ]
+    with pytest.raises(SourceError, match=r"option subject: 'q' matches none of 2 names of files"):
+        together(["p7", "p8"], "q")
 
 
 def test_names_are_sorted_by_their_numbers(tmp_path):
