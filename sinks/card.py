@@ -76,7 +76,8 @@ def _left_over(counts: Mapping[str, int]) -> str:
 def _burned_in(samples: int) -> str:
     if not samples:
         return "No sample's frame is flagged as carrying writing; the flag is a heuristic, look before you share."
-    return f"{samples} samples are of frames that seem to carry writing (`burned_in_text` in the index): look at them."
+    seen = counted(samples, "sample")
+    return f"{seen} of frames that seem to carry writing (`burned_in_text` in the index): look at them."
 
 
 def human_bytes(size: float) -> str:
