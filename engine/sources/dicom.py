@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
@@ -23,6 +25,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from lesionforge.engine.sources.files import File
 from lesionforge.generators.types import BadCase
 
+# pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom\.")
+
 Allowed = Mapping[str, Any]  # keyword -> None, or what is kept of a sequence's items
 
 _PIXELS: Allowed = dict.fromkeys(  # how they are stored
@@ -30,12 +37,10 @@ _PIXELS: Allowed = dict.fromkeys(  # how they are stored
      "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 )  # fmt: skip
 _DATA: Allowed = dict.fromkeys(("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
-_LUT: Allowed = dict.fromkeys(("LUTDescriptor", "ModalityLUTType", "LUTData"))
-_DISPLAY: Allowed = {
+_DISPLAY: Allowed = {  # a ModalityLUTSequence is no part of an angiogram's display
     **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
-                     "PresentationLUTShape", "BurnedInAnnotation")),
-    "ModalityLUTSequence": _LUT,
-    "VOILUTSequence": _LUT,
+                     "PresentationLUTShape", "PixelPaddingValue", "PixelPaddingRangeLimit", "BurnedInAnnotation")),
+    "VOILUTSequence": dict.fromkeys(("LUTDescriptor", "LUTData")),
 }  # fmt: skip
 _C_ARM: Allowed = dict.fromkeys(
     ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "PositionerPrimaryAngleIncrement",
@@ -103,8 +108,33 @@ def _refuse_deflated(head: bytes) -> None:
         raise BadCase("is deflated, so it may unpack to any size: store it in another transfer syntax")
 
 
-def patient(file: Any) -> str:
-    """What names a run's patient, empty where nothing does.
+class PatientId(NamedTuple):
+    """What names a patient, for comparison alone: an id means something to its issuer. Empty where a file says none."""
+
+    id: str
+    issuer: str
+
+
+NOBODY = PatientId("", "")
+
+
+def told_apart(ids: Sequence[PatientId]) -> list[str]:
+    """A name for each file's patient: the id, with its issuer where every file with that id says one.
+
+    Two hospitals number their patients alike; a file that does not say which is everybody's, so that no patient is
+    taken for two.
+    """
+    anybody_s = {one.id for one in ids if not one.issuer}
+    return [named(one, one.id not in anybody_s) for one in ids]
+
+
+def named(one: PatientId, by_issuer: bool) -> str:
+    """An id in one text, with its issuer or without; empty for nobody."""
+    return f"{one.id}\0{one.issuer}" if by_issuer and one.issuer else one.id
+
+
+def patient(file: Any) -> PatientId:
+    """Whose a file is.
 
     Args:
         file: a file open for reading, or its bytes.
@@ -122,13 +152,19 @@ def patient(file: Any) -> str:
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
 
 
-def person(file: File) -> bytes:
-    """Hash of what names a patient, empty where nothing does: to compare by, kept nowhere."""
+def person(file: File, by_issuer: bool = True) -> bytes:
+    """Hash of what names a patient, empty where nothing does: to compare by, kept nowhere.
+
+    Args:
+        file: of the patient.
+        by_issuer: whether who issued the id, where that is said, is part of it.
+    """
     try:
         with file.fs.open(file.path, "rb") as stream:
-            name = patient(stream)
+            one = patient(stream)
     except (OSError, BadCase):  # said again, with its reason, when the case is read
         return b""
+    name = named(one, by_issuer)
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest() if name else b""
 
 
@@ -154,8 +190,9 @@ def look(file: File, whole: bool) -> bytes:
     return hashlib.sha256(pixels).digest() if pixels else b""
 
 
-def _patient(header: pydicom.Dataset) -> str:
-    return " ".join(_text(header, key).strip() for key in PATIENT).strip()
+def _patient(header: pydicom.Dataset) -> PatientId:
+    who, issuer = (_text(header, key).strip(" \0") for key in PATIENT)
+    return PatientId(who, issuer if who else "")
 
 
 @dataclass(frozen=True)
@@ -163,7 +200,7 @@ class Membership:
     """What a file belongs to, for comparison alone: hold it no longer than it takes to number the series."""
 
     kind: str  # "CT", "SEG", or "" for all that is left out
-    patient: str
+    patient: PatientId
     series: tuple[str, ...]  # of a segmentation: what it refers to, as far as it says
 
 
@@ -172,7 +209,7 @@ def membership(file: File) -> Membership:
     try:
         with file.fs.open(file.path, "rb") as stream:
             if DEFLATED in stream.read(HEAD):
-                return Membership("", "", ())  # it may unpack to any size
+                return Membership("", NOBODY, ())  # it may unpack to any size
             stream.seek(0)
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(GROUPING))
         patient = _patient(header)
@@ -182,13 +219,13 @@ def membership(file: File) -> Membership:
             referred = str(refers[0].get("SeriesInstanceUID", "")), _text(header, "FrameOfReferenceUID")
             return Membership("SEG", patient, referred)
         if modality not in ("CT", "") or "LOCALIZER" in (header.get("ImageType") or ()):
-            return Membership("", "", ())
+            return Membership("", NOBODY, ())
         series = [_text(header, key) for key in SERIES]
         turned = np.round(np.array(header.get("ImageOrientationPatient") or [0.0], np.float64), 3)
         edges = np.round(np.array(header.get("PixelSpacing") or [0.0], np.float64), 4)
         return Membership("CT", patient, (*series, str(turned.tolist()), str(edges.tolist())))
     except Exception:  # said again, with its reason, when the case is read
-        return Membership("CT", "", (file.name,))
+        return Membership("CT", NOBODY, (file.name,))
 
 
 def _text(header: pydicom.Dataset, key: str) -> str:

@@ -23,9 +23,9 @@ from lesionforge.engine.sources.ct.axes import Axes
 from lesionforge.engine.sources.ct.names import standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
+from lesionforge.engine.sources.dicom_folder import dicom_files
 from lesionforge.engine.sources.files import File, sizes_fingerprint
 from lesionforge.engine.sources.folder import Folder, FolderSource
-from lesionforge.engine.sources.xa.runs import dicom_files
 from lesionforge.generators.types import BadCase, Volume
 
 
@@ -121,7 +121,7 @@ class CtDicom(FolderSource):
     def _subject(self, series: CtSeries) -> str:
         """A hash of the patient's id, or of the pixels where it says none or is not to be used."""
         data = series.slices[0].read()
-        who = dicom.patient(data) if self.options.subject == "patient" else ""
+        who = dicom.named(dicom.patient(data), True) if self.options.subject == "patient" else ""
         return hashlib.sha256(who.encode() if who else data).hexdigest()[:32]
 
     def _labels(
@@ -156,20 +156,21 @@ def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtS
 
     def make() -> dict[str, Any]:
         members = [dicom.membership(file) for file in files]
+        names = dicom.told_apart([one.patient for one in members])
         series: dict[tuple[str, ...], int] = {}
         patients: dict[str, int] = {}
         slices = np.full(len(files), -1)
         owner = np.full(len(files), -1)
         for n, one in enumerate(members):
             if one.kind == "CT":
-                slices[n] = series.setdefault((one.patient, *one.series), len(series))
-                owner[n] = patients.setdefault(one.patient or f"series {slices[n]}\0", len(patients))
+                slices[n] = series.setdefault((names[n], *one.series), len(series))
+                owner[n] = patients.setdefault(names[n] or f"series {slices[n]}\0", len(patients))
         pairs = [
             (n, number)
             for n, one in enumerate(members)
             if one.kind == "SEG"
             for key, number in series.items()
-            if key[0] == one.patient and (one.series[0] == key[1] if one.series[0] else one.series[1] == key[2])
+            if key[0] == names[n] and (one.series[0] == key[1] if one.series[0] else one.series[1] == key[2])
         ]
         return {"slices": slices, "owner": owner, "pairs": np.array(pairs, np.int64).reshape(-1, 2)}
 

@@ -23,7 +23,7 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, beside, texts
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures import twins
-from lesionforge.engine.sources.pictures.arcade_index import ArcadeLabels, ArcadePicture, Part, pictures
+from lesionforge.engine.sources.pictures.arcade_index import EDGE, ArcadeLabels, ArcadePicture, Part, pictures
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.engine.sources.pictures.polygons import lumen, outline
@@ -31,7 +31,6 @@ from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
 CATEGORY = re.compile(r"([1-9]|1[0-6])[a-c]?|stenosis")  # a SYNTAX segment, or a lesion
-EDGES = (512, 512)  # rows, columns of every ARCADE picture
 DIGDA_CLASSES: dict[str, SeverityClass | None] = {"0": "moderate", "1": "severe"}
 
 
@@ -87,16 +86,18 @@ class Arcade(FolderSource):
         super().__init__(place, options)
         folder = Folder(place)
         self._graded = _label_files(place, options) if options.labels is not None else None
-        found, self._texts = pictures(folder, ("test",) if options.part == "test" else ("val", "train"))
+        found, self._texts, unlisted = pictures(folder, ("test",) if options.part == "test" else ("val", "train"))
         thumbs = twins.thumbnails([picture.file for picture in found])
         numbered = _join(found, thumbs)
         frames = [frame for _, frame in numbered]
         first = twins.near_duplicates(thumbs[[number for number, _ in numbered]])
-        kept = [
-            (frame, frames[first[i]].name)
-            for i, frame in enumerate(frames)
-            if frame.part == options.part == frames[first[i]].part and self._wanted(frame)
-        ]
+        wanted = [i for i, frame in enumerate(frames) if frame.part == options.part and self._wanted(frame)]
+        repeating = [i for i in wanted if frames[first[i]].part != options.part]
+        kept = [(frames[i], frames[first[i]].name) for i in wanted if i not in repeating]
+        self.left_over = {
+            "pictures that no annotation file lists": unlisted,
+            "frames that nearly repeat one of another part": [frames[i].file.path for i in repeating],
+        }
         order = self.by_subject([subject for _, subject in kept], options.subject)
         self._frames = [kept[case][0] for case in order]
         self.licence = "CC BY 4.0 (ARCADE, Zenodo 10390295)"
@@ -134,8 +135,8 @@ class Arcade(FolderSource):
         """Severity class of each lesion that DiGDA's labels grade; none without them, or where they cannot be read."""
         frame = self._frames[case]
         try:
-            marked = self._marked(frame, EDGES) if self._graded is not None else []
-            lesions = check(marked, EDGES, DIGDA_CLASSES).lesions
+            marked = self._marked(frame, (EDGE, EDGE)) if self._graded is not None else []
+            lesions = check(marked, (EDGE, EDGE), DIGDA_CLASSES).lesions
         except BadCase:  # reading the case will say so
             return []
         return [lesion.severity_class for lesion in lesions if lesion.severity_class]
@@ -150,11 +151,11 @@ class Arcade(FolderSource):
         notes: dict[str, Any] = {"frame": frame.name}
         if frame.syntax and frame.syntax.name != frame.name:
             notes["segments_of"] = frame.syntax.name
-        segments, flat = _segments(frame.syntax)
+        segments, flat = _segments(frame.syntax, shape)
         mask = lumen([polygon for _, polygon in segments], shape) if segments else None
         notes |= {"degenerate_segments": flat} if flat else {}
-        notes["lesions_labelled"] = self._has_lesion_labels(frame)
         lesions = check(self._marked(frame, shape), shape, DIGDA_CLASSES | {"stenosis": None})
+        notes["lesions_labelled"] = self._has_lesion_labels(frame) and lesions.known
         return Angiogram(
             subject=subject,
             source_id=pixel_hash(image),
@@ -172,6 +173,7 @@ class Arcade(FolderSource):
             return []
         if self._graded is not None:
             return read_yolo(self._graded[_label_file(frame.stenosis)].read(), shape)
+        _fit(frame.stenosis, shape)
         return [_lesion(a, frame.stenosis.names) for a in frame.stenosis.annotations]
 
     def _has_lesion_labels(self, frame: ArcadeFrame) -> bool:
@@ -216,9 +218,20 @@ def _label_files(place: str, options: ArcadeOptions) -> dict[str, File]:
     )
 
 
-def _segments(labels: ArcadeLabels | None) -> tuple[tuple[tuple[str, NDArray[np.float64]], ...], list[str]]:
+def _fit(labels: ArcadeLabels, shape: tuple[int, int]) -> None:
+    """Refuses labels that were drawn on a picture of another size."""
+    (rows, cols), (seen_rows, seen_cols) = labels.shape, shape
+    if labels.shape != shape:
+        raise BadCase(f"its annotation is about {cols} x {rows} pixels, the picture has {seen_cols} x {seen_rows}")
+
+
+def _segments(
+    labels: ArcadeLabels | None, shape: tuple[int, int]
+) -> tuple[tuple[tuple[str, NDArray[np.float64]], ...], list[str]]:
     """Names and polygons of a picture's segments, and a note on each polygon without an area."""
     segments, flat = [], []
+    if labels:
+        _fit(labels, shape)
     for annotation in labels.annotations if labels else ():
         name = _category(annotation, labels.names if labels else {})
         if name == "stenosis":

@@ -10,16 +10,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder
+from lesionforge.engine.sources.pictures.names import pictures as named_as_pictures
 from lesionforge.generators.types import BadCase
 
 Task = Literal["stenosis", "syntax"]
 Part = Literal["train", "val", "test"]
 TASKS: tuple[Task, ...] = ("stenosis", "syntax")
+EDGE = 512  # rows and columns of every ARCADE picture
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ArcadeLabels:
     name: str  # the picture as ARCADE counts it, e.g. stenosis/train/650
     annotations: tuple[Mapping[str, Any], ...]
     names: Mapping[int, str]
+    shape: tuple[int, int]  # rows and columns of the picture that the annotations were drawn on
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class ArcadePicture:
     labels: Mapping[Task, ArcadeLabels]
 
 
-def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePicture], list[bytes]]:
-    """The pictures of these parts, and the annotation files as read.
+def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePicture], list[bytes], list[str]]:
+    """The pictures of these parts, the annotation files as read, and the paths of pictures that none of them lists.
 
     Layouts: the published one (``{stenosis,syntax}/{train,val,test}/{images/N.png, annotations/PART.json}``) and a
     flat one (``stenosis_coco.json``, ``syntax_coco.json``, ``images/TASK_PART_N.png``).
@@ -53,6 +56,8 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePictur
     flat = {task: folder.files().get(f"{task}_coco.json") for task in TASKS}
     found: dict[str, ArcadePicture] = {}
     texts: list[bytes] = []
+    there: dict[str, File] = {}
+    listed: set[str] = set()
     for task in TASKS:
         for part in parts:
             file = flat[task] or folder.files(f"{task}/{part}/annotations").get(f"{part}.json")
@@ -62,8 +67,12 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePictur
             images = folder.files(sub)
             text = _read(file)
             texts.append(text)
+            there |= {file.path: file for file in named_as_pictures(images.values())}
             for name, labels in _coco(text, file.name, task, part, bool(flat[task])).items():
                 picture = images.get(name) or _missing(folder, f"{sub}/{name}")
+                listed.add(picture.path)
+                if labels.part != part:
+                    continue
                 known = found[picture.path].labels if picture.path in found else {}
                 found[picture.path] = ArcadePicture(picture, {**known, task: labels})
     if not found:
@@ -72,7 +81,7 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePictur
             "and syntax/ (each with train/images and train/annotations/train.json), or with stenosis_coco.json and "
             "syntax_coco.json beside images/"
         )
-    return list(found.values()), texts
+    return list(found.values()), texts, [path for path in there if path not in listed]
 
 
 def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[str, ArcadeLabels]:
@@ -81,22 +90,29 @@ def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[s
         raw = json.loads(text)
         names = {int(c["id"]): str(c["name"]) for c in raw["categories"]}
         images = {image["id"]: str(image["file_name"]).rsplit("/", 1)[-1] for image in raw["images"]}
+        shapes = {image["id"]: (_edge(image, "height"), _edge(image, "width")) for image in raw["images"]}
         grouped: dict[Any, list[Mapping[str, Any]]] = {i: [] for i in images}
         for annotation in raw["annotations"]:
             grouped[annotation["image_id"]].append(annotation)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise SourceError(f"{where} is no COCO annotation file ({type(error).__name__})") from None
-    if len(images) < len(raw["images"]):
-        raise SourceError(f"{where} gives two pictures the same id, so their labels cannot be told apart")
+    if len(images) < len(raw["images"]) or len(set(images.values())) < len(images):
+        raise SourceError(f"{where} gives two pictures the same id or name, so their labels cannot be told apart")
     out = {}
     for i, name in images.items():
         match = re.fullmatch(r"(?:(stenosis|syntax)_(train|val|test)_)?([0-9]{1,6})\.png", name)
         if match is None:
             raise SourceError(f"{where} lists a picture that is not called N.png or TASK_PART_N.png as ARCADE's are")
-        if flat and match[2] and match[2] != part:
-            continue
-        out[name] = ArcadeLabels(task, part, f"{match[1] or task}/{part}/{match[3]}", tuple(grouped[i]), names)
+        own = cast(Part, match[2]) if flat and match[2] else part
+        labels = tuple(grouped[i])
+        out[name] = ArcadeLabels(task, own, f"{match[1] or task}/{own}/{match[3]}", labels, names, shapes[i])
     return out
+
+
+def _edge(image: Mapping[str, Any], key: str) -> int:
+    """Rows or columns of a picture as COCO says them; those of ARCADE's own where it does not."""
+    edge = image.get(key)
+    return EDGE if edge is None else int(edge) if isinstance(edge, int | float) else 0
 
 
 def _read(file: File) -> bytes:

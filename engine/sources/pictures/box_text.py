@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.types import BadCase, Lesion, SeverityClass
 
 MIN_BOX_PX = 4.0  # a box with a shorter side marks no lesion: DiGDA's smallest has 2 px, its next about 20
+MAX_SHARE = 1.001  # of the picture: labels are rounded
 Box = tuple[float, float, float, float]
 
 
@@ -28,10 +29,15 @@ class LabelledBox:
 
 @dataclass(frozen=True)
 class CheckedBoxes:
-    """Lesions that can be used, and a note on every box that cannot."""
+    """Lesions that can be used, and a note on every box that is too small to be one."""
 
     lesions: tuple[Lesion, ...]
     degenerate: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known which lesions there are: what small boxes alone were meant to mark nobody knows."""
+        return bool(self.lesions) or not self.degenerate
 
     @property
     def notes(self) -> dict[str, list[str]]:
@@ -43,7 +49,7 @@ def read_yolo(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
     """Boxes of a YOLO label file: ``class x_centre y_centre width height`` a line, as shares of the picture.
 
     Raises:
-        BadCase: for a line that is none.
+        BadCase: for a line that is none, or in pixels or per cent.
     """
     rows, cols = shape
     out = []
@@ -55,6 +61,8 @@ def read_yolo(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
             label, (x, y, w, h) = str(int(words[0])), (float(word) for word in words[1:])
         except ValueError:
             raise BadCase(f"line {number} of its labels is no box, which is CLASS X Y WIDTH HEIGHT") from None
+        if not all(0 <= v <= MAX_SHARE for v in (x, y, w, h)):  # false for what is no number, too
+            raise BadCase(f"line {number} of its labels has numbers that are no shares of the picture, 0 to 1: pixels?")
         out.append(LabelledBox(((x - w / 2) * cols, (y - h / 2) * rows, (x + w / 2) * cols, (y + h / 2) * rows), label))
     return out
 
@@ -70,16 +78,17 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
     """Boxes of a Pascal VOC annotation. Its corners are pixel numbers from 1, both inside: xmin - 1 ... xmax.
 
     Raises:
-        BadCase: for no such file, or one about a picture of another size.
+        BadCase: for no such file, one about a picture of another size, and an object without a box.
     """
     try:
         root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoEntities()))
         size = [int(float(root.findtext(f"size/{name}") or 0)) for name in ("height", "width")]
         out = []
         for item in root.iter("object"):
-            x0, y0, x1, y1 = (
-                float(item.findtext(f"bndbox/{name}") or "nan") for name in ("xmin", "ymin", "xmax", "ymax")
-            )
+            corners = [item.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
+            if not all(corners):
+                raise BadCase("an object of its annotation has no bndbox of xmin, ymin, xmax and ymax")
+            x0, y0, x1, y1 = (float(corner or "nan") for corner in corners)
             out.append(LabelledBox((x0 - 1, y0 - 1, x1, y1), (item.findtext("name") or "").strip()))
     except (ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         raise BadCase(f"its annotation is no Pascal VOC file ({type(error).__name__})") from None
@@ -91,7 +100,7 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
 def check(
     boxes: Sequence[LabelledBox], shape: tuple[int, int], classes: Mapping[str, SeverityClass | None]
 ) -> CheckedBoxes:
-    """Lesions from boxes, cut to the picture; boxes that mark nothing are noted, not used.
+    """Lesions from boxes, cut to the picture; boxes too small to mark anything are noted, not used.
 
     Args:
         boxes: as read.
@@ -99,7 +108,8 @@ def check(
         classes: severity by class name; None for lesions that nobody graded.
 
     Raises:
-        BadCase: for a class that ``classes`` does not name.
+        BadCase: for a class that ``classes`` does not name, and a box that cannot be: were it left out, its frame would
+            pass for one without that lesion.
     """
     rows, cols = shape
     lesions, degenerate = [], []
@@ -109,10 +119,17 @@ def check(
             which = f"class {m.label!r}" if re.fullmatch("[0-9]{1,3}", m.label) else "a class"  # a text may be a name
             raise BadCase(f"a box has {which}, not among {known}: name it in the source's option classes")
         x0, y0, x1, y1 = m.box
-        if all(math.isfinite(v) for v in m.box):
-            x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(cols)), min(y1, float(rows))
-        if not (x1 - x0 >= MIN_BOX_PX and y1 - y0 >= MIN_BOX_PX):
-            words = ", ".join(f"{v:.1f}" for v in m.box)
+        words = ", ".join(f"{v:.1f}" for v in m.box)
+        if not all(math.isfinite(v) for v in m.box):
+            raise BadCase(f"box [{words}] has a corner that is no number")
+        if x1 <= x0 or y1 <= y0:
+            raise BadCase(f"box [{words}] has no area: are its corners swapped?")
+        if x1 <= 1 and y1 <= 1:
+            raise BadCase(f"box [{words}] lies in the first pixel: are its numbers shares of the picture?")
+        if not (0 <= (x0 + x1) / 2 <= cols and 0 <= (y0 + y1) / 2 <= rows):
+            raise BadCase(f"box [{words}] lies outside the picture of {cols} x {rows} pixels: was that resized?")
+        x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(cols)), min(y1, float(rows))
+        if min(x1 - x0, y1 - y0) < MIN_BOX_PX:
             degenerate.append(f"box [{words}] has a side below {MIN_BOX_PX:g} px inside the picture")
             continue
         lesions.append(Lesion((x0, y0, x1, y1), classes[m.label], polygon=m.polygon))

@@ -13,8 +13,9 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural, stem, texts
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
-from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
-from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
+from lesionforge.engine.sources.pictures.masks import Values, mask_folder, read_mask
+from lesionforge.engine.sources.pictures.names import alone, by_name, only, pictures
+from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 
@@ -26,12 +27,14 @@ class BoxOptions(FolderOptions):
         classes: the label files' classes and the severity that each stands for, null where lesions are not graded.
         masks: folder of vessel masks named as the pictures; relative to the source's own place where it is no absolute
             path or URL. Without one a generator that must know the vessels, such as ``stenosis``, takes no picture.
+        vessel_values: what is vessel in masks that hold class numbers, see ``masks:``.
         side: the tree that every picture shows.
         pixel_mm: edge of a pixel at the isocentre.
     """
 
     classes: Mapping[str, SeverityClass | None] = field(default_factory=dict)
     masks: str | None = None
+    vessel_values: Values | None = None
     side: Side | None = None
     pixel_mm: Annotated[float, Interval(gt=0, le=10)] | None = None
 
@@ -62,8 +65,8 @@ class YoloOptions(BoxOptions):
 class BoxedPictures(FolderSource):
     """Pictures with a label file of the same name: beside them, or in ``images`` and the format's folder of labels.
 
-    A picture without a label file is a case whose lesions are unknown (note ``lesions_labelled``); one with an empty
-    file has no lesion.
+    A picture without a label file is a case whose lesions are unknown (note ``lesions_labelled``), as are those of one
+    whose boxes are all too small; one with an empty file has no lesion.
     """
 
     ending: ClassVar[str]
@@ -75,42 +78,50 @@ class BoxedPictures(FolderSource):
         folder = Folder(place)
         images = next((found for sub in self.picture_folders if (found := folder.files(sub))), folder.files())
         labels = next((found for sub in self.label_folders if (found := folder.files(sub))), folder.files())
-        pictures = {stem(n): f for n, f in images.items() if n.rsplit(".", 1)[-1].lower() in ENDINGS}
+        self._pictures = by_name(pictures(images.values()), stem)
         self._masks = mask_folder(place, options.masks)
-        self._labels = {stem(n): f for n, f in labels.items() if n.lower().endswith(f".{self.ending}")}
-        if not pictures or not self._labels:
+        self._labels = by_name([f for n, f in labels.items() if n.lower().endswith(f".{self.ending}")], stem)
+        lonely = {name: texts(files) for name, files in self._labels.items() if name not in self._pictures}
+        others = [name for name, found in lonely.items() if not any(self._is_label(text) for text in found)]
+        self.left_over = {
+            f".{self.ending} files that hold no labels": [f.path for n in others for f in self._labels[n]],
+            "masks without a picture": alone(self._masks, self._pictures),
+        }
+        self._labels = {name: files for name, files in self._labels.items() if name not in others}
+        if not self._pictures or not self._labels:
             raise SourceError(
-                f"holds {len(pictures)} pictures and {len(self._labels)} .{self.ending} files; give a folder "
-                f"of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and {self.label_folders[0]}/"
+                f"holds {len(self._pictures)} pictures and {len(self._labels)} .{self.ending} files of labels; give a "
+                f"folder of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and "
+                f"{self.label_folders[0]}/"
             )
-        names = sorted({*pictures, *self._labels}, key=natural)
-        order = self.by_subject(names, options.subject)
-        self._found: list[tuple[str, File | None]] = [(names[i], pictures.get(names[i])) for i in order]
+        names = sorted({*self._pictures, *self._labels}, key=natural)
+        self._names = [names[i] for i in self.by_subject(names, options.subject)]
 
     def case_files(self, case: int) -> Sequence[File]:
         """The picture and its mask; none where there are labels alone."""
-        name, picture = self._found[case]
-        return [file for file in (picture, self._masks.get(name)) if file and picture]
+        name = self._names[case]
+        return [*self._pictures[name], *self._masks.get(name, ())] if name in self._pictures else []
 
     def annotations(self) -> Sequence[bytes]:
         """Every label file."""
-        return texts(self._labels.values())
+        return texts(file for files in self._labels.values() for file in files)
 
     def locate(self, case: int) -> str:
         """The picture, or the label file without one."""
-        name, picture = self._found[case]
-        return (picture or self._labels[name]).path
+        name = self._names[case]
+        return " and ".join(file.path for file in self._pictures.get(name, self._labels.get(name, ())))
 
     def read(self, case: int) -> Angiogram:
         """One picture with its lesions."""
-        name, picture = self._found[case]
+        name = self._names[case]
         try:
+            picture = only(self._pictures.get(name, ()), "pictures")
             if picture is None:
                 raise BadCase("there are labels but no such picture")
             image = decode(picture.read())
             shape = image.shape[0], image.shape[1]
-            labels, vessel = self._labels.get(name), self._masks.get(name)
-            mask, notes = read_mask(vessel, image) if vessel else (None, {})
+            labels = only(self._labels.get(name, ()), "label files")
+            mask, notes = read_mask(self._masks.get(name, ()), image, self.options.vessel_values)
             lesions = check(self._parse(labels.read(), shape) if labels else [], shape, self.options.classes)
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
@@ -124,13 +135,17 @@ class BoxedPictures(FolderSource):
             lesions=lesions.lesions,
             side=self.options.side,
             pixel_mm=self.options.pixel_mm,
-            notes={"lesions_labelled": labels is not None} | lesions.notes | notes,
+            notes={"lesions_labelled": labels is not None and lesions.known} | lesions.notes | notes,
         )
 
     def content(self, case: int, whole: bool) -> bytes:
         """The picture's pixels."""
-        picture = self._found[case][1]
+        picture = only(self._pictures.get(self._names[case], ()), "pictures")
         return pixel_hash(decode(picture.read())).encode() if picture else b""
+
+    def _is_label(self, _data: bytes) -> bool:
+        """Whether a file of the labels' ending beside no picture is one, and not of another kind."""
+        return True
 
     @abstractmethod
     def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
@@ -159,3 +174,11 @@ class Yolo(BoxedPictures):
 
     def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         return read_yolo(data, shape)
+
+    def _is_label(self, data: bytes) -> bool:
+        """LabelImg leaves its classes.txt beside the labels, others a README.txt."""
+        try:
+            read_yolo(data, (1, 1))
+        except BadCase:
+            return False
+        return True

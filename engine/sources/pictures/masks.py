@@ -10,15 +10,23 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, beside, natural, stem
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
-from lesionforge.engine.sources.pictures.picture import ENDINGS, decode, pixel_hash
+from lesionforge.engine.sources.pictures.names import Named, alone, by_name, only, pictures
+from lesionforge.engine.sources.pictures.picture import decode, numbers, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 MASK_FOLDERS = ("masks", "labels", "gt")
 MASK_ENDS = ("_gt", "_mask", "_label")
+# Of pixels between the ends, those that equal a neighbour: all in a map of classes, up to .5 where two levels were
+# smoothed, resized or JPEG-coded (measured on real masks).
+EVEN = 0.75
+# Of pixels in the middle of the range, those amid their like: up to .03 there, .2 and more in a spoiled map of classes.
+FLAT, LIKE, MIDDLE = 0.15, 0.1, (0.2, 0.8)
+Values = tuple[Annotated[int, Interval(ge=0, le=65535)], ...]
 
 
 @dataclass(frozen=True)
@@ -26,10 +34,13 @@ class MasksOptions(FolderOptions):
     """What the files do not say.
 
     Attributes:
+        vessel_values: what is vessel in masks that hold class numbers, as ``[127]`` where 255 is the catheter: grey
+            levels as they are stored, or numbers of a palette. Masks of two levels need none.
         side: the tree that every picture shows.
         pixel_mm: edge of a pixel at the isocentre.
     """
 
+    vessel_values: Values | None = None
     side: Side | None = None
     pixel_mm: Annotated[float, Interval(gt=0, le=10)] | None = None
 
@@ -41,29 +52,35 @@ class Masks(FolderSource):
 
     def __init__(self, place: str, options: MasksOptions) -> None:
         super().__init__(place, options)
-        folder = Folder(place)
-        pairs = _pairs(folder)
-        if not pairs:
+        found, masks = _pictures_and_masks(Folder(place))
+        names = sorted({*found} & {*masks}, key=natural)
+        self.left_over = {
+            "pictures without a mask": alone(found, masks),
+            "masks without a picture": alone(masks, found),
+        }
+        if not names:
             raise SourceError(
                 "no picture has a mask; give a folder of NN.png with NN_gt.png, or with images/ and masks/"
             )
-        order = self.by_subject([stem(picture.name) for picture, _ in pairs], options.subject)
-        self._pairs = [pairs[i] for i in order]
+        order = self.by_subject(names, options.subject)
+        self._pairs = [(found[names[i]], masks[names[i]]) for i in order]
 
     def case_files(self, case: int) -> Sequence[File]:
-        """The picture and its mask."""
-        return self._pairs[case]
+        """The picture and its mask; more where several have their names."""
+        found, masks = self._pairs[case]
+        return [*found, *masks]
 
     def locate(self, case: int) -> str:
         """Both."""
-        return " and ".join(file.path for file in self._pairs[case])
+        return " and ".join(file.path for file in self.case_files(case))
 
     def read(self, case: int) -> Angiogram:
         """One picture and its mask."""
-        picture, mask_file = self._pairs[case]
+        found, masks = self._pairs[case]
         try:
-            image = decode(picture.read())
-            mask, notes = read_mask(mask_file, image)
+            only(found, "pictures")
+            image = decode(found[0].read())
+            mask, notes = read_mask(masks, image, self.options.vessel_values)
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
         return Angiogram(
@@ -80,10 +97,10 @@ class Masks(FolderSource):
 
     def content(self, case: int, whole: bool) -> bytes:
         """The picture's pixels."""
-        return pixel_hash(decode(self._pairs[case][0].read())).encode()
+        return pixel_hash(decode(self._pairs[case][0][0].read())).encode()
 
 
-def mask_folder(place: str, where: str | None) -> dict[str, File]:
+def mask_folder(place: str, where: str | None) -> Named:
     """The masks that another source's option ``masks`` names, by their pictures' names without ending.
 
     Args:
@@ -93,25 +110,40 @@ def mask_folder(place: str, where: str | None) -> dict[str, File]:
     if where is None:
         return {}
     try:
-        files = list(Folder(beside(place, where)).walk())
+        found = pictures(Folder(beside(place, where)).walk())
     except SourceError as error:
         raise SourceError(f"option masks: {error}") from None
-    found = [f for f in files if f.name.rsplit(".", 1)[-1].lower() in ENDINGS]
     if not found:
         raise SourceError("option masks: that folder holds no picture; give one of NAME.png, as the pictures are named")
-    return {_unmarked(file.name.rsplit(".", 1)[0]): file for file in found}
+    return by_name(found, lambda name: _unmarked(name.rsplit(".", 1)[0]))
 
 
-def read_mask(file: File, image: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:
+def read_mask(
+    files: Sequence[File], image: NDArray[np.uint8], vessel_values: Values | None
+) -> tuple[NDArray[np.bool_] | None, dict[str, str]]:
     """The vessel mask (rows, cols) of a picture, and notes on how it is stored.
 
+    Args:
+        files: the mask, None for none; several are refused.
+        image: the picture.
+        vessel_values: see ``MasksOptions``.
+
     Raises:
-        BadCase: where it is none, or of another size.
+        BadCase: where it is none, or of another size, or nobody says which of its classes are vessel.
     """
+    file = only(files, "masks")
+    if file is None:
+        return None, {}
     try:
-        mask, notes = _binary(decode(file.read()))
+        if vessel_values is None:
+            mask, notes = _brighter(decode(file.read()))
+        else:
+            mask, notes = _named(numbers(file.read()), vessel_values), {}
         if mask.shape != image.shape:
             raise BadCase(f"has {_size(mask)} pixels, the picture {_size(image)}")
+        if mask.mean() > 0.5:
+            share = 100 * mask.mean()
+            raise BadCase(f"covers {share:.0f} % of the picture: is it inverted? Vessels are bright in a mask")
     except BadCase as error:
         raise BadCase(f"its mask {error}") from None
     return mask, notes
@@ -121,34 +153,72 @@ def _unmarked(name: str) -> str:
     return re.sub(f"({'|'.join(MASK_ENDS)})$", "", name)
 
 
-def _pairs(folder: Folder) -> list[tuple[File, File]]:
-    """Pictures with their masks, by number or name."""
-    images = _pictures(folder.files("images"))
+def _pictures_and_masks(folder: Folder) -> tuple[Named, Named]:
+    """Pictures and masks by number or name."""
+    images = by_name(pictures(folder.files("images").values()), stem)
     for sub in MASK_FOLDERS if images else ():
-        if masks := _pictures(folder.files(sub)):
-            named = {_unmarked(name): file for name, file in masks.items()}
-            break
-    else:
-        images = _pictures(folder.files())
-        named = {name.removesuffix(end): f for name, f in images.items() for end in MASK_ENDS if name.endswith(end)}
-    return [(images[name], named[name]) for name in sorted(named, key=natural) if name in images]
+        if masks := pictures(folder.files(sub).values()):
+            return images, by_name(masks, lambda name: _unmarked(stem(name)))
+    beside = pictures(folder.files().values())
+    marked = [file for file in beside if stem(file.name) != _unmarked(stem(file.name))]
+    plain = [file for file in beside if file not in marked]
+    return by_name(plain, stem), by_name(marked, lambda name: _unmarked(stem(name)))
 
 
-def _pictures(files: dict[str, File]) -> dict[str, File]:
-    return {stem(name): file for name, file in files.items() if name.rsplit(".", 1)[-1].lower() in ENDINGS}
-
-
-def _binary(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:
+def _brighter(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:
     """The vessel: the brighter of two levels, or what lies above half where a mask was smoothed or JPEG-coded."""
-    low, high = int(values.min()), int(values.max())
+    levels = np.unique(values)
+    low, high = int(levels[0]), int(levels[-1])
     if low == high:
         raise BadCase(f"is empty: every pixel is {low}")
-    mask = values > (low + high) / 2
-    if mask.mean() > 0.5:
-        raise BadCase(f"covers {100 * mask.mean():.0f} % of the picture: is it inverted? Vessels are bright in a mask")
-    between = float(((values != low) & (values != high)).mean())
+    if len(levels) == 3 or _even(values) >= EVEN or _flat(values) >= FLAT:
+        raise BadCase(f"holds {_few(levels)}: name those of the vessel in the source's option vessel_values")
+    between = float(_between(values).mean())
     notes = {"mask_levels": f"{100 * between:.1f} % of the mask lies between its two levels"} if between else {}
-    return mask, notes
+    return values > (low + high) / 2, notes
+
+
+def _named(values: NDArray[np.int64], vessel_values: Values) -> NDArray[np.bool_]:
+    """The pixels of these values."""
+    levels = np.unique(values)
+    if len(levels) > 3 and _even(values) < EVEN:
+        raise BadCase(f"was smoothed: it holds {_few(levels)}, and its class numbers are lost")
+    mask: NDArray[np.bool_] = np.isin(values, vessel_values)
+    if not mask.any():
+        raise BadCase(f"holds {_few(levels)}, none of which option vessel_values names")
+    return mask
+
+
+def _between(values: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """The pixels between the lowest and the highest level."""
+    between: NDArray[np.bool_] = (values != values.min()) & (values != values.max())
+    return between
+
+
+def _even(values: NDArray[np.integer]) -> float:
+    """Share of the pixels between the ends that equal one of their four neighbours: see ``EVEN``."""
+    same = np.zeros(values.shape, np.bool_)
+    down, right = values[1:] == values[:-1], values[:, 1:] == values[:, :-1]
+    same[1:] |= down
+    same[:-1] |= down
+    same[:, 1:] |= right
+    same[:, :-1] |= right
+    between = _between(values)
+    return float(same[between].mean()) if between.any() else 0.0
+
+
+def _flat(values: NDArray[np.uint8]) -> float:
+    """Share of the pixels in the middle of the range whose eight neighbours are like them: see ``FLAT``."""
+    low, high = float(values.min()), float(values.max())
+    first, last = (low + part * (high - low) for part in MIDDLE)
+    middle = (values > first) & (values < last)
+    spread = ndimage.maximum_filter(values, 3) - ndimage.minimum_filter(values, 3)
+    return float((spread[middle] <= LIKE * (high - low)).mean()) if middle.any() else 0.0
+
+
+def _few(levels: NDArray[np.generic]) -> str:
+    shown = ", ".join(str(level) for level in levels[:8])
+    return f"{len(levels)} levels ({shown}{', ...' if len(levels) > 8 else ''})"
 
 
 def _size(image: NDArray[np.generic]) -> str:

@@ -7,18 +7,20 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy import ndimage
 
 from lesionforge.generators.types import Angiogram, BadCase, Case
 
 FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's is asked: some start other programs
-ENDINGS = ("png", "bmp", "jpg", "jpeg", "tif", "tiff", "pgm")
 MIN_EDGE, MAX_EDGE = 32, 8192
 MAX_PIXELS = 2**24  # 4096 x 4096: no angiogram has more, and no more is unpacked
+OPAQUE = 255
 MAX_TINT = 4  # a grey JPEG saved as colour comes back with channels this far apart
 BURNED_IN = "burned_in_text"  # the name under which letters are measured
 BRIGHT, PALE = 235, 150  # grey levels of 255: overlays are written at the end of the scale, with paler edges
@@ -32,8 +34,36 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     """Grey levels (rows, cols) of an 8-bit picture, grey or with three equal channels.
 
     Raises:
-        BadCase: for what is no such picture.
+        BadCase: for what is no such picture, one that its EXIF turns, and one that is transparent anywhere.
     """
+
+    def grey(picture: Image.Image) -> NDArray[Any]:
+        if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA"):
+            raise BadCase(f"stores {picture.mode} pixels; 8-bit grey or RGB with equal channels is read")
+        return np.asarray(picture.convert({"1": "L", "LA": "L", "L": "L"}.get(picture.mode, "RGB")))
+
+    return _one_channel(_opened(data, grey))
+
+
+def numbers(data: bytes) -> NDArray[np.int64]:
+    """What a picture (rows, cols) of class numbers stores: grey levels of up to 16 bits, or the numbers of its palette.
+
+    Raises:
+        BadCase: as for ``decode``, and for a JPEG, which does not keep numbers.
+    """
+
+    def stored(picture: Image.Image) -> NDArray[Any]:
+        if picture.format in ("JPEG", "MPO"):
+            raise BadCase("is a JPEG, which does not keep class numbers: store it as PNG")
+        if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA", "I", "I;16", "I;16B"):
+            raise BadCase(f"stores {picture.mode} pixels; whole numbers of up to 16 bits are read")
+        return np.asarray(picture.convert({"1": "L", "LA": "L", "RGBA": "RGB"}.get(picture.mode, picture.mode)))
+
+    return _one_channel(_opened(data, stored)).astype(np.int64)
+
+
+def _opened(data: bytes, values: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
+    """The values of a picture; whatever the decoder meets becomes a reason."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -43,16 +73,21 @@ def decode(data: bytes) -> NDArray[np.uint8]:
                 raise BadCase(f"has {cols} x {rows} pixels; {MIN_EDGE} to {MAX_EDGE} an edge are read")
             if cols * rows > MAX_PIXELS:
                 raise BadCase(f"has {cols} x {rows} pixels; at most {MAX_PIXELS} in all are read")
-            if picture.mode in ("1", "L", "P", "LA", "RGB", "RGBA"):
-                values = np.asarray(picture.convert({"1": "L", "LA": "L", "L": "L"}.get(picture.mode, "RGB")))
-            else:
-                raise BadCase(f"stores {picture.mode} pixels; 8-bit grey or RGB with equal channels is read")
+            if picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
+                raise BadCase("is to be turned, says its EXIF, and its labels perhaps not: store both as they are seen")
+            if picture.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < OPAQUE:
+                raise BadCase("is transparent in places: store it without an alpha channel")
+            return values(picture)
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as error:
         raise BadCase(f"is no readable picture: {_words(error)}") from None
     except ImportError:  # Ultralytics, once imported, answers an unknown format by asking Pillow for a HEIF reader
         raise BadCase("is no readable picture: of no known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadCase("claims more pixels than any angiogram has") from None
+
+
+def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
+    """The values themselves, or the green of three channels that are alike."""
     if values.ndim == 2:
         return np.ascontiguousarray(values)
     red, green, blue = (np.ascontiguousarray(values[..., channel]) for channel in range(3))

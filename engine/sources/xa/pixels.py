@@ -9,7 +9,6 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     JPEG2000,
@@ -21,6 +20,7 @@ from pydicom.uid import (
 from scipy import ndimage
 
 from lesionforge.engine.sources.xa.codestream import claim
+from lesionforge.engine.sources.xa.display import Display
 from lesionforge.generators.types import BadCase
 
 MODALITIES = ("CT", "MR", "US", "NM", "PT", "CR", "DX", "MG", "OT", "SC", "XC", "ES", "IVUS", "SR", "PR")  # to name
@@ -63,6 +63,10 @@ class XaRun:
         if bits[0] not in (8, 16) or not 1 <= bits[1] <= bits[0]:
             raise BadCase(f"has {bits[1]} bits stored in {bits[0]}; 8 or 16 are read")
         self.bits = bits[1]
+        self._high = self._number("HighBit", bits[1] - 1)
+        if not bits[1] <= self._high + 1 <= bits[0]:
+            raise BadCase(f"has its HighBit at {self._high} with {bits[1]} bits stored in {bits[0]}: that cannot be")
+        self._display = Display.of(header, self.bits)
         syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is None or syntax.is_private or not syntax.is_transfer_syntax:
             raise BadCase("does not say a transfer syntax that DICOM knows, so its pixels cannot be decoded")
@@ -77,6 +81,10 @@ class XaRun:
         self._coded = bool(syntax.is_compressed and syntax not in (RLELossless, DeflatedExplicitVRLittleEndian))
         self._plugin = "pillow" if syntax in PILLOW else ""
         self._allocated = bits[0]
+        if self._high + 1 != self.bits:  # as ACR-NEMA left them: no decoder looks there, so all bits are taken
+            if self._coded:
+                raise BadCase(f"has its HighBit at {self._high} with {self.bits} bits, which no decoder takes")
+            header.BitsStored, header.HighBit = bits[0], bits[0] - 1
 
     def best(self) -> int:
         """Number from 1 of the frame that shows most contrast agent.
@@ -87,7 +95,7 @@ class XaRun:
         """
         if self.frames == 1:
             return 1
-        darkness = [_filling(self._display(stored)[0]) for stored in self._decode()]
+        darkness = [_filling(self._display.grey(stored)[0]) for stored in self._decode()]
         return int(np.argmax(darkness)) + 1
 
     def grey(self, number: int) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -95,7 +103,7 @@ class XaRun:
         if not 1 <= number <= self.frames:
             raise BadCase(f"has {self.frames} frames, so there is no frame {number}")
         (stored,) = self._decode(number - 1)
-        shown, how = self._display(stored)
+        shown, how = self._display.grey(stored)
         image = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
         if image.min() == image.max():
             raise BadCase(f"shows nothing: every pixel of frame {number} is {image.min()}")
@@ -112,7 +120,13 @@ class XaRun:
         )
         done = object()
         while (frame := self._attempt("pixels", lambda: next(frames, done))) is not done:
-            yield np.asarray(frame)
+            yield self._aligned(np.asarray(frame))
+
+    def _aligned(self, frame: NDArray[Any]) -> NDArray[Any]:
+        """The bits below ``HighBit`` alone, with their sign."""
+        if self._high + 1 == self.bits:
+            return frame
+        return (frame << (self._allocated - 1 - self._high)) >> (self._allocated - self.bits)
 
     def _check_streams(self, index: int | None) -> None:
         """Whether the frames are of the size that the header says: see ``codestream``."""
@@ -124,47 +138,6 @@ class XaRun:
                         f"a frame of its pixels is {own.cols} x {own.rows} of {own.components} x {own.bits} bits; "
                         f"its header says {self.cols} x {self.rows} of {self.bits} bits"
                     )
-
-    def _display(self, stored: NDArray[Any]) -> tuple[NDArray[np.float64], str]:
-        """Grey 0 ... 255 after the modality and the VOI transformation, dark vessels whatever the photometry."""
-        values = self._attempt("rescale", lambda: apply_modality_lut(stored, self.header))
-        lut = self.header.get("VOILUTSequence")
-        if lut:
-            shown = self._attempt("VOI LUT", lambda: apply_voi_lut(values, self.header, prefer_lut=True))
-            low, high, how = 0.0, 2.0 ** float(lut[0].LUTDescriptor[2]) - 1, "VOI LUT"
-        elif self._window() is not None:
-            shown = self._attempt("window", lambda: apply_windowing(values, self.header))
-            low, high = self._range()
-            how = "window {:g}/{:g}".format(*self._window() or ())
-        elif self.bits == 8:
-            shown, how = values, "as stored"
-            low, high = self._range()
-        else:
-            shown, how = values, "no window: stretched over the frame's own range"
-            low, high = float(values.min()), max(float(values.max()), float(values.min()) + 1)
-        grey = (np.asarray(shown, np.float64) - low) * (255 / (high - low))
-        shape = str(self.header.get("PresentationLUTShape", ""))
-        if self.header.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE":
-            return 255 - grey, f"{how}, inverted"
-        return grey, how
-
-    def _window(self) -> tuple[float, float] | None:
-        """Centre and width of the first window; None where there is none that could be applied."""
-        pair = [self.header.get(key) for key in ("WindowCenter", "WindowWidth")]
-        try:
-            centre, width = (float(v[0] if isinstance(v, pydicom.multival.MultiValue) else v) for v in pair)
-        except (TypeError, ValueError, IndexError):
-            return None
-        return (centre, width) if width > 1 else None
-
-    def _range(self) -> tuple[float, float]:
-        """What the smallest and the largest stored value become: the range that pydicom's windowing fills."""
-        signed = self._number("PixelRepresentation", 0)
-        low, high = (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if signed else (0, 2**self.bits - 1)
-        slope = float(self.header.get("RescaleSlope", 1) or 1)
-        intercept = float(self.header.get("RescaleIntercept", 0) or 0)
-        ends = low * slope + intercept, high * slope + intercept
-        return min(ends), max(ends)
 
     def _number(self, key: str, default: int | None = None) -> int:
         value = self.header.get(key)

@@ -8,37 +8,28 @@ frames that seem to carry writing are flagged, see ``pictures.picture.letters``.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-import re
-import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import pydicom
 from annotated_types import Interval
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.cache import remembered
+from lesionforge.engine.sources.dicom_folder import NAME, dicom_files, patients
 from lesionforge.engine.sources.files import File, sizes_fingerprint
 from lesionforge.engine.sources.folder import Folder, FolderSource
-from lesionforge.engine.sources.pictures.masks import mask_folder, read_mask
+from lesionforge.engine.sources.pictures.masks import Values, mask_folder, read_mask
+from lesionforge.engine.sources.pictures.names import alone
 from lesionforge.engine.sources.pictures.picture import pixel_hash
 from lesionforge.engine.sources.xa.pixels import XaRun
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
-# pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", module=r"pydicom\.")
-
-DICOM_NAME = re.compile(r".*\.(dcm|dicom|ima)", re.IGNORECASE)
-MAYBE_DICOM = re.compile(r"[^.]+|[0-9.]+")  # without an ending, or a UID
 MAX_UNEVEN = 0.01  # relative difference of row and column pitch
 
 
@@ -52,17 +43,21 @@ class DicomOptions(Parameters):
         masks: folder of vessel masks of the frames that are read, named as the runs (``patient/IM1.png`` for
             ``patient/IM1.dcm``); relative to the source's own place where it is no absolute path or URL. Without one a
             generator that must know the vessels, such as ``stenosis``, takes no run.
+        vessel_values: what is vessel in masks that hold class numbers, see ``masks:``.
         side: the tree that every run shows.
+        pixel_mm: edge of a pixel at the isocentre, for runs that do not say it.
     """
 
     frame: Literal["best"] | Annotated[int, Interval(ge=1)] = "best"
     subject: Literal["patient", "file"] = "patient"
     masks: str | None = None
+    vessel_values: Values | None = None
     side: Side | None = None
+    pixel_mm: Annotated[float, Interval(gt=0, le=10)] | None = None
 
 
 class XaDicom(FolderSource):
-    """The runs below a folder. Files are told by their endings or, without one, by DICOM's preamble."""
+    """The runs below a folder."""
 
     Options: ClassVar[type[DicomOptions]] = DicomOptions
 
@@ -71,14 +66,20 @@ class XaDicom(FolderSource):
         files = dicom_files(Folder(place))
         if not files:
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
-        names = [str(n) for n in _patients(files)] if options.subject == "patient" else [f.name for f in files]
+        numbers, by_issuer = (
+            patients(files) if options.subject == "patient" else (range(len(files)), [False] * len(files))
+        )
         self._masks = mask_folder(place, options.masks)
-        self._runs = [files[i] for i in self.by_subject(names)]
+        self._named = Counter(_unended(file.name) for file in files)
+        self.left_over = {"masks without a run": alone(self._masks, self._named)}
+        order = self.by_subject([str(number) for number in numbers])
+        self._runs = [files[i] for i in order]
+        self._by_issuer = [by_issuer[i] for i in order]
 
     def case_files(self, case: int) -> Sequence[File]:
         """The run, and the mask of its frame."""
         run = self._runs[case]
-        return [file for file in (run, self._mask_of(run)) if file]
+        return [run, *self._masks_of(run)]
 
     def fingerprint(self) -> str:
         """Hash of the files' sizes: their names may be a patient's."""
@@ -87,7 +88,7 @@ class XaDicom(FolderSource):
     def read(self, case: int) -> Angiogram:
         """One frame of one run."""
         try:
-            return self._read(self._runs[case])
+            return self._read(case)
         except BadCase as error:
             raise BadCase(f"run {case + 1}: {error}") from None
 
@@ -97,28 +98,34 @@ class XaDicom(FolderSource):
 
     def person(self, case: int) -> bytes:
         """By the patient's id."""
-        return dicom.person(self._runs[case]) if self.options.subject == "patient" else b""
+        return dicom.person(self._runs[case], self._by_issuer[case]) if self.options.subject == "patient" else b""
 
-    def _mask_of(self, run: File) -> File | None:
-        return self._masks.get(_unended(run.name))
+    def _masks_of(self, run: File) -> Sequence[File]:
+        return self._masks.get(_unended(run.name), ())
 
-    def _read(self, file: File) -> Angiogram:
+    def _read(self, case: int) -> Angiogram:
+        file = self._runs[case]
         data = file.read()
         run = XaRun(dicom.read(data, dicom.XA_RUN))
         number = run.best() if self.options.frame == "best" else self.options.frame
         image, notes = run.grey(number)
-        patient = dicom.patient(data) if self.options.subject == "patient" else ""
+        patient = dicom.patient(data) if self.options.subject == "patient" else dicom.NOBODY
+        who = dicom.named(patient, self._by_issuer[case])
         source_id = pixel_hash(image)
         view, why_no_view = view_deg(run.header)
         spacing, why_no_spacing = pixel_mm(run.header)
-        vessel = self._mask_of(file)
-        mask, mask_notes = read_mask(vessel, image) if vessel else (None, {})
+        if spacing is None and self.options.pixel_mm is not None:
+            spacing, why_no_spacing = self.options.pixel_mm, ""
+        masks = self._masks_of(file)
+        if masks and self._named[_unended(file.name)] > 1:
+            raise BadCase("another run has its name, but for the ending, so nobody knows whose mask is there")
+        mask, mask_notes = read_mask(masks, image, self.options.vessel_values)
         notes |= mask_notes | {"frames": run.frames, "frame": number}
         if run.header.get("BurnedInAnnotation") == "YES":
             notes["burned_in_annotation"] = True
         notes |= {key: why for key, why in (("view_deg", why_no_view), ("pixel_mm", why_no_spacing)) if why}
         return Angiogram(
-            subject=f"dicom/{_hash(patient) if patient else source_id}",
+            subject=f"dicom/{_hash(who) if who else source_id}",
             source_id=source_id,
             licence=self.licence,
             image=image,
@@ -132,47 +139,11 @@ class XaDicom(FolderSource):
 
 
 def _unended(name: str) -> str:
-    return name.rsplit(".", 1)[0] if DICOM_NAME.fullmatch(name.rsplit("/", 1)[-1]) else name
+    return name.rsplit(".", 1)[0] if NAME.fullmatch(name.rsplit("/", 1)[-1]) else name
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def dicom_files(folder: Folder) -> list[File]:
-    """The DICOM files below a folder, by their endings or, without one, by DICOM's preamble."""
-    found = []
-    for file in folder.walk():
-        base = file.name.rsplit("/", 1)[-1]
-        if DICOM_NAME.fullmatch(base) or (MAYBE_DICOM.fullmatch(base) and base != "DICOMDIR" and _has_preamble(file)):
-            found.append(file)
-    return found
-
-
-def _has_preamble(file: File) -> bool:
-    try:
-        return bool(file.fs.cat_file(file.path, start=128, end=132) == b"DICM")
-    except (OSError, BadCase):
-        return False
-
-
-def _patients(files: Sequence[File]) -> list[int]:
-    """A number for each file's patient: equal for equal ids. Only the numbers are remembered on this machine."""
-
-    def make() -> dict[str, Any]:
-        numbers: dict[str, int] = {}
-        out = []
-        for n, file in enumerate(files):
-            try:
-                with file.fs.open(file.path, "rb") as stream:
-                    patient = dicom.patient(stream)
-            except Exception:  # said again, with its reason, when the case is read
-                patient = ""
-            out.append(numbers.setdefault(patient or f"file {n}\0", len(numbers)))
-        return {"patients": np.array(out)}
-
-    marks = "\n".join(f"{f.path} {f.mark}" for f in files)
-    return [int(n) for n in remembered(f"patients\n{marks}", ("patients",), make)["patients"]]
 
 
 def view_deg(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
@@ -193,6 +164,8 @@ def view_deg(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
 
 def pixel_mm(header: pydicom.Dataset) -> tuple[float | None, str]:
     """Edge of a pixel at the isocentre, ImagerPixelSpacing * SOD / SID; or None and the reason."""
+    if header.get("ImagerPixelSpacing") is None:
+        return None, "ImagerPixelSpacing (0018,1164) is missing: the source's option pixel_mm says it"
     try:
         view = View.from_dicom(header)
     except (TypeError, ValueError) as error:

@@ -125,9 +125,45 @@ def test_near_duplicates_share_a_subject_and_never_leak_from_val(tmp_path):
     source = Arcade(str(root), ArcadeOptions(require="lesions"))
     assert (source.subjects, source.sizes) == (3, [2, 1, 1])
     assert sorted(names(source)) == [f"stenosis/train/{n}" for n in (1, 2, 3, 4)]  # 5 repeats a frame of val
+    assert len(source.left_over["frames that nearly repeat one of another part"]) == 1
     subjects = [source.read(i).subject for i in range(4)]
     assert subjects[0] == subjects[1]
     assert len(set(subjects)) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"width": 192, "height": 192}, "its annotation is about 192 x 192 pixels, the picture has 96 x 96"),
+        ({"width": 96, "height": 80}, "is about 96 x 80 pixels"),
+        ({"width": 80, "height": 96}, "is about 80 x 96 pixels"),
+        ({"height": None, "width": 96}, "is about 96 x 512 pixels"),  # ARCADE's own, where it is not said
+        ({"width": "96"}, "is about 0 x 96 pixels"),
+    ],
+)
+def test_labels_drawn_on_a_picture_of_another_size_are_refused(official, said, words):
+    for task in ("stenosis", "syntax"):
+        file = official / task / "train" / "annotations" / "train.json"
+        coco = json.loads(file.read_text())
+        for image in coco["images"]:
+            image |= said
+        file.write_text(json.dumps(coco))
+    for require in ("lesions", "segments"):
+        with pytest.raises(BadCase, match=words):
+            Arcade(str(official), ArcadeOptions(require=require)).read(0)
+
+
+def test_pictures_of_one_name_or_of_no_list_are_told(official):
+    Image.fromarray(frame(20)).save(official / "stenosis" / "train" / "images" / "9.png")
+    source = Arcade(str(official), ArcadeOptions(require="lesions"))
+    (unlisted,) = source.left_over["pictures that no annotation file lists"]
+    assert unlisted.endswith("stenosis/train/images/9.png")
+    file = official / "stenosis" / "train" / "annotations" / "train.json"
+    coco = json.loads(file.read_text())
+    coco["images"].append({"id": 77, "file_name": "site B/1.png", "width": 96, "height": 96})
+    file.write_text(json.dumps(coco))
+    with pytest.raises(SourceError, match="two pictures the same id or name"):
+        Arcade(str(official), ArcadeOptions())
 
 
 def test_digda_s_labels_take_the_place_of_arcade_s(official):

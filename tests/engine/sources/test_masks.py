@@ -1,5 +1,7 @@
 """Folders of pictures with vessel masks or lesion boxes."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,12 +50,68 @@ def test_masks_of_any_two_levels_and_smoothed_ones(tmp_path):
     save(tmp_path / "1.png", PICTURE)
     save(tmp_path / "1_gt.png", VESSEL // 255)
     assert np.array_equal(Masks(str(tmp_path), MasksOptions()).read(0).mask, VESSEL > 0)
-    smooth = VESSEL.copy()
-    smooth[9, 5:50] = 100
-    save(tmp_path / "1_gt.png", smooth)
-    case = Masks(str(tmp_path), MasksOptions()).read(0)
-    assert np.array_equal(case.mask, VESSEL > 0)
-    assert case.notes["mask_levels"].startswith("1.5 % of the mask")
+    curved = np.hypot(*np.mgrid[-24:24, -32:32]) * 12 - 150
+    edge = np.clip(255 - 3 * np.abs(curved), 0, 255).astype(np.uint8)  # of a ring: every slope has its levels
+    jpeg = io.BytesIO()
+    Image.fromarray(np.where(edge > 127, 255, 0).astype(np.uint8)).save(jpeg, "JPEG", quality=90)
+    noisy = np.asarray(Image.open(jpeg))
+    for mask in (edge, noisy):
+        save(tmp_path / "1_gt.png", mask)
+        case = Masks(str(tmp_path), MasksOptions()).read(0)
+        assert np.array_equal(case.mask, mask > (int(mask.min()) + int(mask.max())) / 2)
+        assert "% of the mask" in case.notes["mask_levels"]
+
+
+def classes(*values):
+    """A map of two vessels (or more: strips) with these values."""
+    out = np.zeros((48, 64), np.int64)
+    for n, value in enumerate(values):
+        out[4:44, 4 + 2 * n : 6 + 2 * n] = value
+    return out
+
+
+@pytest.mark.parametrize("values", [(1, 2), (3, 20), (1, 255), (127, 255), tuple(range(1, 27)), (10, 20, 30, 250)])
+def test_a_mask_of_class_numbers_needs_to_be_told_which_are_vessel(tmp_path, values):
+    """Cut at half of the highest number, the lower classes would vanish without a word."""
+    save(tmp_path / "1.png", PICTURE)
+    save(tmp_path / "1_gt.png", classes(*values).astype(np.uint8))
+    said = refusal(Masks(str(tmp_path), MasksOptions()))
+    assert f"holds {len(values) + 1} levels (0, {values[0]}" in said
+    assert "vessel_values" in said
+    mask = Masks(str(tmp_path), MasksOptions(vessel_values=values[:1])).read(0).mask
+    assert np.array_equal(mask, classes(*values) == values[0])
+    assert "none of which" in refusal(Masks(str(tmp_path), MasksOptions(vessel_values=(99,))))
+
+
+def test_class_numbers_that_were_smoothed_are_refused(tmp_path):
+    """A catheter at 255 beside vessels at 127, through a JPEG: no level is exact, and the vessels would vanish."""
+    wide = np.zeros((48, 64), np.uint8)
+    wide[:, 8:18], wide[:, 30:36] = 127, 255
+    jpeg = io.BytesIO()
+    Image.fromarray(wide).save(jpeg, "JPEG", quality=90)
+    save(tmp_path / "1.png", PICTURE)
+    save(tmp_path / "1_gt.png", np.asarray(Image.open(jpeg)))
+    assert "option vessel_values" in refusal(Masks(str(tmp_path), MasksOptions()))
+    noise = np.random.default_rng(0).integers(-2, 3, wide.shape)
+    save(tmp_path / "1_gt.png", np.clip(wide + noise, 0, 255).astype(np.uint8))
+    assert "option vessel_values" in refusal(Masks(str(tmp_path), MasksOptions()))
+    assert "was smoothed" in refusal(Masks(str(tmp_path), MasksOptions(vessel_values=(127,))))
+
+
+def test_class_numbers_are_those_that_are_stored(tmp_path):
+    """A palette's numbers, not its colours; 16 bits; never a JPEG's."""
+    save(tmp_path / "1.png", PICTURE)
+    numbers = classes(1, 2)
+    palette = Image.fromarray(numbers.astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    for picture, first in ((palette, 1), (Image.fromarray((numbers * 1000).astype(np.uint16)), 1000)):
+        picture.save(tmp_path / "1_gt.png")
+        refusal(Masks(str(tmp_path), MasksOptions()))
+        mask = Masks(str(tmp_path), MasksOptions(vessel_values=(first,))).read(0).mask
+        assert np.array_equal(mask, numbers == 1)
+    (tmp_path / "1_gt.png").unlink()
+    Image.fromarray((numbers * 100).astype(np.uint8)).save(tmp_path / "1_gt.jpg")
+    assert "does not keep class numbers" in refusal(Masks(str(tmp_path), MasksOptions(vessel_values=(100,))))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +132,45 @@ def test_a_folder_without_pairs_is_told_what_is_wanted(tmp_path):
     save(tmp_path / "1.png", PICTURE)
     with pytest.raises(SourceError, match=r"NN\.png with NN_gt\.png"):
         Masks(str(tmp_path), MasksOptions())
+
+
+def test_files_without_a_partner_are_told(tmp_path):
+    for name in ("1", "2", "IMG"):
+        save(tmp_path / "images" / f"{name}.png", PICTURE)
+    for name in ("1", "3", "img"):
+        save(tmp_path / "masks" / f"{name}.png", VESSEL)
+    source = Masks(str(tmp_path), MasksOptions())
+    assert source.subjects == 1
+    told = {why: [path.rsplit("/", 1)[1] for path in paths] for why, paths in source.left_over.items()}
+    assert told == {"pictures without a mask": ["2.png", "IMG.png"], "masks without a picture": ["3.png", "img.png"]}
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    """1.jpg beside 1.png: one of them was dropped, and the other got its mask or its boxes."""
+    for folder, image in (("images", PICTURE), ("masks", VESSEL)):
+        save(tmp_path / folder / "1.png", image)
+        save(tmp_path / folder / "2.png", image)
+    save(tmp_path / "images" / "1.jpg", PICTURE)
+    save(tmp_path / "masks" / "2_mask.png", VESSEL)
+    source = Masks(str(tmp_path), MasksOptions())
+    assert refusal(source, 0) == "picture 1: 2 pictures have its name, but for the ending: keep one"
+    assert "2 masks have its name" in refusal(source, 1)
+    (tmp_path / "labels").mkdir()
+    for name in ("1.txt", "2.txt", "2.TXT"):
+        (tmp_path / "labels" / name).write_text("")
+    boxes = Yolo(str(tmp_path), YoloOptions())
+    assert "2 pictures have its name" in refusal(boxes, 0)
+    assert "2 label files have its name" in refusal(boxes, 1)
+
+
+def test_labelimg_s_classes_are_no_case(tmp_path):
+    save(tmp_path / "a.png", PICTURE)
+    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.25 0.5")
+    (tmp_path / "lost.txt").write_text("1 0.5 0.5 0.25 0.5")
+    (tmp_path / "classes.txt").write_text("dog\nstenosis\n")
+    source = Yolo(str(tmp_path), YoloOptions())
+    assert source.subjects == 2  # lost.txt is a case that says what it lacks
+    assert [path.rsplit("/", 1)[1] for path in source.left_over[".txt files that hold no labels"]] == ["classes.txt"]
 
 
 def test_the_fingerprint_follows_the_files(tmp_path):
@@ -117,6 +214,8 @@ def test_yolo_boxes_classes_and_pictures_without_a_file(tmp_path):
     (lesion,) = some.lesions
     assert (lesion.box, lesion.severity_class) == ((24, 12, 40, 36), "moderate")
     assert len(some.notes["degenerate_boxes"]) == 1
+    (tmp_path / "labels" / "b.txt").write_text("1 0.25 0.5 0.03 0.03\n")
+    assert Yolo(place, YoloOptions()).read(1).notes["lesions_labelled"] is False  # its one box marks nobody knows what
     assert (none.lesions, none.notes["lesions_labelled"]) == ((), True)
     assert (unknown.lesions, unknown.notes["lesions_labelled"]) == ((), False)
     assert some.mask is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
-from PIL import Image
+from PIL import ExifTags, Image
 from skimage.draw import polygon2mask
 
 from lesionforge.engine.sources.base import SourceError
@@ -76,6 +76,24 @@ def test_what_is_no_grey_picture_has_a_reason(data, words):
     message = refusal(decode, data)
     assert words in message
     assert "0x" not in message  # no address, so that the reason is the same in every run
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
+def test_a_picture_that_its_exif_turns_is_refused(form):
+    """Its labels were drawn on what some program showed, turned or not."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 1
+    decode(encoded(GREY, form, exif=exif))
+    exif[ExifTags.Base.Orientation] = 6
+    assert "is to be turned, says its EXIF" in refusal(decode, encoded(GREY, form, exif=exif))
+
+
+def test_what_is_transparent_in_places_is_refused():
+    alpha = Image.fromarray(GREY).convert("RGBA")
+    alpha.putpixel((3, 3), (0, 0, 0, 0))
+    for picture in (alpha, alpha.convert("LA")):
+        assert "is transparent in places" in refusal(decode, encoded(picture))
+    assert "is transparent in places" in refusal(decode, encoded(Image.fromarray(GREY), transparency=7))
 
 
 def test_a_picture_that_claims_an_absurd_size_is_refused_unread():
@@ -148,8 +166,13 @@ def test_areas_are_shoelace_s():
 def test_yolo_lines_are_shares_of_the_picture():
     (marked,) = read_yolo(b"1 0.5 0.25 0.25 0.125\n\n", (400, 200))
     assert marked == LabelledBox((75, 75, 125, 125), "1")
-    for line in (b"1 0.5 0.5 0.1", b"x 0 0 0 0", b"1 a b c d", b"0 1 2 3 4 5", b"\xff\xfe"):
+    for line in (b"1 0.5 0.5 0.1", b"x 0 0 0 0", b"1 a b c d", b"0 1 2 3 4 5", b"\xff\xfe", b"0.5 0.5 0.1 0.1"):
         refusal(read_yolo, line, (10, 10))
+
+
+@pytest.mark.parametrize("numbers", ["215 50 30 20", "71 25 10 10", "nan nan nan nan", "0.7 0.2 -.1 -.1", "inf 0 1 1"])
+def test_yolo_lines_that_are_no_shares_are_refused(numbers):
+    assert "line 1 of its labels has numbers that are no shares" in refusal(read_yolo, f"1 {numbers}".encode(), (9, 9))
 
 
 VOC = b"<annotation><size><width>64</width><height>48</height></size>%s</annotation>"
@@ -162,16 +185,36 @@ def test_voc_corners_are_inclusive_and_count_from_one():
     assert marked == LabelledBox((0, 1, 10, 20), "Stenosis")
     assert "is about 64 x 48 pixels" in refusal(read_voc, VOC % OBJECT, (64, 64))
     assert "no Pascal VOC" in refusal(read_voc, b"<annotation>", (48, 64))
+    polygon = b"<object><name>a</name><polygon><x1>3</x1></polygon></object>"
+    assert "has no bndbox" in refusal(read_voc, VOC % polygon, (48, 64))
     assert "XML entities" in refusal(read_voc, b'<!DOCTYPE a [<!ENTITY b "c">]>' + VOC % b"", (48, 64))
 
 
-@pytest.mark.parametrize(
-    "box", [(10, 10, 12, 30), (10, 10, 10, 10), (30, 30, 20, 40), (62, 5, 90, 30), (5, float("nan"), 20, 30)]
-)
-def test_degenerate_boxes_are_noted_and_good_ones_kept(box):
-    found = check([LabelledBox(box, "0"), LabelledBox((5, 5, 25, 30), "0")], (48, 64), {"0": "severe"})
+def test_small_boxes_are_noted_and_good_ones_kept():
+    small = LabelledBox((10, 10, 12, 30), "0")
+    found = check([small, LabelledBox((5, 5, 25, 30), "0")], (48, 64), {"0": "severe"})
     assert [lesion.box for lesion in found.lesions] == [(5, 5, 25, 30)]
     assert "box [" in found.notes["degenerate_boxes"][0]
+    assert found.known
+    assert not check([small], (48, 64), {"0": "severe"}).known  # what it was meant to mark nobody knows
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((10, 10, 10, 30), "no area"),
+        ((30, 30, 20, 40), "no area: are its corners swapped?"),
+        ((30, 40, 50, 30), "no area"),
+        ((62, 5, 90, 30), "outside the picture of 64 x 48 pixels"),
+        ((5, -40, 20, 10), "outside the picture"),
+        ((5, float("nan"), 20, 30), "no number"),
+        ((5, 5, float("inf"), 30), "no number"),
+        ((-0.3, -0.8, 0.8, 0.3), "are its numbers shares"),
+    ],
+)
+def test_boxes_that_cannot_be_refuse_their_frame(box, words):
+    """Left out, they would make it a frame that is known to have no such lesion."""
+    assert words in refusal(check, [LabelledBox(box, "0")], (48, 64), {"0": None})
 
 
 def test_boxes_are_cut_to_the_picture_and_unknown_classes_refused():

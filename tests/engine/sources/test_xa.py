@@ -3,6 +3,8 @@
 import numpy as np
 import pydicom
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, XRayAngiographicImageStorage
@@ -128,6 +130,8 @@ def test_a_pixel_of_unknown_size_says_why(tmp_path, tags, words):
     case = one(tmp_path, **tags)
     assert case.pixel_mm is None
     assert words in case.notes["pixel_mm"]
+    told = XaDicom(str(tmp_path / "run"), DicomOptions(frame=1, pixel_mm=0.3)).read(0)
+    assert (told.pixel_mm, "pixel_mm" in told.notes) == (0.3, False)
     assert case.view_deg is not None
 
 
@@ -236,14 +240,55 @@ def test_runs_of_a_patient_are_one_subject_and_carry_no_name(tmp_path):
 def test_files_are_told_by_ending_or_preamble(tmp_path):
     write(tmp_path / "run" / "study" / "I0001")
     write(tmp_path / "run" / "study" / "1.2.840.5")
+    write(tmp_path / "run" / "study" / "XA.1.2.840.5")  # as storescp writes
+    write(tmp_path / "run" / "E100S7I.10")
     (tmp_path / "run" / "README").write_text("not DICOM")
     (tmp_path / "run" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "run" / "tree.vtk").write_text("")
     source = XaDicom(str(tmp_path / "run"), DicomOptions(subject="file"))
-    assert source.subjects == 2
+    assert source.subjects == 4
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no DICOM file"):
         XaDicom(str(tmp_path / "empty"), DicomOptions())
+
+
+def test_a_file_that_cannot_be_looked_into_is_not_left_out(tmp_path, monkeypatch):
+    write(tmp_path / "a.dcm")
+    write(tmp_path / "XA.1")
+    answers = [OSError(5, "input/output error"), PermissionError(13, "no")]
+    monkeypatch.setattr(LocalFileSystem, "cat_ranges", lambda *_, **__: [answers.pop(0)])
+    with pytest.raises(SourceError, match="a file in it cannot be looked into: Input/output error"):
+        XaDicom(str(tmp_path), DicomOptions())
+    assert XaDicom(str(tmp_path), DicomOptions(subject="file")).cases == 2  # its case says that it must not be read
+
+
+def test_ids_of_two_issuers_are_two_patients_and_an_id_without_one_is_anybody_s(tmp_path):
+    for name, issuer in (("a", "north"), ("b", "south"), ("c", "north")):
+        write(tmp_path / "two" / f"{name}.dcm", patient="1", IssuerOfPatientID=issuer)
+    source = XaDicom(str(tmp_path / "two"), DicomOptions(frame=1))
+    assert (source.subjects, source.cases_per_subject) == (2, 2)
+    assert len({source.read(n).subject for n in range(source.cases)}) == 2
+    write(tmp_path / "two" / "d.dcm", patient=" 1 ")
+    source = XaDicom(str(tmp_path / "two"), DicomOptions(frame=1))
+    assert (source.subjects, source.cases_per_subject) == (1, 4)
+    assert len({source.read(n).subject for n in range(4)}) == 1
+
+
+def test_a_mask_is_one_run_s(tmp_path):
+    """A run without an ending beside one with it: both would get the mask."""
+    write(tmp_path / "run" / "IM1.dcm", patient="1")
+    vessel = np.zeros((96, 96), np.uint8)
+    vessel[20:76, 46:50] = 1
+    vessel[20:76, 60:64] = 2
+    for name in ("IM1", "IM7"):
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(vessel).save(tmp_path / "masks" / f"{name}.png")
+    options = DicomOptions(frame=1, masks=str(tmp_path / "masks"), vessel_values=(1,))
+    source = XaDicom(str(tmp_path / "run"), options)
+    assert np.array_equal(source.read(0).mask, vessel == 1)
+    assert [path.rsplit("/", 1)[1] for path in source.left_over["masks without a run"]] == ["IM7.png"]
+    write(tmp_path / "run" / "IM1", patient="2")
+    assert "nobody knows whose mask" in refusal(XaDicom(str(tmp_path / "run"), options))
 
 
 def test_nothing_but_the_allowed_elements_is_parsed(tmp_path):

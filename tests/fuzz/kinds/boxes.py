@@ -75,6 +75,8 @@ def build(rng: Rng, folder: Path) -> None:
         (images / f"{name}.png").write_bytes(pictures.spoil(rng, png, "png") if rng.chance(0.1) else png)
         (labels / f"{name}.{ending}").write_bytes(make(rng))
         source.odd_files(rng, labels, f"{name}.{ending}")
+    if rng.chance(0.05):
+        (labels / "classes.txt").write_text(rng.choice(("dog\nstenosis\n", "0 1 2 3 4", "")))
 
 
 def run(rng: Rng, folder: Path) -> list[str]:

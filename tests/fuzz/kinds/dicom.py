@@ -44,7 +44,7 @@ LENGTHS = (0, 1, 2, 3, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNDE
 def build(rng: Rng, folder: Path) -> None:
     """One or two runs."""
     for n in range(rng.pick(1, 1, 2)):
-        path = folder / rng.pick(f"{n}.dcm", f"{n}.dcm", f"IM{n}", f"sub/{n}.dcm")
+        path = folder / rng.pick(f"{n}.dcm", f"{n}.dcm", f"IM{n}", f"sub/{n}.dcm", f"XA.1.2.{n}")
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(run_file(rng))
         source.odd_files(rng, folder, f"{n}.dcm")

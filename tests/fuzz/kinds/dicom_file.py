@@ -69,12 +69,15 @@ def elements() -> list[Element]:
         (0x28, 0x101, b"US", short(8)),
         (0x28, 0x102, b"US", short(7)),
         (0x28, 0x103, b"US", short(0)),
+        (0x28, 0x120, b"US", short(255)),
         (0x28, 0x1050, b"DS", b"128 "),
         (0x28, 0x1051, b"DS", b"256 "),
         (0x28, 0x1052, b"DS", b"0 "),
         (0x28, 0x1053, b"DS", b"1 "),
+        (0x28, 0x1056, b"CS", b"LINEAR"),
         (0x28, 0x3000, b"SQ", []),
         (0x40, 0x555, b"SQ", [window]),
+        (0x2050, 0x20, b"CS", b"IDENTITY"),
     ]
 
 

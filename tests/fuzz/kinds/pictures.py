@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.fuzz.kinds import source
 from tests.fuzz.mutate import Rng, some_bytes
@@ -38,11 +38,16 @@ def picture(rng: Rng, kind: str, mask: bool = False) -> bytes:
     if mask:
         noise = np.zeros((EDGE, EDGE), np.uint8)
         noise[10:40, 20:26] = 255
+        if rng.chance(0.2):
+            noise[10:40, 30 : rng.choice((31, 32, 40))] = rng.randrange(256)  # a second class
     image = Image.fromarray(noise)
     if rng.chance(0.3):
-        image = image.convert(rng.choice(("RGB", "L", "1", "P" if kind not in ("jpg", "pgm") else "L")))
+        image = image.convert(rng.choice(("RGB", "L", "1", *(("P", "LA", "RGBA") if kind in ("png", "tif") else ()))))
+    exif = Image.Exif()
+    if rng.chance(0.05):
+        exif[ExifTags.Base.Orientation] = rng.randrange(10)
     out = io.BytesIO()
-    image.save(out, format=FORMATS[kind])
+    image.save(out, format=FORMATS[kind], exif=exif)
     return out.getvalue()
 
 
@@ -127,4 +132,5 @@ def build(rng: Rng, folder: Path) -> None:
 
 def run(rng: Rng, folder: Path) -> list[str]:
     """Read the pairs."""
-    return source.read(rng, folder, f"masks:{folder}")
+    values = {"vessel_values": rng.choice(([255], [1, 2], [65536], []))} if rng.chance(0.2) else {}
+    return source.read(rng, folder, f"masks:{folder}", **values)
