@@ -66,9 +66,9 @@ class XaDicom(FolderSource):
         files = dicom_files(Folder(place))
         if not files:
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
-        numbers, by_issuer = (
-            patients(files) if options.subject == "patient" else (range(len(files)), [False] * len(files))
-        )
+        numbers, by_issuer = list(range(len(files))), [False] * len(files)
+        if options.subject == "patient":
+            numbers, by_issuer = patients(files)
         self._masks = mask_folder(place, options.masks)
         self._named = Counter(_unended(file.name) for file in files)
         self.left_over = {"masks without a run": alone(self._masks, self._named)}
