@@ -1,4 +1,8 @@
-"""The driver: todo = plan - committed. It keeps no state of its own, so it may die and be started again."""
+"""The driver: todo = plan - committed. It keeps no state of its own, so it may die and be started again.
+
+A shard that its surroundings failed waits and is tried again (``engine.retries``) while others go on; where nothing
+comes out well any more, no other is begun. One that is given up is left undone, for the next run of the same command.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,22 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from lesionforge.engine.blame import Blame, overrun
+from lesionforge.engine.faults import Fault
 from lesionforge.engine.messages import Event, InHand, Report, Task
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
 from lesionforge.engine.pool import Pool
-from lesionforge.engine.telemetry import Meters, log_event
+from lesionforge.engine.retries import Retries
+from lesionforge.engine.telemetry import Meters, log, log_event
 from lesionforge.engine.trial import Failures
 from lesionforge.generators.types import UserError
 from lesionforge.sinks import dataset
 from lesionforge.sinks.commit import ForeignShard, publish
-from lesionforge.sinks.quarantine import Quarantined
 from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.store.lease import Lease
 
-# Deaths with the same sample alone in hand that put it into quarantine. Not two: operators and the kernel kill too,
-# and a shard is soon made again, so that one sample may be hit twice by chance.
-DEATHS_AT_ONE_SAMPLE = 3
 MAX_IDLE_DEATHS = 20  # deaths in a row without a shard or a suspect more: the workers cannot work at all
+CONTINUE = "What is committed stays; run the same command to continue"
 POLL = 1.0  # seconds between looks at an idle pool, so that Ctrl-C is answered
 
 
@@ -54,6 +58,7 @@ def run(
     existing: Iterable[int] | None = None,
     lease: Lease | None = None,
     meters: Meters | None = None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Make every shard that is not committed yet.
 
@@ -62,12 +67,14 @@ def run(
         existing: numbers of the committed shards, where the caller has listed them; a large listing takes its time.
         lease: where only the driver may write final names (``sinks.commit``), what allows it to.
         meters: the metrics to keep, where Ray runs.
+        notify: called with one line when a shard has to wait.
 
     Raises:
         RecipeFault: where no sample can be made of the recipe.
-        RunError: where workers die without end or the storage fails for good.
+        RunError: where workers die without end, the storage fails for good, nothing comes out well any more, or one
+            reason fails many samples in a row.
     """
-    return _Run(pipeline, store, pool, existing, lease).to_its_end(progress, meters)
+    return _Run(pipeline, store, pool, existing, lease, notify).to_its_end(progress, meters)
 
 
 def committed(pipeline: Pipeline, store: Store) -> Iterator[int]:
@@ -77,31 +84,38 @@ def committed(pipeline: Pipeline, store: Store) -> Iterator[int]:
 
 class _Run:
     def __init__(
-        self, pipeline: Pipeline, store: Store, pool: Pool, existing: Iterable[int] | None, lease: Lease | None
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        pool: Pool,
+        existing: Iterable[int] | None,
+        lease: Lease | None,
+        notify: Callable[[str], None],
     ) -> None:
-        self._pipeline, self._store, self._pool, self._lease = pipeline, store, pool, lease
+        self._pipeline, self._store, self._pool, self._lease, self._notify = pipeline, store, pool, lease, notify
         done = bytearray(pipeline.plan.shards)  # a byte a shard: a set of names would take a hundred times as much
         for k in committed(pipeline, store) if existing is None else existing:
             done[k] = True
         self._proven = any(done)  # the recipe gives good samples
         self._todo = (k for k, is_done in enumerate(done) if not is_done)
         self._again: deque[Task] = deque()
-        self._held: list[Task] = []  # shards of failures only, until it shows whether the recipe is to blame
+        self._retries = Retries()
+        self._held: list[Task] = []  # shards of failures only, until it shows whether one reason fails all
         self._failures = Failures()
         self._blame = Blame(pipeline.recipe.resources.sample_seconds)
         self._outcome = Outcome()
         self._in_flight = self._most = self._idle_deaths = 0
+        self._last_fault = ""
 
     def to_its_end(self, progress: Callable[[Report], None], meters: Meters | None) -> Outcome:
         task = self._next()
-        while (task and not self._vain) or self._in_flight:
+        while (task and not self._vain) or self._in_flight or (self._retries and not self._vain):
             while task and not self._vain and self._pool.room() > 0:
-                task.proven = self._proven
                 self._pool.submit(task)
                 self._in_flight += 1
                 task = self._next()
             self._most = max(self._most, self._in_flight)
-            for event in map(self._published, self._pool.wait(POLL)):
+            for event in map(self._published, self._pool.wait(self._retries.left(POLL))):
                 self._in_flight -= event.task is not None
                 log_event(event, self._pipeline.plan.shard(event.task.shard).name if event.task else None)
                 if meters:
@@ -110,23 +124,38 @@ class _Run:
             if meters:
                 meters.fleet(self._pool.states(), self._in_flight)
             task = task or self._next()
-        if self._held:
-            raise RecipeFault(str(self._failures))
+        if self._vain:
+            which = "last" if self._proven else "first"
+            raise self._end(f"the {which} {self._failures}", ", or allow for it with quality.max_quarantined")
+        if self._retries.sick and next(self._todo, None) is not None:
+            raise self._end(f"nothing comes out well any more: {self._last_fault}")
         return self._outcome
+
+    def _end(self, what: str, way_round: str = "") -> RunError:
+        """The end of a run before its time."""
+        if not self._proven:
+            return RecipeFault(f"{what}; nothing was committed: {self._failures.advice}")
+        return RunError(f"{what}. Mend that{way_round}. {CONTINUE}")
 
     @property
     def _vain(self) -> bool:
         """Whether all has failed for one reason: what is still in hand may show otherwise, and no more is begun."""
-        return not self._proven and self._failures.suffice(self._pipeline.plan)
+        plan, tolerated = self._pipeline.plan, self._pipeline.recipe.quality.max_quarantined
+        if self._proven and (len(self._held) < 2 or self._failures.samples <= tolerated * len(plan)):
+            return False
+        return self._failures.suffice(plan)
 
     def _next(self) -> Task | None:
         if self._again:
-            task = self._again.popleft()
-        elif (k := next(self._todo, None)) is not None:
-            task = Task(k)
-        else:
-            return None
-        return task
+            return self._again.popleft()
+        if task := self._retries.due():
+            return task
+        if not self._retries.sick and (k := next(self._todo, None)) is not None:
+            return Task(k)
+        if self._held and not self._in_flight and not self._retries and not self._vain:
+            self._prove()  # no other shard will tell why these failed: it is their samples' fault
+            return self._again.popleft()
+        return None
 
     def _published(self, event: Event) -> Event:
         """A shard that was only staged is committed here, or the event becomes that of an error."""
@@ -135,6 +164,9 @@ class _Run:
             return event
         try:
             self._lease.check()
+        except StoreError as error:
+            raise RunError(f"storage failed: {error}. {CONTINUE}") from None
+        try:
             shard = self._pipeline.plan.shard(report.shard).name
             record = publish(self._store, shard, self._pipeline.identity, report.staged)
         except (StoreError, ForeignShard) as error:
@@ -149,15 +181,19 @@ class _Run:
         elif event.report:
             self._idle_deaths = 0
             self._count(event.report)
-            self._prove()
+            if event.report.samples:
+                self._retries.good()
+            if event.report.samples or not (event.task and event.task.proven):
+                self._prove()
             progress(event.report)
         elif event.task and event.error is not None:
+            event.task.avoid |= event.where
             self._fail(event.task, event.error)
-        elif event.task:
+        elif event.task and not event.died:
             self._again.append(event.task)
         if event.died:
             self._outcome.deaths += 1
-            wiser = event.task and event.in_hand and self._blame.find(event.task, event.in_hand)
+            wiser = event.task and self._died(event.task, event.in_hand)
             self._idle_deaths = 0 if wiser else self._idle_deaths + 1
             if self._idle_deaths > MAX_IDLE_DEATHS + self._most:  # many nodes may be taken away at once
                 raise RunError(f"workers die before they make anything; the last message was: {event.died}")
@@ -165,14 +201,18 @@ class _Run:
     def _hold(self, task: Task, failures: Failures) -> None:
         self._held.append(task)
         self._failures.include(failures)
-        if self._proven or not self._failures.alike:
+        if not self._failures.alike:
             self._prove()
 
     def _prove(self) -> None:
-        """Not the recipe is to blame: shards are committed as they come, and those held back are made again."""
+        """Not one reason fails all: those held back are made again, and committed whatever becomes of their samples."""
         self._proven = True
+        for task in self._held:
+            task.proven = True
+            task.skip = {name: why for name, why in task.skip.items() if why.kind != "time"}
         self._again.extend(self._held)
         self._held.clear()
+        self._failures = Failures()
 
     def _count(self, report: Report) -> None:
         self._outcome.shards += 1
@@ -181,37 +221,34 @@ class _Run:
         self._outcome.seconds.update(report.seconds)
         self._outcome.batch_halvings += report.batch_halvings
 
+    def _died(self, task: Task, in_hand: InHand | None) -> bool:
+        """Lay a worker's death at somebody's door; true where the next attempt is any wiser."""
+        guilty = len(task.skip)
+        task.others_well = task.tries > 0 and self._retries.well > task.well_before
+        wiser = in_hand is not None and self._blame.find(task, in_hand)
+        if in_hand and in_hand.late and len(task.skip) <= guilty:
+            self._fail(task, overrun(in_hand))
+        else:
+            self._again.append(task)
+        return wiser
+
     def _fail(self, task: Task, error: Exception) -> None:
-        if isinstance(error, StoreError):
-            raise RunError(f"storage failed: {error}. What is committed stays; run the same command to continue")
+        """What its surroundings have failed is tried again, some times; anything else is not."""
+        shard = self._pipeline.plan.shard(task.shard).name
         if isinstance(error, UnknownLimit):
             raise RecipeFault(str(error))
-        message = str(error) if isinstance(error, ForeignShard) else f"{type(error).__name__}: {error}"
-        self._outcome.failed[self._pipeline.plan.shard(task.shard).name] = message.splitlines()[0]
-        self._prove()
-
-
-class Blame:
-    """Whose fault is a worker's death? The sample that is alone in hand again and again, or that its alarm ended."""
-
-    def __init__(self, limit: float | None) -> None:
-        """``limit``: seconds that a sample may take."""
-        self._limit = limit
-        self._deaths: Counter[str] = Counter()
-
-    def find(self, task: Task, in_hand: InHand) -> bool:
-        """Lay a death at somebody's door; true where the next attempt is any wiser.
-
-        The next attempt is careful: one sample at a time in hand, so that the guilty one stands alone. A sample found
-        guilty is skipped from then on.
-        """
-        wiser, task.careful = not task.careful, True
-        if in_hand.sole is None:
-            return wiser and bool(in_hand.samples)
-        stage, sample_id = in_hand.sole
-        self._deaths[sample_id] += 1
-        if in_hand.late:
-            task.skip[sample_id] = Quarantined("time", f"{stage} took longer than {self._limit:g} s")
-        elif self._deaths[sample_id] >= DEATHS_AT_ONE_SAMPLE:
-            task.skip[sample_id] = Quarantined("killed", f"its worker ({DEATHS_AT_ONE_SAMPLE} times)")
-        return True
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        message = (message.splitlines() or [""])[0]
+        if isinstance(error, Fault | StoreError):
+            self._last_fault = message
+            if isinstance(error, Fault) and error.samples:
+                task.suspects = task.suspects & error.samples if task.suspects else error.samples
+            if (pause := self._retries.fail(task)) is not None:
+                log("warning", "waits", shard=shard, tries=task.tries, seconds=pause, message=message)
+                if self._retries.in_a_row == 1:
+                    self._notify(f"{shard}: {message}; tried again in {pause:g} s")
+                return
+            if isinstance(error, StoreError) and self._retries.well == task.well_before:
+                raise RunError(f"storage failed: {error}. {CONTINUE}")
+            message += f" ({task.tries} tries)"
+        self._outcome.failed[shard] = message

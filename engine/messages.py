@@ -16,7 +16,12 @@ class Task:
     shard: int
     skip: dict[str, Quarantined] = field(default_factory=dict)  # sample id -> why it is not tried again
     careful: bool = False  # one sample in hand at a time, so that a death blames exactly one
-    proven: bool = False  # the recipe gives good samples: a shard without any is committed all the same
+    proven: bool = False  # others came out well since: a shard without any good sample is committed all the same
+    tries: int = 0  # that its surroundings have failed
+    suspects: frozenset[str] = frozenset()  # samples at which each of them may have failed
+    avoid: frozenset[str] = frozenset()  # workers and GPUs on which they did
+    well_before: int = 0  # shards that had come out well by the first of them
+    others_well: bool = False  # whether more have since
 
 
 @dataclass
@@ -49,12 +54,15 @@ class InHand:
     """What a worker has, or a dead one had, in hand.
 
     ``samples``: those between the start of their reading and the end of their encoding. ``work``: those of them that
-    a stage was busy with. ``late``: the alarm ended the process.
+    a stage was busy with. ``late``: the alarm ended the process. ``done``: samples of this attempt that came out well.
+    ``paused``: the process was stopped when its time ran out, so that the alarm rang late.
     """
 
     samples: list[str] = field(default_factory=list)
     work: list[Work] = field(default_factory=list)
     late: bool = False
+    done: int = 0
+    paused: bool = False
 
     @property
     def sole(self) -> tuple[str, str] | None:
@@ -75,6 +83,7 @@ class Event:
     """The end of an attempt: a report, a worker's death with the samples it had in hand, or an error.
 
     ``task`` is ``None`` for a worker that died before it had one, ``in_hand`` for one whose shard had not begun.
+    ``where``: names of the worker that it was given to, and of its GPUs.
     """
 
     task: Task | None
@@ -82,6 +91,7 @@ class Event:
     died: str | None = None
     in_hand: InHand | None = None
     error: Exception | None = None
+    where: frozenset[str] = frozenset()
 
     @property
     def taken_back(self) -> bool:

@@ -5,6 +5,7 @@ Both hand out the same events, so the driver knows one kind of pool.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Protocol
 
@@ -42,6 +43,9 @@ class InProcess:
         self._tasks.append(task)
 
     def wait(self, timeout: float) -> list[Event]:
+        if not self._tasks:
+            time.sleep(timeout)
+            return []
         task = self._tasks.popleft()
         try:
             return [Event(task, self._worker.make(task))]

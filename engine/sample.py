@@ -14,11 +14,13 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from lesionforge.engine.blame import Suspect
+from lesionforge.engine.faults import find
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
 from lesionforge.engine.sources.pictures.picture import flags
 from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec
 from lesionforge.sinks.index import ROW_KEYS, Row
-from lesionforge.sinks.quarantine import MAX_TEXT, Quarantined
+from lesionforge.sinks.quarantine import MAX_TEXT, Kind, Quarantined
 
 
 class BadOutput(Exception):
@@ -40,20 +42,28 @@ class Maker:
             self._prepared = True
 
     def read(self, spec: SampleSpec) -> Case | Quarantined:
-        """The case of a sample, or the reason why there is none."""
+        """The case of a sample, or the reason why there is none.
+
+        Raises:
+            Fault: where the surroundings are to blame.
+        """
         try:
             case = self.pipeline.sources[spec.source].read(spec.case)
-        except BadCase as error:
-            return Quarantined("source", str(error))
-        except MemoryError as error:
-            return self.out_of_memory(error)
         except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
-            return Quarantined("source", describe(error, quote=False))
+            where = f"sources.{spec.source}, case {spec.case}"
+            if isinstance(error, MemoryError):
+                return self.out_of_memory(error, where)
+            text = str(error) if isinstance(error, BadCase) else describe(error, quote=False)
+            return self._reason("source", text, error, where)
         no_case = Quarantined("source", f"read a {type(case).__name__}, no case")
         return self.pipeline.unnamed(case, spec) if isinstance(case, Case) else no_case
 
     def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | Quarantined]:
-        """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone."""
+        """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone.
+
+        Raises:
+            Fault: where the surroundings are to blame.
+        """
         self.prepare()
         if len(specs) == 1:
             yield self._make_one(cases[0], specs[0])
@@ -66,7 +76,7 @@ class Maker:
         except UnknownLimit:  # the recipe's fault, not a sample's
             raise
         except (Exception, SystemExit) as error:
-            if _out_of_memory(error):
+            if (fault := find(error)) and fault.kind == "memory":
                 self.batch_halvings += 1
             # Results must not depend on who shared the batch: halve down to the one at fault.
             half = len(specs) // 2
@@ -87,13 +97,13 @@ class Maker:
             except Rejected as error:
                 reason = str(error)
             except BadCase as error:
-                return Quarantined("source", str(error))
+                return self._reason("source", str(error), error, spec.sample_id)
             except BadOutput as error:
                 return Quarantined("output", str(error))
             except MemoryError as error:
-                return self.out_of_memory(error)
+                return self.out_of_memory(error, spec.sample_id)
             except (Exception, SystemExit) as error:  # third-party generators may raise anything; the shard goes on
-                return Quarantined("error", describe(error))
+                return self._reason("error", describe(error), error, spec.sample_id)
         return Quarantined("quality", f"{reason} (drawn {redraws + 1} times)")
 
     def _check(self, sample: Sample, case: Case) -> None:
@@ -111,11 +121,27 @@ class Maker:
             if limit.max is not None and not value <= limit.max:
                 raise Rejected(f"{name} is {value:.4g}, above {limit.max:g}")
 
-    def out_of_memory(self, error: MemoryError) -> Quarantined:
-        """The reason of a sample for which there was no memory."""
+    def _reason(self, kind: Kind, text: str, error: BaseException, where: str) -> Quarantined:
+        """Why a sample could not be made, as far as that may be its own fault.
+
+        Raises:
+            Fault: where it cannot.
+        """
+        fault = find(error)
+        if fault is None:
+            return Quarantined(kind, text)
+        if not fault.own:
+            raise fault.at(where) from None
+        said = f"cannot be read: {fault.text}" if kind == "source" and fault.kind == "storage" else text
+        return Suspect(kind, said, fault.at(where))
+
+    def out_of_memory(self, error: MemoryError, where: str) -> Quarantined:
+        """The reason of a sample for which there was no memory: the recipe's limit is its own fault, the node's not."""
+        text = (str(error).splitlines() or ["none left"])[0]
         limit = self.pipeline.recipe.resources.memory
-        bound = f" (resources.memory is {limit / 2**20:g} MiB)" if limit else ""
-        text = f"{(str(error).splitlines() or ['none left'])[0]}{bound}"
+        if limit is None:
+            return self._reason("memory", text[: MAX_TEXT - len("memory: ")], error, where)
+        text += f" (resources.memory is {limit / 2**20:g} MiB)"
         return Quarantined("memory", text[: MAX_TEXT - len("memory: ")])
 
     def row(self, spec: SampleSpec, case: Case | Quarantined) -> Row:
@@ -193,10 +219,6 @@ def describe(error: BaseException, quote: bool = True) -> str:
     message: Mapping[int, str] = dict(enumerate(str(error).splitlines()))
     quoted = f": {message.get(0, '')}" if quote else ""
     return f"{type(error).__name__}{quoted}"[:MAX_TEXT] + where
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch.cuda's, unimported
 
 
 def _device(gpus: float) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lesionforge.engine.faults import Fault
 from lesionforge.engine.messages import Event, Report
 from lesionforge.generators.types import UserError
 
@@ -148,7 +149,7 @@ class Meters:
         """An attempt at a shard has ended."""
         if event.died:
             self._add("lesionforge_worker_deaths", 1)
-        if event.taken_back:
+        if event.taken_back or isinstance(event.error, Fault):
             self._add("lesionforge_retries", 1)
         if event.report is not None and event.report.failures is None:
             self._committed(event.report)

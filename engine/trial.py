@@ -1,4 +1,7 @@
-"""Is the recipe to blame? A run whose first samples all fail for one reason ends there, before it commits any."""
+"""Does one reason fail all? A run ends there: of its first samples, before it commits any; of many in a row, later.
+
+Shards of failures only are held back until it shows: committed, they would never be made again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ ADVICE: dict[Kind, str] = {
 
 @dataclass
 class Failures:
-    """The samples that have failed before any came out well."""
+    """The samples that have failed in a row, without one that came out well."""
 
     samples: int = 0
     cases: set[tuple[int, int]] = field(default_factory=set)  # (source, case), as many as matter
@@ -49,13 +52,14 @@ class Failures:
         return len(self.groups) == 1
 
     def suffice(self, plan: Plan) -> bool:
-        """Whether they are enough to end a run: the first 32 of 8 cases, or all the samples or cases there are."""
+        """Whether they are enough to end a run: 32 of 8 cases, or all the samples or cases there are."""
         enough = self.samples >= min(SAMPLES, len(plan)) and len(self.cases) >= min(CASES, plan.variant_samples)
         return self.alike and enough
 
+    @property
+    def advice(self) -> str:
+        """What to do before all begins anew."""
+        return f"{ADVICE.get(self.first.kind, 'mend that')} and run again"
+
     def __str__(self) -> str:
-        kind = self.first.kind
-        return (
-            f"the first {self.samples} samples all failed for one reason ({self.first}); nothing was committed: "
-            f"{ADVICE.get(kind, 'change the recipe')} and run again"
-        )
+        return f"{self.samples} samples all failed for one reason ({self.first})"

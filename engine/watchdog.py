@@ -5,7 +5,8 @@ microseconds, and if the node is gone with it no sample is to blame.
 
 The alarm is the kernel's timer (SIGALRM), so it rings even where native code holds the interpreter for ever. Its
 handler, faulthandler's, is C too: it appends every thread's stack to the file, which tells a late sample from a killed
-one, and lets the signal end the process. A process that is stopped (SIGSTOP) while its time runs out is late as well.
+one, and lets the signal end the process. A process that is stopped (SIGSTOP) while its time runs out is late as well,
+but its alarm rings only when it goes on, and that shows.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lesionforge.engine.messages import InHand, Work
 
 _RANG = b"most recent call first"  # faulthandler's words
 _STATUS = Path("/proc/self/status")
+_LATE_ALARM = 1.0  # seconds from the end of a sample's time to the alarm, from which on the process was stopped
 _STALE = 3600.0  # seconds after which nobody will ask for a dead worker's file
 
 
@@ -69,9 +71,10 @@ class Watchdog:
             self._in_hand.samples.append(sample_id)
             self._write()
 
-    def leave(self, sample_id: str) -> None:
-        """The sample is done, or given up."""
+    def leave(self, sample_id: str, well: bool) -> None:
+        """The sample is done, well or given up."""
         with self._lock:
+            self._in_hand.done += well
             self._in_hand.samples.remove(sample_id)
             self._write()
 
@@ -97,7 +100,8 @@ class Watchdog:
         if self._seconds:
             left = -self._in_hand.overdue()
             signal.setitimer(signal.ITIMER_REAL, 0 if left == float("inf") else max(left, 1e-6))
-        text = dumps({"samples": self._in_hand.samples, "work": [vars(work) for work in self._in_hand.work]}).encode()
+        held = self._in_hand
+        text = dumps({"samples": held.samples, "work": [vars(work) for work in held.work], "done": held.done}).encode()
         # Length first: a reader takes that many bytes, so a longer text from before does no harm.
         os.pwrite(self._files[0], b"%08d\n" % len(text) + text, 0)
 
@@ -132,9 +136,9 @@ def _alive(pid: int) -> bool:
 
 
 def read(path: Path) -> InHand:
-    """What lies in a worker's file; nothing in hand where there is none."""
+    """What lies in a worker's file; nothing in hand where there is none. To be asked on the worker's own node."""
     try:
-        raw = path.read_bytes()
+        raw, written = path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:
         return InHand()
     length, _, rest = raw.partition(b"\n")
@@ -142,7 +146,10 @@ def read(path: Path) -> InHand:
         return InHand()
     body = loads(rest[: int(length)])
     work = [Work(**work) for work in body["work"]]
-    return InHand(body["samples"], work, _RANG in rest[int(length) :])
+    in_hand = InHand(body["samples"], work, _RANG in rest[int(length) :], body["done"])
+    # The alarm's words are the last that was written: so long ago it rang, and so long ago it should have.
+    in_hand.paused = in_hand.late and in_hand.overdue() - (time.time() - written) > _LATE_ALARM
+    return in_hand
 
 
 @contextlib.contextmanager

@@ -10,11 +10,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from lesionforge.engine import telemetry
+from lesionforge.engine.blame import Suspect, settle
+from lesionforge.engine.faults import Fault, find
 from lesionforge.engine.messages import Report, Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import Shard
@@ -23,7 +25,7 @@ from lesionforge.engine.sample import Maker, describe
 from lesionforge.engine.telemetry import STAGES
 from lesionforge.engine.trial import Failures
 from lesionforge.engine.watchdog import Watchdog, memory_limit
-from lesionforge.generators.types import Case, Sample, SampleSpec
+from lesionforge.generators.types import Case, Sample, SampleSpec, UserError
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import commit, committed, stage
 from lesionforge.sinks.encode import encode
@@ -37,6 +39,16 @@ QUEUE = 2  # batches waiting between two stages: enough to overlap, few enough t
 T = TypeVar("T")
 ReadCase = tuple[SampleSpec, Case | Quarantined]
 Result = tuple[Row, Sample | Quarantined]
+
+
+@dataclass
+class _Made:
+    """What has become of a shard's samples."""
+
+    body: Tar = field(default_factory=Tar)
+    rows: list[Row] = field(default_factory=list)
+    suspects: dict[str, Fault] = field(default_factory=dict)  # what failed at a sample, and may be its own fault
+    failures: Failures | None = None  # all of them, for one reason
 
 
 class Worker:
@@ -53,9 +65,22 @@ class Worker:
     def make(self, task: Task) -> Report:
         """Make and commit a shard; one that is committed already is left alone.
 
-        As long as the recipe is not proven, a shard whose samples all fail for one reason is not committed, and left
-        after the first of them (``engine.trial``): the report holds its ``failures``.
+        A shard whose samples all fail for one reason is not committed, and left after the first of them, unless the
+        task says that others came out well since (``engine.trial``): the report holds its ``failures``.
+
+        Raises:
+            Fault: where the surroundings failed it.
         """
+        try:
+            return self._make(task)
+        except UserError:
+            raise
+        except Exception as error:
+            if fault := find(error):
+                raise fault from None
+            raise
+
+    def _make(self, task: Task) -> Report:
         k, shard = task.shard, self.pipeline.plan.shard(task.shard)
         seconds = dict.fromkeys(STAGES, 0.0)
         start = time.perf_counter()
@@ -63,13 +88,15 @@ class Worker:
             return self._report(k, committed(self.store, shard.name, self.pipeline.identity), seconds)
         telemetry.log("debug", "begun", shard=shard.name)
         self.maker.prepare()
-        rows, body, failures = self._samples(task, shard, seconds)
-        if not task.careful and any((row.reason or "").startswith("memory:") for row in rows):
+        made = self._samples(task, shard, seconds)
+        if not task.careful and any((row.reason or "").startswith("memory:") for row in made.rows):
             # Whose fault it was shows only where one sample at a time is in hand.
-            rows, body, failures = self._samples(replace(task, careful=True), shard, seconds)
-        if failures:
-            return Report(k, 0, 0, 0, seconds, failures=failures)
-        work, staged = (self.store, shard.name, self.pipeline.identity, self.version, rows, body), ""
+            made = self._samples(replace(task, careful=True), shard, seconds)
+        rows = made.rows
+        settle(task, {row.sample_id: row.status != "quarantined" for row in rows}, made.suspects)
+        if made.failures:
+            return Report(k, 0, 0, 0, seconds, failures=made.failures)
+        work, staged = (self.store, shard.name, self.pipeline.identity, self.version, rows, made.body), ""
         with _Timed(seconds, "commit"):
             if self.store.lease:
                 record, staged = stage(*work)
@@ -81,24 +108,26 @@ class Worker:
         kinds = Counter[str](Quarantined.read(row.reason).kind for row in rows if row.reason)
         return replace(self._report(k, record, seconds), staged=staged, redraws=redraws, kinds=kinds)
 
-    def _samples(self, task: Task, shard: Shard, seconds: dict[str, float]) -> tuple[list[Row], Tar, Failures | None]:
+    def _samples(self, task: Task, shard: Shard, seconds: dict[str, float]) -> _Made:
         """All samples of a shard, within the limits of time and memory, or the failures that make the rest vain."""
-        body, rows, failures = Tar(), list[Row](), Failures()
+        made, rows, failures = _Made(), list[Row](), Failures()
         vain = threading.Event()  # nothing more need be read
         with self.watchdog.shard(), memory_limit(self._allowance(shard)):
             for row, result in self._generated(task, shard, seconds, vain):
                 with _Timed(seconds, "encode"), self.watchdog.work("encoding", [row.sample_id]):
-                    rows.append(self._pack(body, row, result))
-                self.watchdog.leave(row.sample_id)
-                if row.status == "quarantined":
-                    failures.add(row)
+                    rows.append(self._pack(made, row, result))
+                well = rows[-1].status != "quarantined"
+                self.watchdog.leave(row.sample_id, well)
+                if not well:
+                    failures.add(rows[-1])
                 if not task.proven and failures.samples == len(rows) and failures.suffice(self.pipeline.plan):
                     vain.set()
+        made.rows = rows
         if not task.proven and failures.samples == len(rows) and failures.alike:
-            return rows, body, failures
-        if len(rows) < len(shard):  # one came out well when no more was read
+            made.failures = failures
+        elif len(rows) < len(shard):  # one came out well when no more was read
             return self._samples(replace(task, proven=True), shard, seconds)
-        return rows, body, None
+        return made
 
     def _allowance(self, shard: Shard) -> int | None:
         """Bytes that making a shard may take: what the recipe allows, and the finished samples, held until the end."""
@@ -139,21 +168,23 @@ class Worker:
             for spec, case in batch:
                 yield self.maker.row(spec, case), case if isinstance(case, Quarantined) else next(results)
 
-    def _pack(self, body: Tar, row: Row, result: Sample | Quarantined) -> Row:
+    def _pack(self, made: _Made, row: Row, result: Sample | Quarantined) -> Row:
         if not isinstance(result, Quarantined):
             try:
                 members = self.maker.members(result, row)
                 data = {name: encode(name, value) for name, value in members.items()}
-                entry = body.add(row.sample_id, data)
+                entry = made.body.add(row.sample_id, data)
             except (ValueError, TypeError) as error:
                 result = Quarantined("encode", describe(error))
             except MemoryError as error:
-                result = self.maker.out_of_memory(error)
+                result = self.maker.out_of_memory(error, row.sample_id)
             else:
                 full = index.row_of(members["json"])
                 return index.place(full, entry)
         if result.kind == "quality":
             row.redraws = self.pipeline.recipe.quality.redraws
+        if isinstance(result, Suspect):
+            made.suspects[row.sample_id] = result.fault
         row.status, row.reason = "quarantined", str(result)
         return row
 

@@ -13,14 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lesionforge.engine.sources.base import Source
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Rejected, Sample, SampleSpec
+from tests.weather import OutOfMemoryError, strike
 
 FOR_EVER = 10_000  # seconds: longer than any test
-
-
-class OutOfMemoryError(RuntimeError):
-    """Named as torch.cuda's."""
 
 
 def crash() -> None:
@@ -50,6 +49,7 @@ class ToyOptions:
     crash_at: tuple[int, ...] = ()
     hang_at: tuple[int, ...] = ()
     none_at: tuple[int, ...] = ()
+    weather: str = ""
 
 
 class Toy(Source):
@@ -68,6 +68,7 @@ class Toy(Source):
         return "toy"
 
     def read(self, case: int) -> CoronaryTree:
+        strike(self.options.weather, "read", case)
         if case in self.options.unreadable:
             raise BadCase(f"case {case} is unreadable")
         if case in self.options.kill_at:
@@ -78,13 +79,33 @@ class Toy(Source):
             time.sleep(FOR_EVER)
         if case in self.options.none_at:
             return None
-        points = np.array([[0, 0, 0], [1, 0, 0], [case % 50, 2, 3]], np.float32)
-        return CoronaryTree(f"subject{case}", f"id{case}", "none", "left", points, (1.0, 1.0, 1.0))
+        return tree(case)
+
+
+def tree(case: int) -> CoronaryTree:
+    """A case of three voxels."""
+    points = np.array([[0, 0, 0], [1, 0, 0], [case % 50, 2, 3]], np.float32)
+    return CoronaryTree(f"subject{case}", f"id{case}", "none", "left", points, (1.0, 1.0, 1.0))
+
+
+class ToyFiles(FolderSource):
+    """The same, one from each file of a folder."""
+
+    def __init__(self, place: str, options: Any) -> None:
+        super().__init__(place, options)
+        self._found = list(Folder(place).files().values())
+        self.subjects = len(self._found)
+
+    def case_files(self, case: int) -> Sequence[File]:
+        return [self._found[case]]
+
+    def read(self, case: int) -> CoronaryTree:
+        return tree(int(self._found[case].read()))
 
 
 @dataclass(frozen=True)
 class FaultyParams:
-    """``*_at``: sample ids. ``log``: a folder in which every sample made leaves a line."""
+    """``*_at``: sample ids. ``log``: a folder in which every sample made leaves a line. ``weather``: its folder."""
 
     raise_at: tuple[str, ...] = ()
     kill_at: tuple[str, ...] = ()
@@ -104,6 +125,7 @@ class FaultyParams:
     other_spec_at: tuple[str, ...] = ()
     reject_always: tuple[str, ...] = ()
     reject_twice: tuple[str, ...] = ()
+    weather: str = ""
     memory_limit: int = 0  # cases at once beyond which memory "runs out"
     seconds: float = 0.0
     log: str = ""
@@ -132,6 +154,7 @@ class Faulty(Generator):
             if p.log:
                 with open(Path(p.log) / str(os.getpid()), "a") as file:
                     file.write(name + "\n")
+            strike(p.weather, "make", name)
             self._misbehave(name)
             if name in p.reject_always or (name in p.reject_twice and spec.attempt < 2):
                 raise Rejected("ordered to be rejected")

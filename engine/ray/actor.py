@@ -27,14 +27,15 @@ class ShardWorker:
         context = ray.get_runtime_context()
         gpus = context.get_accelerator_ids().get("GPU", [])
         telemetry.log("info", "placed", dataset=recipe.name, node=context.get_node_id(), gpus=gpus)
+        self._gpus = tuple(map(str, gpus))
         self._file = watchdog.new_path()
         self._worker = Worker(recipe, store, watchdog.Watchdog(self._file, recipe.resources.sample_seconds))
 
-    def home(self) -> tuple[str, str]:
-        """Its node, and the watchdog's file there."""
+    def home(self) -> tuple[str, str, tuple[str, ...]]:
+        """Its node, the watchdog's file there, and its GPUs."""
         import ray
 
-        return str(ray.get_runtime_context().get_node_id()), str(self._file)
+        return str(ray.get_runtime_context().get_node_id()), str(self._file), self._gpus
 
     def make(self, task: Task) -> Report:
         try:
@@ -56,7 +57,8 @@ class Actor:
         )(ShardWorker)  # fmt: skip
         self.handle = actor.remote(recipe, store, telemetry.log_level() or "info")
         self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
-        self.home: tuple[str, str] | None = None
+        self.home: tuple[str, str, tuple[str, ...]] | None = None
+        self.faults = 0  # of its surroundings, since its last good shard
         self.failed = ""  # why it never came to run
         self.leaving = False  # its node will be taken away
         self.tasks: deque[tuple[Task, Any]] = deque()
@@ -75,6 +77,12 @@ class Actor:
     def takes_tasks(self) -> bool:
         """Whether it is placed, on a node that stays."""
         return self.ready() and not self.leaving
+
+    @property
+    def where(self) -> frozenset[str]:
+        """Names of itself and of its GPUs."""
+        node, _, gpus = self.home or ("", "", ())
+        return frozenset({str(self.handle), *(f"{node} GPU {gpu}" for gpu in gpus)})
 
     def leave(self) -> list[Task]:
         """Take no more tasks and end the one in hand; returns those that had not begun."""
@@ -121,7 +129,7 @@ class Actor:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self.home is not None  # it has had a task
-        node, path = self.home
+        node, path, _ = self.home
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)
         return self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(_look).remote(path, last)
 

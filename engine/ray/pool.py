@@ -8,16 +8,19 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from lesionforge.engine.faults import Fault
 from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.ray import placement
 from lesionforge.engine.ray.actor import Actor
 from lesionforge.engine.ray.placement import PlacementError
 from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.retries import PAUSES
 from lesionforge.sinks.store import Store
 
 IN_FLIGHT = 2  # shards per worker: one being made, one waiting so that it never idles
 ANSWER = 30.0  # seconds to wait for what a dead worker left behind
 EVERY = 1.0  # seconds between questions about nodes that will go
+FAULTS = 3  # of a worker's surroundings in a row, after which it is replaced
 LOST = 60.0  # seconds without any worker and any room for one after which a run without ``patience`` gives up
 # glibc: keep freed arrays of a few megabytes in place of giving them back and faulting them in for every sample.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
@@ -51,6 +54,8 @@ class RayPool:
         Raises:
             PlacementError: within seconds, where the workers cannot be placed.
         """
+        if store.url().startswith("memory://"):
+            raise PlacementError("memory:// is each process's own, so workers would keep what they make: --in-process")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if not os.environ.get("RAY_ADDRESS"):
@@ -65,6 +70,9 @@ class RayPool:
         self._deaths: list[_Death] = []
         self._patience, self._room_seen = patience, time.monotonic()
         self._drain_seen = 0.0
+        self._stillborn, self._next_birth = 0, 0.0  # workers in a row that could not begin; when others may
+        self._unborn = 0
+        self._ill: dict[str, tuple[int, float]] = {}  # GPU -> faults in a row, and when it may be used again
         self._own = not ray.is_initialized()
         if self._own:
             _start(ray, recipe, workers or 1)
@@ -80,10 +88,16 @@ class RayPool:
             raise
 
     def room(self) -> int:
-        return sum(IN_FLIGHT - len(worker.tasks) for worker in self._workers if worker.takes_tasks())
+        return sum(max(0, IN_FLIGHT - len(worker.tasks)) for worker in self._fit())
 
     def submit(self, task: Task) -> None:
-        min((w for w in self._workers if w.takes_tasks()), key=lambda w: len(w.tasks)).submit(task)
+        """Give a task to the idlest worker, of those with which it has not failed if there are such."""
+        min(self._fit(), key=lambda w: (len(w.where & task.avoid), len(w.tasks))).submit(task)
+
+    def _fit(self) -> list[Actor]:
+        """Workers that take tasks and whose GPUs are none that has just failed."""
+        ill = {gpu for gpu, (_, until) in self._ill.items() if time.monotonic() < until}
+        return [worker for worker in self._workers if worker.takes_tasks() and not worker.where & ill]
 
     def states(self) -> dict[str, int]:
         """How many workers are placed, pending (they wait for room, or start), or draining (their node will go)."""
@@ -97,6 +111,7 @@ class RayPool:
             return events
         if events := self._leave():
             return events
+        self._bear()
         self._check_room()
         for worker in self._workers:
             worker.kill_if_stuck()
@@ -105,6 +120,9 @@ class RayPool:
             return []
         first = {worker.tasks[0][1]: worker for worker in self._workers if worker.tasks}
         questions = {death.question: death for death in self._deaths}
+        if not (first or questions or pending):
+            time.sleep(timeout)
+            return []
         ready, _ = self._ray.wait([*first, *questions, *pending], timeout=timeout)
         late = [ref for ref, death in questions.items() if time.monotonic() > death.until and ref not in ready]
         events = [event for ref in ready if ref in first for event in self._collect(first[ref])]
@@ -113,9 +131,11 @@ class RayPool:
     def _collect(self, worker: Actor) -> list[Event]:
         task, ref = worker.next_task()
         try:
-            return [Event(task, self._ray.get(ref))]
+            report = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
-            return [Event(task, error=error.cause if isinstance(error.cause, Exception) else error)]
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            failed = Event(task, error=cause, where=worker.where)
+            return [failed, *(self._suffer(worker, cause) if isinstance(cause, Fault) else ())]
         except self._ray.exceptions.RayError as error:
             # The actor is gone. The first task was in hand; the others had not begun and are nobody's fault.
             waiting = [Event(task, died="") for task, _ in worker.tasks]
@@ -123,6 +143,23 @@ class RayPool:
             self._replace(worker)
             self._deaths.append(_Death(worker, task, message, worker.ask(last=True), time.monotonic() + ANSWER))
             return waiting
+        worker.faults = self._stillborn = 0
+        for gpu in worker.where:
+            self._ill.pop(gpu, None)
+        return [Event(task, report)]
+
+    def _suffer(self, worker: Actor, fault: Fault) -> list[Event]:
+        """Replace a worker after a fault of its GPU, whose process is lost, or several of any kind."""
+        worker.faults += 1
+        if fault.kind != "device" and worker.faults < FAULTS:
+            return []
+        if fault.kind == "device":
+            for gpu in worker.where:
+                times = self._ill.get(gpu, (0, 0.0))[0] + 1
+                self._ill[gpu] = times, time.monotonic() + PAUSES[min(times, len(PAUSES)) - 1]
+        waiting = [Event(task, died="") for task, _ in worker.tasks]  # they had not begun
+        self._replace(worker)
+        return waiting
 
     def _buried(self, death: _Death) -> Event:
         self._deaths.remove(death)
@@ -132,9 +169,17 @@ class RayPool:
     def _replace(self, worker: Actor) -> Event:
         worker.kill()  # where it is only out of reach, it must not come back
         self._workers.remove(worker)
-        if not worker.leaving:  # then its successor is there already
-            self._workers.append(Actor(self._ray, self._recipe, self._store))
+        self._stillborn = self._stillborn + 1 if worker.failed else 0
+        self._next_birth = time.monotonic() + (min(4.0, PAUSES[self._stillborn - 1]) if self._stillborn else 0)
+        self._unborn += not worker.leaving  # then its successor is there already
+        self._bear()
         return Event(None, died=worker.failed)
+
+    def _bear(self) -> None:
+        """Start workers that are to replace others; not at once where those could not begin."""
+        while self._unborn and time.monotonic() >= self._next_birth:
+            self._unborn -= 1
+            self._workers.append(Actor(self._ray, self._recipe, self._store))
 
     def _leave(self) -> list[Event]:
         """Give workers on nodes that will be taken away no more shards, and begin others elsewhere in time."""
@@ -156,6 +201,8 @@ class RayPool:
         now = time.monotonic()
         if any(worker.home for worker in self._workers):
             self._room_seen = now
+        elif self._unborn:
+            pass  # they are about to be tried again
         elif now - self._room_seen > (self._patience or LOST):
             cluster, wanted = placement.look(), self._recipe.resources
             if placement.places(cluster.total, wanted):

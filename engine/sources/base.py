@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from lesionforge.engine import plugins
+from lesionforge.engine.faults import find
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Case, UserError
@@ -150,9 +151,16 @@ def read_all(source: Source, refused: Callable[[str], None]) -> Iterator[Case]:
 
     Args:
         refused: hears the reason of every case that cannot, so that none is lost silently.
+
+    Raises:
+        Fault: where the source's place fails, which says nothing of the case.
     """
     for number in range(source.cases):
         try:
             yield source.read(number)
-        except BadCase as error:
+        except Exception as error:
+            if fault := find(error):
+                raise fault.at(f"case {number}") from None
+            if not isinstance(error, BadCase):
+                raise
             refused(str(error))

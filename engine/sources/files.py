@@ -11,6 +11,8 @@ from typing import Any
 
 import fsspec
 
+from lesionforge.engine.faults import find
+from lesionforge.engine.faults import why as why
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.generators.types import BadCase
 
@@ -32,16 +34,12 @@ class File:
         """All of it.
 
         Raises:
-            BadCase: where it cannot be read.
+            BadCase: where it is too large.
+            Exception: what its place raises where it cannot be read, which is no fault of the case (``engine.faults``).
         """
         if self.size > MAX_BYTES:
             raise BadCase(f"has {self.size} bytes; at most {MAX_BYTES} are read")
-        try:
-            return bytes(self.fs.cat_file(self.path))
-        except FileNotFoundError:
-            raise BadCase("the file is missing") from None
-        except OSError as error:
-            raise BadCase(f"cannot be read: {why(error)}") from None
+        return bytes(self.fs.cat_file(self.path))
 
 
 def texts(files: Iterable[File]) -> list[bytes]:
@@ -54,8 +52,9 @@ def texts(files: Iterable[File]) -> list[bytes]:
     for number, file in enumerate(files, 1):
         try:
             out.append(file.read())
-        except BadCase as error:
-            raise SourceError(f"label file {number}: {error}") from None
+        except Exception as error:  # a place raises what it likes
+            said = str(error) if isinstance(error, BadCase) else f"cannot be read: {find(error) or why(error)}"
+            raise SourceError(f"label file {number}: {said}") from None
     return out
 
 
@@ -140,9 +139,3 @@ def located(place: str) -> tuple[Any, str]:
     except Exception as error:  # every file system reads its URLs in its own way
         raise SourceError(f"is no path and no URL that can be opened: {why(error)}") from None
     return fs, str(path)
-
-
-def why(error: Exception) -> str:
-    """What the system says, without the path."""
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if isinstance(number, int) else type(error).__name__

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
-from lesionforge.engine.sources.files import File, why
+from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.types import BadCase
 
@@ -47,12 +47,8 @@ def opened(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
             header = NiftiHeader.read(stream)
             stream.read(max(0, header.offset - stream.tell()))
             yield header, cast(BinaryIO, stream)
-    except FileNotFoundError:
-        raise BadCase("the file is missing") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadCase(f"its gzip stream is broken ({type(error).__name__})") from None
-    except OSError as error:
-        raise BadCase(f"cannot be read: {why(error)}") from None
 
 
 def _whole(values: NDArray[Any]) -> NDArray[Any]:

@@ -210,6 +210,7 @@ def _run(
             def count(report: Report) -> None:
                 advance(report.samples, report.quarantined, report.seconds.get("wall", 0.0))
 
-            return driver.run(pipeline, store, pool, count, existing, held if store.lease else None, meters)
+            exclusive = held if store.lease else None
+            return driver.run(pipeline, store, pool, count, existing, exclusive, meters, console.note)
     finally:
         pool.close()

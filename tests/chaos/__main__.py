@@ -1,7 +1,7 @@
 """The fault campaign: ``python -m tests.chaos [--runs N] [--seed S] [--json FILE]``.
 
-Runs under random SIGKILLs of workers, raylets and the driver; poisonous samples; zombie workers; a node cut off from
-the network; a node out of memory; storage faults. Exit code 0 only where every promise held.
+Runs under random SIGKILLs of workers, raylets and the driver; poisonous samples; zombie workers; a source that is away,
+a sick GPU, a paused machine; a node cut off from the network; a node out of memory; storage faults. Exit code 0 only where every promise held.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import kills, network, poison, storage, zombies
+from tests.chaos import kills, network, poison, storage, surroundings, zombies
 from tests.chaos.cluster import cluster
 from tests.chaos.figures import ZERO, Run
 
 NODES = 3
-PARTS = ("kills", "poison", "zombies", "memory", "network", "storage")
+PARTS = ("kills", "poison", "zombies", "surroundings", "memory", "network", "storage")
 
 
 def everything(folder: Path, runs: int, seed: int, only: Sequence[str]) -> tuple[list[Run], str]:
@@ -40,7 +40,7 @@ def everything(folder: Path, runs: int, seed: int, only: Sequence[str]) -> tuple
         out.extend(made)
         sys.stderr.write(f"{name}: {'good' if all(run.good for run in made) else 'NOT GOOD'}\n")
 
-    if {"kills", "poison", "zombies"} & set(only):
+    if {"kills", "poison", "zombies", "surroundings"} & set(only):
         with cluster(NODES) as (nodes, orphans):
             rng = random.Random(seed)
             for n in range(runs if "kills" in only else 0):
@@ -49,6 +49,9 @@ def everything(folder: Path, runs: int, seed: int, only: Sequence[str]) -> tuple
                 part("poison", lambda: poison.campaign(nodes, folder / "poison", seed, seconds=8))
             if "zombies" in only:
                 part("zombies", lambda: zombies.campaign(nodes, folder / "zombies", seed, limit=8))
+            for n in range(3 if "surroundings" in only else 0):
+                place = folder / f"surroundings{n}"
+                part("surroundings", lambda place=place: surroundings.on_ray(nodes, place, rng, limit=6))  # type: ignore[misc]
         out.append(Run("the cluster's end", orphans=len(orphans), wrong=orphans))
     if "memory" in only:
         part("node out of memory", lambda: poison.node_memory(folder / "memory", seed))
@@ -59,7 +62,7 @@ def everything(folder: Path, runs: int, seed: int, only: Sequence[str]) -> tuple
 
 def table(runs: Sequence[Run]) -> Table:
     """The figures for people; the last row sums them, but tells the worst of the redone work."""
-    grid = Table(title="kills, poison, zombies", title_justify="left", box=None, pad_edge=False)
+    grid = Table(title="kills, poison, zombies, surroundings", title_justify="left", box=None, pad_edge=False)
     columns = ("run", "kills", "workers lost", "samples", "poisoned", "lost", "doubled", "differing")
     for name in (*columns, "redone/lost worker", "orphans", "gc", "left", "s"):
         grid.add_column(name, justify="left" if name in ("run", "kills") else "right", no_wrap=name == "run")

@@ -42,6 +42,7 @@ _DRIVER = """
 import sys, time
 from pathlib import Path
 from unittest import mock
+from lesionforge.engine import retries
 from lesionforge.generators.types import UserError
 from lesionforge.jobs import console
 from lesionforge.jobs.commands.generate import generate
@@ -50,6 +51,7 @@ from tests.chaos import storage_alone, storage_bench
 recipe, url, other, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 console.err.quiet = True
 mock.patch.multiple(lease, BEAT=storage_bench.BEAT, STALE=storage_bench.STALE).start()
+mock.patch.object(retries, "PAUSES", (0.2,)).start()
 storage_alone.pixels(other, pause).start()
 try:
     generate(Path(recipe), url, None, True)

@@ -18,6 +18,7 @@ from unittest import mock
 
 from botocore.session import Session
 
+from lesionforge.engine import retries
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.generators.types import UserError
 from lesionforge.jobs import console
@@ -167,6 +168,7 @@ class Bench(Twin):
         with (
             mock.patch.dict(os.environ, self.proxy.env),
             mock.patch.object(s3, "time", SimpleNamespace(sleep=sleep)),
+            mock.patch.object(retries, "PAUSES", (0.2,)),  # in earnest seven, of two minutes
             mock.patch.multiple(lease, BEAT=BEAT, STALE=STALE),
             mock.patch.object(console.err, "quiet", True),
         ):

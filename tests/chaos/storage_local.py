@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from unittest import mock
 
+from lesionforge.engine import retries
 from lesionforge.jobs import console
 from lesionforge.sinks.store import lease
 from tests.chaos.cluster import until
@@ -26,7 +27,8 @@ from tests.chaos.storage_bench import BEAT, STALE, Figures, Reader, Twin, cured,
 from tests.chaos.toy import ROOT
 
 Change = Callable[[Path], object]
-NAMES = ("disk full", "disk becomes read-only", "disk is read-only", "folder may not be written", "no right, mid-run")
+NAMES = ("disk full", "disk becomes read-only", "disk is read-only", "folder may not be written", "no right, mid-run",
+         "disk full for a while")  # fmt: skip
 _RIGHTS = "-dac_override,-dac_read_search"
 _OWN = ("unshare", "--map-root-user", "--mount", "setpriv", f"--bounding-set={_RIGHTS}", f"--inh-caps={_RIGHTS}")
 
@@ -91,6 +93,20 @@ def _inside(folder: Path, seed: int) -> list[Figures]:
         committed(out)
         (out / "shards").chmod(0o555)
 
+    def has_room_again(out: Path) -> Figures:
+        """A full disk that is given room meanwhile: the run waits, and nobody need do anything."""
+        subprocess.run(_mount(disk, "size=150k"), check=True)
+        figures, begun = Figures(NAMES[5], injected=1), time.monotonic()
+        timer = threading.Timer(1.5, lambda: _remount(disk, "size=64m"))
+        with Reader(twin.direct(str(out)), figures), mock.patch.object(retries, "PAUSES", (0.5,) * 6):
+            timer.start()
+            result = twin.run(str(out))
+            timer.join()
+        figures.wrong += [result.short] if result.short else []
+        cured(figures, twin, str(out), begun)
+        subprocess.run(["umount", str(disk)], check=True)
+        return figures
+
     full, denied = "the disk or quota is full", "permission denied: choose a folder"
     read_only = "the file system is read-only"
     return [
@@ -99,10 +115,12 @@ def _inside(folder: Path, seed: int) -> list[Figures]:
         case(NAMES[2], "size=64m", lambda out: _remount(disk, "ro"), read_only, lambda out: _remount(disk, "rw")),
         case(NAMES[3], "size=64m", lambda out: out.chmod(0o555), denied, lambda out: out.chmod(0o755)),
         case(NAMES[4], "size=64m", loses_the_right, denied, lambda out: (out / "shards").chmod(0o755)),
+        has_room_again(disk / "out"),
     ]
 
 
 if __name__ == "__main__":
     console.err.quiet = True
     mock.patch.multiple(lease, BEAT=BEAT, STALE=STALE).start()
+    mock.patch.object(retries, "PAUSES", (0.2,)).start()
     sys.stdout.write(json.dumps([row.body() for row in _inside(Path(sys.argv[1]), int(sys.argv[2]))]))

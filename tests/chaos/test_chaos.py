@@ -1,10 +1,10 @@
-"""The fault campaign's short form: one run under kills of every kind, all poison, zombies. Long: ``make chaos``."""
+"""The fault campaign's short form: kills of every kind, all poison, zombies, bad weather. Long: ``make chaos``."""
 
 import random
 
 import pytest
 
-from tests.chaos import kills, poison, zombies
+from tests.chaos import kills, poison, surroundings, zombies
 from tests.chaos.cluster import Ours, cluster
 from tests.chaos.zombie import MOMENTS
 
@@ -21,9 +21,11 @@ def test_kills_poison_and_a_stopped_worker_cost_nobody_anything(tmp_path):
         rng = random.Random(4)
         hold(run := kills.disturbed("kills", nodes, tmp_path / "kills", rng, ["worker", "raylet", "driver"], 96))
         assert (run.kills.total(), run.samples) == (3, 96)
-        hold(poison.campaign(nodes, tmp_path / "poison", seed=4, seconds=6))
+        hold(poison.campaign(nodes, tmp_path / "poison", seed=4, seconds=4))
         hold(run := zombies.on_ray(nodes, tmp_path / "zombie", rng, limit=6))
         assert run.kills["stopped"] == 1
+        hold(run := surroundings.on_ray(nodes, tmp_path / "weather", rng, limit=6))
+        assert run.kills.total() == 4
     assert not orphans
 
 

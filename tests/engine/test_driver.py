@@ -4,8 +4,8 @@ from collections import deque
 
 import pytest
 
-from lesionforge.engine import driver
-from lesionforge.engine.driver import Blame
+from lesionforge.engine import driver, retries
+from lesionforge.engine.blame import Blame
 from lesionforge.engine.messages import Event, InHand, Task, Work
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
@@ -14,22 +14,49 @@ from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
 
-def at_work(*samples, stage="making", late=False):
-    return InHand(list(samples), [Work(stage, list(samples))], late)
+def at_work(*samples, stage="making", late=False, done=1, paused=False):
+    return InHand(list(samples), [Work(stage, list(samples))], late, done, paused)
 
 
-def test_a_late_sample_is_skipped_at_once():
-    task = Task(0)
-    assert Blame(2.5).find(task, at_work("a", late=True))
-    assert {name: str(why) for name, why in task.skip.items()} == {"a": "time: making took longer than 2.5 s"}
+def skipped(task):
+    return {name: str(why) for name, why in task.skip.items()}
+
+
+def test_a_sample_is_skipped_when_it_is_late_again():
+    task, blame = Task(0), Blame(2.5)
+    assert blame.find(task, at_work("a", late=True))
+    assert skipped(task) == {}
+    assert blame.find(task, at_work("a", late=True))
+    assert skipped(task) == {"a": "time: making took longer than 2.5 s"}
+
+
+def test_a_machine_that_stood_still_blames_nobody():
+    task, blame = Task(0), Blame(2.5)
+    for _ in range(5):
+        assert blame.find(task, at_work("a", late=True, paused=True))
+    assert skipped(task) == {}
+
+
+def test_where_nobody_comes_to_an_end_nobody_is_to_blame():
+    """Storage that hangs: whoever is read next is late as well, and the one before it was not guilty."""
+    task, blame = Task(0), Blame(2.5)
+    for _ in range(2):
+        blame.find(task, at_work("a", stage="reading", late=True, done=0))
+    assert set(skipped(task)) == {"a"}
+    blame.find(task, at_work("b", stage="reading", late=True, done=0))
+    assert skipped(task) == {}
+    for name in "ab":  # and where another is well meanwhile, both are
+        blame.find(task, at_work(name, late=True, done=1))
+    assert set(skipped(task)) == {"a", "b"}
 
 
 def test_a_late_batch_is_tried_one_by_one_first():
     task, blame = Task(0), Blame(2.5)
     assert blame.find(task, at_work("a", "b", late=True))
     assert (task.skip, task.careful) == ({}, True)
-    assert blame.find(task, at_work("b", stage="reading", late=True))
-    assert {name: str(why) for name, why in task.skip.items()} == {"b": "time: reading took longer than 2.5 s"}
+    for _ in range(2):
+        assert blame.find(task, at_work("b", stage="reading", late=True))
+    assert skipped(task) == {"b": "time: reading took longer than 2.5 s"}
 
 
 def test_the_third_death_with_a_sample_alone_in_hand_is_its_fault():
@@ -39,7 +66,7 @@ def test_the_third_death_with_a_sample_alone_in_hand_is_its_fault():
         assert not task.skip
     assert blame.find(task, at_work("b"))  # somebody else's bad luck in between
     assert blame.find(task, at_work("a"))
-    assert {name: str(why) for name, why in task.skip.items()} == {"a": "killed its worker (3 times)"}
+    assert skipped(task) == {"a": "killed its worker (3 times)"}
 
 
 def test_a_lost_node_is_nobody_s_fault_and_makes_nobody_wiser():
@@ -104,3 +131,47 @@ def test_workers_that_never_live_end_the_run(tmp_path):
     never = [lambda tasks: [Event(None, died="ModuleNotFoundError: tests.gone")]] * 100
     with pytest.raises(driver.RunError, match=r"die before they make anything; the last message was: .*tests\.gone"):
         run(tmp_path, never)
+
+
+class Late(InProcess):
+    """Workers whose alarm ends them: ``who`` names the sample of a task at which it rings, some times."""
+
+    def __init__(self, recipe, store, who, times, done):
+        super().__init__(recipe, store)
+        self._who, self._times, self._done = who, times, done
+
+    def wait(self, timeout):
+        name = self._times > 0 and self._tasks and self._who(self._tasks[0])
+        if not name:
+            return super().wait(timeout)
+        self._times -= 1
+        in_hand = at_work(name, stage="reading", late=True, done=self._done)
+        return [Event(self._tasks.popleft(), died="late", in_hand=in_hand)]
+
+
+def late(tmp_path, times, who, done, recipe):
+    store = Store(str(tmp_path))
+    return driver.run(Pipeline(recipe), store, Late(recipe, store, who, times, done))
+
+
+@pytest.mark.parametrize(("times", "lost"), [(1, 0), (2, 1)])
+def test_a_first_overrun_costs_nothing_a_second_the_sample(times, lost, tmp_path, monkeypatch):
+    monkeypatch.setattr(retries, "PAUSES", (0.01,) * 4)
+    run(tmp_path / "clean", [])
+    outcome = late(tmp_path / "out", times, lambda task: task.shard == 0 and "train-0000-00000003", 1, toy())
+    assert (outcome.deaths, outcome.quarantined, outcome.shards) == (times, lost, 6)
+    assert (shas(tmp_path / "out") == shas(tmp_path / "clean")) == (not lost)
+
+
+def test_a_place_that_hangs_leaves_the_shards_undone(tmp_path, monkeypatch):
+    """A hung share: whatever is read is late, in every try; no sample is lost."""
+    monkeypatch.setattr(retries, "PAUSES", (0.01,) * 4)
+    few = toy(multiply=1, sources__0__options={"count": 8}, balance=None)
+    plan = Pipeline(few).plan
+
+    def next_read(task):
+        return next(s.sample_id for s in plan.specs(plan.shard(task.shard)) if s.sample_id not in task.skip)
+
+    outcome = late(tmp_path, 99, next_read, 0, few)
+    assert (outcome.shards, outcome.quarantined, len(outcome.failed)) == (0, 0, plan.shards)
+    assert all("took too long (5 tries)" in why for why in outcome.failed.values())

@@ -24,10 +24,11 @@ def test_it_tells_what_is_in_hand_and_at_work(tmp_path):
             assert (in_hand.samples, in_hand.sole, in_hand.late) == (["a", "bb", "c"], ("reading", "c"), False)
             with dog.work("making", ["a", "bb"]):
                 assert [work.stage for work in watchdog.read(tmp_path / "hand").work] == ["reading", "making"]
-        dog.leave("bb")
+        dog.leave("bb", well=True)
         in_hand = watchdog.read(tmp_path / "hand")
+        assert in_hand.done == 1
         assert (in_hand.samples, in_hand.work, in_hand.sole) == (["a", "c"], [], None)
-        dog.leave("a")
+        dog.leave("a", well=False)
         assert watchdog.read(tmp_path / "hand").sole == ("passing on", "c")
     assert not (tmp_path / "hand").exists()
     assert watchdog.read(tmp_path / "hand").samples == []
