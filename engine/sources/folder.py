@@ -78,15 +78,21 @@ class Folder:
             if inside and os.path.isfile(real):
                 out.append(listed(self.fs, {**self.fs.info(real), "name": name}, sub(name)))
             elif not os.path.isdir(real):
-                out.append(listed(_Elsewhere(), info, sub(name)))
+                out.append(listed(Nowhere(LEADS_OUT), info, sub(name)))
         return out
 
 
-class _Elsewhere:
-    """The file system of links that lead out of a folder or nowhere: nothing is read through them, and they say so."""
+LEADS_OUT = "is a link out of the source's folder or to nowhere: put the file itself there"
+
+
+@dataclass(frozen=True)
+class Nowhere:
+    """The file system of what is named and has no file: links that lead out or nowhere, pictures of an index."""
+
+    reason: str
 
     def open(self, *_: Any, **__: Any) -> Any:
-        raise BadCase("is a link out of the source's folder or to nowhere: put the file itself there")
+        raise BadCase(self.reason)
 
     cat_file = open
 

@@ -1,7 +1,8 @@
 """The fault campaign: ``python -m tests.chaos [--runs N] [--seed S] [--json FILE]``.
 
 Runs under random SIGKILLs of workers, raylets and the driver; poisonous samples; zombie workers; a source that is away,
-a sick GPU, a paused machine; a node cut off from the network; a node out of memory; storage faults. Exit code 0 only where every promise held.
+a sick GPU, a paused machine; a node cut off from the network; a node out of memory; storage faults. Exit code 0 only
+where every promise held.
 """
 
 from __future__ import annotations

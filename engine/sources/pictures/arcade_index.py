@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.folder import Folder
+from lesionforge.engine.sources.folder import Folder, Nowhere
 from lesionforge.engine.sources.pictures.names import pictures as named_as_pictures
 from lesionforge.generators.types import BadCase
 
@@ -123,5 +123,5 @@ def _read(file: File) -> bytes:
 
 
 def _missing(folder: Folder, name: str) -> File:
-    """Stands for a picture that is listed but not there: its case says so when it is read."""
-    return File(name, f"{folder.path}/{name} (missing)", 0, "missing", folder.fs)
+    """Stands for a picture that an index names and that is not there: its case says so when it is read."""
+    return File(name, f"{folder.path}/{name} (missing)", 0, "missing", Nowhere("the file is missing"))
