@@ -12,7 +12,6 @@ import io
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,6 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lesionforge.engine.sources.files import File
 from lesionforge.generators.types import BadCase
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
@@ -53,8 +51,8 @@ _SHARED = {
 }
 _SEGMENT = {"SegmentIdentificationSequence": {"ReferencedSegmentNumber": None}}
 _SLICE_PLACE: Allowed = dict.fromkeys(
-    ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "GantryDetectorTilt", "ImageType",
-     "RescaleSlope", "RescaleIntercept", "PixelPaddingValue")
+    ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "GantryDetectorTilt",
+     "ImageType", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit")
 )  # fmt: skip
 XA_RUN: Allowed = {**_PIXELS, **_DATA, **_DISPLAY, **_C_ARM}
 CT_PLACE: Allowed = {**_PIXELS, **_SLICE_PLACE}
@@ -73,10 +71,6 @@ SEGMENTATION: Allowed = {
 }
 #: These decide which runs and series are one subject's, and go no further: see ``engine.privacy``.
 PATIENT = ("PatientID", "IssuerOfPatientID")
-#: And these which slices are one series, together with their orientation and spacing.
-SERIES = ("SeriesInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "ConvolutionKernel")
-GROUPING = (*PATIENT, *SERIES, "ReferencedSeriesSequence", "Modality", "ImageType", "ImageOrientationPatient",
-            "PixelSpacing")  # fmt: skip
 BEGINNING = 2**16  # bytes of pixels that tell most runs apart
 HEAD = 2**20  # bytes that the transfer syntax is looked for in
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
@@ -142,12 +136,29 @@ def patient(file: Any) -> PatientId:
     Raises:
         BadCase: for a broken file.
     """
-    stream = io.BytesIO(file) if isinstance(file, bytes) else file
+    return patient_of(head(io.BytesIO(file) if isinstance(file, bytes) else file, PATIENT))
+
+
+def patient_of(header: pydicom.Dataset) -> PatientId:
+    """Whose a data set is."""
+    who, issuer = (text(header, key) for key in PATIENT)
+    return PatientId(who, issuer if who else "")
+
+
+def head(stream: Any, keywords: Sequence[str]) -> pydicom.Dataset:
+    """Elements before the pixels, for comparison alone: what tells which files belong together.
+
+    Args:
+        stream: a file open for reading.
+        keywords: of the elements.
+
+    Raises:
+        BadCase: for a broken file.
+    """
     _refuse_deflated(stream.read(HEAD))
     stream.seek(0)
     try:
-        header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(PATIENT))
-        return _patient(header)
+        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(keywords))
     except Exception as error:  # as above
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
 
@@ -190,46 +201,12 @@ def look(file: File, whole: bool) -> bytes:
     return hashlib.sha256(pixels).digest() if pixels else b""
 
 
-def _patient(header: pydicom.Dataset) -> PatientId:
-    who, issuer = (_text(header, key).strip(" \0") for key in PATIENT)
-    return PatientId(who, issuer if who else "")
-
-
-@dataclass(frozen=True)
-class Membership:
-    """What a file belongs to, for comparison alone: hold it no longer than it takes to number the series."""
-
-    kind: str  # "CT", "SEG", or "" for all that is left out
-    patient: PatientId
-    series: tuple[str, ...]  # of a segmentation: what it refers to, as far as it says
-
-
-def membership(file: File) -> Membership:
-    """Whose a file is; of a broken one the kind is "CT", so that its case tells why."""
+def text(header: pydicom.Dataset, key: str) -> str:
+    """An element as text, empty where it is missing or cannot be read."""
     try:
-        with file.fs.open(file.path, "rb") as stream:
-            if DEFLATED in stream.read(HEAD):
-                return Membership("", NOBODY, ())  # it may unpack to any size
-            stream.seek(0)
-            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(GROUPING))
-        patient = _patient(header)
-        modality = str(header.get("Modality", ""))
-        if modality == "SEG":
-            refers = header.get("ReferencedSeriesSequence") or [pydicom.Dataset()]
-            referred = str(refers[0].get("SeriesInstanceUID", "")), _text(header, "FrameOfReferenceUID")
-            return Membership("SEG", patient, referred)
-        if modality not in ("CT", "") or "LOCALIZER" in (header.get("ImageType") or ()):
-            return Membership("", NOBODY, ())
-        series = [_text(header, key) for key in SERIES]
-        turned = np.round(np.array(header.get("ImageOrientationPatient") or [0.0], np.float64), 3)
-        edges = np.round(np.array(header.get("PixelSpacing") or [0.0], np.float64), 4)
-        return Membership("CT", patient, (*series, str(turned.tolist()), str(edges.tolist())))
-    except Exception:  # said again, with its reason, when the case is read
-        return Membership("CT", NOBODY, (file.name,))
-
-
-def _text(header: pydicom.Dataset, key: str) -> str:
-    return str(header.get(key, "") or "")
+        return str(header.get(key, "") or "").strip(" \0")
+    except Exception:  # a value is parsed when it is asked for
+        return ""
 
 
 def number(header: pydicom.Dataset, key: str, default: float) -> float:

@@ -81,10 +81,13 @@ def nameless(legend: Mapping[int, str]) -> list[int]:
 
 
 def organ_in(text: str) -> str | None:
-    """The one organ that a free text names, ``liver_seg`` for one, or the tumour of it; None for none or several."""
-    words = set(re.split(r"[^a-z]+", text.lower()))
-    organ = organ_of(words, lesion_in(text))
-    return f"{organ}_tumour" if organ and lesion_in(text) else organ
+    """The one organ that a free text names, ``liver_seg`` for one, or a lesion of it; None for none or several."""
+    words = re.split(r"[^a-z]+", text.lower())
+    lesions = [word for word in words if kind(word) == "lesion"]
+    organ = organ_of(set(words), bool(lesions))
+    if organ is None or not lesions:
+        return organ
+    return f"{organ}_tumour" if any(TUMOUR.fullmatch(word) for word in lesions) else f"{organ}_{lesions[0]}"
 
 
 def lesion_in(text: str) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels.utils import iter_pixels
+from pydicom.pixels.utils import iter_pixels, pixel_array
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.ct.axes import MAX_SHEAR_DEG, Axes, Floats
+from lesionforge.engine.sources.ct.grouping import SAME
 from lesionforge.engine.sources.ct.scan import AIR, MAX_VOXELS
 from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File
@@ -23,6 +24,7 @@ MIN_SLICES = 3
 SPACING_TOLERANCE = 0.02  # of the distance between slices: positions are written with few digits
 MAX_TILT_DEG = 0.1
 MAX_EDGE = 4096
+HU_TYPES = ("", "HU", "US")  # US: not specified; then the values must tell
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,15 @@ class SliceStack:
             BadCase: for gaps, duplicates, uneven distances, a tilted gantry, and slices that do not fit together.
         """
         headers = [dicom.read(file.read(), dicom.CT_PLACE) for file in files]
+        if any(number(h, "NumberOfFrames", 1) != 1 for h in headers):
+            raise BadCase("is enhanced multi-frame CT, which is not read: convert it to one file a slice")
         if len(files) < MIN_SLICES:
             raise BadCase(f"has {len(files)} slices; {MIN_SLICES} or more are a volume")
         places = np.array([numbers(h, "ImagePositionPatient", 3) for h in headers])
         turned = np.array([numbers(h, "ImageOrientationPatient", 6) for h in headers])
         edges = np.array([numbers(h, "PixelSpacing", 2) for h in headers])
         sizes = {(int(numbers(h, "Columns", 1)[0]), int(numbers(h, "Rows", 1)[0])) for h in headers}
-        if len(sizes) > 1 or np.ptp(turned, axis=0).max() > 1e-3 or np.ptp(edges, axis=0).max() > 1e-3:
+        if len(sizes) > 1 or np.ptp(turned, axis=0).max() > SAME or np.ptp(edges, axis=0).max() > SAME:
             raise BadCase("its slices differ in size, spacing or orientation")
         tilts = [abs(number(h, "GantryDetectorTilt", 0.0)) for h in headers]
         if max(tilts) > MAX_TILT_DEG:
@@ -61,6 +65,7 @@ class SliceStack:
         heights = (places * normal).sum(1)
         order = np.argsort(heights, kind="stable")
         step = _step(heights[order])
+        _miss_none(step, [number(h, "SpacingBetweenSlices", 0.0) for h in headers])
         start, end = places[order[0]], places[order[-1]]
         drift = end - start - (heights[order[-1]] - heights[order[0]]) * normal
         shear = math.degrees(math.atan2(_length(drift), abs(heights[order[-1]] - heights[order[0]])))
@@ -78,12 +83,19 @@ class SliceStack:
         """HU along LPS, a slice in work at a time, and notes; what is padding becomes air."""
         out = np.empty(tuple(self.shape[a] for a in axes.order), np.int16)
         inside, padded = axes.stored(out), 0
+        low, high, told = 32767, -32768, False
         for k, file in enumerate(self.files):
             try:
-                inside[:, :, k], empty = _slice(file, self.shape)
+                one = HuSlice.of(file, self.shape)
             except BadCase as error:
                 raise BadCase(f"slice {k + 1} of {len(self.files)}: {error}") from None
-            padded += empty
+            inside[:, :, k] = one.hu
+            padded += int(one.padding.sum())
+            told |= one.rescaled
+            if not one.padding.all():
+                low, high = min(low, int(one.hu[~one.padding].min())), max(high, int(one.hu[~one.padding].max()))
+        if low >= 0 and not told:  # noise alone takes water below 0, air is -1000
+            raise BadCase(f"holds values from {low} to {high} and no rescaling: these are no Hounsfield units")
         return out, {"padded_voxels": padded} if padded else {}
 
 
@@ -106,22 +118,60 @@ def _step(heights: Floats) -> float:
     return float((heights[-1] - heights[0]) / (len(heights) - 1))
 
 
-def _slice(file: File, shape: tuple[int, int, int]) -> tuple[NDArray[np.int16], int]:
-    """HU (columns, rows) of one slice, and how many of its pixels are padding."""
-    header = dicom.read(file.read(), dicom.CT_SLICE)
-    if number(header, "SamplesPerPixel", 1) != 1 or number(header, "NumberOfFrames", 1) != 1:
-        raise BadCase("is no single grey frame (enhanced multi-frame CT is not read)")
-    if (header.get("Columns"), header.get("Rows")) != shape[:2]:
-        raise BadCase("has another size than before")  # the file changed, or says two things
-    slope, intercept = (float(numbers(header, key, 1)[0]) for key in ("RescaleSlope", "RescaleIntercept"))
-    stored = pixels(header)[0]
-    if stored.shape != (shape[1], shape[0]):
-        raise BadCase(f"its pixels are {stored.shape}, not {(shape[1], shape[0])}")
-    values = np.clip(np.rint(stored.astype(np.float64) * slope + intercept), -32768, 32767).astype(np.int16)
-    padding = header.get("PixelPaddingValue")
-    empty = (stored == padding) if isinstance(padding, int) else np.zeros(stored.shape, bool)
-    values[empty] = AIR
-    return values.T, int(empty.sum())
+def _miss_none(step: float, told: Sequence[float]) -> None:
+    """Refuse slices of which every second or third is there, by the distance that they say."""
+    for mm in {abs(value) for value in told} - {0.0}:
+        times = step / mm
+        if round(times) > 1 and abs(times - round(times)) <= SPACING_TOLERANCE * times:
+            raise BadCase(
+                f"its slices lie {step:.2f} mm apart and say {mm:.2f} mm: {round(times) - 1} of {round(times)} lack"
+            )
+
+
+@dataclass(frozen=True)
+class HuSlice:
+    """HU (columns, rows) of one slice; where it is padding, by now air; whether its numbers are not HU as stored."""
+
+    hu: NDArray[np.int16]
+    padding: NDArray[np.bool_]
+    rescaled: bool
+
+    @classmethod
+    def of(cls, file: File, shape: tuple[int, int, int]) -> HuSlice:
+        """From a file of a series of this shape."""
+        header = dicom.read(file.read(), dicom.CT_SLICE)
+        if number(header, "SamplesPerPixel", 1) != 1 or number(header, "NumberOfFrames", 1) != 1:
+            raise BadCase("is no single grey frame")
+        if (header.get("Columns"), header.get("Rows")) != shape[:2]:
+            raise BadCase("has another size than before")  # the file changed, or says two things
+        if dicom.text(header, "RescaleType").upper() not in HU_TYPES:
+            raise BadCase("its RescaleType says that its values are no HU")
+        slope, intercept = (float(numbers(header, key, 1)[0]) for key in ("RescaleSlope", "RescaleIntercept"))
+        if slope == 0:
+            raise BadCase("its RescaleSlope is 0, which makes all its values one")
+        stored = pixels(header)[0]
+        if stored.shape != (shape[1], shape[0]):
+            raise BadCase(f"its pixels are {stored.shape}, not {(shape[1], shape[0])}")
+        values = np.clip(np.rint(stored.astype(np.float64) * slope + intercept), -32768, 32767).astype(np.int16)
+        empty = _padding(header, stored)
+        values[empty] = AIR
+        return cls(values.T, empty.T, (slope, intercept) != (1.0, 0.0))
+
+
+def _padding(header: pydicom.Dataset, stored: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a slice has no pixels: its PixelPaddingValue, or what lies between that and PixelPaddingRangeLimit.
+
+    Either may be written signed where the pixels are not, and the other way round.
+    """
+    ends = [header.get(key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    bits = 8 * stored.dtype.itemsize
+    out = [value % 2**bits for value in ends if isinstance(value, int)]
+    if not isinstance(ends[0], int):
+        return np.zeros(stored.shape, bool)
+    if stored.dtype.kind == "i":
+        out = [value - 2**bits if value >= 2 ** (bits - 1) else value for value in out]
+    found: NDArray[np.bool_] = (stored >= min(out)) & (stored <= max(out))
+    return found
 
 
 def pixels(header: pydicom.Dataset) -> list[NDArray[Any]]:
@@ -133,6 +183,9 @@ def pixels(header: pydicom.Dataset) -> list[NDArray[Any]]:
     if "PixelData" not in header:
         raise BadCase("has no pixels")
     try:
+        if header.get("BitsAllocated") == 1:  # iter_pixels reads no frames that begin within a byte
+            found = pixel_array(header, raw=True)
+            return list(found if found.ndim == 3 else found[None])
         return [np.asarray(frame) for frame in iter_pixels(header, raw=True)]
     except Exception as error:
         raise BadCase(f"its pixels cannot be decoded ({type(error).__name__})") from None

@@ -20,13 +20,24 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.ct import masks as ct_masks
 from lesionforge.engine.sources.ct.axes import Axes
+from lesionforge.engine.sources.ct.grouping import Kind, Member, series_of
 from lesionforge.engine.sources.ct.names import standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.dicom_folder import dicom_files
 from lesionforge.engine.sources.files import File, sizes_fingerprint
 from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
+
+LEFT: dict[Kind, str] = {
+    "slice": "",
+    "segmentation": "DICOM segmentations of no series that is there",
+    "localizer": "localizers",
+    "structure set": "RT structure sets, which are not read",
+    "other": "DICOM files of another modality",
+}
+LEFT_OVER = tuple(LEFT.values())
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,18 @@ class CtDicomOptions(ScanOptions):
 
 @dataclass(frozen=True)
 class CtSeries:
-    """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside them."""
+    """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside them.
+
+    The first slice says whose it is, if any does. ``parts``: of how many that bear one UID; ``person``: a number, equal
+    for one patient's; ``by_issuer``: the id alone does not tell who that is.
+    """
 
     slices: tuple[File, ...]
     segmentations: tuple[File, ...]
     nrrds: tuple[File, ...]
+    parts: int
+    person: int
+    by_issuer: bool
 
 
 class CtDicom(FolderSource):
@@ -62,10 +80,15 @@ class CtDicom(FolderSource):
         folder = Folder(place)
         files = dicom_files(folder)
         nrrds = [f for f in folder.walk() if f.name.lower().endswith(".nrrd")]
-        found, patients = _list_series(files, nrrds)
+        found, self.left_over = _list_series(files, nrrds)
         if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")
-        subjects = patients if options.subject == "patient" else range(len(found))
+        if parted := sum(one.parts > 1 for one in found):
+            self.notes = [
+                f"{parted} of {len(found)} cases are parts of series whose slices differ in size, spacing, direction "
+                "or kernel: each part is a volume"
+            ]
+        subjects = [one.person if options.subject == "patient" else n for n, one in enumerate(found)]
         self._series = [found[i] for i in self.by_subject([str(s) for s in subjects])]
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
@@ -86,7 +109,8 @@ class CtDicom(FolderSource):
 
     def person(self, case: int) -> bytes:
         """By the patient's id."""
-        return dicom.person(self._series[case].slices[0]) if self.options.subject == "patient" else b""
+        series = self._series[case]
+        return dicom.person(series.slices[0], series.by_issuer) if self.options.subject == "patient" else b""
 
     def read(self, case: int) -> Volume:
         """One series and its masks."""
@@ -102,6 +126,8 @@ class CtDicom(FolderSource):
         o.check_axes(axes)
         hu, notes = stack.hu(axes)
         notes |= {"slices": len(stack.files), "stored_axes": axes.name()}
+        if series.parts > 1:
+            notes["series_parted_into"] = series.parts
         affine = axes.turned(stack.affine, stack.shape)
         labels, legend, left_out = self._labels(series, stack, axes, affine)
         notes |= left_out
@@ -121,7 +147,8 @@ class CtDicom(FolderSource):
     def _subject(self, series: CtSeries) -> str:
         """A hash of the patient's id, or of the pixels where it says none or is not to be used."""
         data = series.slices[0].read()
-        who = dicom.named(dicom.patient(data), True) if self.options.subject == "patient" else ""
+        patient = dicom.patient(data) if self.options.subject == "patient" else dicom.NOBODY
+        who = dicom.named(patient, series.by_issuer)
         return hashlib.sha256(who.encode() if who else data).hexdigest()[:32]
 
     def _labels(
@@ -132,58 +159,67 @@ class CtDicom(FolderSource):
         shape = tuple(stack.shape[a] for a in axes.order)
         found: dict[str, NDArray[np.bool_]] = {}
         unused = 0
-        for file in series.segmentations:
-            for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape):
-                found[name] = found.get(name, False) | axes.turn(mask)
-        for file in series.nrrds:
-            got = ct_masks.from_nrrd(file, names, affine, shape)
-            if got is None:
+        parts = [
+            (name, axes.turn(mask))
+            for file in series.segmentations
+            for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape)
+        ]
+        for name, mask in (*parts, *(ct_masks.from_nrrd(file, names, affine, shape) for file in series.nrrds)):
+            if name is None or mask is None:
                 unused += 1
-                continue
-            found[got[0]] = found.get(got[0], False) | got[1]
+            elif mask.any():
+                found[name] = found.get(name, False) | mask
         notes = {"masks_left_out": unused} if unused else {}
         if not found:
             return None, {}, notes
-        order = sorted(found, key=lambda name: (name.endswith("_tumour"), name))
+        found = ct_masks.with_organs(found)
+        order = sorted(found, key=lambda name: (kind(name) == "lesion", name))
         out = np.zeros(shape, np.uint8)
         for value, name in enumerate(order, 1):
             out[found[name]] = value
         return out, dict(enumerate(order, 1)), notes
 
 
-def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtSeries], list[int]]:
-    """The series among the files, and a number for each one's patient. Only numbers are remembered on this machine."""
+def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtSeries], dict[str, list[str]]]:
+    """The series among the files, and what is in none. Only numbers are remembered on this machine."""
 
     def make() -> dict[str, Any]:
-        members = [dicom.membership(file) for file in files]
-        names = dicom.told_apart([one.patient for one in members])
-        series: dict[tuple[str, ...], int] = {}
-        patients: dict[str, int] = {}
-        slices = np.full(len(files), -1)
-        owner = np.full(len(files), -1)
-        for n, one in enumerate(members):
-            if one.kind == "CT":
-                slices[n] = series.setdefault((names[n], *one.series), len(series))
-                owner[n] = patients.setdefault(names[n] or f"series {slices[n]}\0", len(patients))
-        pairs = [
-            (n, number)
-            for n, one in enumerate(members)
-            if one.kind == "SEG"
-            for key, number in series.items()
-            if key[0] == names[n] and (one.series[0] == key[1] if one.series[0] else one.series[1] == key[2])
+        members = [Member.of(file) for file in files]
+        series = series_of(members)
+        persons = {name: n for n, name in enumerate(dict.fromkeys(one.person for one in series if one.person))}
+        slices = [(n, number) for number, one in enumerate(series) for n in one.slices]
+        segmentations = [(n, number) for number, one in enumerate(series) for n in one.segmentations]
+        rows = [
+            (one.parts, persons.get(one.person, len(persons) + n), "\0" in one.person) for n, one in enumerate(series)
         ]
-        return {"slices": slices, "owner": owner, "pairs": np.array(pairs, np.int64).reshape(-1, 2)}
+        used = {n for n, _ in slices + segmentations}
+        left = [LEFT_OVER.index(LEFT[one.kind]) if n not in used else -1 for n, one in enumerate(members)]
+        return {
+            "slices": np.array(slices, np.int64).reshape(-1, 2),
+            "segmentations": np.array(segmentations, np.int64).reshape(-1, 2),
+            "series": np.array(rows, np.int64).reshape(-1, 3),
+            "left": np.array(left, np.int64),
+        }
 
     marks = "\n".join(f"{f.path} {f.mark}" for f in files)
-    known = remembered(f"ct series\n{marks}", ("slices", "owner", "pairs"), make)
-    found, patients = [], []
-    for number in range(int(known["slices"].max(initial=-1)) + 1):
-        own = [files[int(n)] for n in np.flatnonzero(known["slices"] == number)]
-        segs = tuple(files[int(n)] for n, other in known["pairs"] if other == number)
+    known = remembered(f"ct series by tolerance\n{marks}", ("slices", "segmentations", "series", "left"), make)
+    found = []
+    for number, (parts, person, by_issuer) in enumerate(known["series"].tolist()):
+        own, segs = (
+            tuple(files[n] for n, other in known[key].tolist() if other == number)
+            for key in ("slices", "segmentations")
+        )
         homes = {_home(file) for file in own}
-        found.append(CtSeries(tuple(own), segs, tuple(f for f in nrrds if _home(f) in homes)))
-        patients.append(int(known["owner"][files.index(own[0])]))
-    return found, patients
+        beside = tuple(f for f in nrrds if _home(f) in homes)
+        found.append(CtSeries(own, segs, beside, parts, person, bool(by_issuer)))
+    left: dict[str, list[str]] = {}
+    for file, why in zip(files, known["left"].tolist(), strict=True):
+        if why >= 0:
+            left.setdefault(LEFT_OVER[why], []).append(file.path)
+    used = {file.path for one in found for file in one.nrrds}
+    if alone := [file.path for file in nrrds if file.path not in used]:
+        left["NRRD files beside no CT slice"] = alone
+    return found, left
 
 
 def _home(file: File) -> str:

@@ -125,7 +125,14 @@ def test_any_right_angled_orientation_is_turned_along_the_patient(tmp_path, turn
         ({"turn": (np.cos(0.1), np.sin(0.1), 0, -np.sin(0.1), np.cos(0.1), 0)}, "5.73 degrees off the patient's"),
         ({"RescaleSlope": None}, "slice 1 of 6: its RescaleSlope is no number"),
         ({"ImagePositionPatient": None}, "ImagePositionPatient is missing"),
-        ({"NumberOfFrames": 3}, "no single grey frame"),
+        ({"NumberOfFrames": 3}, "is enhanced multi-frame CT, which is not read: convert it"),
+        ({"heights": [0], "NumberOfFrames": 6}, "is enhanced multi-frame CT, which is not read: convert it"),
+        ({"SpacingBetweenSlices": "1.25"}, "its slices lie 2.50 mm apart and say 1.25 mm: 1 of 2 lack"),
+        ({"RescaleType": "OD"}, "slice 1 of 6: its RescaleType says that its values are no HU"),
+        ({"RescaleSlope": "0"}, "slice 1 of 6: its RescaleSlope is 0"),
+        ({"RescaleSlope": "1", "RescaleIntercept": "0"}, "holds values from 12 to 1163 and no rescaling"),
+        ({"ImageOrientationPatient": "1\\0\\0\\\\1\\0"}, "its ImageOrientationPatient is missing or not 6 numbers"),
+        ({"PixelSpacing": "1.5\\"}, "its PixelSpacing is missing or not 2 numbers"),
     ],
 )
 def test_what_cannot_be_a_volume_is_told_in_numbers(tmp_path, changes, words):

@@ -1,0 +1,168 @@
+"""Which CT slices are one series, and whose: by its UID, and within it by numbers compared with a tolerance.
+
+Writers round, and leave elements out: 0 beside -0, 0.70315 beside 0.703149, a frame of reference in every other slice.
+What was parted by that would be volumes with half of the slices, at twice the spacing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pydicom
+
+from lesionforge.engine.sources import dicom
+from lesionforge.engine.sources.dicom import NOBODY, PatientId
+from lesionforge.engine.sources.files import File
+from lesionforge.generators.types import BadCase
+
+SAME_PLACE_MM = 0.01
+SAME = 1e-3  # of direction cosines, and of the mm between pixels: also within ``series.SliceStack``
+TEXTS = ("Rows", "Columns", "ConvolutionKernel", "FrameOfReferenceUID")
+NUMBERS = {"ImageOrientationPatient": 6, "PixelSpacing": 2}
+GROUPING = (*dicom.PATIENT, "SeriesInstanceUID", *TEXTS, *NUMBERS, "ImagePositionPatient", "ReferencedSeriesSequence",
+            "Modality", "ImageType")  # fmt: skip
+Kind = Literal["slice", "segmentation", "localizer", "structure set", "other"]
+Value = str | tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a file belongs to, for comparison alone: hold it no longer than it takes to number the series."""
+
+    kind: Kind
+    patient: PatientId = NOBODY
+    series: str = ""  # its UID; of a segmentation that which it refers to
+    said: Mapping[str, Value] = field(default_factory=dict)  # what slices of one volume share, as far as they say it
+    place: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, file: File) -> Member:
+        """Of a file; a broken one is a slice of a series of its own, so that its case tells why."""
+        alone = cls("slice", series=f"\0{file.path}")
+        try:
+            with file.fs.open(file.path, "rb") as stream:
+                header = dicom.head(stream, GROUPING)
+        except (BadCase, OSError):
+            return alone
+        modality, patient = dicom.text(header, "Modality"), dicom.patient_of(header)
+        try:
+            refers = header.get("ReferencedSeriesSequence") or [pydicom.Dataset()]
+            localizer = "LOCALIZER" in (header.get("ImageType") or ())
+        except Exception:  # a value is parsed when it is asked for
+            return alone
+        if modality == "SEG":
+            return cls("segmentation", patient, dicom.text(refers[0], "SeriesInstanceUID"), _said(header))
+        if modality not in ("CT", ""):
+            return cls("structure set" if modality == "RTSTRUCT" else "other")
+        if localizer:
+            return cls("localizer")
+        place = _numbers(header, "ImagePositionPatient", 3)
+        return cls("slice", patient, dicom.text(header, "SeriesInstanceUID"), _said(header), place)
+
+
+def _said(header: pydicom.Dataset) -> dict[str, Value]:
+    out: dict[str, Value] = {key: dicom.text(header, key) for key in TEXTS}
+    out |= {key: _numbers(header, key, count) for key, count in NUMBERS.items()}
+    return {key: value for key, value in out.items() if value}
+
+
+def _numbers(header: pydicom.Dataset, key: str, count: int) -> tuple[float, ...]:
+    try:
+        return tuple(dicom.numbers(header, key, count).tolist())
+    except Exception:  # missing or broken: said again when the series is read
+        return ()
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series' slices and segmentations by their numbers among the files; ``parts``: of how many by one UID."""
+
+    slices: list[int]
+    segmentations: list[int]
+    person: str  # empty where no slice says whose it is
+    parts: int
+
+
+def series_of(members: Sequence[Member]) -> list[Series]:
+    """The series among files, in the order of their first slices; the slice that tells the patient comes first."""
+    names = dicom.told_apart([member.patient for member in members])
+    buckets: dict[str, list[int]] = {}
+    for n, member in enumerate(members):
+        if member.kind == "slice":
+            buckets.setdefault(member.series, []).append(n)
+    unnamed = buckets.pop("", [])
+    if len(buckets) == 1:  # slices without a UID among those of one series
+        next(iter(buckets.values())).extend(unnamed)
+    elif unnamed:
+        buckets[""] = unnamed
+    out = []
+    for uid, bucket in buckets.items():
+        parts = _parted(sorted(bucket), members, names)
+        for part in parts:
+            person = next((names[n] for n in part if names[n]), "")
+            frames = {_frame(members[n]) for n in part} - {""}
+            segmentations = [
+                n
+                for n, member in enumerate(members)
+                if member.kind == "segmentation"
+                and (not names[n] or not person or names[n] == person)
+                and (member.series == uid if member.series else _frame(member) in frames)
+            ]
+            out.append(Series(sorted(part, key=lambda n: not names[n]), segmentations, person, len(parts)))
+    return sorted(out, key=lambda series: min(series.slices))
+
+
+def _parted(bucket: list[int], members: Sequence[Member], names: Sequence[str]) -> list[list[int]]:
+    """The slices of one UID by volume: what differs by more than rounding is another one.
+
+    Slices that leave something out are of the volume that they fit, unless they lie where its own do. Where they fit
+    several, nobody knows: then all are one series, and its case says what is wrong with it.
+    """
+    said = {n: {**members[n].said, **({"patient": names[n]} if names[n] else {})} for n in bucket}
+    keys = set().union(*said.values())
+    groups = _alike_ones([n for n in bucket if said[n].keys() == keys], said)
+    for some in _alike_ones([n for n in bucket if said[n].keys() != keys], said):
+        fits = [group for group in groups if _alike(said[group[0]], said[some[0]])]
+        if len(fits) > 1:
+            return [bucket]
+        if fits and not _overlap([members[n] for n in fits[0]], [members[n] for n in some]):
+            fits[0].extend(some)
+        else:
+            groups.append(some)
+    return [sorted(group) for group in groups]
+
+
+def _alike_ones(slices: list[int], said: Mapping[int, Mapping[str, Value]]) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for n in slices:
+        group = next((group for group in groups if _alike(said[group[0]], said[n])), None)
+        if group is None:
+            groups.append([n])
+        else:
+            group.append(n)
+    return groups
+
+
+def _overlap(some: Sequence[Member], others: Sequence[Member]) -> bool:
+    """Whether slices of both lie in one place."""
+    a, b = ([m.place for m in members if m.place] for members in (some, others))
+    return bool(a and b) and bool((np.abs(np.array(a)[:, None] - np.array(b)[None]).max(-1) <= SAME_PLACE_MM).any())
+
+
+def _alike(a: Mapping[str, Value], b: Mapping[str, Value]) -> bool:
+    """Whether nothing that both say differs."""
+    for key in a.keys() & b.keys():
+        one, other = a[key], b[key]
+        if isinstance(one, str) or isinstance(other, str):
+            if one != other:
+                return False
+        elif not np.abs(np.subtract(one, other)).max() <= SAME:
+            return False
+    return True
+
+
+def _frame(member: Member) -> str:
+    return str(member.said.get("FrameOfReferenceUID", ""))
