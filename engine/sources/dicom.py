@@ -21,6 +21,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from lesionforge.engine.sources.files import File
 from lesionforge.generators.types import BadCase
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).

@@ -172,6 +172,16 @@ def read_voxels(file: File) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     Raises:
         BadCase: for what is no three-dimensional, binary NIfTI-1 volume with a usable affine.
     """
+    voxels, _, affine = _listed(file, several=False)
+    return voxels, affine
+
+
+def read_marks(file: File) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.float64]]:
+    """As ``read_voxels``, of a label map with several values: the voxels, the value of each, and the affine."""
+    return _listed(file, several=True)
+
+
+def _listed(file: File, several: bool) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.float64]]:
     with opened(file) as (header, stream):
         shape, dtype = header.shape, header.dtype
         if (nbytes := math.prod(shape) * dtype.itemsize) > MAX_TREE_BYTES:
@@ -179,14 +189,14 @@ def read_voxels(file: File) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         _require_place(header)
         if header.scaled:
             raise BadCase(f"scales its voxels by {header.slope} and {header.intercept}; a label holds plain 0 and 1")
-        voxels = _voxels(header, stream)
+        voxels, marks = _voxels(header, stream, several)
     if len(voxels) and (box := np.ptp(voxels, axis=0) + 1).prod(dtype=np.int64) > MAX_SPREAD:
         raise BadCase(f"its label spreads over {' x '.join(map(str, box))} voxels, more than any two trees do")
-    return voxels, header.affine
+    return voxels, marks, header.affine
 
 
-def _voxels(header: NiftiHeader, stream: BinaryIO) -> NDArray[np.int32]:
-    found, values, count = [], set[float](), 0
+def _voxels(header: NiftiHeader, stream: BinaryIO, several: bool) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    found, kept, values, count = [], [], set[float](), 0
     for k, slab in enumerate(planes(header, stream)):
         plane = slab.ravel(order="F")
         at = np.flatnonzero(plane)
@@ -198,11 +208,14 @@ def _voxels(header: NiftiHeader, stream: BinaryIO) -> NDArray[np.int32]:
         if not np.array_equal(marks, np.rint(marks)):
             raise BadCase(f"holds {marks[marks != np.rint(marks)][0]:g}; a label holds whole numbers")
         values.update(np.unique(marks).tolist())
-        if len(values) > 1:
+        if several and values and not 0 < min(values) <= max(values) <= 255:
+            raise BadCase(f"holds {min(values):g} to {max(values):g}; labels are whole numbers from 0 to 255")
+        if len(values) > 1 and not several:
             raise BadCase(
                 "is not binary, as a CT image or a map of several structures is not: give labels of the coronary tree "
                 f"alone, or read images by ct: (beside 0 it holds {', '.join(f'{v:g}' for v in sorted(values)[:4])})"
             )
         rows = header.shape[0]
+        kept.append(marks.astype(np.uint8) if several else np.ones(len(at), np.uint8))
         found.append(np.stack([at % rows, at // rows, np.full(at.shape, k)], axis=1).astype(np.int32))
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(kept)

@@ -19,6 +19,7 @@ SHORT = {  # of each recipe: what makes its input, and what makes it short
         ("generator.params.size=48", "generator.params.length_mm=[4, 8]", "generator.params.calcified_mm=[3, 5]"),
     ),
     "biplane_imagecas": (makers.imagecas, ()),
+    "biplane_imagecasx": (makers.imagecasx, ()),
     "biplane_nifti": (makers.nifti, ()),
     "lesion_ct": (makers.ct, (*SMALL_CT, "sources.0.options.region=[liver]")),
     "lesion_ctdicom": (makers.ctdicom, SMALL_CT),

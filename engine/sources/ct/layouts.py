@@ -12,16 +12,18 @@ from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
 from lesionforge.engine.sources.ct.names import legend_of, standard
 from lesionforge.engine.sources.ct.pairing import IMAGES_ARE, LABEL_FOLDER, LABELS_ARE, NII, Names, home, named, paired
 from lesionforge.engine.sources.files import File, natural
+from lesionforge.engine.sources.trees.terms import IMAGECAS, IMAGECASX, RIGHT, SEGMENTS
 from lesionforge.generators.types import BadCase
 
-Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "pair"]
+Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "imagecasx", "pair"]
 MAX_INDEX = 2**24  # bytes of dataset.json
 TERMS = {
     "lits": "LiTS: CC BY-NC-ND 4.0 (cite Bilic et al. 2023)",
     "kits": "KiTS: CC BY-NC-SA 4.0 (cite Heller et al. 2019)",
     "totalsegmentator": "TotalSegmentator: CC BY 4.0 (cite Wasserthal et al. 2023)",
     "abdomenatlas": "AbdomenAtlas terms (cite Qu et al. 2023, arXiv 2305.09666)",
-    "imagecas": "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)",
+    "imagecas": IMAGECAS,
+    "imagecasx": IMAGECASX,
 }
 CREATIVE = re.compile(r"CC[ -]?BY(?:[ -](?:SA|NC|ND))*(?:[ -]\d\.\d)?")  # no other text of the file goes further
 CT_WORDS = frozenset({"CT", "CTA", "CCTA", "CTCA", "CTPA", "CTP", "CECT", "NCCT", "NECT", "LDCT", "HRCT"})  # hold HU
@@ -85,6 +87,7 @@ def find(files: Sequence[File], layout: Layout, any_modality: bool = False) -> C
         "msd": lambda files: _msd(files, any_modality),
         "totalsegmentator": _totalsegmentator,
         "imagecas": _imagecas,
+        "imagecasx": _imagecasx,
         "pair": _pair,
     }
     files = [file for file in files if not file.name.rsplit("/", 1)[-1].startswith(".")]
@@ -136,6 +139,13 @@ def _imagecas(files: Sequence[File]) -> CtListing:
     """``N.img.nii.gz`` with ``N.label.nii.gz``."""
     images, labels = named(files, rf"([^/]+)\.img{NII}"), named(files, rf"([^/]+)\.label{NII}")
     return CtListing("imagecas", _both(images, labels), {1: "coronary"}, TERMS["imagecas"])
+
+
+def _imagecasx(files: Sequence[File]) -> CtListing:
+    """``volumes/N.img.nii.gz`` with ``segmentations/N.coronary.nii.gz``: 14 segments, here a tree a side."""
+    images, labels = named(files, rf"([^/]+)\.img{NII}"), named(files, rf"([^/]+)\.coronary{NII}")
+    legend = {value: "coronary_right" if value in RIGHT else "coronary_left" for value in SEGMENTS}
+    return CtListing("imagecasx", _both(images, labels), legend, TERMS["imagecasx"])
 
 
 def _totalsegmentator(files: Sequence[File]) -> CtListing:

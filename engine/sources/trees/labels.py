@@ -18,6 +18,7 @@ from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSourc
 from lesionforge.engine.sources.nifti import read_voxels
 from lesionforge.engine.sources.nifti_header import doubts_of
 from lesionforge.engine.sources.trees import split
+from lesionforge.engine.sources.trees.terms import IMAGECAS
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
 
@@ -50,7 +51,12 @@ class Nifti(FolderSource):
         self._protocol = fs.protocol
         try:
             if fs.isdir(path):
-                found = [*Folder(place).files().values()]
+                below = Folder(place).walk()
+                found = [file for file in below if "/" not in file.name]
+                deeper = [
+                    f.path for f in below if "/" in f.name and re.fullmatch(self.pattern, f.name.rpartition("/")[2])
+                ]
+                self.left_over = {"label maps in subfolders, which are not looked into": deeper} if deeper else {}
             else:
                 alone = fs.info(path)
                 found = [listed(fs, alone)] if alone["type"] == "file" else []
@@ -102,7 +108,7 @@ class ImageCas(Nifti):
 
     pattern = r"(\d+|.*)\.label\.nii(\.gz)?"
     example = "12.label.nii.gz"
-    licence = "ImageCAS terms (cite Zeng et al. 2023, arXiv 2211.01607)"
+    licence = IMAGECAS
 
 
 def _label(file: File, protocol: object) -> split.VoxelLabel:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +76,18 @@ def split(label: VoxelLabel, subject: str, licence: str, only: Side | None = Non
             f"a third component has {len(strays[0])} voxels beside {', '.join(str(len(t)) for t in trees)}: "
             "a tree is broken; repair the label"
         )
-    points = [label.world(tree) for tree in trees]
-    sides: tuple[Side, ...] = (only,) if only and not paired else _sides(points)
+    sides: tuple[Side, ...] = (only,) if only and not paired else _sides([label.world(tree) for tree in trees])
     notes = {"components": len(parts), "stray_voxels": sum(map(len, strays))}
     return {
-        side: CoronaryTree(
-            subject, _hash(tree, label), licence, side, np.ascontiguousarray(world), label.voxel_mm, notes=notes
-        )
-        for side, tree, world in zip(sides, trees, points, strict=True)
+        side: tree_of(VoxelLabel(tree, label.affine), subject, licence, side, notes)
+        for side, tree in zip(sides, trees, strict=True)
     }
+
+
+def tree_of(label: VoxelLabel, subject: str, licence: str, side: Side, notes: Mapping[str, Any]) -> CoronaryTree:
+    """All voxels of a label as one tree."""
+    world = np.ascontiguousarray(label.world(label.voxels))
+    return CoronaryTree(subject, _hash(label), licence, side, world, label.voxel_mm, notes=notes)
 
 
 def _sides(points: list[NDArray[np.float32]]) -> tuple[Side, Side]:
@@ -96,7 +101,7 @@ def _sides(points: list[NDArray[np.float32]]) -> tuple[Side, Side]:
     return ("left", "right") if gap > 0 else ("right", "left")  # LPS: +x is the patient's left
 
 
-def _hash(voxels: NDArray[np.int32], label: VoxelLabel) -> str:
-    digest = hashlib.sha256(voxels.astype("<i4").tobytes())
+def _hash(label: VoxelLabel) -> str:
+    digest = hashlib.sha256(label.voxels.astype("<i4").tobytes())
     digest.update(label.affine.astype("<f8").tobytes())
     return digest.hexdigest()[:32]

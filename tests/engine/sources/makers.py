@@ -121,16 +121,17 @@ def arcade_parts(folder):
             (at / "annotations" / f"{part}.json").write_text(json.dumps(coco))
 
 
-def tree_label(folder, name):
-    """Both trees of two subjects in one label each."""
+def tree_label(folder, name, values=None):
+    """Both trees of two subjects in one label each; ``values``: of the sides, 1 where absent."""
     source = Phantom("coronary", PhantomOptions(count=2, voxel_mm=0.6))
     folder.mkdir(parents=True, exist_ok=True)
     for subject in range(2):
-        points = np.concatenate([source.read(2 * subject + side).points for side in range(2)])
+        trees = [source.read(2 * subject + side) for side in range(2)]
+        points = np.concatenate([tree.points for tree in trees])
         low = points.min(0)
         at = np.rint((points - low) / 0.6).astype(int)
         label = np.zeros(at.max(0) + 1, np.uint8)
-        label[tuple(at.T)] = 1
+        label[tuple(at.T)] = np.concatenate([np.full(len(t.points), (values or {}).get(t.side, 1)) for t in trees])
         affine = np.diag([-0.6, -0.6, 0.6, 1.0])
         affine[:3, 3] = low * [-1, -1, 1]
         nib.save(nib.Nifti1Image(label, affine), folder / name.format(subject + 1))
@@ -138,6 +139,11 @@ def tree_label(folder, name):
 
 def imagecas(folder):
     tree_label(folder, "{}.label.nii.gz")
+
+
+def imagecasx(folder):
+    """Trees of phantoms as segments 1 and 9: the side is told by the segment."""
+    tree_label(folder / "segmentations", "{}.coronary.nii.gz", {"left": 1, "right": 9})
 
 
 def nifti(folder):

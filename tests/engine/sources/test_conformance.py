@@ -22,6 +22,7 @@ OURS = {
     "ctdicom": (makers.ctdicom, "", {}),
     "dicom": (makers.dicom, "", {"masks": "masks"}),
     "imagecas": (makers.imagecas, "", {}),
+    "imagecasx": (makers.imagecasx, "", {}),
     "masks": (makers.masks, "", {}),
     "nifti": (makers.nifti, "", {}),
     "phantom": (None, "coronary", {"count": 2, "voxel_mm": 0.6}),
