@@ -184,7 +184,23 @@ def claim(store: Store, own: DatasetDescription) -> tuple[DatasetDescription, bo
     if existing.to_bytes() != own.to_bytes():  # it grows, its sources have moved, or more may be missing
         store.delete(layout.SUCCESS)
         store.put(layout.RECIPE, own.to_bytes())
+        store.delete(layout.SUCCESS)  # a smaller run may just have ended
     return own, False
+
+
+def standing(store: Store, own: DatasetDescription) -> DatasetDescription:
+    """What a run's dataset is by now: another run may have made it grow, or may have missed that this one did.
+
+    Raises:
+        DatasetError: where it is gone, or another has taken its place.
+    """
+    found = read(store)
+    if found.identity != own.identity:
+        raise DatasetError(
+            f"{store.url(layout.RECIPE)} tells of recipe {found.identity[:12]} by now, not of {own.identity[:12]}: "
+            "something else was put into this place while a run was at work"
+        )
+    return claim(store, own)[0] if found.recipe.multiply < own.recipe.multiply else found
 
 
 def withdraw(store: Store) -> None:

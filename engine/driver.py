@@ -19,8 +19,8 @@ from lesionforge.engine.retries import Retries
 from lesionforge.engine.telemetry import Meters, log, log_event
 from lesionforge.engine.trial import Failures
 from lesionforge.generators.types import UserError
-from lesionforge.sinks import dataset
 from lesionforge.sinks.commit import ForeignShard, publish
+from lesionforge.sinks.listing import look
 from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.store.lease import Lease
 
@@ -48,6 +48,16 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
     batch_halvings: int = 0
+
+    def include(self, later: Outcome) -> None:
+        """Add a run that went on where this one ended."""
+        self.shards += later.shards
+        self.samples += later.samples
+        self.quarantined += later.quarantined
+        self.deaths += later.deaths
+        self.failed |= later.failed
+        self.seconds.update(later.seconds)
+        self.batch_halvings += later.batch_halvings
 
 
 def run(
@@ -78,8 +88,8 @@ def run(
 
 
 def committed(pipeline: Pipeline, store: Store) -> Iterator[int]:
-    """Numbers of the plan's committed shards, by their names alone: reading each one's record would take minutes."""
-    return (k for k in map(pipeline.plan.number, dataset.names(store)) if k is not None)
+    """Numbers of the plan's committed shards, from one listing: reading each one's record would take minutes."""
+    return look(store, pipeline.plan).committed()
 
 
 class _Run:

@@ -1,57 +1,153 @@
-"""Finishing a dataset: manifest, indexes for other readers, card, contact sheets, and ``_SUCCESS`` last."""
+"""Finishing a dataset: manifest, indexes for other readers, card, contact sheets, and ``_SUCCESS`` last.
+
+Nothing is taken on trust: what is there is what one listing says, each shard what its own record says, and its tar must
+have the size that was committed. As others may be at work in the place, it is looked at again in the end; where it is
+another by then, all is written anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lesionforge.engine import plugins
-from lesionforge.engine.dataset import DatasetDescription, DatasetError
+from lesionforge.engine.dataset import DatasetDescription, DatasetError, standing
 from lesionforge.generators.base import Generator
-from lesionforge.sinks import dataset, layout, manifest
+from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import card, counted
+from lesionforge.sinks.commit import own
+from lesionforge.sinks.dali import dali
 from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.index import Row
+from lesionforge.sinks.listing import Listing, entries, look
+from lesionforge.sinks.manifest import Contents
 from lesionforge.sinks.pictures.names import caption
 from lesionforge.sinks.pictures.sheet import Shown, contact_sheet
+from lesionforge.sinks.reservoir import Choice
 from lesionforge.sinks.store import Store
-from lesionforge.sinks.survey import Survey
+from lesionforge.sinks.summary import SHOWN
 
-SHEET_SAMPLES = 12
+LOOKS = 5  # times that a place may be found changed
+NAMED = 3  # strays told by name
 
 
-def finalise(store: Store, doc: DatasetDescription) -> dict[str, Any]:
-    """Write everything that describes the committed shards.
+@dataclass
+class Ending:
+    """How a dataset ended.
 
-    Returns:
-        The manifest, parsed. ``_SUCCESS`` is written only where ``shortfall`` finds none.
+    Attributes:
+        manifest: as it was written, parsed.
+        problem: why there is no ``_SUCCESS``, or an empty string.
+        broken: shards that are committed, but not whole: to be dropped and made again.
     """
-    plan = doc.plan
-    survey, records = Survey(SHEET_SAMPLES), list[Record]()
-    existing = {entry.name for entry in store.list(layout.INDEX)}
-    for record, rows in survey.read(store):
-        records.append(record)
-        if layout.dali(record.shard) not in existing:
-            store.put(layout.dali(record.shard), manifest.dali(rows))
-    totals = survey.totals
-    planned = {"samples": len(plan), "shards": plan.shards}
-    body = manifest.manifest(doc.recipe.name, doc.identity, planned, totals, records)
+
+    manifest: dict[str, Any]
+    problem: str
+    broken: list[str]
+
+
+def finalise(store: Store, doc: DatasetDescription) -> Ending:
+    """Write everything that describes the committed shards; ``_SUCCESS`` only where nothing is amiss.
+
+    Raises:
+        ForeignShard: where a shard is of another dataset, or cannot be read.
+        DatasetError: where the place has become another dataset's.
+    """
     generator = make_generator(doc)
+    doc = standing(store, doc)
+    listing = look(store, doc.plan)
+    for _ in range(LOOKS):
+        ending = _written(store, doc, generator, listing)
+        before, doc = (doc, listing), standing(store, doc)
+        listing = look(store, doc.plan)
+        if (doc, listing) == before:
+            return ending
+    store.delete(layout.SUCCESS)
+    ending.problem = "other runs or gc are at work in this place: run the same generate command again at their end"
+    return ending
+
+
+def _written(store: Store, doc: DatasetDescription, generator: Generator, listing: Listing) -> Ending:
+    plan, totals, broken = doc.plan, Totals(), [doc.plan.shard(k).name for k in listing.torn()]
+    choice, contents = {split: Choice(SHOWN) for split in plan.splits}, Contents(store)
+    indexed = bytearray(plan.shards)
+    for k, _ in entries(store, plan, layout.DALI, "idx"):
+        if k is not None:
+            indexed[k] = True
+    numbers = list(listing.committed())
+    wanted = ((plan.shard(k).name, listing.indexes[k]) for k in numbers)
+    for k, found in zip(numbers, dataset.footers(store, wanted), strict=True):
+        if found is None:
+            continue  # the next look finds it gone, too
+        record, summary = found
+        own(store, record.shard, record, doc.identity)
+        if record.samples + record.quarantined != len(plan.shard(k)) or record.tar_bytes != listing.tars[k]:
+            broken.append(record.shard)
+            continue
+        totals.add(record, summary)
+        contents.add(k, record)
+        for group, ids in summary.ids.items():
+            for sample_id in ids:
+                choice[plan.shard(k).split].add(group, sample_id, (record.shard, sample_id))
+        if not indexed[k]:
+            ((_, rows),) = dataset.indexes(store, [record.shard])
+            store.put(layout.dali(record.shard), dali(rows))
     members: list[str] = []
     for split in plan.splits:
-        chosen = survey.chosen(split)
+        chosen = _rows(store, choice[split].chosen())
         if chosen:
             members = [m["name"] for m in chosen[0][1].members or ()]
             shown = [show(store, generator, shard, row) for shard, row in chosen]
             title = f"{doc.recipe.name}: {split}, {totals.per_split[split]} samples"
             store.put(f"{layout.PICTURES}/{split}.png", contact_sheet(title, shown))
-    store.put(layout.WIDS, manifest.wids(doc.recipe.name, records))
+    planned = {"samples": len(plan), "shards": plan.shards}
+    body = contents.manifest(doc.recipe.name, doc.identity, planned, totals)
+    contents.clear()
+    store.put(layout.WIDS, contents.wids(doc.recipe.name))
     parsed: dict[str, Any] = json.loads(body)
     store.put(layout.CARD, card(parsed, json.loads(doc.to_bytes()), members, generator.limits))
+    problem = shortfall(doc, totals) or strays(doc, listing.foreign)
+    if problem:
+        store.delete(layout.SUCCESS)
     store.put(layout.MANIFEST, body)
-    if not shortfall(doc, totals):
-        store.put(layout.SUCCESS, b"")
-    return parsed
+    if not problem:
+        store.put(layout.SUCCESS, f"{hashlib.sha256(body).hexdigest()}\n".encode())
+    return Ending(parsed, problem, broken)
+
+
+def _rows(store: Store, chosen: list[tuple[str, str]]) -> list[tuple[str, Row]]:
+    """The rows of samples, given as (shard, id), from the indexes of their shards."""
+    ids = defaultdict[str, set[str]](set)
+    for shard, sample_id in chosen:
+        ids[shard].add(sample_id)
+    found = {}
+    for record, rows in dataset.indexes(store, ids):
+        found |= {row.sample_id: row for row in rows if row.sample_id in ids[record.shard]}
+    return [(shard, found[sample_id]) for shard, sample_id in chosen]
+
+
+def vouched(store: Store) -> bool:
+    """Whether ``_SUCCESS`` is there and was written for the manifest that is there."""
+    try:
+        told = store.get(layout.SUCCESS).decode("ascii", "replace").strip()
+        return told == hashlib.sha256(store.get(layout.MANIFEST)).hexdigest()
+    except FileNotFoundError:
+        return False
+
+
+def strays(doc: DatasetDescription, names: Sequence[str]) -> str:
+    """That there are shards which a dataset does not plan, in one line; an empty string where there are none."""
+    if not names:
+        return ""
+    shown = ", ".join(map(repr, names[:NAMED])) + ", ..." * (len(names) > NAMED)
+    return (
+        f"there are shards that the recipe (x{doc.recipe.multiply}) does not plan: {shown}; set multiply to what they "
+        "were made with, or take them away"
+    )
 
 
 def shortfall(doc: DatasetDescription, totals: Totals) -> str:

@@ -8,24 +8,29 @@ from typing import Annotated
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.options import Json, Place
+from lesionforge.jobs.options import Json, Place, Storage, opened
 
 
 def status(
     place: Place,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="keep looking until it is finished (exit code 0, or 3 if short); Ctrl-C ends it"),
+        typer.Option(
+            "--watch",
+            help="keep looking until it is finished, or no run is at work any more (exit code 0, or 3 if short)",
+        ),
     ] = False,
+    storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Say how far a dataset is, from its storage alone. With `--watch --json`, one JSON object a line per change."""
     from lesionforge.jobs.commands import status as look
 
+    store = opened(place, storage)
     if watch:
-        body = look.watch(place, as_json)
-        raise typer.Exit(console.SHORT if body["state"] == "short" else console.OK)
-    body = look.Progress(place).look()
+        body = look.watch(store, as_json)
+        raise typer.Exit(console.OK if body["state"] == "complete" else console.SHORT)
+    body = look.Progress(store).look()
     console.emit(body, as_json, lambda: look.show(body))
 
 
@@ -34,12 +39,13 @@ def verify(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="make missing or broken indexes anew from the tars")
     ] = False,
+    storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Re-read the whole dataset: checksums, keys, members, plan and quotas. Exit code 3 where anything is wrong."""
     from lesionforge.jobs.commands.verify import verify as run
 
-    verdict = run(place, rebuild)
+    verdict = run(opened(place, storage), rebuild)
     console.emit(verdict.body(), as_json, verdict.show)
     raise typer.Exit(console.SHORT if verdict.problems else console.OK)
 
@@ -52,13 +58,14 @@ def replay(
         typer.Option(metavar="N=URI", help="where source N lies; no dataset says it, paths may hold names"),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="write the sample's members into this folder")] = None,
+    storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
     from lesionforge.jobs.commands.replay import moved
     from lesionforge.jobs.commands.replay import replay as run
 
-    result = run(place, sample_id, moved(source or ()))
+    result = run(opened(place, storage), sample_id, moved(source or ()))
     if to is not None:
         result.write(to)
     console.emit(result.body(), as_json, result.show)
@@ -69,12 +76,13 @@ def preview(
     place: Place,
     samples: Annotated[int, typer.Option(min=1, help="samples to show, spread over splits and classes")] = 48,
     to: Annotated[Path | None, typer.Option(help="write the page into this folder, not beside the dataset")] = None,
+    storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
     from lesionforge.jobs.commands.preview import preview as run
 
-    result = run(place, samples, to)
+    result = run(opened(place, storage), samples, to)
     console.emit(result.body(), as_json, result.show)
 
 
@@ -82,12 +90,13 @@ def gc(
     place: Place,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
     age: Annotated[float, typer.Option(min=0, help="seconds; what is younger stays")] = 3600,
+    storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Remove what interrupted runs have left: temporary files, tars without an index. Never while a run is at work."""
     from lesionforge.jobs.commands import gc
 
-    body = gc.gc(place, dry_run, age)
+    body = gc.gc(opened(place, storage), dry_run, age)
     console.emit(body, as_json, lambda: gc.show(body))
 
 
@@ -115,10 +124,11 @@ def export(
             help="image.png (nnunet: ct), or source.png (nnunet: source_ct) for what was there before drawing"
         ),
     ] = None,
+    storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Write a dataset as a folder that other tools train from: stenoses as boxes, lesions in CT as label maps."""
     from lesionforge.jobs.commands import export
 
-    body = export.export(place, layout, to, classes or (), image, organs)
+    body = export.export(opened(place, storage), layout, to, classes or (), image, organs)
     console.emit(body, as_json, lambda: export.show(body))

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
+
+if TYPE_CHECKING:
+    from lesionforge.sinks.store import Store
 
 Out = Annotated[Path, typer.Option(help="where to write")]
 Device = Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda")]
 Place = Annotated[
     str, typer.Argument(metavar="OUT", help="where the dataset lies: a folder or a URL such as s3://bucket/name")
 ]
+Storage = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--storage-options",
+        metavar="NAME=VALUE",
+        help="as the recipe's storage_options, e.g. endpoint_url=http://127.0.0.1:7480; again for more",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
+
+
+def opened(place: str, storage: list[str] | None) -> Store:
+    """A dataset's place with its storage options."""
+    from lesionforge.engine import secrets
+    from lesionforge.sinks.store import Store
+
+    options = pairs(storage)
+    if next(secrets.found({"storage_options": options}), None):
+        raise typer.BadParameter(f"--storage-options {secrets.FIX}")
+    return Store(place, options)
 
 
 def pairs(given: list[str] | None) -> dict[str, Any]:

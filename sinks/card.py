@@ -37,7 +37,7 @@ def card(
     text = template.substitute(
         name=manifest["name"],
         samples=manifest["samples"],
-        shards=len(manifest["shards"]),
+        shards=manifest["shards"],
         size=human_bytes(manifest["bytes"]),
         version=document["versions"]["lesionforge"],
         generator=document["recipe"]["generator"]["name"],
@@ -49,6 +49,7 @@ def card(
         members=", ".join(f"`{name}`" for name in members),
         wids=layout.WIDS,
         index=layout.INDEX,
+        dali=layout.DALI,
         recipe=layout.RECIPE,
         sources="\n".join(sources),
         identity=manifest["identity"],

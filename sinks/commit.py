@@ -3,7 +3,14 @@
 1. The tar is put at its final name, create-only. If one is there already, from an attempt that died or is still
    running, it is adopted: its bytes are read back, and what they hold is what gets committed. It is never replaced,
    since another writer may be about to commit it.
-2. The index is put create-only. Whoever creates it has committed the shard; the loser's work changes nothing.
+2. DALI's index of that tar is put, the same whoever puts it.
+3. The index is put create-only. Whoever creates it has committed the shard; the loser's work changes nothing.
+4. The tar is looked at once more: ``gc`` takes one that lay without an index for long, and whoever slept between 1 and
+   3 would have committed nothing. Then the shard is dropped and committed anew.
+
+A shard is committed where index and tar both stand. One that is broken, or shall be made again, is dropped (`drop`):
+the tar goes first, the index last, so that wherever that is cut short an index without a tar is left, which counts for
+nothing and is dropped by the next run. A writer of that shard meanwhile loses at most its commit.
 
 Where the place does not refuse the second of two creators, only one process ever writes final names (`stage`,
 `publish`).
@@ -28,6 +35,7 @@ from dataclasses import replace
 
 from lesionforge.generators.types import UserError
 from lesionforge.sinks import index, layout
+from lesionforge.sinks.dali import dali
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.tar import Tar
@@ -54,6 +62,7 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
         StoreError: where the place cannot be written.
     """
     body.end()
+    planned = rows
     created = store.put_new(layout.tar(shard), body.chunks)
     sha, size = body.close(), body.size  # the hash is made beside the writing; here it is needed
     if not created:
@@ -63,9 +72,36 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
             sha, size = index.sha256(data), len(data)
     lost = sum(row.status == "quarantined" for row in rows)
     record = Record(shard, recipe, sha, size, len(rows) - lost, lost, version)
-    if store.put_new(layout.index(shard), [index.write(rows, record)]):
+    store.put(layout.dali(shard), dali(rows))
+    if not store.put_new(layout.index(shard), [index.write(rows, record)]):
+        record = committed(store, shard, recipe)
+    if record.tar_sha256 == sha and stands(store, shard, size):
         return record
-    return committed(store, shard, recipe)
+    # The tar was collected before its index came, ours or that of the writer whose index this is.
+    drop(store, shard, recipe)
+    return commit(store, shard, recipe, version, planned, body)
+
+
+def stands(store: Store, shard: str, size: int) -> bool:
+    """Whether a shard's tar lies there, in that size (bytes)."""
+    try:
+        return store.size(layout.tar(shard)) == size
+    except FileNotFoundError:
+        return False
+
+
+def drop(store: Store, shard: str, recipe: str) -> None:
+    """Take a shard out of a dataset, so that it can be made again; the dataset is not finished from then on.
+
+    Safe beside readers, who meet a missing tar, and writers; may be cut short anywhere and repeated.
+
+    Raises:
+        ForeignShard: where it was committed under another recipe, or something else lies there: it stays.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        committed(store, shard, recipe)
+    for path in (layout.SUCCESS, layout.tar(shard), layout.dali(shard), layout.index(shard)):
+        store.delete(path)
 
 
 def committed(store: Store, shard: str, recipe: str) -> Record:
@@ -79,12 +115,17 @@ def committed(store: Store, shard: str, recipe: str) -> Record:
         record = index.read_record(store.get(layout.index(shard)))
     except ValueError as error:
         raise ForeignShard(f"{store.url(layout.index(shard))}: {error}; remove it and run again") from None
+    own(store, shard, record, recipe)
+    return record
+
+
+def own(store: Store, shard: str, record: Record, recipe: str) -> None:
+    """Whether a shard was committed under a recipe; ForeignShard where it was not."""
     if record.recipe != recipe:
         raise ForeignShard(
             f"{store.url(layout.index(shard))} belongs to recipe {record.recipe[:12]}, not {recipe[:12]}; "
             "choose another output place"
         )
-    return record
 
 
 def stage(store: Store, shard: str, recipe: str, version: str, rows: Sequence[Row], body: Tar) -> tuple[Record, str]:
@@ -99,6 +140,7 @@ def stage(store: Store, shard: str, recipe: str, version: str, rows: Sequence[Ro
     sha = body.close()
     lost = sum(row.status == "quarantined" for row in rows)
     record = Record(shard, recipe, sha, body.size, len(rows) - lost, lost, version)
+    hidden.put(f"{attempt}.idx", dali(rows))
     hidden.put(f"{attempt}.parquet", index.write(rows, record))
     return record, attempt
 
@@ -113,12 +155,13 @@ def publish(store: Store, shard: str, recipe: str, attempt: str) -> Record:
     if not store.exists(layout.index(shard)):
         try:
             store.publish(f"{attempt}.tar", layout.tar(shard))
+            store.publish(f"{attempt}.idx", layout.dali(shard))
             store.publish(f"{attempt}.parquet", layout.index(shard))
         except FileNotFoundError:
             raise StoreError(
                 f"what was staged for {store.url(layout.tar(shard))} is gone: another run has taken this place over"
             ) from None
-    for suffix in ("tar", "parquet"):
+    for suffix in ("tar", "idx", "parquet"):
         with contextlib.suppress(StoreError):  # it is committed; gc finds what stays
             store.hidden().delete(f"{attempt}.{suffix}")
     return committed(store, shard, recipe)

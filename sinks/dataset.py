@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,8 +15,12 @@ from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.store import Store
+from lesionforge.sinks.summary import Summary
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
+FOOTERS = 64  # the same, of those of which only the end is read
+TAIL = 16 * 1024  # bytes that hold the footer of most indexes
+MAX_FOOTER = 2**24
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -35,29 +39,27 @@ class Totals:
     per_class: Counter[tuple[str, str]] = field(default_factory=Counter)  # (split, class)
     reasons: Reasons = field(default_factory=Reasons)
 
-    def add(self, record: Record, rows: Iterable[Row]) -> None:
+    def add(self, record: Record, summary: Summary) -> None:
         """Count one shard."""
         self.shards += 1
         self.samples += record.samples
         self.quarantined += record.quarantined
         self.bytes += record.tar_bytes
-        for row in rows:
-            if row.status == "ok":
-                self.per_split[row.split] += 1
-                self.per_class[row.split, row.target or "all"] += 1
-                self.burned_in += row.measured.get("burned_in_text", 0) > 0
-            else:
-                self.reasons.add(row.reason or "unknown")
+        self.burned_in += summary.burned_in
+        for (split, target), n in summary.counts.items():
+            self.per_split[split] += n
+            self.per_class[split, target] += n
+        self.reasons.merge(summary.reasons)
 
 
-def parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+def parallel(function: Callable[[A], B], items: Iterable[A], threads: int = READERS) -> Iterator[B]:
     """``map`` with several calls under way, results in order, a bounded number ahead."""
-    waiting: list[Any] = []
-    with ThreadPoolExecutor(READERS) as pool:
+    waiting = deque[Future[B]]()
+    with ThreadPoolExecutor(threads) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) >= 4 * READERS:
-                yield waiting.pop(0).result()
+            if len(waiting) >= 4 * threads:
+                yield waiting.popleft().result()
         for future in waiting:
             yield future.result()
 
@@ -69,7 +71,7 @@ def committed(store: Store) -> list[str]:
 
 def names(store: Store) -> Iterator[str]:
     """Names of the committed shards as the store lists them, one at a time."""
-    for entry in store.list(layout.INDEX):
+    for entry in store.scan(layout.INDEX):
         name = entry.name.rsplit("/", 1)[-1]
         if name.endswith(".parquet"):
             yield name.removesuffix(".parquet")
@@ -92,18 +94,50 @@ def splits(store: Store, wanted: Sequence[str] | None) -> list[Split]:
 
 def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:
     """Commit records of shards, in order; ForeignShard for one that cannot be read."""
-    return parallel(lambda shard: _read(store, shard, index.read, lambda found: found[0]), shards)
+    return parallel(lambda shard: _read(store, shard), shards)
 
 
-def records(store: Store, shards: Iterable[str]) -> Iterator[Record]:
-    """Totals of shards, in order."""
-    return parallel(lambda shard: _read(store, shard, index.read_record, lambda found: found), shards)
+def footers(store: Store, sizes: Iterable[tuple[str, int]]) -> Iterator[tuple[Record, Summary] | None]:
+    """Totals and summaries of shards, in order: one short ranged read each, whatever number of rows they have.
+
+    Args:
+        sizes: names of shards and the sizes of their indexes in bytes, as listed.
+
+    Returns:
+        For each shard its own, or None where its index is gone by now.
+
+    Raises:
+        ForeignShard: for one that cannot be read.
+    """
+    return parallel(lambda item: _footer(store, *item), sizes, FOOTERS)
 
 
-def _read(store: Store, shard: str, read: Callable[[bytes], B], record: Callable[[B], Record]) -> B:
+def _footer(store: Store, shard: str, size: int) -> tuple[Record, Summary] | None:
+    def tail(most: int) -> bytes:
+        return store.get_range(layout.index(shard), max(0, size - most), min(size, most))
+
+    def read() -> tuple[Record, Summary]:
+        data = tail(TAIL)
+        if (needed := index.footer_size(data)) > len(data):
+            if needed > min(size, MAX_FOOTER):
+                raise ValueError(f"it claims a footer of {needed} bytes")
+            data = tail(needed)
+        return index.read_footer(data)
+
+    try:
+        return _told(store, shard, read, lambda found: found[0])
+    except FileNotFoundError:
+        return None
+
+
+def _read(store: Store, shard: str) -> tuple[Record, list[Row]]:
+    return _told(store, shard, lambda: index.read(store.get(layout.index(shard))), lambda found: found[0])
+
+
+def _told(store: Store, shard: str, read: Callable[[], B], record: Callable[[B], Record]) -> B:
     name = layout.index(shard)
     try:
-        found = read(store.get(name))
+        found = read()
     except ValueError as error:
         raise ForeignShard(f"{store.url(name)}: {error}; see lesionforge verify --rebuild") from None
     if record(found).shard != shard:

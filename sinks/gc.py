@@ -7,18 +7,19 @@ can be rebuilt. There are no unfinished multipart uploads to look for, as every 
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from lesionforge.sinks import layout
+from lesionforge.sinks import layout, manifest
 from lesionforge.sinks.store import Store, StoreError, lease
 from lesionforge.sinks.store.backend import TEMPORARY, Entry
 
 YOUNG = 3600.0  # seconds for which an object is left alone, whoever made it
-_HIDDEN = re.compile(rf"(probe-)?[0-9a-f]{{32}}|{lease.NAME.pattern}|[0-9a-f]{{32}}/[0-9a-f]{{32}}(\.tar|\.parquet)?")
+_HIDDEN = re.compile(
+    rf"(probe-)?[0-9a-f]{{32}}|{lease.NAME.pattern}|[0-9a-f]{{32}}/[0-9a-f]{{32}}(\.tar|\.idx|\.parquet)?"
+)
 
 
 @dataclass
@@ -59,6 +60,8 @@ def collect(
                 continue  # looked at anew, right before: a worker whose driver is dead has committed it
             else:
                 store.delete(entry.name)
+                if store.exists(layout.index(_shard(entry.name))):  # and it has, at this very moment
+                    store.delete(layout.SUCCESS)
             found.removed.append(entry)
     return found
 
@@ -77,21 +80,24 @@ def _leftovers(store: Store, found: Collected, own: str) -> list[Entry]:
     out = [entry._replace(name=f"{TEMPORARY}/{entry.name}") for entry in hidden]
     if not store.exists(layout.RECIPE):
         return out  # no dataset of ours
-    data = [*store.list(layout.SHARDS), *store.list(layout.INDEX)]  # in this order: a tar is there before its index
-    committed = {entry.name for entry in data}
-    finished = _finished(store)
-    for entry in data:
-        if not re.fullmatch(rf"{layout.SHARDS}/[^/]+\.tar|{layout.INDEX}/[^/]+\.idx", entry.name):
-            continue
-        if layout.index(_shard(entry.name)) not in committed:
-            (found.kept if _shard(entry.name) in finished else out).append(entry)
+    data = [*store.list(layout.SHARDS), *store.list(layout.DALI)]
+    committed = {entry.name for entry in store.scan(layout.INDEX)}  # listed last: a tar is there before its index
+    lost = [
+        entry
+        for entry in data
+        if re.fullmatch(rf"{layout.SHARDS}/[^/]+\.tar|{layout.DALI}/[^/]+\.idx", entry.name)
+        and layout.index(_shard(entry.name)) not in committed
+    ]
+    finished = _finished(store) if lost else set()
+    for entry in lost:
+        (found.kept if _shard(entry.name) in finished else out).append(entry)
     return out
 
 
 def _finished(store: Store) -> set[str]:
     """Shards that the manifest names."""
     try:
-        return {shard["name"] for shard in json.loads(store.get(layout.MANIFEST))["shards"]}
+        return {shard["name"] for shard in manifest.shards(store)}
     except FileNotFoundError:
         return set()
 

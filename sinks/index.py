@@ -1,7 +1,8 @@
 """The commit record of a shard: a small Parquet file, one row per sample, quarantined ones included.
 
 It is at once what makes a shard count and the dataset's index. Shard totals and checksums stand in the file's
-key-value metadata under ``lesionforge``.
+key-value metadata under ``lesionforge``, a summary of the rows under ``lesionforge.summary``: the end of a dataset
+reads these of every shard, and no rows.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lesionforge.generators.types import SPLITS
 from lesionforge.sinks import tar
+from lesionforge.sinks.rows import check_rows
+from lesionforge.sinks.summary import Summary
 
 # What bytes of another kind raise.
 _NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 _SHARD = re.compile(r"[A-Za-z0-9_]+-[0-9]{6,}")
+_SUMMARY = b"lesionforge.summary"
 _SHA = re.compile(r"[0-9a-f]{64}")
 MAX_ROWS = 1_000_000  # of a shard, as in a recipe
 MAX_UNPACKED = 2**29  # bytes of all columns
@@ -89,11 +91,25 @@ class Record:
 
 def write(rows: Iterable[Row], record: Record) -> bytes:
     """The bytes of a commit record; the same rows give the same bytes."""
+    rows = list(rows)
     table = pa.Table.from_pylist([_arrow(row) for row in rows], schema=SCHEMA)
-    table = table.replace_schema_metadata({"lesionforge": json.dumps(asdict(record), sort_keys=True)})
+    head = {"lesionforge": json.dumps(asdict(record), sort_keys=True), _SUMMARY: summarise(rows).to_bytes()}
+    table = table.replace_schema_metadata(head)
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     return out.getvalue()
+
+
+def summarise(rows: Iterable[Row]) -> Summary:
+    """What rows add up to."""
+    out = Summary()
+    for row in rows:
+        if row.status == "ok":
+            burned_in = row.measured.get("burned_in_text", 0) > 0
+            out.add(row.sample_id, (row.split, row.target or "all"), burned_in)
+        else:
+            out.reasons.add(row.reason or "unknown")
+    return out
 
 
 def _arrow(row: Row) -> dict[str, Any]:
@@ -108,9 +124,12 @@ def read(data: bytes) -> tuple[Record, list[Row]]:
     """
     record, table = read_table(data)
     try:
+        summary = pq.read_schema(io.BytesIO(data)).metadata[_SUMMARY]
         rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in table.to_pylist()]
         for row in rows:
             _check_labels(row)
+        if summarise(rows).to_bytes() != summary:
+            raise ValueError("its summary is not that of its rows")
     except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {_first(error)}") from None
     return record, rows
@@ -136,48 +155,10 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
             raise ValueError(f"it claims {file.metadata.num_rows} rows; a shard has at most {MAX_ROWS}")
         table = file.read(list(SCHEMA.names if columns is None else columns), use_threads=False)
         table.validate(full=True)
-        check_rows(table, record)
+        check_rows(table, record.tar_bytes)
     except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {_first(error)}") from None
     return record, table
-
-
-def check_rows(table: pa.Table, record: Record) -> None:
-    """Whether rows can be a shard's: an id names a file, so it may lead nowhere else; a range lies inside the tar.
-
-    Raises:
-        ValueError: saying what cannot be.
-    """
-    ids = table["sample_id"]
-    if not (_all(pc.match_substring_regex(ids, f"^{tar.KEY}$")) and _all(pc.less(pc.utf8_length(ids), tar.MAX_NAME))):
-        raise ValueError("an id is no sample's")
-    if pc.count_distinct(ids).as_py() < len(table):
-        raise ValueError("a sample stands in it twice")
-    kept = table.filter(pc.equal(table["status"], "ok"))
-    if not _all(pc.is_in(table["status"], pa.array(["ok", "quarantined"]))):
-        raise ValueError("a row is neither ok nor quarantined")
-    if not _all(pc.is_in(table["split"], pa.array(SPLITS))):
-        raise ValueError("a row is of no split")
-    if "labels" in kept.column_names and kept["labels"].null_count:
-        raise ValueError("a sample has no labels")
-    if kept["members"].null_count or pc.any(pc.equal(pc.list_value_length(kept["members"]), 0)).as_py():
-        raise ValueError("a sample has no members")
-    members = pc.list_flatten(kept["members"]).combine_chunks()
-    if members.null_count or not _all(pc.match_substring_regex(members.field("name"), f"^{tar.FIELD}$")):
-        raise ValueError("a member has a name that no tar here has")
-    spans = [members] + ([kept] if "offset" in table.column_names else [])
-    for span in spans:
-        offset, size = (span.field(n) if span is members else span[n] for n in ("offset", "size"))
-        if offset.null_count or size.null_count:
-            raise ValueError("a sample has no place in the tar")
-        inside = pc.and_(pc.greater_equal(offset, 0), pc.greater_equal(size, 0))
-        inside = pc.and_(inside, pc.less_equal(size, record.tar_bytes))
-        if not (_all(inside) and _all(pc.less_equal(pc.add(offset, size), record.tar_bytes))):
-            raise ValueError(f"a sample lies outside the {record.tar_bytes} bytes of the tar")
-
-
-def _all(truths: Any) -> bool:
-    return bool(pc.all(truths, skip_nulls=False, min_count=0).as_py())
 
 
 def _check_labels(row: Row) -> None:
@@ -210,6 +191,30 @@ def read_record(data: bytes) -> Record:
     """
     try:
         return _record(pq.read_schema(io.BytesIO(data)).metadata)
+    except _NOT_OURS as error:
+        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
+
+
+def footer_size(tail: bytes) -> int:
+    """How many bytes from its end hold the totals and the summary of a commit record, told by its last ones.
+
+    Raises:
+        ValueError: where they are not a Parquet file's.
+    """
+    if len(tail) < 8 or tail[-4:] != b"PAR1":
+        raise ValueError("no commit record of a shard: it does not end as one")
+    return int.from_bytes(tail[-8:-4], "little") + 8
+
+
+def read_footer(tail: bytes) -> tuple[Record, Summary]:
+    """Totals and summary, out of the last ``footer_size`` bytes, or more, of a commit record.
+
+    Raises:
+        ValueError: for bytes that are none of a commit record of this layout.
+    """
+    try:
+        metadata = pq.read_metadata(io.BytesIO(tail)).metadata
+        return _record(metadata), Summary.read(metadata[_SUMMARY])
     except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {_first(error)}") from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Kind = Literal["source", "error", "output", "quality", "encode", "memory", "time", "killed", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -69,9 +69,38 @@ class Reasons:
 
     def add(self, reason: str) -> None:
         """Count one."""
-        words, numbers = NUMBER.split(reason), NUMBER.findall(reason)
+        self._include(NUMBER.split(reason), NUMBER.findall(reason), 1)
+
+    def merge(self, others: Reasons) -> None:
+        """Count those that were counted elsewhere."""
+        for group in others._groups.values():
+            self._include(group.words, group.numbers, group.count)
+
+    def to_json(self) -> list[Any]:
+        """As a shard's summary keeps them."""
+        return [[group.words, group.numbers, group.count] for _, group in sorted(self._groups.items())]
+
+    @classmethod
+    def read(cls, stored: Any) -> Reasons:
+        """The inverse of ``to_json``.
+
+        Raises:
+            ValueError, TypeError: for what is no such list.
+        """
+        out = cls()
+        for words, numbers, count in stored:
+            if not all(isinstance(text, str) for text in (*words, *numbers)) or len(words) != len(numbers) + 1:
+                raise ValueError("a reason of its summary is none")
+            if type(count) is not int or not 0 < count < 2**62:
+                raise ValueError("a count of its summary is none")
+            out._include(words, numbers, count)
+        return out
+
+    def _include(self, words: list[str], numbers: list[str], count: int) -> None:
         group = self._groups.setdefault("…".join(words), _Group(words, numbers))
-        group.count += 1
+        if len(group.numbers) != len(numbers):
+            raise ValueError("two reasons of one name differ in their numbers")
+        group.count += count
         group.numbers = [old if old == new else "…" for old, new in zip(group.numbers, numbers, strict=True)]
 
     def __iter__(self) -> Iterator[tuple[str, int]]:

@@ -16,15 +16,16 @@ from lesionforge.sinks.card import counted
 from lesionforge.sinks.exports import FORMATS, export_volumes
 from lesionforge.sinks.exports import export as write
 from lesionforge.sinks.reader import Samples
+from lesionforge.sinks.store import Store
 
 
 def export(
-    place: str, layout: str, to: Path, classes: Sequence[str], image: str | None, organs: bool = False
+    place: str | Store, layout: str, to: Path, classes: Sequence[str], image: str | None, organs: bool = False
 ) -> dict[str, Any]:
     """Write the folder; what was written and left out, counted.
 
     Args:
-        place: where the dataset lies.
+        place: where the dataset lies, or a store.
         layout: ``yolo``, ``coco`` or ``nnunet``.
         to: an empty or new folder.
         classes: of boxes, see `sinks.exports.export`; for ``nnunet`` labels, or several as ``NAME=LABEL,LABEL``. None
@@ -84,7 +85,7 @@ def _named(classes: Sequence[str]) -> dict[str, list[str]]:
     return out
 
 
-def _learnt(place: str, organs: bool) -> dict[str, list[str]]:
+def _learnt(place: str | Store, organs: bool) -> dict[str, list[str]]:
     """The classes of ``train segmentation`` of the domains whose lesions the dataset has, with their labels."""
     lesions = Samples(place, members=["json"]).column("labels.lesions")
     there = {

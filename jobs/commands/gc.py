@@ -10,18 +10,18 @@ from lesionforge.sinks.gc import YOUNG, collect
 from lesionforge.sinks.store import Store
 
 
-def gc(place: str, dry_run: bool = False, young: float = YOUNG) -> dict[str, Any]:
+def gc(place: str | Store, dry_run: bool = False, young: float = YOUNG) -> dict[str, Any]:
     """Remove leftovers; see ``sinks.gc``.
 
     Args:
-        place: where the dataset lies.
+        place: where the dataset lies, or a store.
         dry_run: only say what would go.
         young: seconds; what is younger stays.
 
     Raises:
         StoreError: a run is at work there, or the place cannot be read or written.
     """
-    store = Store(place)
+    store = place if isinstance(place, Store) else Store(place)
     found = collect(store, dry_run, young, console.note)
     return {
         "out": store.url(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,12 @@ from lesionforge.jobs import console, errors, progress
 from lesionforge.jobs.commands import recipes
 from lesionforge.sinks import layout
 from lesionforge.sinks.card import counted, human_bytes
-from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.commit import committed, drop
+from lesionforge.sinks.listing import look
 from lesionforge.sinks.store import Store, lease
+
+ROUNDS = 3  # times that what is broken at the end of a run is made again, and one
+LOOKED_INTO = 16  # records of shards found that are read before work begins
 
 
 @dataclass(repr=False)
@@ -51,7 +56,7 @@ class RunResult(console.CommandResult):
             "samples": m["samples"],
             "quarantined": m["quarantined"],
             "planned": m["planned"]["samples"],
-            "shards": len(m["shards"]),
+            "shards": m["shards"],
             "bytes": m["bytes"],
             "splits": {split: counts["samples"] for split, counts in m["splits"].items()},
             "classes": {split: counts["classes"] for split, counts in m["splits"].items()},
@@ -127,6 +132,11 @@ def generate(
         raise recipe_yaml.RecipeError(f"--out {secrets.FIX}")
     pipeline = recipes.opened(checked, recipe)
     store = Store(place, checked.storage_options)
+    if not store.is_shared and not in_process:
+        raise recipe_yaml.RecipeError(
+            f"--out {place}: what lies there is seen by one process, and Ray's workers are others: add --in-process, "
+            "or choose a folder or a bucket"
+        )
     store.probe()
     if not store.conditional:
         console.note(
@@ -147,36 +157,65 @@ def _held(
             begun = description.versions[name]
             console.err.print(f"note: begun with {name} {begun}, here is {number}; new bytes may differ")
     began = time.monotonic()
-    existing = list(driver.committed(pipeline, store))
-    outcome, pace = driver.Outcome(), progress.Pace()
-    if len(existing) < pipeline.plan.shards:
-        store.delete(layout.SUCCESS)
-        try:
-            outcome = _run(pipeline, store, held, workers, in_process, patience, existing, pace)
-        except driver.RecipeFault:
-            if is_new:
-                dataset.withdraw(store)
-            raise
-    if store.lease:
-        held.check()
-    manifest = finalise.finalise(store, description)
+    outcome, found, pace = driver.Outcome(), None, progress.Pace()
+    for again in reversed(range(ROUNDS)):  # what turns out to be broken at the end is made again
+        existing = _existing(pipeline, store)
+        found = len(existing) if found is None else found
+        if len(existing) < pipeline.plan.shards:
+            store.delete(layout.SUCCESS)
+            try:
+                outcome.include(_run(pipeline, store, held, workers, in_process, patience, existing, pace))
+            except driver.RecipeFault:
+                if is_new:
+                    dataset.withdraw(store)
+                raise
+        if store.lease:
+            held.check()
+        ending = finalise.finalise(store, description)
+        broken = [name for name in ending.broken if pipeline.plan.number(name) is not None]
+        if not broken or not again:
+            break
+        _drop(store, broken, pipeline.identity)
     if outcome.shards and store.exists(layout.PREVIEW):
         console.note(f"{layout.PREVIEW} shows the dataset as it was: lesionforge preview makes it anew")
-    after = Totals(shards=len(manifest["shards"]), samples=manifest["samples"], quarantined=manifest["quarantined"])
     return RunResult(
         place=store.url(),
-        manifest=manifest,
-        short=finalise.shortfall(description, after),
+        manifest=ending.manifest,
+        short=ending.problem,
         seconds=time.monotonic() - began,
         made=outcome.samples,
         rate=pace.rate,
-        found=len(existing),
+        found=found or 0,
         failed=outcome.failed,
         deaths=outcome.deaths,
         halvings=outcome.batch_halvings,
         left_over=pipeline.left_over,
         notes=pipeline.notes,
     )
+
+
+def _existing(pipeline: Pipeline, store: Store) -> list[int]:
+    """Numbers of the shards that need not be made: index and tar are there, and those looked into are this dataset's.
+
+    Raises:
+        ForeignShard: where they are another's: the end would find it, but only after the work.
+    """
+    plan = pipeline.plan
+    listing = look(store, plan)
+    _drop(store, [plan.shard(k).name for k in listing.torn()], pipeline.identity)
+    existing = list(listing.committed())
+    for k in existing[:: max(1, len(existing) // LOOKED_INTO)]:
+        with contextlib.suppress(FileNotFoundError):  # another run has dropped it; the end will tell
+            committed(store, plan.shard(k).name, pipeline.identity)
+    return existing
+
+
+def _drop(store: Store, broken: Sequence[str], identity: str) -> None:
+    if broken:
+        what = f"{len(broken)} shards are" if len(broken) > 1 else f"{broken[0]} is"
+        console.note(f"{what} committed, but the tar is gone or not the one committed: made again")
+    for name in broken:
+        drop(store, name, identity)
 
 
 def _run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,41 @@ from lesionforge.engine.finalise import make_generator, shortfall
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import SPLITS, Panel
 from lesionforge.jobs import console, errors
-from lesionforge.sinks import dataset, layout
+from lesionforge.sinks import dataset, index, layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Row
 from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
 from lesionforge.sinks.pictures.names import readable
+from lesionforge.sinks.reservoir import Choice, Reservoir
 from lesionforge.sinks.store import Store
-from lesionforge.sinks.survey import Survey
 
 EDGES = (512, 384, 256)  # longest edge of a picture in pixels: the first with which all fit into
 BUDGET = 12_000_000  # characters of pictures
+ROWS = 20_000  # index rows that distributions are drawn from
+QUARANTINED = 1_000  # quarantined samples listed one by one
+
+
+@dataclass
+class Survey:
+    """What one pass over all rows leaves: exact counts, and even choices of them."""
+
+    choice: Choice  # of (shard, row)
+    totals: Totals = field(default_factory=Totals)
+    rows: Reservoir = field(default_factory=lambda: Reservoir(ROWS))  # (labels as JSON, measured, redraws)
+    quarantined: Reservoir = field(default_factory=lambda: Reservoir(QUARANTINED))
+
+    def read(self, store: Store) -> None:
+        """Read all indexes of a dataset."""
+        for record, rows in dataset.indexes(store, dataset.committed(store)):
+            self.totals.add(record, index.summarise(rows))
+            for row in rows:
+                if row.status == "ok":
+                    self.choice.add((row.split, row.target or "all"), row.sample_id, (record.shard, row))
+                    self.rows.add(row.sample_id, (row.labels or "{}", row.measured, row.redraws))
+                else:
+                    item = {"id": row.sample_id, "split": row.split, "class": row.target, "redraws": row.redraws}
+                    self.quarantined.add(row.sample_id, {**item, "reason": row.reason or "unknown"})
 
 
 @dataclass(repr=False)
@@ -71,11 +95,10 @@ def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None 
     errors.positive("samples", samples)
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
-    survey = Survey(samples)
-    for _ in survey.read(store):
-        pass
+    survey = Survey(Choice(samples))
+    survey.read(store)
     generator = make_generator(doc)
-    shown = list(dataset.parallel(lambda item: _read(store, generator, *item), survey.chosen()))
+    shown = list(dataset.parallel(lambda item: _read(store, generator, *item), survey.choice.chosen()))
     cards = [{**told, "panels": panels} for (told, _), panels in zip(shown, _pictures(shown), strict=True)]
     rows = [
         {"labels": json.loads(labels), "measured": measured, "redraws": redraws}

@@ -15,57 +15,83 @@ from rich.table import Table
 from rich.text import Text
 
 from lesionforge.engine import dataset as document
-from lesionforge.engine.finalise import shortfall
+from lesionforge.engine.finalise import shortfall, strays, vouched
 from lesionforge.jobs import console
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.listing import entries
 from lesionforge.sinks.store import Store, lease
 
 EVERY = 2.0  # seconds between looks
 SHARE = 0.2  # of the time that may be spent looking: a large listing is asked for more rarely
 WINDOW = 600.0  # seconds of commits that the rate is measured over
+ALONE = 2 * lease.STALE  # seconds without a run at work after which nobody is waited for any longer
 REASONS = 5  # kinds of reasons shown while watching
 
 
 class Progress:
     """What lies in a dataset's place; each look reads only what was committed since the one before."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str | Store) -> None:
         """Find the dataset.
 
         Raises:
             DatasetError, StoreError: where there is none, or it cannot be read.
         """
-        self._store = Store(place)
+        self._store = place if isinstance(place, Store) else Store(place)
         self._doc = document.read(self._store)
         self._plan = self._doc.plan
+        self._forget()
+
+    def _forget(self) -> None:
         self._totals = Totals()
-        self._commits: dict[str, tuple[float, int]] = {}  # shard -> when, how many samples
+        self._seen: dict[str, tuple[float, int, int]] = {}  # shard -> when committed, sizes of its index and tar
+        self._commits: list[tuple[float, int]] = []  # when, how many samples
+        self._broken: list[str] = []  # shards whose tar is not the one committed, or that are another dataset's
 
     def look(self) -> dict[str, Any]:
         """How far it is now."""
-        entries = [e for e in self._store.list(layout.INDEX) if e.name.endswith(".parquet")]
-        times = {e.name.rsplit("/", 1)[-1].removesuffix(".parquet"): e.mtime for e in entries}
-        new = sorted(times.keys() - self._commits.keys())
-        for shard, (record, rows) in zip(new, dataset.indexes(self._store, new), strict=True):
-            self._totals.add(record, rows)
-            self._commits[shard] = times[shard], record.samples + record.quarantined
-        finished = self._store.exists(layout.SUCCESS)
-        return self._body(finished, None if finished else lease.run_seen(self._store))
+        indexes = list(entries(self._store, self._plan, layout.INDEX, "parquet"))  # first: its tar is there before it
+        tars = list(entries(self._store, self._plan, layout.SHARDS, "tar"))
+        sizes = {k: entry.size for k, entry in tars if k is not None}
+        there = {
+            self._plan.shard(k).name: (entry.mtime, entry.size, sizes[k])
+            for k, entry in indexes
+            if k is not None and k in sizes
+        }
+        if not self._seen.items() <= there.items():
+            self._forget()  # something is gone, or another by now: counted anew
+        new = sorted(there.keys() - self._seen.keys())
+        told = dataset.footers(self._store, ((shard, there[shard][1]) for shard in new))
+        for shard, found in zip(new, told, strict=True):
+            if found is None:
+                continue
+            self._seen[shard] = when, _, tar = there[shard]
+            record, summary = found
+            if (record.tar_bytes, record.recipe) != (tar, self._doc.identity):
+                self._broken.append(shard)
+                continue
+            self._totals.add(record, summary)
+            self._commits.append((when, record.samples + record.quarantined))
+        finished = vouched(self._store)
+        stray = sorted(entry.name for k, entry in (*indexes, *tars) if k is None)
+        return self._body(finished, stray, None if finished else lease.run_seen(self._store))
 
-    def _body(self, finished: bool, run_seen: float | None) -> dict[str, Any]:
+    def _body(self, finished: bool, stray: list[str], run_seen: float | None) -> dict[str, Any]:
         plan, totals, now = self._plan, self._totals, time.time()
         problem = shortfall(self._doc, totals)
         short = bool(problem) and totals.shards == plan.shards
+        damage = [f"{self._broken[0]} is not what was committed"] if self._broken else []
+        problem = "; ".join(filter(None, [problem, *damage, strays(self._doc, stray)]))
         left = max(0, len(plan) - totals.samples - totals.quarantined)
-        last = max((when for when, _ in self._commits.values()), default=None)
-        per_second = rate(list(self._commits.values()), now if left else last or now)
+        last = max((when for when, _ in self._commits), default=None)
+        per_second = rate(self._commits, now if left else last or now)
         return {
             "out": self._store.url(),
             "name": self._doc.recipe.name,
             "identity": self._doc.identity,
-            "state": "complete" if finished else "short" if short else "incomplete",
+            "state": "short" if short else "complete" if finished and not problem else "incomplete",
             "problem": problem,
             "shards": totals.shards,
             "shards_planned": plan.shards,
@@ -100,8 +126,8 @@ def rate(commits: Sequence[tuple[float, int]], now: float) -> float | None:
     return sum(samples for when, samples in recent if when > first) / (now - first) if len(recent) > 1 else None
 
 
-def watch(place: str, as_json: bool, pause: Callable[[float], None] = time.sleep) -> dict[str, Any]:
-    """Look until the dataset is finished, or Ctrl-C.
+def watch(place: str | Store, as_json: bool, pause: Callable[[float], None] = time.sleep) -> dict[str, Any]:
+    """Look until the dataset is finished, or nobody has been at work for `ALONE` seconds, or Ctrl-C.
 
     Args:
         place: where it lies.
@@ -111,15 +137,19 @@ def watch(place: str, as_json: bool, pause: Callable[[float], None] = time.sleep
     Returns:
         The last look.
     """
-    progress = Progress(place)
+    progress, alone, shards = Progress(place), 0.0, 0
     with _teller(as_json) as tell:
         while True:
             began = time.monotonic()
             body = progress.look()
             tell(body)
-            if body["state"] != "incomplete":
+            if body["run_at_work"] or body["shards"] != shards:
+                alone, shards = 0.0, body["shards"]
+            if body["state"] != "incomplete" or alone > ALONE:
                 return body
-            pause(max(EVERY, (time.monotonic() - began) / SHARE))
+            seconds = max(EVERY, (time.monotonic() - began) / SHARE)
+            pause(seconds)
+            alone += seconds
 
 
 @contextmanager
@@ -206,6 +236,8 @@ def show(body: dict[str, Any]) -> None:
         console.out.print(
             f"{counted(body['burned_in_text'], 'sample')} of frames that seem to carry writing: look at them"
         )
+    if body["problem"]:
+        console.out.print(body["problem"], markup=False)
     if body["state"] == "incomplete":
         what = "a run is at work" if body["run_at_work"] else "no run is at work: the same generate command continues"
         console.out.print(f"last shard committed: {_ago(body)}; {what}")

@@ -102,7 +102,8 @@ def verify(place: str | Path | Store, rebuild: bool = False) -> Verdict:
         for n, (shard, problems, found, fixed) in enumerate(dataset.parallel(check, planned), 1):
             verdict.problems += problems[: max(0, SHOWN_PROBLEMS - len(verdict.problems))]
             if found:
-                verdict.totals.add(*found)
+                record, rows = found
+                verdict.totals.add(record, index.summarise(rows))
             elif not problems and f"{shard.name}.tar" in there:
                 verdict.problems.append(f"{layout.tar(shard.name)}: not committed (its index is missing)")
             if fixed:
@@ -218,7 +219,7 @@ def _check_whole(store: Store, doc: DatasetDescription, verdict: Verdict) -> Non
             verdict.problems.append(f"class quotas are {counts}; the plan has {wanted}")
     try:
         manifest: dict[str, Any] = json.loads(store.get(layout.MANIFEST))
-        told = (manifest["samples"], manifest["quarantined"], len(manifest["shards"]))
+        told = (manifest["samples"], manifest["quarantined"], manifest["shards"])
     except FileNotFoundError:
         if not short:
             verdict.problems.append(f"{layout.MANIFEST} is missing: run the same generate command again to finish")

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lesionforge.sinks.store.backend import TEMPORARY, Entry
+from lesionforge.sinks.store.backend import TEMPORARY, Entry, join
 from lesionforge.sinks.store.errors import StoreError
 
 
@@ -70,15 +70,20 @@ class Disk:
         found = path.stat()
         return Entry(key, found.st_size, found.st_mtime)
 
-    def list(self, folder: str) -> Iterator[Entry]:
-        def fail(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError | NotADirectoryError):
-                raise error  # os.walk would take a folder it may not read for an empty one
-
-        for where, _, names in os.walk(self._root / folder, onerror=fail):
-            for name in names:
-                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    yield self.stat((Path(where) / name).relative_to(self._root).as_posix())
+    def list(self, folder: str, cuts: Sequence[str] = ()) -> Iterator[Entry]:
+        folders = [folder]
+        while folders:
+            here = folders.pop()
+            # A folder that is not there is empty; one that may not be read is an error, and no empty one.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._root / here) as found:
+                for entry in found:
+                    key = join(here, entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(key)
+                    elif not entry.is_dir():
+                        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                            told = entry.stat()
+                            yield Entry(key, told.st_size, told.st_mtime)
 
     def delete(self, key: str) -> None:
         (self._root / key).unlink()

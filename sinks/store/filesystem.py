@@ -44,7 +44,7 @@ class FileSystem:
             raise FileNotFoundError(key)
         return self._entry(key, found)
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str, cuts: Sequence[str] = ()) -> Iterator[Entry]:
         root = self._fs._strip_protocol(self._root)
         with contextlib.suppress(FileNotFoundError):
             for path, found in self._fs.find(join(self._root, folder), detail=True).items():

@@ -12,6 +12,8 @@ import time
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from lesionforge.sinks.store.backend import Entry, join
@@ -23,6 +25,8 @@ T = TypeVar("T")
 ATTEMPTS = 6
 #: What S3 takes in one PUT.
 LARGEST_PUT = 5 * 2**30
+#: Stretches of a folder listed at once.
+LISTERS = 8
 #: Bytes per second; an upload slower than this counts as broken.
 SLOWEST_PUT = 2**20
 
@@ -45,7 +49,7 @@ class S3:
         config: dict[str, Any] = {
             "connect_timeout": 5,
             "read_timeout": patience,
-            "max_pool_connections": 32,
+            "max_pool_connections": 64,
             "retries": {"total_max_attempts": 1},
             # Newer checksums travel in a trailer many servers do not know; Content-MD5 guards the upload.
             "request_checksum_calculation": "when_required",
@@ -107,15 +111,29 @@ class S3:
         found = self._retried(lambda: self._call("head_object", key))
         return Entry(key, found["ContentLength"], found["LastModified"].timestamp())
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str, cuts: Sequence[str] = ()) -> Iterator[Entry]:
+        if not cuts:
+            yield from self._stretch(folder, "", "")
+            return
+        with ThreadPoolExecutor(LISTERS) as pool:
+            for entries in pool.map(lambda ends: [*self._stretch(folder, *ends)], pairwise(["", *cuts, ""])):
+                yield from entries
+
+    def _stretch(self, folder: str, after: str, until: str) -> Iterator[Entry]:
+        """What lies in a folder, or of it what comes after a key, up to another and with that."""
         prefix = f"{path}/" if (path := join(self._root, folder)) else ""
         skip = len(self._root) + 1 if self._root else 0
         wanted = {"Bucket": self._bucket, "Prefix": prefix}
+        if after:
+            wanted["StartAfter"] = join(self._root, after)
         while True:
             page = self._retried(lambda: self._fs.call_s3("list_objects_v2", **wanted))
             for found in page.get("Contents", ()):
-                if not found["Key"].endswith("/"):  # the folder markers some consoles make
-                    yield Entry(found["Key"][skip:], found["Size"], found["LastModified"].timestamp())
+                key = found["Key"][skip:]
+                if until and key > until:
+                    return
+                if not key.endswith("/"):  # the folder markers some consoles make
+                    yield Entry(key, found["Size"], found["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]

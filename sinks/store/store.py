@@ -65,6 +65,8 @@ class Store:
         storage_options: what the fsspec file system takes, such as ``{"endpoint_url": "http://127.0.0.1:7480"}``.
 
     Attributes:
+        is_local: whether it is a folder of this machine's file system.
+        is_shared: whether other processes see what this one writes.
         conditional: whether the place refuses the second of two creators; `probe` finds out.
         lease: where it does not, the token of the one run that may publish here (`sinks.store.lease`).
 
@@ -76,6 +78,7 @@ class Store:
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._protocol = get_protocol(url)
         self.is_local = self._protocol in ("file", "local")
+        self.is_shared = self._protocol != "memory"
         if self.is_local:
             if re.match(r"[A-Za-z][\w.+-]+:/(?!/)", url):
                 whole = _shown(url.replace(":/", "://", 1))
@@ -176,10 +179,20 @@ class Store:
         Returns:
             Entries whose names are relative to the store; empty if there is no such folder.
         """
+        return sorted(self.scan(prefix))
+
+    def scan(self, prefix: str = "", cuts: Sequence[str] = ()) -> Iterator[Entry]:
+        """The same in no order, as they are listed: a million entries are not held at once.
+
+        Args:
+            prefix: a folder.
+            cuts: paths, sorted, between which stretches of about 10,000 objects lie: a bucket lists several at once.
+        """
         folder = _key(prefix.rstrip("/")) if prefix else ""
         with self._errors("list", prefix, absent=StoreError):
-            entries = self._open().list(folder)
-            return sorted(entry for entry in entries if entry.name.split("/")[0] != TEMPORARY)
+            for entry in self._open().list(folder, cuts):
+                if not entry.name.startswith(f"{TEMPORARY}/"):
+                    yield entry
 
     def delete(self, path: str) -> None:
         """Delete an object; no error if there is none."""

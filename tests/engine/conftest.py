@@ -40,7 +40,7 @@ def toy(**changes) -> Recipe:
 
 def shas(folder: Path) -> dict[str, str]:
     """SHA-256 of every shard and index in a dataset's folder."""
-    files = sorted([*folder.glob("shards/*"), *folder.glob("index/*")])
+    files = sorted([*folder.glob("shards/*"), *folder.glob("index/*"), *folder.glob("dali/*")])
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 

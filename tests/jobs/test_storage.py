@@ -104,5 +104,5 @@ def test_the_command_line_writes_to_s3_with_ray_workers(s3, tmp_path):
 def test_no_object_is_left_half_made(s3):
     store, _ = run_whole(toy(), s3)
     known = {layout.RECIPE, layout.MANIFEST, layout.WIDS, layout.CARD, layout.SUCCESS}
-    folders = {"shards", "index", "pictures"}
+    folders = {"shards", "index", "dali", "manifest", "pictures"}
     assert {e.name for e in store.list() if Path(e.name).parts[0] not in folders} == known

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from lesionforge.sinks import dataset, layout, manifest
+from lesionforge.sinks import dataset, index, layout
 from lesionforge.sinks.card import card
 from lesionforge.sinks.dataset import Totals
+from lesionforge.sinks.manifest import Contents
 from lesionforge.sinks.store import Store
 from tests.sinks import stenoses
 
@@ -24,12 +25,11 @@ def store(tmp_path):
     out = Store(str(tmp_path / "made"))
     stenoses.write(out, 13)
     stenoses.write(out, 4, "val", first=50)
-    totals, records = Totals(), []
-    for record, rows in dataset.indexes(out, dataset.committed(out)):
-        totals.add(record, rows)
-        records.append(record)
-        out.put(layout.dali(record.shard), manifest.dali(rows))
-    body = manifest.manifest("made", stenoses.RECIPE, {"samples": 17, "shards": 4}, totals, records)
+    totals, contents = Totals(), Contents(out)
+    for k, (record, rows) in enumerate(dataset.indexes(out, dataset.committed(out))):
+        totals.add(record, index.summarise(rows))
+        contents.add(k, record)
+    body = contents.manifest("made", stenoses.RECIPE, {"samples": 17, "shards": 4}, totals)
     out.put(layout.MANIFEST, body)
     out.put(f"{layout.PICTURES}/train.png", b"no data")
     out.put(layout.CARD, card(json.loads(body), DOCUMENT, ["image.png", "json"], ["no motion"]))

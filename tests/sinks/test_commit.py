@@ -15,7 +15,7 @@ from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, VERSION, name_of, packed, record_of, whole
 
 SHARD = "train-000000"
-TAR, INDEX = layout.tar(SHARD), layout.index(SHARD)
+TAR, INDEX, DALI = layout.tar(SHARD), layout.index(SHARD), layout.dali(SHARD)
 
 
 @pytest.fixture(params=["memory", "local", "ceph", "moto"])
@@ -50,7 +50,7 @@ def test_the_first_writer_commits_tar_and_record(store):
     assert record == record_of(body, rows)
     assert (record.samples, record.quarantined) == (3, 1)
     assert index.read(store.get(INDEX)) == (record, rows)
-    assert set(state(store)) == {TAR, INDEX}
+    assert set(state(store)) == {TAR, INDEX, DALI}
     assert agree(store)
     assert committed(store, SHARD, RECIPE) == record
 
@@ -153,7 +153,7 @@ def test_of_writers_at_once_one_commits_and_nobody_ever_sees_half_a_shard(store)
         done.set()
         watcher.result()
     assert set(records) == {committed(store, SHARD, RECIPE)}
-    assert set(state(store)) == {TAR, INDEX}
+    assert set(state(store)) == {TAR, INDEX, DALI}
     assert agree(store)
 
 

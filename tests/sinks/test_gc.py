@@ -17,7 +17,14 @@ from tests.engine.conftest import toy
 from tests.engine.test_worker import run
 
 TOKEN, ATTEMPT = "a" * 32, "b" * 32
-LEFT = {f"{TOKEN}/{ATTEMPT}.tar": 7, f"{TOKEN}/{ATTEMPT}.parquet": 2, ATTEMPT: 3, f"probe-{TOKEN}": 4, f"gc-{TOKEN}": 5}
+LEFT = {
+    f"{TOKEN}/{ATTEMPT}.tar": 7,
+    f"{TOKEN}/{ATTEMPT}.idx": 1,
+    f"{TOKEN}/{ATTEMPT}.parquet": 2,
+    ATTEMPT: 3,
+    f"probe-{TOKEN}": 4,
+    f"gc-{TOKEN}": 5,
+}
 
 
 @pytest.fixture(params=["memory", "local", "ceph"])

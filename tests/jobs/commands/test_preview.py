@@ -19,8 +19,8 @@ from lesionforge.jobs.commands.preview import preview
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.reservoir import Choice, Reservoir
 from lesionforge.sinks.store import Store
-from lesionforge.sinks.survey import Reservoir, Survey
 from lesionforge.sinks.tar import Tar
 
 EVIL = "</script><script>alert(1)</script><!-- & \u2028"
@@ -280,14 +280,13 @@ def test_lot_does_not_depend_on_order_and_favours_no_stride():
 
 
 def test_choice_fills_up_from_large_groups():
-    survey = Survey(10)
+    choice = Choice(10)
     for split, target, count in (("train", "a", 50), ("train", "b", 2), ("val", "a", 3)):
-        lot = survey.groups[split, target] = Reservoir(10)
         for n in range(count):
             item = row(n, split, target)
             item.sample_id += target
-            lot.add(item.sample_id, ("shard", item))
-    chosen = [(item.split, item.target) for _, item in survey.chosen()]
+            choice.add((split, target), item.sample_id, item)
+    chosen = [(item.split, item.target) for item in choice.chosen()]
     assert Counter(chosen) == {("train", "a"): 5, ("train", "b"): 2, ("val", "a"): 3}
     assert [split for split, _ in chosen] == ["train"] * 7 + ["val"] * 3
 

@@ -77,8 +77,8 @@ def test_watching_tells_each_change_once_and_ends_with_the_dataset(tmp_path, lin
 def test_a_look_reads_only_what_is_new(tmp_path, monkeypatch):
     making = Making(tmp_path / "out", toy())
     progress, reads = status.Progress(str(tmp_path / "out")), []
-    get = Store.get
-    monkeypatch.setattr(Store, "get", lambda store, path: reads.append(path) or get(store, path))
+    get = Store.get_range
+    monkeypatch.setattr(Store, "get_range", lambda store, path, *span: reads.append(path) or get(store, path, *span))
     for shards in range(1, 7):
         making(status.EVERY)
         assert progress.look()["shards"] == shards

@@ -1,0 +1,58 @@
+"""What a shard's rows add up to: small enough for the footer of its index, so that many are read without their rows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from lesionforge.sinks.quarantine import Reasons
+from lesionforge.sinks.reservoir import ranked
+
+Group = tuple[str, str]  # (split, class)
+SHOWN = 12  # samples of each group that a contact sheet may choose from
+
+
+@dataclass
+class Summary:
+    """Counts of a shard, and the ids that an even choice over the whole dataset may fall on."""
+
+    counts: Counter[Group] = field(default_factory=Counter)
+    burned_in: int = 0  # samples of frames that seem to carry writing
+    reasons: Reasons = field(default_factory=Reasons)
+    ids: dict[Group, list[str]] = field(default_factory=dict)
+
+    def add(self, sample_id: str, group: Group, burned_in: bool) -> None:
+        """Count a sample."""
+        self.counts[group] += 1
+        self.burned_in += burned_in
+        self.ids.setdefault(group, []).append(sample_id)
+
+    def to_bytes(self) -> bytes:
+        """As it is stored: the same for the same rows in any order."""
+        groups = [[*group, n, ranked(self.ids[group])[:SHOWN]] for group, n in sorted(self.counts.items())]
+        body = {"groups": groups, "burned_in_text": self.burned_in, "reasons": self.reasons.to_json()}
+        return json.dumps(body, separators=(",", ":")).encode()
+
+    @classmethod
+    def read(cls, data: bytes) -> Summary:
+        """The inverse of ``to_bytes``.
+
+        Raises:
+            ValueError, KeyError, TypeError: for what is no summary.
+        """
+        body: dict[str, Any] = json.loads(data)
+        out = cls(burned_in=_count(body["burned_in_text"]), reasons=Reasons.read(body["reasons"]))
+        for split, target, n, ids in body["groups"]:
+            if not all(isinstance(text, str) for text in (split, target, *ids)) or len(ids) > SHOWN:
+                raise ValueError("a group of its summary is none")
+            out.counts[split, target] = _count(n)
+            out.ids[split, target] = ids
+        return out
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError("a count of its summary is none")
+    return value
