@@ -124,7 +124,7 @@ def _rows(store: Store, chosen: list[tuple[str, str]]) -> list[tuple[str, Row]]:
     ids = defaultdict[str, set[str]](set)
     for shard, sample_id in chosen:
         ids[shard].add(sample_id)
-    found = {}
+    found = dict[str, Row]()
     for record, rows in dataset.indexes(store, ids):
         found |= {row.sample_id: row for row in rows if row.sample_id in ids[record.shard]}
     return [(shard, found[sample_id]) for shard, sample_id in chosen]

@@ -167,7 +167,7 @@ def test_with_a_failed_shard_the_pattern_names_the_others(tmp_path):
     driver.run(job, store, pool)
     store.put(layout.tar(SHARD), b"of an attempt that died")
     ending = finalise.finalise(store, document.read(store))
-    assert ending.problem == "1 of 6 shards are not made yet"
+    assert ending.problem == "1 of 6 shards not made yet"
     urls = {url for split in ending.manifest["splits"].values() for url in braceexpand(split["urls"])}
     assert urls == {layout.tar(name) for name in dataset.committed(store)}
     assert layout.tar(SHARD) not in urls
@@ -183,7 +183,7 @@ def test_a_run_that_ends_while_a_larger_one_is_at_work_calls_nothing_complete(tm
     document.claim(store, document.describe(Pipeline(toy(multiply=3))))
     Worker(toy(multiply=3), store).make(Task(5))
     ending = finalise.finalise(store, small)
-    assert ending.problem == "5 of 9 shards are not made yet"
+    assert ending.problem == "5 of 9 shards not made yet"
     assert not store.exists(layout.SUCCESS)
     assert state(tmp_path) == "incomplete"
     assert made(tmp_path, multiply=3).short == ""
@@ -200,7 +200,7 @@ def test_a_larger_run_that_begins_while_the_success_is_written_takes_it_away(tmp
         put(self, path, data)
 
     monkeypatch.setattr(Store, "put", grow)
-    assert made(tmp_path, multiply=1).short == "6 of 9 shards are not made yet"
+    assert made(tmp_path, multiply=1).short == "6 of 9 shards not made yet"
     assert not store.exists(layout.SUCCESS)
     assert json.loads(store.get(layout.MANIFEST))["planned"]["shards"] == 9
 

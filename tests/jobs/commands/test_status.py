@@ -94,6 +94,28 @@ def test_watching_ends_where_the_quota_cannot_be_met(tmp_path, lines):
     assert list(body["reasons"].values()) == [1]
 
 
+def test_watching_ends_beside_a_dead_driver(tmp_path, lines):
+    """And not before: a run that is at work, or begins a little later, is waited for."""
+    making = Making(tmp_path / "out", toy())
+    making(status.EVERY)
+    waited: list[float] = []
+    body = status.watch(str(tmp_path / "out"), as_json=False, pause=waited.append)
+    assert (body["state"], body["run_at_work"]) == ("incomplete", False)
+    assert status.ALONE < sum(waited) < status.ALONE + 30
+    making.store.probe()
+    with lease.hold(making.store, "run"):
+        waited.clear()
+
+        def wait(seconds):
+            waited.append(seconds)
+            if sum(waited) > 2 * status.ALONE:
+                while making.left:
+                    making(seconds)
+                making(seconds)
+
+        assert status.watch(str(tmp_path / "out"), as_json=False, pause=wait)["state"] == "complete"
+
+
 def test_a_dataset_without_its_end_is_neither_short_nor_complete(tmp_path):
     making = Making(tmp_path / "out", toy())
     for _ in range(6):
