@@ -32,13 +32,14 @@ ELSEWHERE = {
 #: Shorter forms: what a command begins with, and the options that make it short.
 TOY_FIT = "--preset tiny --set steps=2 --set batch=2 --set every=2 --set loaders=0 --device cpu"
 FEW = "--set sources.0.options.count=4 --set 'sources.0.split={train: 0.5, test: 0.5}' --set multiply=1 --in-process"
+PLAQUES = FEW.replace("count=4", "count=2") + " --set generator.params.size=64 --set 'generator.params.plaques=[1, 1]'"
 ANY = "--set quality.max_quarantined=1 --set quality.redraws=1"  # for models that have learnt next to nothing
 SHORT = {
     "lesionforge generate demo": "--set sources.0.options.count=6",
     "lesionforge generate stenosis_phantom": "--set sources.0.options.count=5 --in-process",
     "lesionforge generate stenosis_arcade": f"--in-process --set multiply=2 {ANY}",
-    "lesionforge generate plaque_phantom --out learned": f"{FEW} {ANY}",
-    "lesionforge generate plaque_phantom": f"{FEW} --set quality.max_quarantined=0.5",
+    "lesionforge generate plaque_phantom --out learned": f"{PLAQUES} {ANY}",
+    "lesionforge generate plaque_phantom": f"{PLAQUES} --set quality.max_quarantined=0.5",
     "lesionforge generate lesion_phantom": f"{FEW} {ANY}",
     "lesionforge generate lesion_ct": (
         "--in-process --set generator.params.size=48 --set 'generator.params.early=[1, 1]' --set multiply=1 "
@@ -52,7 +53,6 @@ SHORT = {
     "lesionforge train detection": "--set steps=2 --set batch=2",
     "lesionforge study detection": "--sizes 2 --arms real,x1 --seeds 1 --set steps=2 --set batch=2 --in-process",
     "lesionforge study segmentation": "--models unet --arms real,texture --seeds 1 --set steps=2 --in-process",
-    "lesionforge score realism": "--seeds 1",
     "lesionforge fit vqgan --settings": "",
     "lesionforge fit ": TOY_FIT,
 }
