@@ -43,7 +43,8 @@ _DISPLAY: Allowed = {  # a ModalityLUTSequence is no part of an angiogram's disp
 }  # fmt: skip
 _C_ARM: Allowed = dict.fromkeys(
     ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "PositionerPrimaryAngleIncrement",
-     "PositionerSecondaryAngleIncrement", "DistanceSourceToDetector", "DistanceSourceToPatient", "ImagerPixelSpacing")
+     "PositionerSecondaryAngleIncrement", "DistanceSourceToDetector", "DistanceSourceToPatient", "ImagerPixelSpacing",
+     "PixelAspectRatio")
 )  # fmt: skip
 _POSITION = {"PlanePositionSequence": {"ImagePositionPatient": None}}
 _SHARED = {
@@ -232,6 +233,23 @@ def numbers(header: pydicom.Dataset, key: str, count: int) -> NDArray[np.float64
         out = np.array([])
     if out.shape != (count,) or not np.isfinite(out).all():
         raise BadCase(f"its {key} is missing or not {count} numbers" if count > 1 else f"its {key} is no number")
+    return out
+
+
+def components(header: pydicom.Dataset, key: str) -> list[float | None]:
+    """The numbers of an element of many values, None for each that is empty.
+
+    Raises:
+        BadCase: where one is no finite number.
+    """
+    value = header.get(key)
+    parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
+    try:
+        out = [None if part in (None, "") else float(part) for part in parts]
+    except (TypeError, ValueError):
+        raise BadCase(f"its {key} is no number") from None
+    if not np.isfinite([part for part in out if part is not None]).all():
+        raise BadCase(f"its {key} is no number")
     return out
 
 

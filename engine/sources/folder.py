@@ -45,10 +45,10 @@ class Folder:
         files = self._plain(found, lambda _: sub)
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
 
-    def walk(self) -> list[File]:
-        """All files below, in subfolders too, in natural order of their names."""
+    def walk(self, sub: str = "") -> list[File]:
+        """All files below (a subfolder), in subfolders too, in natural order of their names."""
         try:
-            found = self.fs.find(self.path, detail=True)
+            found = self.fs.find(f"{self.path.rstrip('/')}/{sub}" if sub else self.path, detail=True)
         except OSError as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         root = self.path.rstrip("/") + "/"

@@ -26,7 +26,7 @@ from lesionforge.engine.sources.pictures import twins
 from lesionforge.engine.sources.pictures.arcade_index import EDGE, ArcadeLabels, ArcadePicture, Part, pictures
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
-from lesionforge.engine.sources.pictures.polygons import lumen, outline
+from lesionforge.engine.sources.pictures.polygons import check_inside, lumen, outline
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
 RIGHT_SEGMENTS = frozenset({"1", "2", "3", "4", "16a", "16b", "16c"})
@@ -174,7 +174,7 @@ class Arcade(FolderSource):
         if self._graded is not None:
             return read_yolo(self._graded[_label_file(frame.stenosis)].read(), shape)
         _fit(frame.stenosis, shape)
-        return [_lesion(a, frame.stenosis.names) for a in frame.stenosis.annotations]
+        return [_lesion(a, frame.stenosis.names, shape) for a in frame.stenosis.annotations]
 
     def _has_lesion_labels(self, frame: ArcadeFrame) -> bool:
         if frame.stenosis is None:
@@ -237,6 +237,7 @@ def _segments(
         if name == "stenosis":
             raise BadCase("category stenosis stands among its SYNTAX segments")
         for polygon in outline(annotation.get("segmentation")):
+            check_inside(polygon, shape)
             if polygon.area > 0:
                 segments.append((name, polygon.points))
             else:
@@ -244,7 +245,7 @@ def _segments(
     return tuple(segments), flat
 
 
-def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> LabelledBox:
+def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str], shape: tuple[int, int]) -> LabelledBox:
     name = _category(annotation, names)
     if name != "stenosis":
         raise BadCase("a SYNTAX segment stands among its stenoses")
@@ -253,6 +254,8 @@ def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Labelled
     except (KeyError, TypeError, ValueError, OverflowError):
         raise BadCase("a lesion's bbox is not [x, y, width, height]") from None
     outlines = outline(annotation.get("segmentation"))
+    for polygon in outlines:
+        check_inside(polygon, shape)
     points = max(outlines, key=lambda polygon: polygon.area).points if outlines else None
     return LabelledBox((x, y, x + w, y + h), name, points)
 

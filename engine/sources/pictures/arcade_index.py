@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, Nowhere
-from lesionforge.engine.sources.pictures.names import pictures as named_as_pictures
+from lesionforge.engine.sources.pictures.names import of_kind
 from lesionforge.generators.types import BadCase
 
 Task = Literal["stenosis", "syntax"]
@@ -67,7 +67,7 @@ def pictures(folder: Folder, parts: tuple[Part, ...]) -> tuple[list[ArcadePictur
             images = folder.files(sub)
             text = _read(file)
             texts.append(text)
-            there |= {file.path: file for file in named_as_pictures(images.values())}
+            there |= {file.path: file for file in of_kind(images.values())}
             for name, labels in _coco(text, file.name, task, part, bool(flat[task])).items():
                 picture = images.get(name) or _missing(folder, f"{sub}/{name}")
                 listed.add(picture.path)

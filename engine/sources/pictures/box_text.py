@@ -15,6 +15,7 @@ from lesionforge.generators.types import BadCase, Lesion, SeverityClass
 
 MIN_BOX_PX = 4.0  # a box with a shorter side marks no lesion: DiGDA's smallest has 2 px, its next about 20
 MAX_SHARE = 1.001  # of the picture: labels are rounded
+MARKS = {"object", "bndbox", "box", "polygon", "polyline", "points", "shape"}  # of boxes in other tools' XML
 Box = tuple[float, float, float, float]
 
 
@@ -84,7 +85,12 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoEntities()))
         size = [int(float(root.findtext(f"size/{name}") or 0)) for name in ("height", "width")]
         out = []
-        for item in root.iter("object"):
+        objects = list(root.iter("object"))
+        if root.tag != "annotation" or (not objects and any(e.tag.lower() in MARKS for e in root.iter())):
+            raise BadCase(
+                "its annotation is no Pascal VOC file: it marks lesions in another way, or is about another thing"
+            )
+        for item in objects:
             corners = [item.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
             if not all(corners):
                 raise BadCase("an object of its annotation has no bndbox of xmin, ymin, xmax and ymax")

@@ -10,11 +10,11 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, natural, stem, texts
+from lesionforge.engine.sources.files import File, natural, texts
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.masks import Values, mask_folder, read_mask
-from lesionforge.engine.sources.pictures.names import alone, by_name, only, pictures
+from lesionforge.engine.sources.pictures.names import alone, beside, in_folders, only
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
@@ -76,11 +76,10 @@ class BoxedPictures(FolderSource):
     def __init__(self, place: str, options: BoxOptions) -> None:
         super().__init__(place, options)
         folder = Folder(place)
-        images = next((found for sub in self.picture_folders if (found := folder.files(sub))), folder.files())
-        labels = next((found for sub in self.label_folders if (found := folder.files(sub))), folder.files())
-        self._pictures = by_name(pictures(images.values()), stem)
+        self._pictures = in_folders(folder, self.picture_folders) or beside(folder)
         self._masks = mask_folder(place, options.masks)
-        self._labels = by_name([f for n, f in labels.items() if n.lower().endswith(f".{self.ending}")], stem)
+        labels = (self.ending,)
+        self._labels = in_folders(folder, self.label_folders, labels) or beside(folder, labels)
         lonely = {name: texts(files) for name, files in self._labels.items() if name not in self._pictures}
         others = [name for name, found in lonely.items() if not any(self._is_label(text) for text in found)]
         self.left_over = {

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, beside, natural, stem
+from lesionforge.engine.sources.files import File, beside, natural
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
-from lesionforge.engine.sources.pictures.names import Named, alone, by_name, only, pictures
+from lesionforge.engine.sources.pictures.names import Named, alone, by_name, in_folders, of_kind, only, unended
 from lesionforge.engine.sources.pictures.picture import decode, numbers, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
@@ -110,12 +110,12 @@ def mask_folder(place: str, where: str | None) -> Named:
     if where is None:
         return {}
     try:
-        found = pictures(Folder(beside(place, where)).walk())
+        found = of_kind(Folder(beside(place, where)).walk())
     except SourceError as error:
         raise SourceError(f"option masks: {error}") from None
     if not found:
         raise SourceError("option masks: that folder holds no picture; give one of NAME.png, as the pictures are named")
-    return by_name(found, lambda name: _unmarked(name.rsplit(".", 1)[0]))
+    return by_name(found, _unmarked)
 
 
 def read_mask(
@@ -150,19 +150,18 @@ def read_mask(
 
 
 def _unmarked(name: str) -> str:
-    return re.sub(f"({'|'.join(MASK_ENDS)})$", "", name)
+    """Of a mask: what its picture is called, without the ending."""
+    return re.sub(f"({'|'.join(MASK_ENDS)})$", "", unended(name))
 
 
 def _pictures_and_masks(folder: Folder) -> tuple[Named, Named]:
     """Pictures and masks by number or name."""
-    images = by_name(pictures(folder.files("images").values()), stem)
-    for sub in MASK_FOLDERS if images else ():
-        if masks := pictures(folder.files(sub).values()):
-            return images, by_name(masks, lambda name: _unmarked(stem(name)))
-    beside = pictures(folder.files().values())
-    marked = [file for file in beside if stem(file.name) != _unmarked(stem(file.name))]
-    plain = [file for file in beside if file not in marked]
-    return by_name(plain, stem), by_name(marked, lambda name: _unmarked(stem(name)))
+    images = in_folders(folder, ("images",))
+    if images and (masks := in_folders(folder, MASK_FOLDERS, name=_unmarked)):
+        return images, masks
+    there = of_kind(folder.files().values())
+    marked = [file for file in there if unended(file.name) != _unmarked(file.name)]
+    return by_name([file for file in there if file not in marked], unended), by_name(marked, _unmarked)
 
 
 def _brighter(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.folder import Folder
 from lesionforge.generators.types import BadCase
 
 ENDINGS = ("png", "bmp", "jpg", "jpeg", "tif", "tiff", "pgm")
 Named = Mapping[str, Sequence[File]]
+
+
+def unended(name: str) -> str:
+    """A name without its ending."""
+    return name.rsplit(".", 1)[0]
 
 
 def by_name(files: Iterable[File], name: Callable[[str], str]) -> Named:
@@ -19,9 +25,26 @@ def by_name(files: Iterable[File], name: Callable[[str], str]) -> Named:
     return found
 
 
-def pictures(files: Iterable[File]) -> list[File]:
-    """Those that are called as pictures are."""
-    return [file for file in files if file.name.rsplit(".", 1)[-1].lower() in ENDINGS]
+def in_folders(
+    folder: Folder, subs: Sequence[str], endings: Sequence[str] = ENDINGS, name: Callable[[str], str] = unended
+) -> Named:
+    """Files of a kind in the first of these subfolders that holds one, by their names (without the ending).
+
+    In folders below it they are called ``site/NAME``: what belongs together lies in folders of one name.
+    """
+    inside = ((sub, of_kind(folder.walk(sub), endings)) for sub in subs)
+    sub, files = next((found for found in inside if found[1]), ("", []))
+    return by_name(files, lambda path: name(path.removeprefix(f"{sub}/")))
+
+
+def beside(folder: Folder, endings: Sequence[str] = ENDINGS) -> Named:
+    """Files of a kind by their names without the ending, in the folder itself."""
+    return by_name(of_kind(folder.files().values(), endings), unended)
+
+
+def of_kind(files: Iterable[File], endings: Sequence[str] = ENDINGS) -> list[File]:
+    """Those with one of these endings."""
+    return [file for file in files if file.name.rsplit(".", 1)[-1].lower() in endings]
 
 
 def only(files: Sequence[File], what: str) -> File | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.types import BadCase
 
 MAX_COORDINATE = 1e5
+MAX_OVERHANG_PX = 5.0  # of labels drawn by hand; ARCADE's have none
 CROSSINGS = 2**20  # of edges with rows that are held at once
 
 
@@ -44,6 +45,24 @@ def outline(segmentation: Any) -> list[Polygon]:
         x, y = points.T
         out.append(Polygon(points, 0.5 * abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()))))
     return out
+
+
+def check_inside(polygon: Polygon, shape: tuple[int, int]) -> None:
+    """Refuses a polygon that lies outside the picture, if only in part.
+
+    Args:
+        polygon: of a label.
+        shape: rows, cols of the picture.
+
+    Raises:
+        BadCase: for one that was drawn on another picture, or on this one before it was resized.
+    """
+    rows, cols = shape
+    over = max(float((-polygon.points).max(initial=0)), float((polygon.points - [cols, rows]).max(initial=0)))
+    if over > MAX_OVERHANG_PX:
+        raise BadCase(
+            f"a polygon lies up to {over:.0f} px outside the picture of {cols} x {rows} pixels: was that resized?"
+        )
 
 
 def rasterise(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ import pydicom
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from lesionforge.engine.sources.dicom import number, numbers
+from lesionforge.engine.sources.dicom import components, number, numbers
 from lesionforge.generators.types import BadCase
 
 Floats = NDArray[np.float64]
@@ -106,7 +106,7 @@ def _inverted(header: pydicom.Dataset) -> bool:
 
 def _window(header: pydicom.Dataset) -> tuple[Shown | None, str]:
     """The first window that says its centre and its width. 0/0 is how some consoles write that there is none."""
-    given = list(zip_longest(*(_components(header, key) for key in ("WindowCenter", "WindowWidth"))))
+    given = list(zip_longest(*(components(header, key) for key in ("WindowCenter", "WindowWidth"))))
     if not any(centre or width for centre, width in given):
         return None, "as stored"
     pair = next(((c, w) for c, w in given if c is not None and w is not None and (c or w)), None)
@@ -167,16 +167,3 @@ def _padding(header: pydicom.Dataset, signed: bool) -> tuple[int, int] | None:
     ends = first, int(number(header, "PixelPaddingRangeLimit", first))
     turned = [v - 2**16 if signed and v >= 2**15 else v + 2**16 if not signed and v < 0 else v for v in ends]
     return min(turned), max(turned)
-
-
-def _components(header: pydicom.Dataset, key: str) -> list[float | None]:
-    """The numbers of an element of many values, None for each that is empty."""
-    value = header.get(key)
-    parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
-    try:
-        out = [None if part in (None, "") else float(part) for part in parts]
-    except (TypeError, ValueError):
-        raise BadCase(f"its {key} is no number") from None
-    if not np.isfinite([part for part in out if part is not None]).all():
-        raise BadCase(f"its {key} is no number")
-    return out

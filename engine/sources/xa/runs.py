@@ -30,6 +30,8 @@ from lesionforge.generators.carm.view import View
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
+ANGLES = "PositionerPrimaryAngle", "PositionerSecondaryAngle"
+PITCH = "ImagerPixelSpacing", "DistanceSourceToDetector", "DistanceSourceToPatient"
 MAX_UNEVEN = 0.01  # relative difference of row and column pitch
 
 
@@ -113,15 +115,13 @@ class XaDicom(FolderSource):
         who = dicom.named(patient, self._by_issuer[case])
         source_id = pixel_hash(image)
         view, why_no_view = view_deg(run.header)
-        spacing, why_no_spacing = pixel_mm(run.header)
-        if spacing is None and self.options.pixel_mm is not None:
-            spacing, why_no_spacing = self.options.pixel_mm, ""
+        spacing, why_no_spacing = pixel_mm(run.header, self.options.pixel_mm)
         masks = self._masks_of(file)
         if masks and self._named[_unended(file.name)] > 1:
             raise BadCase("another run has its name, but for the ending, so nobody knows whose mask is there")
         mask, mask_notes = read_mask(masks, image, self.options.vessel_values)
         notes |= mask_notes | {"frames": run.frames, "frame": number}
-        if run.header.get("BurnedInAnnotation") == "YES":
+        if "YES" in str(run.header.get("BurnedInAnnotation", "")):
             notes["burned_in_annotation"] = True
         notes |= {key: why for key, why in (("view_deg", why_no_view), ("pixel_mm", why_no_spacing)) if why}
         return Angiogram(
@@ -148,35 +148,37 @@ def _hash(text: str) -> str:
 
 def view_deg(header: pydicom.Dataset) -> tuple[tuple[float, float] | None, str]:
     """PositionerPrimaryAngle (LAO +) and PositionerSecondaryAngle (cranial +), or None and the reason."""
-    moving = [
-        key for key in ("PositionerPrimaryAngleIncrement", "PositionerSecondaryAngleIncrement") if _moves(header, key)
-    ]
-    if moving:
-        return None, f"{moving[0]} says that the C-arm moves during the run"
     try:
-        primary, secondary = float(header.PositionerPrimaryAngle), float(header.PositionerSecondaryAngle)
-    except (AttributeError, TypeError, ValueError):
-        return None, "PositionerPrimaryAngle (0018,1510) or PositionerSecondaryAngle (0018,1511) is missing"
-    if not (abs(primary) <= 180 and abs(secondary) <= 90):  # false for what is no number, too
+        for key in ("PositionerPrimaryAngleIncrement", "PositionerSecondaryAngleIncrement"):
+            if any(dicom.components(header, key)):
+                return None, f"{key} says that the C-arm moves during the run"
+        primary, secondary = (float(dicom.numbers(header, key, 1)[0]) for key in ANGLES)
+    except BadCase:
+        return (
+            None,
+            "PositionerPrimaryAngle (0018,1510) or PositionerSecondaryAngle (0018,1511) is missing or no number",
+        )
+    if not (abs(primary) <= 180 and abs(secondary) <= 90):
         return None, f"positioner angles {primary:g} and {secondary:g} are outside 180 and 90 degrees"
     return (primary, secondary), ""
 
 
-def pixel_mm(header: pydicom.Dataset) -> tuple[float | None, str]:
-    """Edge of a pixel at the isocentre, ImagerPixelSpacing * SOD / SID; or None and the reason."""
-    if header.get("ImagerPixelSpacing") is None:
-        return None, "ImagerPixelSpacing (0018,1164) is missing: the source's option pixel_mm says it"
+def pixel_mm(header: pydicom.Dataset, told: float | None) -> tuple[float | None, str]:
+    """Edge of a pixel at the isocentre, ImagerPixelSpacing * SOD / SID; or None and the reason.
+
+    Args:
+        header: of the run.
+        told: what the source's option says, for a header that does not.
+    """
+    if lacking := [key for key in PITCH if header.get(key) in (None, "")]:
+        return told, "" if told else f"{', '.join(lacking)} is missing: the source's option pixel_mm may say it"
     try:
-        view = View.from_dicom(header)
-    except (TypeError, ValueError) as error:
+        aspect = dicom.components(header, "PixelAspectRatio")
+        row, col = (float(pitch) for pitch in dicom.numbers(header, "ImagerPixelSpacing", 2))
+        sid, sod = (float(dicom.numbers(header, key, 1)[0]) for key in PITCH[1:])
+        view = View(sid, sod, 0.0, 0.0, pixel_mm=(row, col))
+    except (BadCase, ValueError) as error:
         return None, str(error)
-    row, col = view.pixel_mm
-    if abs(row - col) > MAX_UNEVEN * col:
-        return None, f"ImagerPixelSpacing is {row:g} x {col:g} mm: pixels that are not square have no one edge"
+    if abs(row - col) > MAX_UNEVEN * col or len(set(aspect)) > 1:
+        return None, f"pixels are not square: ImagerPixelSpacing is {row:g} x {col:g} mm; they have no one edge"
     return math.sqrt(row * col) / view.magnification, ""
-
-
-def _moves(header: pydicom.Dataset, key: str) -> bool:
-    value = header.get(key)
-    steps = value if isinstance(value, pydicom.multival.MultiValue) else [] if value in (None, "") else [value]
-    return any(float(step) != 0 for step in steps)

@@ -145,6 +145,32 @@ def test_files_without_a_partner_are_told(tmp_path):
     assert told == {"pictures without a mask": ["2.png", "IMG.png"], "masks without a picture": ["3.png", "img.png"]}
 
 
+def test_a_pair_shares_its_folder(tmp_path):
+    """1.png of two sites: no picture may get the other site's mask or boxes."""
+    values = {"A": 60, "B": 90}
+    for site, value in values.items():
+        save(tmp_path / "images" / site / "1.png", np.full_like(PICTURE, value))
+        save(tmp_path / "masks" / site / "1_mask.png", np.roll(VESSEL, value, 1))
+        (tmp_path / "labels" / site).mkdir(parents=True)
+        (tmp_path / "labels" / site / "1.txt").write_text(f"0 0.5 0.5 0.{value} 0.5")
+    save(tmp_path / "images" / "1.png", PICTURE)
+    save(tmp_path / "masks" / "C" / "1.png", VESSEL)
+    source = Masks(str(tmp_path), MasksOptions())
+    assert {why: len(paths) for why, paths in source.left_over.items()} == {
+        "pictures without a mask": 1,
+        "masks without a picture": 1,
+    }
+    boxes = Yolo(str(tmp_path), YoloOptions(masks="masks"))
+    assert (source.cases, boxes.cases) == (2, 3)
+    for case in (source.read(0), source.read(1), boxes.read(1), boxes.read(2)):
+        value = int(case.image[0, 0])
+        assert np.array_equal(case.mask, np.roll(VESSEL, value, 1) > 0)
+        assert case.subject.endswith(f"/{'A' if value == 60 else 'B'}/1")
+        for lesion in case.lesions:
+            assert lesion.box[2] - lesion.box[0] == pytest.approx(0.64 * value)
+    assert boxes.read(0).notes["lesions_labelled"] is False
+
+
 def test_two_files_of_one_name_are_refused(tmp_path):
     """1.jpg beside 1.png: one of them was dropped, and the other got its mask or its boxes."""
     for folder, image in (("images", PICTURE), ("masks", VESSEL)):

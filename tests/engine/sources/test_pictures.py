@@ -16,7 +16,7 @@ from lesionforge.engine.sources.files import natural, secret
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
-from lesionforge.engine.sources.pictures.polygons import lumen, outline, rasterise
+from lesionforge.engine.sources.pictures.polygons import check_inside, lumen, outline, rasterise
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 
@@ -158,6 +158,15 @@ def test_outlines_that_are_none_have_a_reason(bad):
     refusal(outline, bad)
 
 
+def test_polygons_outside_their_picture_are_refused():
+    (square,) = outline([[10, 20, 30, 20, 30, 60, 10, 60]])
+    check_inside(square, (58, 28))  # drawn by hand, a little over the edge
+    for shape, over in (((50, 64), 10), ((64, 20), 10), ((10, 10), 50)):
+        assert f"lies up to {over} px outside" in refusal(check_inside, square, shape)
+    (left,) = outline([[-10, 20, 30, 20, 30, 60, 10, 60]])
+    assert "lies up to 10 px outside" in refusal(check_inside, left, (64, 64))
+
+
 def test_areas_are_shoelace_s():
     (square,) = outline([[10, 20, 30, 20, 30, 60, 10, 60]])
     assert square.area == 800
@@ -185,6 +194,8 @@ def test_voc_corners_are_inclusive_and_count_from_one():
     assert marked == LabelledBox((0, 1, 10, 20), "Stenosis")
     assert "is about 64 x 48 pixels" in refusal(read_voc, VOC % OBJECT, (64, 64))
     assert "no Pascal VOC" in refusal(read_voc, b"<annotation>", (48, 64))
+    for other in (b'<annotations><image><box xtl="3"/></image></annotations>', VOC % b"<Object/>", b"<html/>"):
+        assert "no Pascal VOC" in refusal(read_voc, other, (48, 64))  # and not a picture without a lesion
     polygon = b"<object><name>a</name><polygon><x1>3</x1></polygon></object>"
     assert "has no bndbox" in refusal(read_voc, VOC % polygon, (48, 64))
     assert "XML entities" in refusal(read_voc, b'<!DOCTYPE a [<!ENTITY b "c">]>' + VOC % b"", (48, 64))

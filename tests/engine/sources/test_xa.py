@@ -123,6 +123,9 @@ def test_a_voi_lut_goes_before_a_window(tmp_path):
         ({"drop": ("ImagerPixelSpacing",)}, "ImagerPixelSpacing"),
         ({"drop": ("DistanceSourceToPatient",)}, "DistanceSourceToPatient"),
         ({"ImagerPixelSpacing": ["0.2", "0.4"]}, "not square"),
+        ({"PixelAspectRatio": [4, 3]}, "not square"),
+        ({"ImagerPixelSpacing": ["0.4", ""]}, "ImagerPixelSpacing is missing or not 2 numbers"),
+        ({"DistanceSourceToPatient": ["750", ""]}, "DistanceSourceToPatient is no number"),
         ({"DistanceSourceToDetector": "700"}, "sod_mm"),
     ],
 )
@@ -131,7 +134,7 @@ def test_a_pixel_of_unknown_size_says_why(tmp_path, tags, words):
     assert case.pixel_mm is None
     assert words in case.notes["pixel_mm"]
     told = XaDicom(str(tmp_path / "run"), DicomOptions(frame=1, pixel_mm=0.3)).read(0)
-    assert (told.pixel_mm, "pixel_mm" in told.notes) == (0.3, False)
+    assert (told.pixel_mm, "pixel_mm" in told.notes) == ((0.3, False) if "drop" in tags else (None, True))
     assert case.view_deg is not None
 
 
@@ -141,12 +144,18 @@ def test_a_pixel_of_unknown_size_says_why(tmp_path, tags, words):
         {"drop": ("PositionerPrimaryAngle",)},
         {"PositionerSecondaryAngle": "120"},
         {"PositionerPrimaryAngleIncrement": [0, 1, 2]},
+        {"PositionerPrimaryAngleIncrement": ["", "1", ""]},
+        {"PositionerPrimaryAngle": ["1", ""]},
     ],
 )
 def test_an_unknown_view_says_why(tmp_path, tags):
     case = one(tmp_path, **tags)
     assert case.view_deg is None
     assert case.notes["view_deg"]
+
+
+def test_empty_steps_of_the_c_arm_are_none(tmp_path):
+    assert one(tmp_path, PositionerPrimaryAngleIncrement=["", "0", ""]).view_deg == (-30.5, 20.0)
 
 
 def spoiled_rows(path):
