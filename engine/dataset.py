@@ -9,12 +9,12 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lesionforge.engine.identity import difference, versions
 from lesionforge.engine.links import MAX_TABLE, NO_LINKS, Links
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import Plan
@@ -24,7 +24,7 @@ from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
-LIBRARIES = ("lesionforge", "numpy", "scipy", "numba", "pillow", "pyarrow", "ray", "torch")
+AND = " and "  # between the versions of a library where several made a dataset
 
 
 class DatasetError(UserError):
@@ -97,26 +97,12 @@ def describe(pipeline: Pipeline) -> DatasetDescription:
         SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence, left_over, _runs(s.sizes or ()))
         for (r, s), mark, left_over in zip(opened, pipeline.fingerprints, pipeline.left_over, strict=True)
     )
-    # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
-    unplaced = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
-    recipe = pipeline.recipe.model_copy(update={"sources": unplaced})
     sample_bytes = pipeline.generator.sample_bytes()
-    return DatasetDescription(pipeline.identity, recipe, sizes, sample_bytes, versions(), pipeline.links)
+    return DatasetDescription(pipeline.identity, pipeline.sealed, sizes, sample_bytes, versions(), pipeline.links)
 
 
 def _runs(sizes: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple((len(list(alike)), size) for size, alike in groupby(sizes))
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of the libraries that decide bytes."""
-    out = {}
-    for name in LIBRARIES:
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return out
 
 
 def read(store: Store) -> DatasetDescription:
@@ -148,15 +134,17 @@ def read(store: Store) -> DatasetDescription:
         raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {message}") from None
 
 
-def claim(store: Store, own: DatasetDescription) -> tuple[DatasetDescription, bool]:
+def claim(store: Store, own: DatasetDescription, mix_versions: bool = False) -> tuple[DatasetDescription, bool]:
     """Take a place for a dataset, or find that it is this dataset's already, which may grow (``multiply``).
 
+    Args:
+        mix_versions: go on with other versions of libraries than it was begun with; it then names both.
+
     Returns:
-        The description that stands, with the library versions that the dataset was begun with, and whether the place
-        was taken just now.
+        The description that stands, with all versions that made the dataset, and whether the place was taken just now.
 
     Raises:
-        DatasetError: where another dataset lies there, or this one made by another version or with more variants, or
+        DatasetError: where another dataset lies there, or this one made by other versions or with more variants, or
             files that are no dataset's.
     """
     if not store.exists(layout.RECIPE):
@@ -180,7 +168,15 @@ def claim(store: Store, own: DatasetDescription) -> tuple[DatasetDescription, bo
             f"{place} holds x{existing.recipe.multiply}; x{own.recipe.multiply} is less: a dataset only grows. "
             f"Set multiply to {existing.recipe.multiply} or more, or choose another --out"
         )
-    own = replace(own, versions=existing.versions)
+    # What is installed here alone, such as torch for a recipe that needs none, made nothing so far.
+    begun, here = existing.versions, {k: v for k, v in own.versions.items() if k in existing.versions}
+    other = {name: number for name, number in here.items() if number not in begun[name].split(AND)}
+    if other and not mix_versions:
+        raise DatasetError(
+            f"{place} was begun with other libraries: here is {difference({k: begun[k] for k in other}, other)}; bytes "
+            "may differ. Install the same, choose another --out, or go on with --mix-versions"
+        )
+    own = replace(own, versions=begun | {name: f"{begun[name]}{AND}{number}" for name, number in other.items()})
     if existing.to_bytes() != own.to_bytes():  # it grows, its sources have moved, or more may be missing
         store.delete(layout.SUCCESS)
         store.put(layout.RECIPE, own.to_bytes())

@@ -161,7 +161,7 @@ class _Run:
         if task := self._retries.due():
             return task
         if not self._retries.sick and (k := next(self._todo, None)) is not None:
-            return Task(k)
+            return Task(k, self._pipeline.identity)
         if self._held and not self._in_flight and not self._retries and not self._vain:
             self._prove()  # no other shard will tell why these failed: it is their samples' fault
             return self._again.popleft()

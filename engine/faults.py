@@ -1,8 +1,8 @@
 """What failed: a sample, or what surrounds it? The one place that reads it from an exception; ``blame`` judges by it.
 
 What the surroundings did - storage, network, a listed file that is gone, a full disk, a GPU or its driver, a node
-without memory - is a ``Fault``. It fails the *shard*, which is made again (``engine.retries``), elsewhere where that
-can be. Any other exception, and ``BadCase``, is the sample's own.
+without memory, a place that is not as the driver saw it - is a ``Fault``. It fails the *shard*, which is made again
+(``engine.retries``), elsewhere where that can be. Any other exception, and ``BadCase``, is the sample's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 from lesionforge.generators.types import BadCase, UserError
 from lesionforge.sinks.quarantine import MAX_TEXT
 
-Kind = Literal["storage", "network", "device", "memory", "time"]
+Kind = Literal["storage", "network", "device", "memory", "time", "place"]
 
 #: What a call refuses because of the numbers that it was given: a broken file makes its reader ask for such things.
 _ASKED_WRONG = {errno.EINVAL, errno.EDOM, errno.ERANGE, errno.EOVERFLOW, errno.ESPIPE, errno.EBADF, errno.EILSEQ}

@@ -14,6 +14,7 @@ class Task:
     """A shard to make, and what is known of earlier attempts."""
 
     shard: int
+    identity: str = ""  # of the dataset, as the driver knows it
     skip: dict[str, Quarantined] = field(default_factory=dict)  # sample id -> why it is not tried again
     careful: bool = False  # one sample in hand at a time, so that a death blames exactly one
     proven: bool = False  # others came out well since: a shard without any good sample is committed all the same

@@ -7,14 +7,19 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from lesionforge.engine import links, plugins
+from lesionforge.engine.faults import Fault
 from lesionforge.engine.links import Links
 from lesionforge.engine.plan import Plan, PlanError
 from lesionforge.engine.privacy import subject_key, unnamed
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import Source, SourceError, open_sources
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.folder import content_of
 from lesionforge.engine.sources.pictures.picture import BURNED_IN
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Case, SampleSpec
+
+SEAL = "sha256:"  # before the digest that stands for a place in a dataset's recipe
 
 
 class UnknownLimit(PlanError):
@@ -24,12 +29,13 @@ class UnknownLimit(PlanError):
 class Pipeline:
     """Sources, generator and plan of a recipe."""
 
-    def __init__(self, recipe: Recipe, known: Links | None = None) -> None:
+    def __init__(self, recipe: Recipe, known: Links | None = None, opened: list[Source] | None = None) -> None:
         """Lists the sources; loads no weights, and of cases sees at most whether some are equal.
 
         Args:
             recipe: what to make.
             known: which subjects are one, where somebody has looked.
+            opened: its sources, where somebody has opened them.
 
         Raises:
             SourceError: where a source is not there.
@@ -38,7 +44,7 @@ class Pipeline:
                 it does not measure.
         """
         self.recipe = recipe
-        self.sources: list[Source] = open_sources(recipe.sources)
+        self.sources: list[Source] = open_sources(recipe.sources) if opened is None else opened
         self.generator: Generator = plugins.generator(recipe.generator.name, recipe.generator.params)
         classes = self.generator.classes
         requested = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
@@ -102,6 +108,11 @@ class Pipeline:
         """Keys the hashes of subjects' names; written nowhere."""
         return subject_key(self.recipe.seed, self.sources)
 
+    @property
+    def files(self) -> list[File]:
+        """All files that cases are read from."""
+        return [file for source in self.sources for file in source.files()]
+
     @cached_property
     def fingerprints(self) -> list[str]:
         """Of every source.
@@ -118,6 +129,41 @@ class Pipeline:
         return out
 
     @cached_property
+    def sealed(self) -> Recipe:
+        """The recipe as a dataset may hold it: without a source's place, and with the weights' digests for theirs.
+
+        Raises:
+            SourceError: where the weights are not there, or cannot be read.
+        """
+        recipe = self.recipe
+        opened = zip(recipe.sources, self.sources, strict=True)
+        # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
+        sources = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
+        params = {**recipe.generator.params, **self._weights()}
+        generator = recipe.generator.model_copy(update={"params": params})
+        return recipe.model_copy(update={"sources": sources, "generator": generator})
+
+    @cached_property
     def identity(self) -> str:
         """The dataset's identity: see ``Recipe.identity``."""
-        return self.recipe.identity(self.fingerprints, self.links.mark(s.sizes for s in self.sources))
+        return self.sealed.identity(self.fingerprints, self.links.mark(s.sizes for s in self.sources))
+
+    def check_weights(self) -> None:
+        """Hold the weights, once they are loaded, against those that the identity stands for.
+
+        Raises:
+            Fault: where they are others.
+        """
+        if any(self.sealed.generator.params[name] != digest for name, digest in self._weights().items()):
+            raise Fault("place", "generator.params: the weights were replaced while the run began")
+
+    def _weights(self) -> dict[str, str]:
+        """``sha256:`` and the digest of what lies at each place among the generator's parameters."""
+        out = {}
+        for name in self.generator.places:
+            if place := self.recipe.generator.params.get(name):
+                try:
+                    out[name] = SEAL + content_of(str(place))
+                except SourceError as error:
+                    raise SourceError(f"generator.params.{name}: {error}") from None
+        return out

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from typing import Protocol
 
+from lesionforge.engine.identity import Terms
 from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.worker import Worker
@@ -32,8 +33,8 @@ class InProcess:
     process ends the run. ``resources.memory`` holds as in every worker.
     """
 
-    def __init__(self, recipe: Recipe, store: Store) -> None:
-        self._worker = Worker(recipe, store)
+    def __init__(self, recipe: Recipe, store: Store, terms: Terms | None = None) -> None:
+        self._worker = Worker(recipe, store, terms=terms)
         self._tasks: deque[Task] = deque()
 
     def room(self) -> int:

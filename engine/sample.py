@@ -14,11 +14,13 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lesionforge.engine.blame import Suspect
 from lesionforge.engine.faults import find
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
 from lesionforge.engine.sources.pictures.picture import flags
-from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec
+from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec, significant
 from lesionforge.sinks.index import ROW_KEYS, Row
 from lesionforge.sinks.quarantine import MAX_TEXT, Kind, Quarantined
 
@@ -39,6 +41,7 @@ class Maker:
         """Load what the generator needs (weights), once; no sample's limits of time and memory cover it."""
         if not self._prepared:
             self.pipeline.generator.prepare(_device(self.pipeline.recipe.resources.gpus))
+            self.pipeline.check_weights()
             self._prepared = True
 
     def read(self, spec: SampleSpec) -> Case | Quarantined:
@@ -107,8 +110,12 @@ class Maker:
         return Quarantined("quality", f"{reason} (drawn {redraws + 1} times)")
 
     def _check(self, sample: Sample, case: Case) -> None:
-        """Hold a sample against the recipe's limits, with what the engine itself measured on its case."""
-        sample.measured = {**sample.measured, **flags(case)}
+        """Hold a sample against the recipe's limits, with what the engine itself measured on its case.
+
+        Numbers are rounded first, so that what is decided and what is written is the same on every CPU.
+        """
+        sample.measured = rounded({**sample.measured, **flags(case)})
+        sample.labels, sample.drawn = rounded(sample.labels), rounded(sample.drawn)
         self.pipeline.check_limits(sample.measured)
         for name, limit in self.pipeline.recipe.quality.limits.items():
             if name not in sample.measured:  # writing is looked for in frames only
@@ -195,6 +202,15 @@ def _check_sample(sample: Any, spec: SampleSpec) -> None:
     for name, value in measured.items():
         if not isinstance(value, Real):
             raise BadOutput(f"measured.{name} is {str(value)[:80]!r}, not a number")
+
+
+def rounded(value: Any) -> Any:
+    """Plain data with every float in it as ``generators.types.significant`` has it."""
+    if isinstance(value, float | np.floating):
+        return significant(float(value))
+    if isinstance(value, Mapping):
+        return {name: rounded(item) for name, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _finite(path: str, value: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from lesionforge.engine import telemetry
 from lesionforge.engine.blame import Suspect, settle
 from lesionforge.engine.faults import Fault, find
+from lesionforge.engine.identity import Terms
 from lesionforge.engine.messages import Report, Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import Shard
@@ -54,12 +55,17 @@ class _Made:
 class Worker:
     """Makes shards of one recipe into one store."""
 
-    def __init__(self, recipe: Recipe, store: Store, watchdog: Watchdog | None = None) -> None:
-        """``watchdog`` tells a driver which samples were in hand when the process died."""
-        self.pipeline = Pipeline(recipe)
+    def __init__(
+        self, recipe: Recipe, store: Store, watchdog: Watchdog | None = None, terms: Terms | None = None
+    ) -> None:
+        """``watchdog`` tells a driver which samples were in hand when the process died, ``terms`` what the driver saw.
+
+        Alone, without terms, a worker goes by what it sees itself.
+        """
+        self.recipe, self.terms = recipe, terms
+        self.pipeline: Pipeline
         self.store = store
         self.watchdog = watchdog or Watchdog()
-        self.maker = Maker(self.pipeline)
         self.version = version("lesionforge")
 
     def make(self, task: Task) -> Report:
@@ -81,6 +87,7 @@ class Worker:
             raise
 
     def _make(self, task: Task) -> Report:
+        self._agree(task)
         k, shard = task.shard, self.pipeline.plan.shard(task.shard)
         seconds = dict.fromkeys(STAGES, 0.0)
         start = time.perf_counter()
@@ -107,6 +114,18 @@ class Worker:
         redraws = sum(row.redraws for row in rows)
         kinds = Counter[str](Quarantined.read(row.reason).kind for row in rows if row.reason)
         return replace(self._report(k, record, seconds), staged=staged, redraws=redraws, kinds=kinds)
+
+    def _agree(self, task: Task) -> None:
+        """Open the recipe, or refuse to make another dataset than the driver's: next time it may be there as it was.
+
+        Raises:
+            Fault: where this worker would.
+        """
+        if not hasattr(self, "pipeline"):
+            self.pipeline = self.terms.open(self.recipe) if self.terms else Pipeline(self.recipe)
+            self.maker = Maker(self.pipeline)
+        if task.identity not in ("", self.pipeline.identity):
+            raise Fault("place", "the sources on this node are not what the driver saw")
 
     def _samples(self, task: Task, shard: Shard, seconds: dict[str, float]) -> _Made:
         """All samples of a shard, within the limits of time and memory, or the failures that make the rest vain."""

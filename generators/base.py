@@ -29,6 +29,8 @@ class Generator:
         limits: what the samples do not show, one sentence each, for the dataset's card.
         measures: names that ``Sample.measured`` may hold, so that ``plan`` refuses a misspelt ``quality.limits``;
             None: not known before a sample is made.
+        places: names of parameters that say where weights lie, a file or a folder. Their content is part of a dataset's
+            identity, whatever they are called; no dataset holds where they lay.
     """
 
     Params: ClassVar[type[Any]] = Parameters
@@ -36,6 +38,7 @@ class Generator:
     balanced: ClassVar[tuple[str, ...] | None] = None
     limits: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...] | None] = None
+    places: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any) -> None:
         """``params`` is an instance of ``Params``. Loads nothing: a plan is made of a generator that is never run."""
@@ -88,7 +91,7 @@ def faults(kind: type[Any]) -> Iterator[str]:
         return
     if kind.make is Generator.make and kind.generate is Generator.generate:
         yield "it has neither make(case, spec) nor generate(cases, specs)"
-    for name in ("classes", "balanced", "limits", "measures"):
+    for name in ("classes", "balanced", "limits", "measures", "places"):
         value = getattr(kind, name)
         if value is None and name in ("balanced", "measures"):
             continue

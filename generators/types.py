@@ -20,8 +20,18 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")  # in the order in which th
 SeverityClass = Literal["mild", "moderate", "severe"]
 
 
+DIGITS = 9  # significant ones of every number that is written or decides: the bits below are the CPU's own
+NOTHING = 1e-12  # what is nearer to 0 is what rounding left of 0
+
+
+def significant(value: float) -> float:
+    """A number as every CPU and BLAS has it (promise P1): rounded, and never -0."""
+    return float(f"{value:.{DIGITS}g}") + 0.0 if abs(value) > NOTHING else 0.0
+
+
 def severity_class(percent_ds: float) -> SeverityClass:
     """Class of a percent diameter stenosis, half-open: mild below 50, moderate [50, 70), severe [70, 100]."""
+    percent_ds = significant(percent_ds)
     return "severe" if percent_ds >= 70 else "moderate" if percent_ds >= 50 else "mild"
 
 

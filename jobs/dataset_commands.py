@@ -57,15 +57,19 @@ def replay(
         list[str] | None,
         typer.Option(metavar="N=URI", help="where source N lies; no dataset says it, paths may hold names"),
     ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="generator.params.weights=FOLDER", help="where a learned backend's weights lie"),
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="write the sample's members into this folder")] = None,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
-    from lesionforge.jobs.commands.replay import moved
+    from lesionforge.jobs.commands.replay import moved, placed
     from lesionforge.jobs.commands.replay import replay as run
 
-    result = run(opened(place, storage), sample_id, moved(source or ()))
+    result = run(opened(place, storage), sample_id, moved(source or ()), placed(weights or ()))
     if to is not None:
         result.write(to)
     console.emit(result.body(), as_json, result.show)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.files import digests as hash_files
 from lesionforge.jobs import console
 
 LOG_SECONDS = 10.0  # between lines where there is no terminal
+MOMENT = 1.0  # seconds of work that need no bar
 NOTEBOOK_SECONDS = 0.25  # between pictures of the bar in a notebook
 
 Advance = Callable[[int, int, str], None]
@@ -84,6 +87,23 @@ def samples(total: int, done: int, pace: Pace | None = None) -> Iterator[Callabl
             advance(done, total, f"{pace.rate:.1f} samples/s  {lost} quarantined")
 
         yield count
+
+
+def digests(files: Sequence[File]) -> None:
+    """Hash the files of a recipe's sources, with progress where that takes more than a moment."""
+    total, done, began = sum(file.size for file in files), 0, time.monotonic()
+    advance: Advance | None = None
+    with ExitStack() as stack:
+
+        def told(size: int) -> None:
+            nonlocal done, advance
+            done += size
+            if advance is None and time.monotonic() - began > MOMENT:
+                advance = stack.enter_context(steps("hashing the sources, MB"))
+            if advance:
+                advance(done // 10**6, total // 10**6, "")
+
+        hash_files(files, told)
 
 
 def _log(name: str) -> Advance:

@@ -37,6 +37,10 @@ def generate(
             help="begin with the first worker that has room, and wait this long for it: for clusters that grow",
         ),
     ] = 0,
+    mix_versions: Annotated[
+        bool,
+        typer.Option("--mix-versions", help="go on with other versions of libraries than the dataset was begun with"),
+    ] = False,
     overrides: Overrides = None,
     removals: Removals = None,
     as_json: Json = False,
@@ -49,7 +53,7 @@ def generate(
     from lesionforge.jobs.commands.generate import generate as run
 
     console.own_standard_output()
-    result = run(recipe, out, workers, in_process, _changes(removals, overrides), wait_for_nodes)
+    result = run(recipe, out, workers, in_process, _changes(removals, overrides), wait_for_nodes, mix_versions)
     console.emit(result.body(), as_json, result.show)
     raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
 

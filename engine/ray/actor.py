@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.engine import telemetry, watchdog
+from lesionforge.engine.identity import Terms
 from lesionforge.engine.messages import InHand, Report, Task
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.worker import Worker
@@ -20,7 +21,7 @@ GRACE = 5.0  # seconds from a first look that finds it stuck to the second, whic
 class ShardWorker:
     """The actor: a worker and the file that tells what it has in hand."""
 
-    def __init__(self, recipe: Recipe, store: Store, log_level: str) -> None:
+    def __init__(self, recipe: Recipe, store: Store, log_level: str, terms: Terms | None) -> None:
         import ray
 
         telemetry.start_log("worker", log_level)
@@ -29,7 +30,8 @@ class ShardWorker:
         telemetry.log("info", "placed", dataset=recipe.name, node=context.get_node_id(), gpus=gpus)
         self._gpus = tuple(map(str, gpus))
         self._file = watchdog.new_path()
-        self._worker = Worker(recipe, store, watchdog.Watchdog(self._file, recipe.resources.sample_seconds))
+        alarm = watchdog.Watchdog(self._file, recipe.resources.sample_seconds)
+        self._worker = Worker(recipe, store, alarm, terms)
 
     def home(self) -> tuple[str, str, tuple[str, ...]]:
         """Its node, the watchdog's file there, and its GPUs."""
@@ -48,14 +50,15 @@ class ShardWorker:
 class Actor:
     """A remote worker and its tasks in order. Ray restarts nothing: retries are the driver's (max_restarts=0)."""
 
-    def __init__(self, ray: Any, recipe: Recipe, store: Store) -> None:
+    def __init__(self, ray: Any, recipe: Recipe, store: Store, terms: Any = None) -> None:
+        """``terms``: Ray's reference to them, or ``None``."""
         self._ray = ray
         r = recipe.resources
         self._limit = r.sample_seconds
         actor = ray.remote(
             num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
         )(ShardWorker)  # fmt: skip
-        self.handle = actor.remote(recipe, store, telemetry.log_level() or "info")
+        self.handle = actor.remote(recipe, store, telemetry.log_level() or "info", terms)
         self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
         self.home: tuple[str, str, tuple[str, ...]] | None = None
         self.faults = 0  # of its surroundings, since its last good shard

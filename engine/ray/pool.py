@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesionforge.engine.faults import Fault
+from lesionforge.engine.identity import Terms
 from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.ray import placement
 from lesionforge.engine.ray.actor import Actor
@@ -41,7 +42,13 @@ class RayPool:
     """Ray actors, each owning whole shards. Only those that run hold tasks, so a lost node holds up nobody."""
 
     def __init__(
-        self, recipe: Recipe, store: Store, workers: int | None = None, most: int = 1_000_000, patience: float = 0
+        self,
+        recipe: Recipe,
+        store: Store,
+        workers: int | None = None,
+        most: int = 1_000_000,
+        patience: float = 0,
+        terms: Terms | None = None,
     ) -> None:
         """Connects to the cluster that RAY_ADDRESS names, else starts one on this machine.
 
@@ -50,6 +57,7 @@ class RayPool:
             workers: how many; as many as have room, and at most ``most``, where ``None``.
             patience: seconds to wait for a cluster that has no room at all; then work begins with the first worker
                 that is placed. With 0, all must have room from the start.
+            terms: what every worker must agree on; it goes to each node once, whatever the number of files.
 
         Raises:
             PlacementError: within seconds, where the workers cannot be placed.
@@ -76,16 +84,20 @@ class RayPool:
         self._own = not ray.is_initialized()
         if self._own:
             _start(ray, recipe, workers or 1)
+        self._terms = None if terms is None else ray.put(terms)
         try:
             if workers is None:
                 workers = min(most, max(1, placement.places(placement.look().total, recipe.resources)))
             if not patience:
                 placement.check(recipe.resources, workers)
             for _ in range(workers):
-                self._workers.append(Actor(ray, recipe, store))
+                self._workers.append(self._actor())
         except BaseException:
             self.close()
             raise
+
+    def _actor(self) -> Actor:
+        return Actor(self._ray, self._recipe, self._store, self._terms)
 
     def room(self) -> int:
         return sum(max(0, IN_FLIGHT - len(worker.tasks)) for worker in self._fit())
@@ -179,7 +191,7 @@ class RayPool:
         """Start workers that are to replace others; not at once where those could not begin."""
         while self._unborn and time.monotonic() >= self._next_birth:
             self._unborn -= 1
-            self._workers.append(Actor(self._ray, self._recipe, self._store))
+            self._workers.append(self._actor())
 
     def _leave(self) -> list[Event]:
         """Give workers on nodes that will be taken away no more shards, and begin others elsewhere in time."""
@@ -193,7 +205,7 @@ class RayPool:
         events = []
         for worker in [w for w in self._workers if w.home and not w.leaving and w.home[0] in going]:
             events += [Event(task, died="") for task in worker.leave()]
-            self._workers.append(Actor(self._ray, self._recipe, self._store))  # Ray places nobody on such a node
+            self._workers.append(self._actor())  # Ray places nobody on such a node
         return events
 
     def _check_room(self) -> None:

@@ -110,6 +110,10 @@ class Source(ABC):
         """What only those know who have the files: keys the hashes of subjects' names. None by default."""
         return bytes(32)
 
+    def files(self) -> Sequence[Any]:
+        """The ``files.File`` objects that cases are read from, in an order of their own; none by default."""
+        return ()
+
     def locate(self, case: int) -> str:
         """Where a case lies, shown on a terminal and nowhere else; empty where that says nothing."""
         return ""

@@ -173,7 +173,7 @@ def person(file: File, by_issuer: bool = True) -> bytes:
         by_issuer: whether who issued the id, where that is said, is part of it.
     """
     try:
-        with file.fs.open(file.path, "rb") as stream:
+        with file.open() as stream:
             one = patient(stream)
     except (OSError, BadCase):  # said again, with its reason, when the case is read
         return b""
@@ -191,7 +191,7 @@ def look(file: File, whole: bool) -> bytes:
         BadCase: for a broken file.
     """
     try:
-        with file.fs.open(file.path, "rb") as stream:
+        with file.open() as stream:
             _refuse_deflated(stream.read(HEAD))
             stream.seek(0)
             pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["Rows"])  # leaves off at the pixels

@@ -57,7 +57,7 @@ def patients(files: Sequence[File]) -> tuple[list[int], list[bool]]:
         ids = []
         for file in files:
             try:
-                with file.fs.open(file.path, "rb") as stream:
+                with file.open() as stream:
                     ids.append(dicom.patient(stream))
             except (BadCase, OSError):  # said again, with its reason, when the case is read
                 ids.append(dicom.NOBODY)

@@ -8,14 +8,14 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import Source, SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import File, fingerprint, listed, located, missing, natural, secret, why
+from lesionforge.engine.sources.files import File, digests, listed, located, missing, natural, why
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 
@@ -28,7 +28,7 @@ class Folder:
         self.fs, self.path = located(place)
         try:
             known = self.fs.isdir(self.path)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a network's are of many kinds
             raise SourceError(f"cannot be looked at: {why(error)}") from None
         if not known:
             raise missing(place, "folder")
@@ -40,7 +40,7 @@ class Folder:
             found = self.fs.ls(path, detail=True)
         except FileNotFoundError:
             return {}
-        except OSError as error:
+        except Exception as error:
             raise SourceError(f"a folder in it cannot be listed: {why(error)}") from None
         files = self._plain(found, lambda _: sub)
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
@@ -49,7 +49,7 @@ class Folder:
         """All files below (a subfolder), in subfolders too, in natural order of their names."""
         try:
             found = self.fs.find(f"{self.path.rstrip('/')}/{sub}" if sub else self.path, detail=True)
-        except OSError as error:
+        except Exception as error:
             raise SourceError(f"cannot be listed: {why(error)}") from None
         root = self.path.rstrip("/") + "/"
         files = self._plain(found.values(), lambda name: name.removeprefix(root).rpartition("/")[0])
@@ -97,6 +97,26 @@ class Nowhere:
     cat_file = open
 
 
+def content_of(place: str) -> str:
+    """SHA-256 of the names and content of a file, or of all files below a folder but hidden ones.
+
+    Raises:
+        SourceError: where nothing is there, or it cannot be read.
+    """
+    fs, path = located(place)
+    try:
+        files = [listed(fs, fs.info(path))] if fs.isfile(path) else Folder(place).walk()
+    except SourceError:
+        raise
+    except Exception as error:
+        raise SourceError(f"cannot be looked at: {why(error)}") from None
+    files = [file for file in files if not any(part.startswith(".") for part in file.name.split("/"))]
+    out = hashlib.sha256()
+    for file, digest in zip(files, digests(files), strict=True):
+        out.update(f"{file.name if len(files) > 1 else ''}\n{file.size}\n".encode(errors="surrogateescape") + digest)
+    return out.hexdigest()
+
+
 @dataclass(frozen=True)
 class FolderOptions(Parameters):
     """What every folder may need.
@@ -118,27 +138,46 @@ class FolderOptions(Parameters):
 
 
 class FolderSource(Source):
-    """A source of files: their names and sizes are its fingerprint and its secret. A subclass says which they are."""
+    """A source of files: what they hold is its fingerprint and its secret. A subclass says which they are.
+
+    Attributes:
+        names_count: whether a file's name decides what is read of it, such as its subject.
+    """
+
+    names_count: ClassVar[bool] = True
 
     @abstractmethod
     def case_files(self, case: int) -> Sequence[File]:
         """The files of a case, first the one to show to somebody who looks for it."""
 
     def files(self) -> list[File]:
-        """All files that cases are read from."""
-        return [file for case in range(self.cases) for file in self.case_files(case)]
+        """All files that cases are read from, each once."""
+        return list({f.path: f for case in range(self.cases) for f in self.case_files(case)}.values())
 
     def annotations(self) -> Sequence[bytes]:
-        """Label files read whole, where they are small enough to be fingerprinted by what they say."""
+        """Other files that decide what is read, whole: an index of all cases, say."""
         return ()
 
     def fingerprint(self) -> str:
-        """Hash of the files' names and sizes, and of every annotation."""
-        return fingerprint(self.files(), *self.annotations())
+        """Hash of the files' names, sizes and content, and of every annotation: the same wherever they lie."""
+        return hashlib.sha256(b"fingerprint" + self._listing()).hexdigest()
 
     def secret(self) -> bytes:
-        """See ``files.secret``."""
-        return secret(self.files())
+        """A hash of what only those know who have the files.
+
+        It keys every hash of a name that leaves a source. A recipe's seed would not do: it is published with the
+        dataset, and with it a list of patients' names could be tried one by one.
+        """
+        return hashlib.sha256(b"secret" + self._listing()).digest()
+
+    def _listing(self) -> bytes:
+        out, files = hashlib.sha256(), self.files()
+        for file, digest in zip(files, digests(files), strict=True):
+            name = file.name if self.names_count else ""
+            out.update(f"{name}\n{file.size}\n".encode(errors="surrogateescape") + digest)
+        for text in self.annotations():
+            out.update(hashlib.sha256(text).digest())
+        return out.digest()
 
     def locate(self, case: int) -> str:
         """The path of the case's first file."""

@@ -39,14 +39,14 @@ def opened(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
         BadCase: for what is no three-dimensional NIfTI-1 volume with plain numbers and a usable affine.
     """
     try:
-        with file.fs.open(file.path, "rb") as raw:
+        with file.open() as raw:
             head = raw.read(2)
             raw.seek(0)
             packed = head == b"\x1f\x8b"
             stream = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), 2**20) if packed else raw
             header = NiftiHeader.read(stream)
             stream.read(max(0, header.offset - stream.tell()))
-            yield header, cast(BinaryIO, stream)
+            yield header, stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadCase(f"its gzip stream is broken ({type(error).__name__})") from None
 

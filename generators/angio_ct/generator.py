@@ -40,6 +40,7 @@ class AngioCt(Generator):
         *LesionGenerator.measures,
         *("visible_views", "visible_fraction", "overlap", "foreshortening", "densitometric_ds"),
     )
+    places: ClassVar[tuple[str, ...]] = ("weights",)
     limits: ClassVar[tuple[str, ...]] = (
         *(text for text in LesionGenerator.limits if "tumours" not in text),
         "The angiograms show the labelled lumen alone: twigs thinner than a voxel are in neither modality.",

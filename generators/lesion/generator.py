@@ -35,6 +35,7 @@ class LesionGenerator(Generator):
         *("lesions", "changed_voxels", "hu_in_class", "mean_hu", "contrast_hu", "volume_mm3"),
         *("percent_ds", "area_stenosis"),  # of a plaque
     )
+    places: ClassVar[tuple[str, ...]] = ("weights",)
     limits: ClassVar[tuple[str, ...]] = (
         "Coronary labels are of the lumen alone: the vessel's wall, and with it remodelling, is modelled, not seen.",
         "The organs' and lumens' labels are the source's; lesions follow their errors.",

@@ -32,6 +32,7 @@ class StenosisGenerator(Generator):
     classes: ClassVar[tuple[str, ...]] = ("mild", "moderate", "severe")
     balanced: ClassVar[tuple[str, ...]] = ("moderate", "severe")  # the classes that training sets want evenly
     measures: ClassVar[tuple[str, ...]] = ("percent_ds", "miss", "d_ref_px", "w_over_sigma", "cnr")
+    places: ClassVar[tuple[str, ...]] = ("weights",)
     limits: ClassVar[tuple[str, ...]] = (
         "Lesions lie on vessels that the source's mask shows, at least min_width wide, away from forks and bends.",
         "%DS is read by densitometry, right for the round sections that are drawn; real lesions are often not round.",

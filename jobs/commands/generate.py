@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import dataset, driver, finalise, recipe_yaml, secrets
+from lesionforge.engine.identity import Terms
 from lesionforge.engine.messages import Report
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess, Pool
@@ -105,6 +106,7 @@ def generate(
     in_process: bool = False,
     overrides: Sequence[str] = (),
     patience: float = 0,
+    mix_versions: bool = False,
 ) -> RunResult:
     """Run a recipe to its end, from wherever an earlier run left it.
 
@@ -115,6 +117,7 @@ def generate(
         in_process: make everything in this process instead.
         overrides: ``a.b=c`` assignments to the recipe and ``~a.b`` removals.
         patience: seconds to wait for a cluster without room.
+        mix_versions: go on with a dataset that was begun with other versions of libraries that decide bytes.
 
     Raises:
         UserError: whatever a person can mend.
@@ -144,18 +147,21 @@ def generate(
             "for itself, and the driver publishes each shard"
         )
     with lease.hold(store, "run", console.note) as held:
-        return _held(pipeline, store, held, workers, in_process, patience)
+        return _held(pipeline, store, held, workers, in_process, patience, mix_versions)
 
 
 def _held(
-    pipeline: Pipeline, store: Store, held: lease.Lease, workers: int | None, in_process: bool, patience: float
+    pipeline: Pipeline,
+    store: Store,
+    held: lease.Lease,
+    workers: int | None,
+    in_process: bool,
+    patience: float,
+    mix_versions: bool,
 ) -> RunResult:
+    progress.digests(pipeline.files)
     own = dataset.describe(pipeline)
-    description, is_new = dataset.claim(store, own)
-    for name, number in own.versions.items():
-        if description.versions.get(name, number) != number:
-            begun = description.versions[name]
-            console.err.print(f"note: begun with {name} {begun}, here is {number}; new bytes may differ")
+    description, is_new = dataset.claim(store, own, mix_versions)
     began = time.monotonic()
     outcome, found, pace = driver.Outcome(), None, progress.Pace()
     for again in reversed(range(ROUNDS)):  # what turns out to be broken at the end is made again
@@ -234,11 +240,12 @@ def _run(
         + (f", {len(existing):,} of them there already" if existing else "")
     )
     done = sum(map(len, map(plan.shard, existing)))
+    terms = Terms.of(pipeline)
     pool: Pool
     if in_process:
-        pool, meters = InProcess(recipe, store), None
+        pool, meters = InProcess(recipe, store, terms), None
     else:
-        pool = RayPool(recipe, store, workers, plan.shards - len(existing), patience)
+        pool = RayPool(recipe, store, workers, plan.shards - len(existing), patience, terms)
         meters = Meters(recipe.name, len(plan), done)
         if patience:
             seconds = console.human_seconds(patience)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
-from lesionforge.jobs import console, errors
+from lesionforge.jobs import console, errors, progress
 from lesionforge.jobs.commands import recipes
 from lesionforge.sinks.card import counted, human_bytes
 
@@ -92,6 +92,7 @@ def plan(
     errors.positive("workers", workers)
     pipeline = recipes.opened(recipes.load(recipe, overrides), recipe)
     counts = pipeline.plan.counts()
+    progress.digests(pipeline.files)
     return PlanResult(
         name=pipeline.recipe.name,
         identity=pipeline.identity,

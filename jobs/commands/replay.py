@@ -11,10 +11,10 @@ from rich.console import Console
 
 from lesionforge.engine import dataset as document
 from lesionforge.engine.dataset import DatasetDescription, DatasetError
-from lesionforge.engine.pipeline import Pipeline
+from lesionforge.engine.pipeline import SEAL, Pipeline
 from lesionforge.engine.plugins import PluginError
 from lesionforge.engine.sample import Maker
-from lesionforge.jobs import console
+from lesionforge.jobs import console, progress
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.quarantine import Quarantined
@@ -68,16 +68,22 @@ class Replay(console.CommandResult):
             (folder / f"{self.sample_id}.{name}").write_bytes(data)
 
 
-def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str] | None = None) -> Replay:
+def replay(
+    place: str | Path | Store,
+    sample_id: str,
+    sources: Mapping[int, str] | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> Replay:
     """Make a sample of a dataset again, from its recipe and sources alone.
 
     Args:
         place: where the dataset lies, or a store.
         sample_id: which sample.
         sources: number -> URI of each source whose place is an address, which datasets do not hold (promise P8).
+        weights: generator parameter -> where the weights lie, which datasets do not hold either.
 
     Raises:
-        DatasetError: where there is no dataset, a source has no place, or is not the one it was made from.
+        DatasetError: where there is no dataset, a source or weights have no place, or is not the one it was made from.
         PlanError: for an unknown sample id.
     """
     store = place if isinstance(place, Store) else Store(str(place))
@@ -93,15 +99,27 @@ def replay(place: str | Path | Store, sample_id: str, sources: Mapping[int, str]
             raise DatasetError(
                 f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
             )
+    generator = doc.recipe.generator
+    params = {**generator.params, **(weights or {})}
+    for name, value in params.items():
+        if str(value).startswith(SEAL):
+            raise DatasetError(
+                f"where weights lie is written into no dataset: give --set generator.params.{name}=FOLDER"
+            )
+    generator = generator.model_copy(update={"params": params})
     try:
-        pipeline = Pipeline(doc.recipe.model_copy(update={"sources": tuple(recipes)}), doc.links)
+        recipe = doc.recipe.model_copy(update={"sources": tuple(recipes), "generator": generator})
+        pipeline = Pipeline(recipe, doc.links)
     except PluginError as error:  # a recipe in YAML has been held against its plug-ins; this not
         raise DatasetError(f"{store.url(layout.RECIPE)}: {error}") from None
     spec = doc.plan.find(sample_id)
+    progress.digests(pipeline.files)
     if pipeline.identity != doc.identity:
+        same_sources = pipeline.fingerprints == [source.fingerprint for source in doc.sources]
         raise DatasetError(
-            f"the sources are not those that {store.url()} was made from (identity {pipeline.identity[:12]}, "
-            f"dataset {doc.identity[:12]}); give the right place with --source N=URI"
+            f"the {'weights' if same_sources else 'sources'} are not those that {store.url()} was made from (identity "
+            f"{pipeline.identity[:12]}, dataset {doc.identity[:12]}); give the right place with --source N=URI or "
+            "--set generator.params.weights=FOLDER"
         )
     locate = getattr(pipeline.sources[spec.source], "locate", None)
     out = Replay(sample_id, file=locate(spec.case) if locate else "")
@@ -141,6 +159,25 @@ def _check_place(doc: DatasetDescription, n: int, uri: str) -> None:
         raise DatasetError(f"--source {n}: the dataset has {'source 0 alone' if not last else f'sources 0 to {last}'}")
     if not str(uri).startswith(f"{schemes[n]}:"):
         raise DatasetError(f"--source {n}: source {n} is of kind {schemes[n]}: write --source {n}={schemes[n]}:PLACE")
+
+
+def placed(changes: Sequence[str]) -> dict[str, str]:
+    """``["generator.params.weights=/models/a"]`` as ``{"weights": "/models/a"}``.
+
+    Raises:
+        DatasetError: for what is nothing of that kind: all else is the dataset's own.
+    """
+    out = {}
+    for change in changes:
+        path, equals, place = change.partition("=")
+        name = path.removeprefix("generator.params.")
+        if not equals or name == path:
+            raise DatasetError(
+                f"--set {change}: a sample is made again by its dataset's recipe; only where its weights lie can be "
+                "set, as generator.params.weights=FOLDER"
+            )
+        out[name] = place
+    return out
 
 
 def moved(sources: Sequence[str]) -> dict[int, str]:

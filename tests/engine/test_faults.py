@@ -20,6 +20,7 @@ from lesionforge.engine import dataset as document
 from lesionforge.engine import driver, retries
 from lesionforge.engine.blame import settle
 from lesionforge.engine.faults import Fault, find
+from lesionforge.engine.identity import Terms
 from lesionforge.engine.messages import Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
@@ -209,7 +210,7 @@ def test_a_folder_that_is_away_for_a_while_costs_nothing(tmp_path, monkeypatch):
     recipe = toy(sources=[{"uri": f"tests.faulty.ToyFiles:{folder}", "split": {"train": 0.8, "val": 0.2}}])
     run(recipe, tmp_path / "clean")
     job, store = Pipeline(recipe), Store(str(tmp_path / "out"))
-    pool = InProcess(recipe, store)
+    pool = InProcess(recipe, store, Terms.of(job))
     folder.rename(tmp_path / "unmounted")
     threading.Timer(0.5, lambda: (tmp_path / "unmounted").rename(folder)).start()
     outcome = driver.run(job, store, pool)

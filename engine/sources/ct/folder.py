@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,6 +81,10 @@ class CtVolumes(FolderSource):
     def case_files(self, case: int) -> Sequence[File]:
         """The image, its label map and its masks."""
         return self._entries[case].files
+
+    def annotations(self) -> Sequence[bytes]:
+        """What the set's own index says, where it has one."""
+        return [json.dumps([self.layout, self.legend, self.licence], sort_keys=True).encode()]
 
     def content(self, case: int, whole: bool) -> bytes:
         """The image's voxels."""

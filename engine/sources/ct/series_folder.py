@@ -25,7 +25,7 @@ from lesionforge.engine.sources.ct.names import standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.dicom_folder import dicom_files
-from lesionforge.engine.sources.files import File, sizes_fingerprint
+from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
@@ -74,6 +74,7 @@ class CtDicom(FolderSource):
     """The CT series below a folder, split where slices of one series differ in size, spacing, direction or kernel."""
 
     Options: ClassVar[type[CtDicomOptions]] = CtDicomOptions
+    names_count = False  # they may be a patient's
 
     def __init__(self, place: str, options: CtDicomOptions) -> None:
         super().__init__(place, options)
@@ -96,10 +97,6 @@ class CtDicom(FolderSource):
         """The slices as they are listed, and their masks."""
         s = self._series[case]
         return [*s.slices, *s.segmentations, *s.nrrds]
-
-    def fingerprint(self) -> str:
-        """Hash of the files' sizes: their names may be a patient's."""
-        return sizes_fingerprint(self.files())
 
     def content(self, case: int, whole: bool) -> bytes:
         """The slices' pixels as they are stored, in any order; in short the first one's and their number."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, beside, texts
+from lesionforge.engine.sources.files import File, beside
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures import twins
 from lesionforge.engine.sources.pictures.arcade_index import EDGE, ArcadeLabels, ArcadePicture, Part, pictures
@@ -116,12 +116,14 @@ class Arcade(FolderSource):
             )
 
     def case_files(self, case: int) -> Sequence[File]:
-        """The picture; its annotations are in the task's COCO file."""
-        return [self._frames[case].file]
+        """The picture, and DiGDA's labels; ARCADE's own are in the task's COCO file."""
+        frame = self._frames[case]
+        graded = self._graded and frame.stenosis and self._graded.get(_label_file(frame.stenosis))
+        return [frame.file, graded] if graded else [frame.file]
 
     def annotations(self) -> Sequence[bytes]:
-        """Every COCO file, and DiGDA's labels."""
-        return [*self._texts, *texts((self._graded or {}).values())]
+        """Every COCO file."""
+        return self._texts
 
     def read(self, case: int) -> Angiogram:
         """One frame."""

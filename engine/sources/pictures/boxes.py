@@ -97,13 +97,9 @@ class BoxedPictures(FolderSource):
         self._names = [names[i] for i in self.by_subject(names, options.subject)]
 
     def case_files(self, case: int) -> Sequence[File]:
-        """The picture and its mask; none where there are labels alone."""
+        """The pictures of the case's name, their masks and their labels."""
         name = self._names[case]
-        return [*self._pictures[name], *self._masks.get(name, ())] if name in self._pictures else []
-
-    def annotations(self) -> Sequence[bytes]:
-        """Every label file."""
-        return texts(file for files in self._labels.values() for file in files)
+        return [file for found in (self._pictures, self._masks, self._labels) for file in found.get(name, ())]
 
     def locate(self, case: int) -> str:
         """The picture, or the label file without one."""

@@ -20,7 +20,7 @@ from annotated_types import Interval
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.dicom_folder import NAME, dicom_files, patients
-from lesionforge.engine.sources.files import File, sizes_fingerprint
+from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.masks import Values, mask_folder, read_mask
 from lesionforge.engine.sources.pictures.names import alone
@@ -62,6 +62,7 @@ class XaDicom(FolderSource):
     """The runs below a folder."""
 
     Options: ClassVar[type[DicomOptions]] = DicomOptions
+    names_count = False  # they may be a patient's
 
     def __init__(self, place: str, options: DicomOptions) -> None:
         super().__init__(place, options)
@@ -82,10 +83,6 @@ class XaDicom(FolderSource):
         """The run, and the mask of its frame."""
         run = self._runs[case]
         return [run, *self._masks_of(run)]
-
-    def fingerprint(self) -> str:
-        """Hash of the files' sizes: their names may be a patient's."""
-        return sizes_fingerprint(self.files())
 
     def read(self, case: int) -> Angiogram:
         """One frame of one run."""

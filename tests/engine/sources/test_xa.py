@@ -339,12 +339,13 @@ def test_the_secret_is_the_files_own(tmp_path):
     path.write_bytes(data)
     changed = XaDicom(str(tmp_path / "a"), DicomOptions()).secret()
     (tmp_path / "a" / "second.dcm").rename(tmp_path / "a" / "third.dcm")
-    assert len({first, changed, XaDicom(str(tmp_path / "a"), DicomOptions()).secret()}) == 3
+    assert first != changed == XaDicom(str(tmp_path / "a"), DicomOptions()).secret()  # names may be changed
 
 
 def test_the_fingerprint_holds_no_names(tmp_path):
-    write(tmp_path / "a" / "first.dcm")
-    write(tmp_path / "b" / "other.dcm")
+    path = write(tmp_path / "a" / "first.dcm")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "other.dcm").write_bytes(path.read_bytes())
     first, second = (XaDicom(str(tmp_path / x), DicomOptions()).fingerprint() for x in "ab")
     assert first == second
 
