@@ -80,7 +80,8 @@ class CtDicom(FolderSource):
         super().__init__(place, options)
         folder = Folder(place)
         files = dicom_files(folder)
-        nrrds = [f for f in folder.walk() if f.name.lower().endswith(".nrrd")]
+        known = {file.path for file in files}
+        nrrds = [f for f in folder.walk() if f.name.lower().endswith(".nrrd") and f.path not in known]
         found, self.left_over = _list_series(files, nrrds)
         if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")

@@ -114,10 +114,18 @@ def change(rng: Rng, kept: list[Element]) -> None:
             ((0x20, 0x0E), (b"", b"1.2.4\0", b"x" * 64)),
             ((0x28, 0x08), (numbers(0), numbers(2), numbers(10**9), b"x ")),
             ((0x28, 0x120), (short(0), short(1024), b"", b"\1")),
+            ((0x28, 0x121), (short(0), short(2000), b"", b"\1")),
+            ((0x28, 0x1054), (b"HU", b"US", b"OD", b"", b"HU\\OD ")),
+            ((0x18, 0x88), (numbers(STEP / 2), numbers(-STEP), numbers(0), numbers("nan"), numbers(1e-300), b"x ")),
+            ((0x20, 0x52), (b"", b"1.2.9\0")),
+            ((0x18, 0x1210), (b"", b"B70f")),
             ((0x10, 0x20), (b"", b"other ", b"\xff\xfe")),
         )
     )  # fmt: skip
-    vr = next((e[2] for e in kept if e[:2] == key), b"US" if key == (0x28, 0x120) else b"IS")
+    vr = next(
+        (e[2] for e in kept if e[:2] == key),
+        b"US" if key[1] in (0x120, 0x121) else b"CS" if key[1] == 0x1054 else b"DS",
+    )
     kept[:] = [e for e in kept if e[:2] != key]
     if rng.random() < 0.9:
         kept.append((*key, vr, rng.choice(choices)))
@@ -142,7 +150,8 @@ def build(rng: Rng, folder: Path) -> None:
         if rng.chance(0.01):
             pixels = rng.choice((b"", pixels[:-2], pixels * 2, some_bytes(rng, pixels)))
         data = dicom_file(kept, RLE if rng.chance(0.01) else syntax, pixels)
-        (folder / f"{(7 * n) % 40:03}.dcm").write_bytes(some_bytes(rng, data) if rng.chance(0.01) else data)
+        name = rng.pick("{:03}.dcm", "CT.1.2.840.{}", "E100S7I.{}", "{:03}", "{}.img", "{}.nrrd").format((7 * n) % 40)
+        (folder / name).write_bytes(some_bytes(rng, data) if rng.chance(0.01) else data)
     source.odd_files(rng, folder, "000.dcm")
     if rng.sound or rng.random() < 0.6:
         (folder / rng.pick("liver.nrrd", "liver.nrrd", "kidney_seg.nrrd", "x.nrrd")).write_bytes(nrrd(rng, ball))

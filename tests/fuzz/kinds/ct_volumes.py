@@ -19,7 +19,9 @@ SHAPE, SPACING = (32, 28, 24), 2.0
 INT16, UINT8, FLOAT32, FLOAT64 = 4, 2, 16, 64
 KIND = {INT16: np.dtype(np.int16), UINT8: np.dtype(np.uint8), FLOAT32: np.dtype("f4"), FLOAT64: np.dtype("f8")}
 ORGANS = ("liver", "kidney_left", "pancreas", "spleen")
-LAYOUTS = ("pair", "totalsegmentator", "lits", "kits", "msd", "imagecas")
+LAYOUTS = ("pair", "totalsegmentator", "lits", "kits", "msd", "imagecas", "imagecasx")
+NAMES = ("cancer", "HCC", "kidney cyst", "spleen", "x", "_", "metastasis of liver and kidney", "\x1b[31m", "")
+CHANNELS = ("CT", "CTA", "noNorm", "PET/CT", "", "\x1b[31m", "x" * 99)
 
 
 def anatomy() -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +106,11 @@ def label(rng: Rng, labels: np.ndarray) -> bytes:
     """A label map, sound or one that does not go with its image."""
     array, kind, rows, fields = labels.astype(np.float64), rng.pick(UINT8, UINT8, INT16, FLOAT32), None, {}
     if rng.chance(0.5):
-        match rng.randrange(7):
+        match rng.randrange(9):
+            case 7:  # a value that nobody names
+                array[labels == 2] = rng.choice((3, 14, 15, 255))
+            case 8:  # nearly whole numbers
+                array, kind = array - rng.choice((1e-7, 5e-4, 2e-3)), FLOAT32
             case 0:  # another grid
                 array = array[tuple(slice(rng.randrange(3), None, rng.choice((1, 2))) for _ in range(3))]
             case 1:
@@ -128,7 +134,9 @@ def build(rng: Rng, folder: Path) -> None:
     hu, labels = anatomy()
     swollen, honest = rng.chance(0.02), rng.pick(1, 0, 1)
     for n in range(rng.pick(1, 1, 1, 2)):
+        above, n = (f"site{n}/", 0) if rng.chance(0.2) and layout != "msd" else ("", n)  # numbers that begin anew
         for name, data in named(rng, layout, n, hu, labels):
+            name = above + name
             if not rng.sound and rng.random() < 0.3:
                 data = nifti.spoil(rng, data, "<")
             if swollen or rng.chance(0.005):
@@ -143,7 +151,10 @@ def build(rng: Rng, folder: Path) -> None:
                 path.write_bytes(data)
                 source.odd_files(rng, folder, name)
     if layout == "msd":
-        index: Any = {"labels": {"0": "background", "1": "liver", "2": "cancer"}, "modality": {"0": "CT"}}
+        index: Any = {"labels": {"0": "background", "1": "liver", "2": rng.pick(*NAMES)}, "modality": {"0": "CT"}}
+        if rng.chance(0.2):
+            index = {"labels": {"background": 0, "liver": 1, rng.pick(*NAMES): 2}, "channel_names": {"0": "CT"}}
+            index["channel_names"]["0"] = rng.choice(CHANNELS)
         index = plain(rng, index, 2) if rng.chance(0.3) else index
         (folder / "dataset.json").write_text(json.dumps(index))
     (folder / "layout").write_text(layout)
@@ -163,6 +174,7 @@ def named(rng: Rng, layout: str, n: int, hu: np.ndarray, labels: np.ndarray) -> 
         "kits": (f"case_{n:05}/imaging{end}", f"case_{n:05}/segmentation{end}"),
         "msd": (f"imagesTr/liver_{n}{end}", f"labelsTr/liver_{n}{end}"),
         "imagecas": (f"{n}.img{end}", f"{n}.label{end}"),
+        "imagecasx": (f"volumes/{n}.img{end}", f"segmentations/{n}.coronary{end}"),
     }[layout]
     return [(names[0], image(rng, hu)), (names[1], label(rng, labels))]
 
@@ -194,5 +206,6 @@ def run(rng: Rng, folder: Path) -> list[str]:
     if rng.chance(0.15):
         options |= {"region": rng.choice((["liver"], ["spleen"], ["kidney", "x"])), "margin_mm": rng.choice((0, 1000))}
     if rng.chance(0.1):
+        options["modality"] = "ct"
         options["labels"] = rng.choice((["liver"], ["nothing"], []))
     return source.read(rng, folder, f"ct:{folder}", "lesion", **options)
