@@ -25,6 +25,7 @@ from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
 
 TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure
+LOST = frozenset(map(str, range(28, 48)))  # LiTS' volumes from 3D-IRCADb
 LEGEND = "the option legend, as {1: liver, 2: liver_tumour}"
 
 
@@ -65,9 +66,18 @@ class CtVolumes(FolderSource):
         found = layouts.find(files, options.layout, options.modality == "ct")
         self.layout, self.licence = found.layout, found.licence
         self.left_over = found.left_over(files)
+        if self.layout == "lits" and LOST & {entry.name.rpartition("/")[2] for entry in found.entries}:
+            self.notes = [
+                "of LiTS' volumes 28 to 47 most say 1 x 1 x 1 mm, as they lost their spacing: sizes drawn in mm are "
+                "wrong there; mend their headers from 3D-IRCADb-01, or take them out"
+            ]
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
         if self.layout != "totalsegmentator" and not self.legend:
             raise SourceError(f"does not say what its labels mean: set {LEGEND}")
+        wanted = {standard(name) for name in options.labels or ()}
+        if wanted and self.legend and not wanted & set(self.legend.values()):
+            known = ", ".join(sorted(name for name in set(self.legend.values()) if kind(name) != "unknown"))
+            raise SourceError(f"has none of the structures that the option labels is to keep; it has {known}")
         unknown = [] if options.legend or options.labels is not None else nameless(self.legend)
         if unknown:
             raise SourceError(

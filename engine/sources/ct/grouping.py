@@ -159,7 +159,7 @@ def _alike(a: Mapping[str, Value], b: Mapping[str, Value]) -> bool:
         if isinstance(one, str) or isinstance(other, str):
             if one != other:
                 return False
-        elif not np.abs(np.subtract(one, other)).max() <= SAME:
+        elif not all(abs(x - y) <= SAME for x, y in zip(one, other, strict=True)):
             return False
     return True
 

@@ -30,8 +30,6 @@ MERGED: Mapping[str, str] = {
     "heart_ventricle_right": "right_ventricle",
     "coronary_arteries": "coronary",
     "liver_vessels": "liver_vessel",
-    "liver_tumor": "liver_tumour",
-    "lung_nodules": "lung_tumour",
     "hepatic_vessel": "liver_vessel",
     "coronary_artery": "coronary",
     "left_kidney": "kidney",
@@ -41,9 +39,23 @@ _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def standard(name: str) -> str:
-    """A structure's standard name: lower case, words joined by ``_``, sides and lobes merged into their organ."""
+    """A structure's standard name: lower case, words joined by ``_``, sides and lobes merged into their organ.
+
+    Whatever a tumour is called, as "hepatic lesions", it is ``liver_tumour``, or ``tumour`` where no organ is named.
+    """
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return MERGED.get(plain, plain)
+    return MERGED.get(plain) or _tumour(plain) or plain
+
+
+def _tumour(name: str) -> str | None:
+    """The standard name of a tumour; None for what is none."""
+    words = name.split("_")
+    rest = [word for word in words if not TUMOUR.fullmatch(word)]
+    if rest == words:
+        return None
+    if organ := organ_of(set(words), lesion=True):
+        return f"{organ}_tumour"
+    return f"{'_'.join(rest)}_tumour" if kind("_".join(rest)) == "healthy" else TUMOUR_OF_SOMETHING
 
 
 def legend_of(names: Mapping[int, str]) -> dict[int, str]:
@@ -57,22 +69,10 @@ def legend_of(names: Mapping[int, str]) -> dict[int, str]:
         raise ValueError(f"label {bad[0]} has no name that can be used")
     organs = {name for name in plain.values() if name in ORGANS}
     alone = next(iter(organs)) if len(organs) == 1 else None
-    return {value: _lesion(name, alone) for value, name in plain.items()}
-
-
-def _lesion(name: str, alone: str | None) -> str:
-    """A standard name with its organ, where it is a lesion's: ``HCC`` and ``tumor`` beside a liver are its own."""
-    if kind(name) != "lesion":
-        return name
-    words = name.split("_")
-    rest = [word for word in words if not TUMOUR.fullmatch(word)]
-    if rest == words:  # of another kind: a cyst
-        return f"{alone}_{name}" if alone and len(words) == 1 else name
-    if organ := organ_of(set(words), lesion=True):
-        return f"{organ}_tumour"
-    if kind("_".join(rest)) == "healthy":
-        return f"{'_'.join(rest)}_tumour"
-    return f"{alone}_tumour" if alone else TUMOUR_OF_SOMETHING
+    return {
+        value: f"{alone}_{name}" if alone and name in (TUMOUR_OF_SOMETHING, "cyst") else name
+        for value, name in plain.items()
+    }
 
 
 def nameless(legend: Mapping[int, str]) -> list[int]:

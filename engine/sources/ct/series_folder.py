@@ -202,14 +202,15 @@ def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtS
     marks = "\n".join(f"{f.path} {f.mark}" for f in files)
     known = remembered(f"ct series by tolerance\n{marks}", ("slices", "segmentations", "series", "left"), make)
     found = []
+    own_files: dict[tuple[str, int], list[File]] = {}
+    for key in ("slices", "segmentations"):
+        for n, number in known[key].tolist():
+            own_files.setdefault((key, number), []).append(files[n])
     for number, (parts, person, by_issuer) in enumerate(known["series"].tolist()):
-        own, segs = (
-            tuple(files[n] for n, other in known[key].tolist() if other == number)
-            for key in ("slices", "segmentations")
-        )
+        own, segs = own_files["slices", number], own_files.get(("segmentations", number), [])
         homes = {_home(file) for file in own}
         beside = tuple(f for f in nrrds if _home(f) in homes)
-        found.append(CtSeries(own, segs, beside, parts, person, bool(by_issuer)))
+        found.append(CtSeries(tuple(own), tuple(segs), beside, parts, person, bool(by_issuer)))
     left: dict[str, list[str]] = {}
     for file, why in zip(files, known["left"].tolist(), strict=True):
         if why >= 0:

@@ -143,7 +143,7 @@ def test_lesions_are_named_after_the_organ_they_are_in(names, legend):
 
 
 @pytest.mark.parametrize(
-    "names", [{"liver": 1, "tumor": 2, "spleen": 3}, {"cancer": 2, "x": 1}, {"liver": 1, "ROI": 2}]
+    "names", [{"liver": 1, "tumor": 2, "spleen": 3}, {"liver": 1, "odd one": 2}, {"liver": 1, "ROI": 2}]
 )
 def test_names_that_nobody_knows_are_refused_or_mapped_or_left_out(tmp_path, names):
     nnunet(tmp_path, names)
@@ -152,6 +152,13 @@ def test_names_that_nobody_knows_are_refused_or_mapped_or_left_out(tmp_path, nam
     assert "ROI" not in str(error.value)
     assert source(tmp_path, legend=LEGEND).read(0).legend == LEGEND
     assert source(tmp_path, labels=("liver",)).subjects == 1
+
+
+def test_structures_to_keep_that_are_not_there_are_told(tmp_path):
+    with pytest.raises(
+        SourceError, match="none of the structures that the option labels is to keep; it has liver, liver_"
+    ):
+        source(lits(tmp_path), labels=("livr",))
 
 
 @pytest.mark.parametrize("value", [3, 255])
@@ -165,14 +172,14 @@ def test_values_that_nobody_names_are_refused_with_their_count(tmp_path, value):
 
 def test_masks_of_lesions_are_read_without_being_asked_for_and_hold_one_structure(tmp_path):
     write(tmp_path / "s1/ct.nii.gz", hu())
-    for name, value in (("liver", 1), ("liver_tumor", 2), ("lung_left", 2)):
+    for name, value in (("liver", 1), ("hepatic_lesions", 2), ("lung_left", 2)):
         write(tmp_path / f"s1/segmentations/{name}.nii.gz", (labels() == value).astype(np.uint8))
     assert source(tmp_path).read(0).legend == LEGEND
     write(tmp_path / "s1/segmentations/liver.nii.gz", labels())
     assert "its mask of liver holds 1 and 2" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["kidney_cyst", "tumour", "thing", "hcc", "spleen_tumour"])
+@pytest.mark.parametrize("name", ["kidney_cyst", "tumour", "thing", "masses", "spleen_tumour"])
 def test_the_lesion_generator_makes_no_background_of_what_may_be_a_lesion(tmp_path, name):
     lits(tmp_path)
     volume = source(tmp_path, legend={1: "liver", 2: name}).read(0)
@@ -262,6 +269,8 @@ def test_a_place_that_is_none_and_the_spacing_that_lits_lost_are_noted(tmp_path)
     assert "LiTS 28 to 47" in source(tmp_path / "b").read(0).notes["spacing"]
     assert "affine" not in source(tmp_path / "b").read(0).notes
     assert "spacing" not in source(lits(tmp_path / "c")).read(0).notes
+    assert not source(tmp_path / "c").notes
+    assert "28 to 47 most say 1 x 1 x 1 mm" in source(lits(tmp_path / "d", n=30)).notes[0]  # told by the plan as well
 
 
 @pytest.mark.parametrize("image", [hu() + 1200, (hu() + 200) // 4, np.abs(hu())])
