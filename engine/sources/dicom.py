@@ -36,10 +36,16 @@ _PIXELS: Allowed = dict.fromkeys(  # how they are stored
      "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 )  # fmt: skip
 _DATA: Allowed = dict.fromkeys(("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
-_DISPLAY: Allowed = {  # a ModalityLUTSequence is no part of an angiogram's display
-    **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
-                     "PresentationLUTShape", "PixelPaddingValue", "PixelPaddingRangeLimit", "BurnedInAnnotation")),
+_VOI: Allowed = {
+    **dict.fromkeys(("WindowCenter", "WindowWidth", "VOILUTFunction")),
     "VOILUTSequence": dict.fromkeys(("LUTDescriptor", "LUTData")),
+}
+_DISPLAY: Allowed = {  # a ModalityLUTSequence is no part of an angiogram's display
+    **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "PresentationLUTShape", "PixelPaddingValue",
+                     "PixelPaddingRangeLimit", "BurnedInAnnotation")),
+    **_VOI,
+    "SharedFunctionalGroupsSequence": {"FrameVOILUTSequence": _VOI},
+    "PerFrameFunctionalGroupsSequence": {"FrameVOILUTSequence": _VOI},
 }  # fmt: skip
 _C_ARM: Allowed = dict.fromkeys(
     ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "PositionerPrimaryAngleIncrement",

@@ -64,7 +64,12 @@ class Display:
         if slope == 0:
             raise BadCase("its RescaleSlope is 0: every pixel would be the same")
         low, high = sorted((first * slope + intercept, last * slope + intercept))
-        voi, name = _lut(header, low < 0) if header.get("VOILUTSequence") else _window(header)
+        said = _voi(header)
+        voi: Shown | None
+        if said.get("VOILUTSequence"):
+            voi, name = _lut(said, low < 0, header.file_meta.TransferSyntaxUID.is_little_endian), "VOI LUT"
+        else:
+            voi, name = _window(said)
         padding = _padding(header, signed)
         return cls(slope, intercept, (low, high), voi, name, bits == 8, _inverted(header), padding)
 
@@ -104,6 +109,18 @@ def _inverted(header: pydicom.Dataset) -> bool:
     return photometry == "MONOCHROME1" or shape == "INVERSE"
 
 
+def _voi(header: pydicom.Dataset) -> pydicom.Dataset:
+    """What says the VOI transformation: the header, or the functional groups of an enhanced object."""
+    groups = [
+        *(header.get("SharedFunctionalGroupsSequence") or ()),
+        *(header.get("PerFrameFunctionalGroupsSequence") or ()),
+    ]
+    found = [frame for group in groups for frame in group.get("FrameVOILUTSequence") or ()]
+    if any(frame != found[0] for frame in found):
+        raise BadCase("has several windows, for frames or to choose from: one for all frames is read")
+    return found[0] if found else header
+
+
 def _window(header: pydicom.Dataset) -> tuple[Shown | None, str]:
     """The first window that says its centre and its width. 0/0 is how some consoles write that there is none."""
     given = list(zip_longest(*(components(header, key) for key in ("WindowCenter", "WindowWidth"))))
@@ -133,12 +150,13 @@ def _ramp(values: Floats, centre: float, width: float) -> Floats:
     return np.clip(((values - centre) / width + 0.5) * WHITE, 0, WHITE)
 
 
-def _lut(header: pydicom.Dataset, signed: bool) -> tuple[Shown, str]:
+def _lut(header: pydicom.Dataset, signed: bool, little_endian: bool) -> Shown:
     """The first VOI LUT; what lies beyond its ends gets its first or last entry.
 
     Args:
         header: with a ``VOILUTSequence``.
         signed: whether values before it may be negative, as its first one is then.
+        little_endian: how words are written.
     """
     item = header.VOILUTSequence[0]
     count, first, bits = (int(v) for v in numbers(item, "LUTDescriptor", 3))
@@ -147,8 +165,8 @@ def _lut(header: pydicom.Dataset, signed: bool) -> tuple[Shown, str]:
     data = item.get("LUTData")
     if isinstance(data, bytes):
         packed = bits == 8 and len(data) in (count, count + count % 2)  # two entries a word
-        order = "<" if header.file_meta.TransferSyntaxUID.is_little_endian else ">"
-        data = np.frombuffer(data[: len(data) // 2 * 2], np.uint8 if packed else f"{order}u2")
+        words = "<u2" if little_endian else ">u2"
+        data = np.frombuffer(data[: len(data) // 2 * 2], np.uint8 if packed else words)
     try:
         entries = np.atleast_1d(np.asarray(data, np.float64))[:count]
     except (TypeError, ValueError):
@@ -156,7 +174,7 @@ def _lut(header: pydicom.Dataset, signed: bool) -> tuple[Shown, str]:
     if not 8 <= bits <= 16 or len(entries) < count or entries.max() > 2**bits - 1:
         raise BadCase("its VOI LUT cannot be read: its LUTData are not what its LUTDescriptor says")
     entries = entries * (WHITE / (2**bits - 1))
-    return lambda x: entries[np.clip(np.rint(x) - first, 0, count - 1).astype(np.int64)], "VOI LUT"
+    return lambda x: entries[np.clip(np.rint(x) - first, 0, count - 1).astype(np.int64)]
 
 
 def _padding(header: pydicom.Dataset, signed: bool) -> tuple[int, int] | None:

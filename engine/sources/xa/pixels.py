@@ -66,7 +66,6 @@ class XaRun:
         self._high = self._number("HighBit", bits[1] - 1)
         if not bits[1] <= self._high + 1 <= bits[0]:
             raise BadCase(f"has its HighBit at {self._high} with {bits[1]} bits stored in {bits[0]}: that cannot be")
-        self._display = Display.of(header, self.bits)
         syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is None or syntax.is_private or not syntax.is_transfer_syntax:
             raise BadCase("does not say a transfer syntax that DICOM knows, so its pixels cannot be decoded")
@@ -81,6 +80,7 @@ class XaRun:
         self._coded = bool(syntax.is_compressed and syntax not in (RLELossless, DeflatedExplicitVRLittleEndian))
         self._plugin = "pillow" if syntax in PILLOW else ""
         self._allocated = bits[0]
+        self._display = Display.of(header, self.bits)
         if self._high + 1 != self.bits:  # as ACR-NEMA left them: no decoder looks there, so all bits are taken
             if self._coded:
                 raise BadCase(f"has its HighBit at {self._high} with {self.bits} bits, which no decoder takes")

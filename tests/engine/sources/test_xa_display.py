@@ -117,6 +117,26 @@ def test_bits_at_the_upper_end_of_a_word_are_the_same_picture(tmp_path, bits, si
     assert np.array_equal(plain.image, above.image)
 
 
+def groups(*windows):
+    """Functional groups, as enhanced XA has its windows in."""
+    out = []
+    for centre, width in windows:
+        frame, group = pydicom.Dataset(), pydicom.Dataset()
+        frame.WindowCenter, frame.WindowWidth = centre, width
+        group.FrameVOILUTSequence = Sequence([frame])
+        out.append(group)
+    return Sequence(out)
+
+
+def test_an_enhanced_run_s_window_stands_in_its_functional_groups(tmp_path):
+    plain = one(tmp_path / "plain", pixels=RAMP, WindowCenter="900", WindowWidth="1200", **BITS_12).image
+    shared = {"SharedFunctionalGroupsSequence": groups(("900", "1200"))}
+    for name, tags in (("shared", shared), ("same", {"PerFrameFunctionalGroupsSequence": groups(("900", "1200"))})):
+        assert np.array_equal(one(tmp_path / name, pixels=RAMP, **tags, **BITS_12).image, plain)
+    several = {"PerFrameFunctionalGroupsSequence": groups(("900", "1200"), ("800", "1200"))}
+    assert "has several windows" in refused(tmp_path / "several", pixels=RAMP, **several, **BITS_12)
+
+
 def test_big_endian_words_are_the_same_picture(tmp_path):
     tags = {"WindowCenter": "2048", "WindowWidth": "4096", "pixels": RAMP} | BITS_12
     plain = one(tmp_path / "plain", **tags)

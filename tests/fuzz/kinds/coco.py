@@ -22,7 +22,7 @@ LONG = [float(i % 97) for i in range(60_000)]
 
 def coco(rng: Rng, task: str) -> dict[str, Any]:
     """Sound annotations of two pictures."""
-    edge = rng.pick(48, 48, 48, 96, 0, -48, 1e400, None, "48")
+    edge = rng.choice((96, 0, -48, 1e400, None, "48")) if rng.chance(0.1) else 48
     images = [{"id": n, "file_name": f"{n}.png", "width": edge, "height": 48} for n in (1, 2)]
     square = [[10.5, 10, 30, 10, 30, 40, 10, 40]]
     category = 5 if task == "stenosis" else 1
