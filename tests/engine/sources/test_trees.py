@@ -209,3 +209,29 @@ def test_phantoms_are_the_same_for_the_same_number_and_differ_otherwise():
     assert len(left.stenoses) == 1
     with pytest.raises(SourceError, match="there is phantom:coronary"):
         Phantom("heart", PhantomOptions())
+
+
+@pytest.mark.parametrize("kind", [ImageCas, Nifti])
+def test_a_tree_without_a_place_is_refused_and_the_identity_is_noted(tmp_path, kind):
+    """nibabel's own fallback for such a file would mirror front and back."""
+    for name, affine in (("none", None), ("identity", np.eye(4))):
+        write(tmp_path / name, two_trees(), affine)
+    assert "sform_code and qform_code are 0" in refusal(kind(str(tmp_path / "none"), LabelOptions()))
+    assert "is the identity" in kind(str(tmp_path / "identity"), LabelOptions()).read(0).notes["affine"]
+    assert "affine" not in kind(str(write(tmp_path / "sound", two_trees())), LabelOptions()).read(0).notes
+
+
+def test_labels_nearly_whole_are_whole_and_others_refused(tmp_path):
+    expected = ImageCas(str(write(tmp_path / "a", two_trees())), LabelOptions()).read(0).points
+    near = two_trees() * np.where(np.arange(60) % 2, 0.99999994, 1.0)[:, None, None] + 1e-8
+    folder = write(tmp_path / "b", near, dtype=np.float32)
+    assert np.array_equal(ImageCas(str(folder), LabelOptions()).read(0).points, expected)
+    folder = write(tmp_path / "c", two_trees() * 0.5, dtype=np.float32)
+    assert "holds 0.5; a label holds whole numbers" in refusal(ImageCas(str(folder), LabelOptions()))
+
+
+def test_labels_in_subfolders_are_counted(tmp_path):
+    write(tmp_path, two_trees())
+    write(tmp_path / "1-200", two_trees())
+    (why,) = ImageCas(str(tmp_path), LabelOptions()).left_over
+    assert why == "label maps in subfolders, which are not looked into"
