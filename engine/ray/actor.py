@@ -82,10 +82,15 @@ class Actor:
         return self.ready() and not self.leaving
 
     @property
+    def gpus(self) -> frozenset[str]:
+        """Names of its GPUs, as no other has."""
+        node, _, gpus = self.home or ("", "", ())
+        return frozenset(f"{node} GPU {gpu}" for gpu in gpus)
+
+    @property
     def where(self) -> frozenset[str]:
         """Names of itself and of its GPUs."""
-        node, _, gpus = self.home or ("", "", ())
-        return frozenset({str(self.handle), *(f"{node} GPU {gpu}" for gpu in gpus)})
+        return self.gpus | {str(self.handle)}
 
     def leave(self) -> list[Task]:
         """Take no more tasks and end the one in hand; returns those that had not begun."""

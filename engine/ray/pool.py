@@ -109,7 +109,7 @@ class RayPool:
     def _fit(self) -> list[Actor]:
         """Workers that take tasks and whose GPUs are none that has just failed."""
         ill = {gpu for gpu, (_, until) in self._ill.items() if time.monotonic() < until}
-        return [worker for worker in self._workers if worker.takes_tasks() and not worker.where & ill]
+        return [worker for worker in self._workers if worker.takes_tasks() and not worker.gpus & ill]
 
     def states(self) -> dict[str, int]:
         """How many workers are placed, pending (they wait for room, or start), or draining (their node will go)."""
@@ -156,7 +156,7 @@ class RayPool:
             self._deaths.append(_Death(worker, task, message, worker.ask(last=True), time.monotonic() + ANSWER))
             return waiting
         worker.faults = self._stillborn = 0
-        for gpu in worker.where:
+        for gpu in worker.gpus:
             self._ill.pop(gpu, None)
         return [Event(task, report)]
 
@@ -166,7 +166,7 @@ class RayPool:
         if fault.kind != "device" and worker.faults < FAULTS:
             return []
         if fault.kind == "device":
-            for gpu in worker.where:
+            for gpu in worker.gpus:
                 times = self._ill.get(gpu, (0, 0.0))[0] + 1
                 self._ill[gpu] = times, time.monotonic() + PAUSES[min(times, len(PAUSES)) - 1]
         waiting = [Event(task, died="") for task, _ in worker.tasks]  # they had not begun

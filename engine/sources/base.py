@@ -96,6 +96,8 @@ class Source(ABC):
         Raises:
             BadCase: with the reason, where the case cannot be used. It is written into the dataset, so it says
                 nothing that the files say: no name, no path, no text.
+            Exception: whatever its place raises may pass through. The engine tells a place that fails from a case
+                that is bad (``engine.faults``); who turns an ``OSError`` into ``BadCase`` loses samples for good.
         """
 
     @abstractmethod

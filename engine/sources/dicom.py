@@ -21,7 +21,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.files import File, refuse_passing
 from lesionforge.generators.types import BadCase
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
@@ -168,6 +168,7 @@ def head(stream: Any, keywords: Sequence[str]) -> pydicom.Dataset:
     try:
         return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(keywords))
     except Exception as error:  # as above
+        refuse_passing(error)
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
 
 
@@ -181,7 +182,8 @@ def person(file: File, by_issuer: bool = True) -> bytes:
     try:
         with file.open() as stream:
             one = patient(stream)
-    except (OSError, BadCase):  # said again, with its reason, when the case is read
+    except (OSError, BadCase) as error:  # said again, with its reason, when the case is read
+        refuse_passing(error)
         return b""
     name = named(one, by_issuer)
     return hashlib.sha256(name.encode(errors="surrogateescape")).digest() if name else b""
@@ -205,6 +207,7 @@ def look(file: File, whole: bool) -> bytes:
     except BadCase:
         raise
     except Exception as error:  # as above
+        refuse_passing(error)
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
     return hashlib.sha256(pixels).digest() if pixels else b""
 

@@ -218,6 +218,17 @@ def texts(files: Iterable[File]) -> list[bytes]:
     return out
 
 
+def refuse_passing(error: Exception) -> None:
+    """Nothing for what a file is to blame for; what its place is to blame for must not decide how files are grouped.
+
+    Raises:
+        SourceError: for the latter.
+    """
+    fault = find(error)
+    if fault and not fault.own:
+        raise SourceError(f"a file in it cannot be read: {fault}") from None
+
+
 def listed(fs: Any, info: Mapping[str, Any], sub: str = "") -> File:
     """A file of a file system's listing; one that is named by itself, not by its folder, may lie behind a link."""
     base = str(info["name"]).rsplit("/", 1)[-1]

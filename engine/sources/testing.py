@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionforge.engine.faults import find
 from lesionforge.engine.sources.base import Source
 from lesionforge.generators.types import Angiogram, BadCase, CoronaryTree, Volume
 
@@ -109,6 +110,8 @@ def _read(source: Source, number: int, words: Sequence[str]) -> Any:
         _keep_silent(f"the reason of case {number}", str(error), words)
         return str(error)
     except Exception as error:
+        if fault := find(error):
+            raise fault.at(f"case {number}") from None
         raise NonConforming(
             f"case {number} raises {type(error).__name__}: raise BadCase, whose reason goes into the quarantine"
         ) from error

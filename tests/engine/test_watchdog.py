@@ -39,7 +39,7 @@ def test_a_batch_at_work_blames_nobody():
     assert InHand(["a", "b"], [Work("making", ["a"]), Work("reading", ["b"])]).sole is None
 
 
-def child(path, body, seconds):
+def start(path, body, seconds, **popen):
     code = f"""
 import sys, time
 from pathlib import Path
@@ -51,10 +51,16 @@ with dog.shard():
 {body}
     print("survived")
 """
-    return subprocess.run(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=100,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, **popen,
     )  # fmt: skip
+
+
+def child(path, body, seconds):
+    process = start(path, body, seconds, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=100)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.mark.parametrize("hang", ["time.sleep(9999)", "faulty.hold_the_interpreter()"])
@@ -94,3 +100,21 @@ def test_old_files_of_dead_processes_are_swept_and_no_others(tmp_path, monkeypat
             os.utime(tmp_path / name, (time.time() - 9999,) * 2)
     watchdog.new_path()
     assert {p.name for p in tmp_path.iterdir()} == {names["fresh"], names["mine"], names["odd"]}
+
+
+def test_a_process_that_was_stopped_when_its_time_ran_out_is_told_from_one_that_was_late(tmp_path):
+    body = """
+    with dog.work('making', ['a']):
+        print('begun', flush=True)
+        time.sleep(9999)"""
+    for stop in (True, False):
+        process = start(tmp_path / "hand", body, 1.0, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        if stop:
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(2.5)
+            process.send_signal(signal.SIGCONT)
+        process.communicate()
+        assert process.returncode == -signal.SIGALRM
+        in_hand = watchdog.read(tmp_path / "hand")
+        assert (in_hand.late, in_hand.paused, in_hand.sole) == (True, stop, ("making", "a"))
