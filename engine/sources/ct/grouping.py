@@ -15,7 +15,7 @@ import pydicom
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.dicom import NOBODY, PatientId
-from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.files import File, refuse_passing
 from lesionforge.generators.types import BadCase
 
 SAME_PLACE_MM = 0.01
@@ -45,7 +45,8 @@ class Member:
         try:
             with file.fs.open(file.path, "rb") as stream:
                 header = dicom.head(stream, GROUPING)
-        except (BadCase, OSError):
+        except (BadCase, OSError) as error:
+            refuse_passing(error)
             return alone
         modality, patient = dicom.text(header, "Modality"), dicom.patient_of(header)
         try:
