@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from lesionforge.engine.blame import Suspect
-from lesionforge.engine.faults import find
+from lesionforge.engine.faults import Fault, find
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
+from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.pictures.picture import flags
 from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec, significant
 from lesionforge.sinks.index import ROW_KEYS, Row
@@ -56,6 +57,8 @@ class Maker:
             where = f"sources.{spec.source}, case {spec.case}"
             if isinstance(error, MemoryError):
                 return self.out_of_memory(error, where)
+            if isinstance(error, SourceError):  # which its opening would have said
+                raise Fault("place", f"{where}: {error}") from None
             text = str(error) if isinstance(error, BadCase) else describe(error, quote=False)
             return self._reason("source", text, error, where)
         no_case = Quarantined("source", f"read a {type(case).__name__}, no case")

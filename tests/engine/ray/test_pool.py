@@ -74,7 +74,7 @@ def pool(monkeypatch):
     pool = object.__new__(RayPool)
     pool.now = 0.0
     pool._ray = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayTaskError=RayTaskError, RayError=RayError))
-    pool._recipe = pool._store = None
+    pool._recipe = pool._store = pool._terms = None
     pool._ill, pool._stillborn, pool._next_birth, pool._unborn, pool._deaths = {}, 0, 0.0, 0, []
     pool._workers = [Worker(), Worker()]
     return pool
