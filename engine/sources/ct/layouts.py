@@ -28,6 +28,7 @@ TERMS = {
 CREATIVE = re.compile(r"CC[ -]?BY(?:[ -](?:SA|NC|ND))*(?:[ -]\d\.\d)?")  # no other text of the file goes further
 CT_WORDS = frozenset({"CT", "CTA", "CCTA", "CTCA", "CTPA", "CTP", "CECT", "NCCT", "NECT", "LDCT", "HRCT"})  # hold HU
 SHOWN = re.compile(r"[\w .,/()+-]{1,40}")  # of dataset.json's channel: a word, no escape sequence
+STRUCTURES = rf"(?:^|/)(?:ct|segmentations/\w+){NII}"
 IMAGE_ENDS = ("_ct", "_img", "_image", "_0000")
 PAIRS = (
     "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask in one "
@@ -63,8 +64,13 @@ class CtListing:
         """The paths of the volumes among the files that are in no case, by the reason."""
         used = {file.path for entry in self.entries for file in entry.files}
         out: dict[str, list[str]] = {}
+        known = STRUCTURES if self.layout == "totalsegmentator" else NII  # beside its masks lie maps of them together
         for file in files:
-            if _volume(file) and file.path not in used and not re.search(r"(?:^|/)imagesTs/", file.name):
+            if not re.search(rf"{known}$", file.name, re.IGNORECASE) or re.search(
+                r"(?:^|/)(?:images|labels)Ts/", file.name
+            ):
+                continue
+            if file.path not in used:
                 kind = "label maps without an image" if _labels(file) else "volumes without a label map"
                 out.setdefault(kind, []).append(file.path)
         return out
@@ -103,10 +109,6 @@ def find(files: Sequence[File], layout: Layout, any_modality: bool = False) -> C
     return found[0]
 
 
-def _volume(file: File) -> bool:
-    return re.search(rf"{NII}$", file.name, re.IGNORECASE) is not None
-
-
 def _labels(file: File) -> bool:
     """Whether a name or its folder is a label map's."""
     base = re.search(rf"(?:^|[_./])(?:seg|label|mask|segmentation)s?(?:-\d+)?{NII}$", file.name, re.IGNORECASE)
@@ -115,7 +117,7 @@ def _labels(file: File) -> bool:
 
 def _shape(files: Sequence[File]) -> str:
     """What lies there instead, in numbers: a file's name may be a patient's."""
-    volumes = [file for file in files if _volume(file)]
+    volumes = [file for file in files if re.search(rf"{NII}$", file.name, re.IGNORECASE)]
     return f"of {len(files)} files {len(volumes)} are NIfTI, {sum(map(_labels, volumes))} of these named as label maps"
 
 
@@ -226,8 +228,8 @@ def _values(labels: Mapping[str, Any]) -> dict[int, str]:
 
 def _pair(files: Sequence[File]) -> CtListing:
     """See ``PAIRS``."""
-    images = named(files, rf"{IMAGES_ARE}/([^/]+?){NII}", ends=IMAGE_ENDS)
-    labels = named(files, rf"{LABELS_ARE}/([^/]+?){NII}", ends=("_seg", "_label", "_mask"))
+    images = named(files, rf"{IMAGES_ARE}/(.+?){NII}", ends=IMAGE_ENDS)
+    labels = named(files, rf"{LABELS_ARE}/(.+?){NII}", ends=("_seg", "_label", "_mask"))
     if entries := _both(images, labels):
         return CtListing("pair", entries)
     marks = r"(?:seg|label|mask|segmentation)"

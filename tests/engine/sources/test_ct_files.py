@@ -31,6 +31,7 @@ def listing(*names, layout="auto"):
     ("names", "expected"),
     [
         (["p0/images/ct", "p0/labels/ct", "p1/images/ct", "p1/labels/ct"], {"p0/ct": "p0", "p1/ct": "p1"}),
+        (["images/p0/ct", "labels/p0/ct", "images/p1/ct", "labels/p1/ct"], {"p0/ct": "images", "p1/ct": "images"}),
         (["p0/ct", "p0/label", "p1/ct", "p1/label"], {"p0": "p0", "p1": "p1"}),
         (["a/x_ct", "a/x_seg", "b/x_ct", "b/x_seg"], {"a/x": "a", "b/x": "b"}),
         (["a/volume-0", "a/segmentation-0", "b/volume-0", "b/segmentation-0"], {"a/0": "a", "b/0": "b"}),
@@ -56,7 +57,7 @@ def test_a_pair_shares_its_folder(names, expected):
     assert not left
     for image, label in pairs.values():
         if not isinstance(label, int):  # the folders above the part that is for one kind are the same
-            assert image.split("/")[:-2] == label.split("/")[:-2]
+            assert image.split("/")[:-3] == label.split("/")[:-3]
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,14 @@ def test_two_files_of_one_name_are_an_error(names, words):
 
 
 def test_files_in_no_case_are_counted_by_their_kind(tmp_path):
-    pairs, left = listing("volume-0", "volume-1", "Volume-3", "segmentation-0", "segmentation-7", "imagesTs/x")
+    pairs, left = listing(
+        "volume-0", "volume-1", "Volume-3", "segmentation-0", "segmentation-7", "imagesTs/x", "labelsTs/x"
+    )
     assert list(pairs) == ["0"]
     assert left == {"volumes without a label map": 2, "label maps without an image": 1}
-    assert listing("s1/ct", "s1/segmentations/liver", "s2/ct", "s3/segmentations/liver")[1] == left | {
-        "volumes without a label map": 1
-    }
+    assert listing("s1/ct", "s1/combined_labels", "s1/segmentations/liver", "s2/ct", "s3/segmentations/liver")[
+        1
+    ] == left | {"volumes without a label map": 1}
     lits(tmp_path)
     write(tmp_path / "volume-2.nii.gz", hu())
     assert source(tmp_path).left_over == {"volumes without a label map": [str(tmp_path / "volume-2.nii.gz")]}
