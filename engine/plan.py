@@ -248,7 +248,7 @@ class Plan:
         for other in self.splits[: self.splits.index(split)]:
             k += self._shards_of(other)
         k += variant * self.variant_shards
-        return k if k < self.shards and self.shard(k).name == name else None
+        return k if k < self.shards and digits == f"{int(digits):06d}" else None
 
     def shard_of(self, spec: SampleSpec) -> Shard:
         """The shard that holds a sample."""

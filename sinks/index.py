@@ -23,7 +23,7 @@ from lesionforge.sinks.rows import check_rows
 from lesionforge.sinks.summary import Summary
 
 # What bytes of another kind raise.
-_NOT_OURS = (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+_NOT_OURS = (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 _SHARD = re.compile(r"[A-Za-z0-9_]+-[0-9]{6,}")
 _SUMMARY = b"lesionforge.summary"
 _SHA = re.compile(r"[0-9a-f]{64}")
@@ -124,7 +124,7 @@ def read(data: bytes) -> tuple[Record, list[Row]]:
     """
     record, table = read_table(data)
     try:
-        summary = pq.read_schema(io.BytesIO(data)).metadata[_SUMMARY]
+        summary = pq.read_metadata(io.BytesIO(data)).metadata[_SUMMARY]
         rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in table.to_pylist()]
         for row in rows:
             _check_labels(row)
@@ -146,7 +146,7 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
     """
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        record = _record(file.schema_arrow.metadata)
+        record = _record(file.metadata.metadata)
         if not file.schema_arrow.remove_metadata().equals(SCHEMA):
             raise ValueError("its columns are not those of an index")
         groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
@@ -190,7 +190,7 @@ def read_record(data: bytes) -> Record:
         ValueError: for bytes that are no commit record of this layout.
     """
     try:
-        return _record(pq.read_schema(io.BytesIO(data)).metadata)
+        return _record(pq.read_metadata(io.BytesIO(data)).metadata)
     except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {_first(error)}") from None
 
@@ -213,10 +213,28 @@ def read_footer(tail: bytes) -> tuple[Record, Summary]:
         ValueError: for bytes that are none of a commit record of this layout.
     """
     try:
-        metadata = pq.read_metadata(io.BytesIO(tail)).metadata
-        return _record(metadata), Summary.read(metadata[_SUMMARY])
+        footer = tail[-footer_size(tail) :]
+        return _record({b"lesionforge": _value(footer, b"lesionforge")}), Summary.read(_value(footer, _SUMMARY))
     except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {_first(error)}") from None
+
+
+def _value(footer: bytes, key: bytes) -> bytes:
+    """What stands under a key in the metadata of a Parquet file's footer.
+
+    Both stand there as they are, each after the mark of a string and its length (Thrift's compact protocol). Arrow's
+    reader takes the whole footer apart: eight times as long, and the end of a dataset reads one of every shard.
+    """
+    marked = b"\x18" + bytes([len(key)]) + key + b"\x18"
+    at, size, shift = footer.rindex(marked) + len(marked), 0, 0
+    while True:
+        byte = footer[at]
+        size, shift, at = size | (byte & 0x7F) << shift, shift + 7, at + 1
+        if byte < 0x80 or shift > 28:
+            break
+    if at + size > len(footer):
+        raise ValueError("its footer is cut short")
+    return footer[at : at + size]
 
 
 def place(row: Row, entry: tar.Entry) -> Row:

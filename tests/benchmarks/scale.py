@@ -4,13 +4,14 @@
 time that they spend asleep between the moment when all work and the moment when the shards run out.
 ``memory``: what the driver's process grows by while it hands out a plan's shards to a pool that takes no time.
 ``resume``: the time to learn what is left of a plan, its committed shards listed by a real S3 server (Ceph).
-``finish``: what the manifest of a dataset needs, a shard.
+``finish`` and ``relisted``: the end of a dataset, and a resume, in a simulated bucket that takes 20 ms a call.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,33 +20,36 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from lesionforge.engine import driver
+from lesionforge.engine import dataset, driver, finalise
 from lesionforge.engine.messages import Event, Report, Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.recipe_yaml import parse
-from lesionforge.sinks import layout, manifest
-from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.index import Record
+from lesionforge.engine.worker import Worker
+from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 from tests.benchmarks.common import Row, goal, goals, table
+from tests.benchmarks.simulated import Bucket
+from tests.benchmarks.simulated import store as simulated
 
 WORKERS, SECONDS = 64, 0.5
 LISTED = 100_000
 RESUME_GOAL = 30.0  # seconds for LISTED shards
 EFFICIENCY_GOAL = 0.95
+SAMPLES = 100  # of a shard, at the end
+END_GOAL = 60.0  # seconds, for 10^5 shards finished and for 10^6 found
 
 
-def recipe(shards: int, seconds: float = 0.0, cpus: float = 1) -> Recipe:
-    """One tiny sample a shard."""
-    source = {"uri": "tests.faulty.Toy:here", "options": {"count": shards}, "split": {"train": 1}}
+def recipe(cases: int, seconds: float = 0.0, cpus: float = 1, samples: int = 1) -> Recipe:
+    """One tiny sample a shard, or more."""
+    source = {"uri": "tests.faulty.Toy:here", "options": {"count": cases}, "split": {"train": 1}}
     raw = {
         "name": "scale",
         "seed": 1,
         "sources": [source],
         "generator": {"name": "tests.faulty.Faulty", "params": {"seconds": seconds}},
         "splits": ["train"],
-        "shard": {"samples": 1},
+        "shard": {"samples": samples},
         "resources": {"cpus": cpus},
     }
     return parse(json.dumps(raw))
@@ -103,11 +107,16 @@ def scheduling(workers: int, rounds: int) -> Row:
 
 def memory(shards: int) -> Row:
     """Growth of a fresh process while a driver hands out so many shards."""
+    return _apart("_grown", shards)
+
+
+def _apart(name: str, shards: int) -> Row:
+    """One of the functions below, in a fresh process."""
     code = (
-        "import sys\nfrom tests.benchmarks.scale import _grown\n"
-        "import json; json.dump(_grown(int(sys.argv[1])), sys.stdout)"
+        f"import sys\nfrom tests.benchmarks import scale\n"
+        f"import json; json.dump(scale.{name}(int(sys.argv[1])), sys.stdout)"
     )
-    out = subprocess.run([sys.executable, "-c", code, str(shards)], capture_output=True, check=True, text=True)
+    out = subprocess.run([sys.executable, "-c", code, str(shards)], stdout=subprocess.PIPE, check=True, text=True)
     found: Row = json.loads(out.stdout)
     return found
 
@@ -137,7 +146,7 @@ def resume(listed: int) -> Row:
         os.environ.update(server.env())
         try:
             store, job = Store("s3://scale/d"), Pipeline(recipe(listed + 1))
-            names = (layout.index(job.plan.shard(k).name) for k in range(listed))
+            names = (of(job.plan.shard(k).name) for k in range(listed) for of in (layout.tar, layout.index))
             start = time.perf_counter()
             with ThreadPoolExecutor(16) as pool:
                 deque(pool.map(lambda name: store.put(name, b"x"), names), maxlen=0)
@@ -152,20 +161,67 @@ def resume(listed: int) -> Row:
 
 
 def finish(shards: int) -> Row:
-    """Bytes of the manifest and seconds to write it, a shard."""
-    records = [Record(f"train-{k:06d}", "0" * 64, f"{k:064x}", 10**8, 100, 0, "0.1.0") for k in range(shards)]
-    totals = Totals(shards=shards, samples=100 * shards)
+    """Seconds and memory of the end of a dataset in a simulated bucket, in a process of its own."""
+    return _apart("_finished", shards)
+
+
+def _template(job: Pipeline) -> dict[str, bytes]:
+    """What the first shard of a plan looks like in a bucket."""
+    local = Store("memory://scale-template")
+    Worker(job.recipe, local).make(Task(0, proven=True))
+    return {entry.name: local.get(entry.name) for entry in local.list() if "train-000000" in entry.name}
+
+
+def _finished(shards: int) -> Row:
+    import psutil
+
+    job = Pipeline(recipe(shards * SAMPLES, samples=SAMPLES))
+    doc, bucket = dataset.describe(job), Bucket(shards, _template(job))
+    store = simulated(bucket)
+    store.put(layout.RECIPE, doc.to_bytes())
+    me = psutil.Process()
+    before, start = me.memory_info().rss, time.perf_counter()
+    ending = finalise.finalise(store, doc)
+    seconds = time.perf_counter() - start
+    assert ending.manifest["shards"] == shards, ending.problem
+    assert not ending.problem
+    sizes = {name: len(store.get(name)) for name in (layout.MANIFEST, layout.WIDS, layout.part(0))}
+    return {
+        "shards": shards,
+        "seconds": seconds,
+        "cpu": sum(me.cpu_times()[:2]),
+        "mib": (me.memory_info().rss - before) / 2**20,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "calls": sum(bucket.calls.values()),
+        "manifest": sizes[layout.MANIFEST],
+        "part": sizes[layout.part(0)],
+        "wids": sizes[layout.WIDS],
+    }
+
+
+def relisted(shards: int) -> Row:
+    """Seconds and memory to learn what is left of so many committed shards of a simulated bucket."""
+    return _apart("_relisted", shards)
+
+
+def _relisted(shards: int) -> Row:
+    job = Pipeline(recipe(shards + 1))
+    bucket = Bucket(shards, {layout.index("train-000000"): b"x", layout.tar("train-000000"): b"x"})
     start = time.perf_counter()
-    size = len(manifest.manifest("scale", "0" * 64, {"samples": 100 * shards, "shards": shards}, totals, records))
-    return {"shards": shards, "bytes": size / shards, "us": 1e6 * (time.perf_counter() - start) / shards}
+    outcome = driver.run(job, simulated(bucket), Instant(1))
+    seconds = time.perf_counter() - start
+    assert outcome.shards == 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"shards": shards, "seconds": seconds, "peak_mib": peak, "calls": sum(bucket.calls.values())}
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
-    """All four; ``quick`` is smaller."""
+    """All; ``quick`` is smaller."""
     workers, rounds, listed = (8, 4, 2_000) if quick else (WORKERS, 20, LISTED)
     result: dict[str, Any] = {
         "memory": [memory(n) for n in ((1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000))],
-        "finish": [finish(10_000 if quick else 100_000)],
+        "finish": [finish(n) for n in ((1_000,) if quick else (10_000, 100_000))],
+        "relisted": [relisted(n) for n in ((20_000,) if quick else (100_000, 1_000_000))],
         "scheduling": [scheduling(workers, rounds)],
     }
     try:
@@ -183,6 +239,14 @@ def measure(quick: bool = False) -> dict[str, Any]:
             f"driver's memory from {grown[0]['shards']:,} to {grown[-1]['shards']:,} shards: "
             f"+ {grown[-1]['mib'] - grown[0]['mib']:.1f} MiB (at most 8)",
             grown[-1]["mib"] - grown[0]["mib"] <= 8,
+        ),
+        *(
+            goal(
+                f"{what} {rows[-1]['shards']:,} shards at 20 ms a call: {rows[-1]['seconds']:.1f} s, "
+                f"{rows[-1]['peak_mib']:.0f} MiB at most (at most {END_GOAL:.0f} s, 1,024 MiB)",
+                rows[-1]["seconds"] < END_GOAL and rows[-1]["peak_mib"] < 1024,
+            )
+            for what, rows in (("the end of", result["finish"]), ("finding", result["relisted"]))
         ),
         *(
             goal(
@@ -218,5 +282,8 @@ def text(result: dict[str, Any]) -> str:
         "write_seconds": "s to write",
     }
     out += table("Resume from S3 (Ceph)", columns, result["resume"])
-    out += table("Manifest", {"shards": "shards", "bytes": "bytes a shard", "us": "us a shard"}, result["finish"])
+    columns = {"shards": "shards", "seconds": "s", "peak_mib": "MiB at most", "calls": "calls"}
+    out += table("Found again, 20 ms a call", columns, result["relisted"])
+    columns |= {"cpu": "s of CPU", "manifest": "manifest.json", "part": "its first part", "wids": "bytes of wids.json"}
+    out += table("The end, 20 ms a call", columns, result["finish"])
     return out + (result.get("skipped") or "") + goals(result["goals"])
