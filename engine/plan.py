@@ -244,7 +244,9 @@ class Plan:
         if split not in self.splits or not digits.isdecimal():
             return None
         count = self._shards_of(split)
-        variant, k = divmod(int(digits), count) if count else (0, 0)
+        if not count:
+            return None
+        variant, k = divmod(int(digits), count)
         for other in self.splits[: self.splits.index(split)]:
             k += self._shards_of(other)
         k += variant * self.variant_shards

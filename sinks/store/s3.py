@@ -190,7 +190,7 @@ class S3:
 
 def _session() -> Any:
     """A session that reads the times of a listing six times as fast as by itself: most of what a listing costs here."""
-    from aiobotocore.session import AioSession
+    from aiobotocore.session import AioSession  # type: ignore[import-untyped]
     from botocore.utils import parse_timestamp  # type: ignore[import-untyped]
 
     def when(text: Any) -> Any:

@@ -1,5 +1,6 @@
 """The commit record: all rows come back, quarantined ones too; the tar alone can give them again."""
 
+import contextlib
 import json
 import random
 from dataclasses import replace
@@ -135,3 +136,44 @@ def test_a_tar_of_another_recipe_is_refused():
     body, _ = packed()
     with pytest.raises(ValueError, match="belongs to recipe"):
         index.from_tar(whole(body), "f" * 64)
+
+
+def test_the_footer_tells_what_the_rows_do_and_is_read_without_them():
+    body, rows = packed(50, lost={3, 7})
+    rows[0].measured["burned_in_text"] = 1.0
+    record = record_of(body, rows)
+    data = index.write(rows, record)
+    size = index.footer_size(data[-8:])
+    assert size < len(data)
+    told, summary = index.read_footer(data[-size:])
+    assert told == record
+    assert summary.to_bytes() == index.summarise(rows).to_bytes()
+    assert (sum(summary.counts.values()), summary.burned_in) == (48, 1)
+    assert dict(summary.reasons) == {"source: unreadable": 2}
+    assert all(len(ids) == min(12, n) for ids, n in zip(summary.ids.values(), summary.counts.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda d: d[-9:], lambda d: b"", lambda d: d[:-1], lambda d: d.replace(b"groups", b"group\xff")]
+)
+def test_a_footer_that_is_none_is_refused(spoil):
+    data = index.write(packed(3)[1], record_of(*packed(3)))
+    with pytest.raises(ValueError, match="no commit record of a shard"):
+        index.read_footer(spoil(data))
+
+
+def test_a_summary_that_is_not_that_of_the_rows_is_refused():
+    data = index.write(packed(3)[1], record_of(*packed(3)))
+    with pytest.raises(ValueError, match="its summary is not that of its rows"):
+        index.read(data.replace(b'"burned_in_text":0', b'"burned_in_text":9'))
+
+
+def test_no_bit_of_a_footer_can_end_its_reader():
+    """It reads, or it says in one line that it cannot."""
+    sound = index.write(packed(3)[1], record_of(*packed(3)))
+    tail = sound[-index.footer_size(sound) :]
+    for at in range(0, len(tail), 7):
+        mutant = bytearray(tail)
+        mutant[at] ^= 1 << (at % 8)
+        with contextlib.suppress(ValueError):
+            index.read_footer(bytes(mutant))

@@ -508,3 +508,22 @@ def test_any_other_fsspec_protocol_is_served(tmp_path: Path) -> None:
     assert [(entry.name, entry.size) for entry in store.list()] == [("a/b", 2)]
     store.delete("a/b")
     assert not store.exists("a/b")
+
+
+def test_stretches_listed_side_by_side_are_the_folder_once(moto_env, monkeypatch):
+    """Whatever the cuts are: between keys, at keys, past all of them."""
+    for name, value in moto_env.items():
+        monkeypatch.setenv(name, value)
+    store = Store(f"s3://lesionforge/{uuid.uuid4().hex}")
+    names = [f"a/train-{n:06d}.tar" for n in range(7)]
+    for name in [*names, "b/x", "a/sub/y"]:
+        store.put(name, b"x")
+    for cuts in (
+        [],
+        ["a/train-000003"],
+        ["a/train-000003.tar"],
+        ["a/b", "a/train-000001", "a/train-000005", "a/z"],
+        ["a/z"],
+    ):
+        assert sorted(entry.name for entry in store.scan("a", cuts)) == ["a/sub/y", *names]
+    assert abs(store.list("b")[0].mtime - time.time()) < 600
