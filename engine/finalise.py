@@ -18,6 +18,7 @@ from lesionforge.engine import plugins
 from lesionforge.engine.dataset import DatasetDescription, DatasetError, standing
 from lesionforge.generators.base import Generator
 from lesionforge.sinks import dataset, layout
+from lesionforge.sinks.apart import Apart, overlap
 from lesionforge.sinks.card import card, counted
 from lesionforge.sinks.commit import own
 from lesionforge.sinks.dali import dali
@@ -74,7 +75,7 @@ def finalise(store: Store, doc: DatasetDescription) -> Ending:
 def _written(store: Store, doc: DatasetDescription, generator: Generator, listing: Listing) -> Ending:
     plan, totals, broken = doc.plan, Totals(), [doc.plan.shard(k).name for k in listing.torn()]
     choice, contents = {split: Choice(SHOWN) for split in plan.splits}, Contents(store)
-    indexed = bytearray(plan.shards)
+    indexed, apart = bytearray(plan.shards), Apart()
     for k, _ in entries(store, plan, layout.DALI, "idx"):
         if k is not None:
             indexed[k] = True
@@ -89,6 +90,7 @@ def _written(store: Store, doc: DatasetDescription, generator: Generator, listin
             broken.append(record.shard)
             continue
         totals.add(record, summary)
+        apart.add(plan.shard(k).split, summary.marks if len(plan.splits) > 1 else ())
         contents.add(k, record)
         for group, ids in summary.ids.items():
             for sample_id in ids:
@@ -110,7 +112,11 @@ def _written(store: Store, doc: DatasetDescription, generator: Generator, listin
     store.put(layout.WIDS, contents.wids(doc.recipe.name))
     parsed: dict[str, Any] = json.loads(body)
     store.put(layout.CARD, card(parsed, json.loads(doc.to_bytes()), members, generator.limits))
-    problem = shortfall(doc, totals) or strays(doc, listing.foreign)
+    problem = (
+        shortfall(doc, totals)
+        or strays(doc, listing.foreign)
+        or overlap(store, apart, (plan.shard(k).name for k in numbers))
+    )
     if problem:
         store.delete(layout.SUCCESS)
     store.put(layout.MANIFEST, body)

@@ -80,7 +80,7 @@ def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> 
     for members in _equal(folders):
         groups.join(members)
     if len(folders) > 1:
-        for members in _met((name, (n, s)) for n, source in folders.items() for s, name in enumerate(source.persons())):
+        for members in _same_persons(folders):
             groups.join(members)
     alike = []
     for kin in dict.fromkeys(source.kin for source in sources if source.kin):
@@ -114,6 +114,16 @@ def _equal(folders: Mapping[int, FolderSource]) -> Iterator[list[Member]]:
         ]
         cases = {n: sorted({case for members in alike for m, case in members if m == n}) for n in folders}
     yield from ([(n, folders[n].subject_of(case)) for n, case in members] for members in alike)
+
+
+def _same_persons(folders: Mapping[int, FolderSource]) -> Iterator[list[Member]]:
+    """Subjects of equal ids; where all of them say who issued it, of equal issuers."""
+    known = {(n, s): who for n, source in folders.items() for s, who in enumerate(source.persons()) if who.id}
+    for members in _met((who.id, member) for member, who in known.items()):
+        if all(known[member].issuer for member in members):
+            yield from _met((known[member].issuer, member) for member in members)
+        else:
+            yield members
 
 
 def _met(marks: Iterable[tuple[bytes, Member]]) -> list[list[Member]]:

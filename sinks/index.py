@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lesionforge.sinks import tar
 from lesionforge.sinks.rows import check_rows
-from lesionforge.sinks.summary import Summary
+from lesionforge.sinks.summary import Summary, identifiers, mark
 
 # What bytes of another kind raise.
 _NOT_OURS = (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
@@ -107,6 +107,7 @@ def summarise(rows: Iterable[Row]) -> Summary:
         if row.status == "ok":
             burned_in = row.measured.get("burned_in_text", 0) > 0
             out.add(row.sample_id, (row.split, row.target or "all"), burned_in)
+            out.marks |= {mark(*what) for what in identifiers(row.source_id, row.subject)}
         else:
             out.reasons.add(row.reason or "unknown")
     return out
@@ -150,7 +151,8 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
         if not file.schema_arrow.remove_metadata().equals(SCHEMA):
             raise ValueError("its columns are not those of an index")
         groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-        unpacked = sum(group.column(n).total_uncompressed_size for group in groups for n in range(group.num_columns))
+        # Not column by column: of a damaged one pyarrow ends the process, where reading raises.
+        unpacked = sum(group.total_byte_size for group in groups)
         if max(file.metadata.num_rows, sum(group.num_rows for group in groups)) > MAX_ROWS or unpacked > MAX_UNPACKED:
             raise ValueError(f"it claims {file.metadata.num_rows} rows; a shard has at most {MAX_ROWS}")
         table = file.read(list(SCHEMA.names if columns is None else columns), use_threads=False)

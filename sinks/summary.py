@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.reservoir import ranked
@@ -22,6 +27,7 @@ class Summary:
     burned_in: int = 0  # samples of frames that seem to carry writing
     reasons: Reasons = field(default_factory=Reasons)
     ids: dict[Group, list[str]] = field(default_factory=dict)
+    marks: set[int] = field(default_factory=set)  # of what must be in no other split
 
     def add(self, sample_id: str, group: Group, burned_in: bool) -> None:
         """Count a sample."""
@@ -32,7 +38,8 @@ class Summary:
     def to_bytes(self) -> bytes:
         """As it is stored: the same for the same rows in any order."""
         groups = [[*group, n, ranked(self.ids[group])[:SHOWN]] for group, n in sorted(self.counts.items())]
-        body = {"groups": groups, "burned_in_text": self.burned_in, "reasons": self.reasons.to_json()}
+        marks = base64.b64encode(np.array(sorted(self.marks), "<u8").tobytes()).decode()
+        body = {"groups": groups, "burned_in_text": self.burned_in, "reasons": self.reasons.to_json(), "marks": marks}
         return json.dumps(body, separators=(",", ":")).encode()
 
     @classmethod
@@ -44,12 +51,23 @@ class Summary:
         """
         body: dict[str, Any] = json.loads(data)
         out = cls(burned_in=_count(body["burned_in_text"]), reasons=Reasons.read(body["reasons"]))
+        out.marks = set(np.frombuffer(base64.b64decode(body["marks"]), "<u8").tolist())
         for split, target, n, ids in body["groups"]:
             if not all(isinstance(text, str) for text in (split, target, *ids)) or len(ids) > SHOWN:
                 raise ValueError("a group of its summary is none")
             out.counts[split, target] = _count(n)
             out.ids[split, target] = ids
         return out
+
+
+def identifiers(source_id: str | None, subject: str | None) -> Iterator[tuple[str, str]]:
+    """What of a sample must be in no other split."""
+    yield from ((kind, value) for kind, value in (("source_id", source_id), ("subject", subject)) if value)
+
+
+def mark(kind: str, value: str) -> int:
+    """Eight bytes that stand for one of its ``identifiers``."""
+    return int.from_bytes(hashlib.blake2b(f"{kind} {value}".encode(), digest_size=8).digest(), "little")
 
 
 def _count(value: Any) -> int:

@@ -83,6 +83,12 @@ class Source(ABC):
         """Number of the subject that a case belongs to."""
         return bisect_right(self._ends, case) if self.sizes else case // self.cases_per_subject
 
+    def cases_of(self, subject: int) -> range:
+        """The cases of a subject."""
+        if not self.sizes:
+            return range(subject * self.cases_per_subject, (subject + 1) * self.cases_per_subject)
+        return range(self._ends[subject] - self.sizes[subject], self._ends[subject])
+
     @cached_property
     def _ends(self) -> list[int]:
         return list(accumulate(self.sizes or ()))

@@ -22,6 +22,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from lesionforge.engine.sources.files import File, refuse_passing
+from lesionforge.engine.sources.folder import Person
 from lesionforge.generators.types import BadCase
 
 # pydicom warns and logs about values that break the standard's rules, and quotes them: names, among others (P8).
@@ -172,8 +173,8 @@ def head(stream: Any, keywords: Sequence[str]) -> pydicom.Dataset:
         raise BadCase(f"is a broken DICOM file ({type(error).__name__})") from None
 
 
-def person(file: File, by_issuer: bool = True) -> bytes:
-    """Hash of what names a patient, empty where nothing does: to compare by, kept nowhere.
+def person(file: File, by_issuer: bool = True) -> Person:
+    """Hashes of what names a patient: to compare by, kept nowhere.
 
     Args:
         file: of the patient.
@@ -184,9 +185,10 @@ def person(file: File, by_issuer: bool = True) -> bytes:
             one = patient(stream)
     except (OSError, BadCase) as error:  # said again, with its reason, when the case is read
         refuse_passing(error)
-        return b""
-    name = named(one, by_issuer)
-    return hashlib.sha256(name.encode(errors="surrogateescape")).digest() if name else b""
+        return Person()
+    hashes = (hashlib.sha256(text.encode(errors="surrogateescape")).digest() if text else b"" for text in one)
+    who = Person(*hashes)
+    return who if by_issuer else Person(who.id)
 
 
 def look(file: File, whole: bool) -> bytes:

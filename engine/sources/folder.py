@@ -8,14 +8,24 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import Source, SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import File, digests, listed, located, missing, natural, why
+from lesionforge.engine.sources.files import (
+    UNREADABLE,
+    File,
+    digests,
+    listed,
+    located,
+    missing,
+    natural,
+    refuse_passing,
+    why,
+)
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 
@@ -137,6 +147,13 @@ class FolderOptions(Parameters):
             raise ValueError(f"subject {self.subject!r} is no regular expression: {error}") from None
 
 
+class Person(NamedTuple):
+    """Hashes of a person's id and of who issued it: empty where nobody knows."""
+
+    id: bytes = b""
+    issuer: bytes = b""
+
+
 class FolderSource(Source):
     """A source of files: what they hold is its fingerprint and its secret. A subclass says which they are.
 
@@ -144,7 +161,7 @@ class FolderSource(Source):
         names_count: whether a file's name decides what is read of it, such as its subject.
     """
 
-    names_count: ClassVar[bool] = True
+    names_count: bool = True
 
     @abstractmethod
     def case_files(self, case: int) -> Sequence[File]:
@@ -234,7 +251,8 @@ class FolderSource(Source):
         def content(case: int) -> bytes:
             try:
                 return self.content(case, whole)
-            except BadCase:  # said again, with its reason, when the case is read
+            except (OSError, BadCase) as error:  # said again, with its reason, when the case is read
+                refuse_passing(error)
                 return b""
 
         return content
@@ -248,22 +266,19 @@ class FolderSource(Source):
         Raises:
             BadCase: where it cannot be read.
         """
-        return b"".join(hashlib.sha256(file.read()).digest() for file in self.case_files(case)[:1])
+        digest = next(iter(digests(self.case_files(case)[:1])), UNREADABLE)
+        return b"" if digest == UNREADABLE else digest
 
-    def persons(self) -> list[bytes]:
+    def persons(self) -> list[Person]:
         """The ``person`` of each subject."""
-        return [
-            self.person(case)
-            for case in range(self.cases)
-            if not case or self.subject_of(case - 1) != self.subject_of(case)
-        ]
+        return [self.person(self.cases_of(subject)[0]) for subject in range(self.subjects)]
 
-    def person(self, case: int) -> bytes:
-        """A hash of what the case's subject is called wherever it is met, as a patient's id; empty where nobody knows.
+    def person(self, case: int) -> Person:
+        """What the case's subject is called wherever it is met, as a patient's id.
 
         Names of files are no such thing: ``1.png`` of two hospitals is of two patients.
         """
-        return b""
+        return Person()
 
 
 def _named(match: re.Match[str]) -> str:

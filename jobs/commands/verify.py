@@ -17,6 +17,7 @@ from lesionforge.engine.plan import Plan, Shard
 from lesionforge.jobs import console
 from lesionforge.jobs.progress import steps
 from lesionforge.sinks import dataset, index, layout, tar
+from lesionforge.sinks.apart import Apart, overlap
 from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.commit import rebuilt_rows
 from lesionforge.sinks.encode import decode
@@ -97,13 +98,17 @@ def verify(place: str | Path | Store, rebuild: bool = False) -> Verdict:
 
     names = there_index | {name.removesuffix(".tar") for name in there}
     numbers = {name: plan.number(name) for name in names}
+    apart, sound = Apart(), list[str]()
     planned = sorted(k for k in numbers.values() if k is not None)  # a plan may hold millions that are not made yet
     with steps("shards") as advance:
         for n, (shard, problems, found, fixed) in enumerate(dataset.parallel(check, planned), 1):
             verdict.problems += problems[: max(0, SHOWN_PROBLEMS - len(verdict.problems))]
             if found:
                 record, rows = found
-                verdict.totals.add(record, index.summarise(rows))
+                summary = index.summarise(rows)
+                verdict.totals.add(record, summary)
+                apart.add(shard.split, summary.marks)
+                sound.append(shard.name)
             elif not problems and f"{shard.name}.tar" in there:
                 verdict.problems.append(f"{layout.tar(shard.name)}: not committed (its index is missing)")
             if fixed:
@@ -111,6 +116,8 @@ def verify(place: str | Path | Store, rebuild: bool = False) -> Verdict:
             advance(n, len(planned), "")
     extra = sorted(name for name, k in numbers.items() if k is None)
     verdict.problems += [f"{layout.SHARDS}/{name!r}: a shard that the recipe does not plan" for name in extra]
+    if problem := overlap(store, apart, sound):
+        verdict.problems.append(problem)
     _check_whole(store, doc, verdict)
     return verdict
 

@@ -171,3 +171,28 @@ def test_the_dataset_remembers_what_is_one(tmp_path):
     found = dataset.read(store)
     assert [found.plan[i] for i in range(5)] == [job.plan[i] for i in range(5)]
     assert found.identity != job.recipe.identity(job.fingerprints)  # whose the cases are is part of it
+
+
+def test_a_patient_s_id_is_its_issuer_s_where_all_say_one(tmp_path):
+    for folder, issuer in (("a", "H1"), ("b", "H2"), ("c", "H1")):
+        run_of(tmp_path / folder / "IM.dcm", patient="P1", IssuerOfPatientID=issuer, pixels=frames(1, seed=ord(folder)))
+    places = [f"dicom:{tmp_path}/{folder}" for folder in "abc"]
+    assert pipeline(*places).links.groups == (((0, 0), (2, 0)),)
+    run_of(tmp_path / "c" / "IM.dcm", patient="P1", pixels=frames(1, seed=3))  # anybody's
+    assert len(pipeline(*places).links.groups[0]) == 3
+
+
+def test_files_of_dicom_name_subjects_by_a_pattern(tmp_path):
+    """Where the ids were blanked and each patient has a folder."""
+    for n, patient in enumerate(["x", "x", "y"]):
+        run_of(tmp_path / "xa" / patient / f"IM{n}.dcm", patient="", pixels=frames(1, seed=n))
+        series_of(tmp_path / "ct" / patient, prefix=f"s{n}", series=f"1.2.{n}", patient="")
+    job = pipeline(
+        *({"uri": f"{kind}:{tmp_path}/{place}", "options": {"subject": "^[^/]+"}} for kind, place in
+          (("dicom", "xa"), ("ctdicom", "ct")))
+    )  # fmt: skip
+    for source in job.sources:
+        assert source.sizes == [2, 1]
+        names = [source.read(case).subject for case in range(3)]
+        assert names[0] == names[1] != names[2]
+        assert "x" not in names[0].split("/")[1]  # no part of a path

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, s
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.dicom_folder import dicom_files
 from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource, Person
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
 
@@ -41,16 +41,18 @@ LEFT_OVER = tuple(LEFT.values())
 
 
 @dataclass(frozen=True)
-class CtDicomOptions(ScanOptions):
+class CtDicomOptions(FolderOptions, ScanOptions):
     """How series are read.
 
     Attributes:
-        subject: ``patient`` (by PatientID), or ``series`` where the ids were blanked to one value for everybody.
+        subject: ``patient`` (by PatientID); where the ids were blanked to one value for everybody ``series``, or a
+            regular expression for what names the patient in the path of a series' first file, as ``^[^/]+`` for a
+            folder each.
         masks: standard names of masks, by patterns for what a file or a segment is called, as
             {"*tumor*": liver_tumour}; names of organs are understood without.
     """
 
-    subject: Literal["patient", "series"] = "patient"
+    subject: str = "patient"
     masks: dict[str, str] | None = None
 
 
@@ -90,8 +92,12 @@ class CtDicom(FolderSource):
                 f"{parted} of {len(found)} cases are parts of series whose slices differ in size, spacing, direction "
                 "or kernel: each part is a volume"
             ]
-        subjects = [one.person if options.subject == "patient" else n for n, one in enumerate(found)]
-        self._series = [found[i] for i in self.by_subject([str(s) for s in subjects])]
+        names = [one.slices[0].name for one in found]
+        self._pattern = None if options.subject in ("patient", "series") else options.subject
+        self.names_count = self._pattern is not None
+        if not self._pattern:
+            names = [str(one.person if options.subject == "patient" else n) for n, one in enumerate(found)]
+        self._series = [found[i] for i in self.by_subject(names, self._pattern)]
         self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
     def case_files(self, case: int) -> Sequence[File]:
@@ -105,10 +111,10 @@ class CtDicom(FolderSource):
         looks = [dicom.look(file, whole) for file in (slices if whole else slices[:1])]
         return b"%d " % len(slices) + b"".join(sorted(looks)) if all(looks) else b""
 
-    def person(self, case: int) -> bytes:
+    def person(self, case: int) -> Person:
         """By the patient's id."""
         series = self._series[case]
-        return dicom.person(series.slices[0], series.by_issuer) if self.options.subject == "patient" else b""
+        return dicom.person(series.slices[0], series.by_issuer) if self.options.subject == "patient" else Person()
 
     def read(self, case: int) -> Volume:
         """One series and its masks."""
@@ -140,13 +146,14 @@ class CtDicom(FolderSource):
                 raise BadCase("has no masks to crop it by")
             if box := o.box(scan.labels, legend, scan.spacing_mm):
                 scan = scan.crop(box)
-        return as_volume(scan, legend, f"ctdicom/{self._subject(series)}", self.licence, notes, o)
+        return as_volume(scan, legend, f"ctdicom/{self._subject(number)}", self.licence, notes, o)
 
-    def _subject(self, series: CtSeries) -> str:
-        """A hash of the patient's id, or of the pixels where it says none or is not to be used."""
+    def _subject(self, case: int) -> str:
+        """A hash of the patient's id or name, or of the pixels where none is known or to be used."""
+        series = self._series[case]
         data = series.slices[0].read()
         patient = dicom.patient(data) if self.options.subject == "patient" else dicom.NOBODY
-        who = dicom.named(patient, series.by_issuer)
+        who = f"file {self.subject_name(case)}" if self._pattern else dicom.named(patient, series.by_issuer)
         return hashlib.sha256(who.encode() if who else data).hexdigest()[:32]
 
     def _labels(

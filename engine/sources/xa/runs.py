@@ -21,13 +21,12 @@ from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.dicom_folder import NAME, dicom_files, patients
 from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.folder import Folder, FolderSource
+from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource, Person
 from lesionforge.engine.sources.pictures.masks import Values, mask_folder, read_mask
 from lesionforge.engine.sources.pictures.names import alone
 from lesionforge.engine.sources.pictures.picture import pixel_hash
 from lesionforge.engine.sources.xa.pixels import XaRun
 from lesionforge.generators.carm.view import View
-from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 ANGLES = "PositionerPrimaryAngle", "PositionerSecondaryAngle"
@@ -36,12 +35,14 @@ MAX_UNEVEN = 0.01  # relative difference of row and column pitch
 
 
 @dataclass(frozen=True)
-class DicomOptions(Parameters):
+class DicomOptions(FolderOptions):
     """Which frame of a run, and who is a subject.
 
     Attributes:
         frame: ``best``, the one that shows most contrast agent (``XaRun.best``), or its number from 1.
-        subject: ``patient`` (by PatientID), or ``file`` where the ids were blanked to one value for everybody.
+        subject: ``patient`` (by PatientID); where the ids were blanked to one value for everybody ``file``, or a
+            regular expression for what names the patient in a file's path below the source, as ``^[^/]+`` for a folder
+            each.
         masks: folder of vessel masks of the frames that are read, named as the runs (``patient/IM1.png`` for
             ``patient/IM1.dcm``); relative to the source's own place where it is no absolute path or URL. Without one a
             generator that must know the vessels, such as ``stenosis``, takes no run.
@@ -51,7 +52,7 @@ class DicomOptions(Parameters):
     """
 
     frame: Literal["best"] | Annotated[int, Interval(ge=1)] = "best"
-    subject: Literal["patient", "file"] = "patient"
+    subject: str = "patient"
     masks: str | None = None
     vessel_values: Values | None = None
     side: Side | None = None
@@ -69,13 +70,16 @@ class XaDicom(FolderSource):
         files = dicom_files(Folder(place))
         if not files:
             raise SourceError("holds no DICOM file; give a folder with .dcm files, in subfolders or not")
-        numbers, by_issuer = list(range(len(files))), [False] * len(files)
+        names, by_issuer = [file.name for file in files], [False] * len(files)
         if options.subject == "patient":
             numbers, by_issuer = patients(files)
+            names = list(map(str, numbers))
         self._masks = mask_folder(place, options.masks)
         self._named = Counter(_unended(file.name) for file in files)
         self.left_over = {"masks without a run": alone(self._masks, self._named)}
-        order = self.by_subject([str(number) for number in numbers])
+        self._pattern = None if options.subject in ("patient", "file") else options.subject
+        self.names_count = self._pattern is not None
+        order = self.by_subject(names, self._pattern)
         self._runs = [files[i] for i in order]
         self._by_issuer = [by_issuer[i] for i in order]
 
@@ -95,9 +99,9 @@ class XaDicom(FolderSource):
         """The run's pixels as they are stored."""
         return dicom.look(self._runs[case], whole)
 
-    def person(self, case: int) -> bytes:
+    def person(self, case: int) -> Person:
         """By the patient's id."""
-        return dicom.person(self._runs[case], self._by_issuer[case]) if self.options.subject == "patient" else b""
+        return dicom.person(self._runs[case], self._by_issuer[case]) if self.options.subject == "patient" else Person()
 
     def _masks_of(self, run: File) -> Sequence[File]:
         return self._masks.get(_unended(run.name), ())
@@ -109,7 +113,7 @@ class XaDicom(FolderSource):
         number = run.best() if self.options.frame == "best" else self.options.frame
         image, notes = run.grey(number)
         patient = dicom.patient(data) if self.options.subject == "patient" else dicom.NOBODY
-        who = dicom.named(patient, self._by_issuer[case])
+        who = f"file {self.subject_name(case)}" if self._pattern else dicom.named(patient, self._by_issuer[case])
         source_id = pixel_hash(image)
         view, why_no_view = view_deg(run.header)
         spacing, why_no_spacing = pixel_mm(run.header, self.options.pixel_mm)
