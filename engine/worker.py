@@ -63,10 +63,15 @@ class Worker:
         Alone, without terms, a worker goes by what it sees itself.
         """
         self.recipe, self.terms = recipe, terms
-        self.pipeline: Pipeline
+        self.pipeline: Pipeline  # opened with the first task, where a driver's terms tell how
         self.store = store
         self.watchdog = watchdog or Watchdog()
         self.version = version("lesionforge")
+        if terms is None:
+            self._open(Pipeline(recipe))
+
+    def _open(self, pipeline: Pipeline) -> None:
+        self.pipeline, self.maker = pipeline, Maker(pipeline)
 
     def make(self, task: Task) -> Report:
         """Make and commit a shard; one that is committed already is left alone.
@@ -121,9 +126,8 @@ class Worker:
         Raises:
             Fault: where this worker would.
         """
-        if not hasattr(self, "pipeline"):
-            self.pipeline = self.terms.open(self.recipe) if self.terms else Pipeline(self.recipe)
-            self.maker = Maker(self.pipeline)
+        if self.terms and not hasattr(self, "pipeline"):
+            self._open(self.terms.open(self.recipe))
         if task.identity not in ("", self.pipeline.identity):
             raise Fault("place", "the sources on this node are not what the driver saw")
 

@@ -36,6 +36,7 @@ class Folder:
     def __init__(self, place: str) -> None:
         self.place = place
         self.fs, self.path = located(place)
+        self.fs.invalidate_cache()  # what another opening in this process listed may be past
         try:
             known = self.fs.isdir(self.path)
         except Exception as error:  # a network's are of many kinds

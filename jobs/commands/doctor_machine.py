@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.engine.recipe import Recipe
+from lesionforge.engine.sources.cache import cache_folder, distrust
 from lesionforge.jobs.commands.doctor_packages import Found
 from lesionforge.sinks.card import counted, human_bytes
 
@@ -30,6 +31,10 @@ def look(cgroup: Path = CGROUP) -> Iterator[Found]:
     text = f"{human_bytes(disk.free)} free in {tempfile.gettempdir()}, where Ray keeps its logs"
     tight = disk.free < GIB or disk.free < 0.05 * disk.total
     yield _warned("scratch", tight, text, "Ray refuses work on a disk that is 95 % full")
+    if folder := cache_folder():
+        distrusted = distrust(folder)
+        text = f"{folder} is not used: {distrusted}" if distrusted else f"what was read and hashed, in {folder}"
+        yield _warned("cache", bool(distrusted), text, "remove it, or name one of your own in LESIONFORGE_CACHE")
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = soft != resource.RLIM_INFINITY and soft < 4096
     text = f"{soft:,} may be open at once" if soft != resource.RLIM_INFINITY else "any number may be open"

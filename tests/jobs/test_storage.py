@@ -6,17 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
+import numpy as np
 import pytest
 
 from lesionforge.engine.driver import run
+from lesionforge.engine.faults import Fault
 from lesionforge.engine.messages import Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
+from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.pictures.masks import Masks, MasksOptions
 from lesionforge.engine.worker import Worker
 from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 from tests.engine.conftest import ROOT, toy
+from tests.engine.test_identity import pictures
 from tests.engine.test_worker import run as run_whole
 
 
@@ -38,6 +44,25 @@ def test_disk_and_s3_hold_the_same_bytes(s3, tmp_path):
     assert len(remote.list("shards")) == 6
     assert verify(remote).problems == []
     assert all(remote.get(e.name) == local.get(e.name) for e in remote.list("pictures"))
+
+
+def test_a_source_on_s3_is_read_once_to_be_hashed_and_known_by_its_etags(s3, tmp_path, monkeypatch):
+    """The same identity as on a disk; what was replaced by bytes of equal number is found when it is read."""
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another server
+    pictures(tmp_path / "in", 2)
+    place = Store(f"{s3}-in")
+    for path in (tmp_path / "in").iterdir():
+        place.put(path.name, path.read_bytes())
+    far = Masks(f"{s3}-in", MasksOptions())
+    assert far.fingerprint() == Masks(str(tmp_path / "in"), MasksOptions()).fingerprint()
+    monkeypatch.setattr(File, "_hash", None)  # nothing more is fetched to be hashed
+    again = Masks(f"{s3}-in", MasksOptions())
+    assert again.fingerprint() == far.fingerprint()
+    assert np.array_equal(again.read(0).image, far.read(0).image)
+    place.put("0.bmp", (tmp_path / "in" / "1.bmp").read_bytes())
+    with pytest.raises(Fault, match="is not what it was when the run began"):
+        again.read(0)
 
 
 def test_memory_too(tmp_path):

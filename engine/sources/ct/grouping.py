@@ -43,7 +43,7 @@ class Member:
         """Of a file; a broken one is a slice of a series of its own, so that its case tells why."""
         alone = cls("slice", series=f"\0{file.path}")
         try:
-            with file.fs.open(file.path, "rb") as stream:
+            with file.open() as stream:
                 header = dicom.head(stream, GROUPING)
         except (BadCase, OSError) as error:
             refuse_passing(error)

@@ -43,6 +43,7 @@ def test_all_of_it_through_the_command_line(tmp_path):
         "cores",
         "memory",
         "scratch",
+        "cache",
         "files",
         "recipe",
         "gpu",
