@@ -2,6 +2,7 @@
 # make test    install everything into .venv, then lint, types and tests
 # make bench   the benchmarks (after make test)
 # make chaos   kills, poison and storage faults; make fuzz: bad input; make privacy: identifiers and secrets
+# make cpus    the same bytes from other CPUs and BLAS
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench chaos fuzz privacy clean
+.PHONY: demo test lint bench chaos fuzz privacy cpus clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -35,7 +36,7 @@ lint: $(VENV)/all
 bench: $(VENV)/all
 	$(VENV)/bin/python -m tests.benchmarks
 
-chaos fuzz privacy: $(VENV)/all
+chaos fuzz privacy cpus: $(VENV)/all
 	$(VENV)/bin/python -m tests.$@
 
 $(VENV)/bin/python:
