@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lesionforge.engine.faults import Fault, find
@@ -96,8 +95,20 @@ class File:
             with self.fs.open(self.path, "rb") as stream:
                 yield stream
         finally:
-            if self.content.digest and not self._unchanged(before):
-                self._hold(self._hash(), before)
+            self.check(before)
+
+    def check(self, before: bytes | None = None) -> None:
+        """Hold it against its digest, hashed again where its state does not tell: for what was read of it earlier.
+
+        Args:
+            before: its state before it was read, where it was just now.
+
+        Raises:
+            Fault: as ``read``.
+        """
+        before = self._state() if before is None else before
+        if self.content.digest and not self._unchanged(before):
+            self._hold(self._hash(), before)
 
     def digest(self) -> bytes:
         """SHA-256 of its content: taken once, and remembered on this machine for as long as the file stays as it is.
@@ -252,32 +263,3 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 def stem(name: str) -> str:
     """A file's name without folder and ending."""
     return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-
-
-def beside(place: str, where: str) -> str:
-    """A folder that a source's option names: relative to the source's own place, or a place of its own."""
-    return where if "://" in where or os.path.isabs(where) else f"{place.rstrip('/')}/{where}"
-
-
-def missing(place: str, what: str) -> SourceError:
-    """The error for a place that is not there; where a path starts from is said to a terminal alone."""
-    if "://" in place or os.path.isabs(place):
-        return SourceError(f"no such {what}")
-    error = SourceError(f"no such {what}; the path is relative, so it starts from the current folder")
-    error.place = os.path.abspath(place)
-    return error
-
-
-def located(place: str) -> tuple[Any, str]:
-    """The fsspec file system of a place, and the path in it.
-
-    Raises:
-        SourceError: for a URL that no file system can be made of.
-    """
-    try:
-        fs, path = fsspec.core.url_to_fs(place)
-    except ImportError as error:
-        raise SourceError(f"its kind of URL needs a package that is not installed: {error.name or 'unknown'}") from None
-    except Exception as error:  # every file system reads its URLs in its own way
-        raise SourceError(f"is no path and no URL that can be opened: {why(error)}") from None
-    return fs, str(path)

@@ -15,17 +15,8 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import Source, SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import (
-    UNREADABLE,
-    File,
-    digests,
-    listed,
-    located,
-    missing,
-    natural,
-    refuse_passing,
-    why,
-)
+from lesionforge.engine.sources.files import UNREADABLE, File, digests, listed, natural, refuse_passing, why
+from lesionforge.engine.sources.places import located, missing
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.files import File, beside, natural
+from lesionforge.engine.sources.files import File, natural
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures.names import Named, alone, by_name, in_folders, of_kind, only, unended
 from lesionforge.engine.sources.pictures.picture import decode, numbers, pixel_hash
+from lesionforge.engine.sources.places import beside
 from lesionforge.generators.types import Angiogram, BadCase, Side
 
 MASK_FOLDERS = ("masks", "labels", "gt")

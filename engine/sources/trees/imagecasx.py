@@ -118,6 +118,7 @@ def _marked(file: File) -> tuple[VoxelLabel, NDArray[np.uint8]]:
         voxels, marks, affine = read_marks(file)
         return {"voxels": voxels.astype(np.uint16), "marks": marks, "affine": affine}
 
+    file.check()
     found = remembered(f"segments\n{file.path} {file.mark}", ("voxels", "marks", "affine"), make)
     if unknown := sorted(set(np.unique(found["marks"]).tolist()) - set(SEGMENTS)):
         count = np.count_nonzero(found["marks"] == unknown[0])

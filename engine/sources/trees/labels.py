@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import File, listed, located, missing, why
+from lesionforge.engine.sources.files import File, listed, why
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.nifti import read_voxels
 from lesionforge.engine.sources.nifti_header import doubts_of
+from lesionforge.engine.sources.places import located, missing
 from lesionforge.engine.sources.trees import split
 from lesionforge.engine.sources.trees.terms import IMAGECAS
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
@@ -118,5 +119,6 @@ def _label(file: File, protocol: object) -> split.VoxelLabel:
         voxels, affine = read_voxels(file)
         return {"voxels": voxels.astype(np.uint16), "affine": affine}
 
+    file.check()
     found = remembered(f"placed label\n{protocol} {file.path} {file.mark}", ("voxels", "affine"), make)
     return split.VoxelLabel(found["voxels"].astype(np.int32), found["affine"])

@@ -131,6 +131,17 @@ def test_a_file_replaced_meanwhile_is_no_other_picture(tmp_path, monkeypatch, se
     assert np.array_equal(source.read(0).image, first.image)
 
 
+def test_what_was_read_of_a_file_earlier_is_held_against_its_digest_too(tmp_path):
+    """Else voxels that another run has cached of a replaced label would be taken unseen."""
+    pair(tmp_path / "a", 90)
+    (file, _) = masks(tmp_path / "a").files()
+    digests([file])
+    file.check()
+    replace_quietly(tmp_path / "a" / "1.bmp", (tmp_path / "a" / "1_gt.bmp").read_bytes())
+    with pytest.raises(Fault):
+        file.check()
+
+
 def test_a_volume_replaced_by_a_broken_one_is_no_fault_of_the_case(tmp_path):
     """Whatever its reader says of what lies there now: it is not what the identity stands for."""
     path = tmp_path / "1.nii.gz"
