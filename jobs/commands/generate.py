@@ -25,6 +25,7 @@ from lesionforge.sinks import layout
 from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.commit import committed, drop
 from lesionforge.sinks.listing import look
+from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.store import Store, lease
 
 ROUNDS = 3  # times that what is broken at the end of a run is made again, and one
@@ -93,8 +94,11 @@ class RunResult(console.CommandResult):
             to.print(f"{counted(b['burned_in_text'], 'sample')} of frames that seem to carry writing: look at them")
         for note in self.notes:
             to.print(f"note: {note}", markup=False)
-        for name, why in self.failed.items():
-            to.print(f"failed {name}: {why}", markup=False)
+        reasons = Reasons()
+        for why in self.failed.values():
+            reasons.add(why)
+        for why, count in reasons:
+            to.print(f"{count} {'shards' if count > 1 else 'shard'} left undone: {why}", markup=False)
         if self.short:
             to.print(self.short, markup=False)
 

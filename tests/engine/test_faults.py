@@ -219,7 +219,7 @@ def test_a_folder_that_is_away_for_a_while_costs_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["read.EIO", "read.ENOENT"])
-def test_one_shard_that_cannot_be_made_is_left_undone_and_made_by_the_next_run(kind, weather, clean, tmp_path):
+def test_one_shard_that_cannot_be_made_is_left_undone_and_made_by_the_next_run(kind, weather, clean, tmp_path, capsys):
     recipe = stormy(weather)
     expected = clean(recipe)
     weather.bring(*kind.split("."), at=7)  # in every variant
@@ -229,6 +229,10 @@ def test_one_shard_that_cannot_be_made_is_left_undone_and_made_by_the_next_run(k
     assert all(f"sources.0, case 7: {os.strerror(getattr(errno, kind[5:]))} (5 tries)" == why
                for why in result.failed.values())  # fmt: skip
     assert result.short == "2 of 6 shards not made yet"
+    result.show()
+    assert (
+        f"2 shards left undone: sources.0, case 7: {os.strerror(getattr(errno, kind[5:]))}" in capsys.readouterr().out
+    )
     assert Progress(str(tmp_path / "out")).look()["state"] == "incomplete"
     assert not (tmp_path / "out" / layout.SUCCESS).exists()
     weather.clear()
