@@ -124,6 +124,8 @@ class LesionGenerator(Generator):
             "origin_lps_mm": list(origin),
             "axes": "LPS: array index (i, j, k) runs to the patient's left, posterior, head",
         }
+        if left_out := volume.notes.get("labels_left_out"):  # values that the recipe leaves without a name
+            labels["labels_left_out"] = left_out
         drawn = {
             "backend": self.params.backend,
             "weights": self._filler.digest if self._filler else None,

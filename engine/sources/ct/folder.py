@@ -36,8 +36,8 @@ class CtOptions(FolderOptions, ScanOptions):
     Attributes:
         layout: how the folder is laid out; ``auto`` recognises all but a mixture.
         legend: standard names of the label map's values, where the layout does not say them (of plain pairs: always) or
-            says them wrong, as {1: liver, 2: liver_tumour}. A volume with other values is refused, unless ``labels``
-            says what to keep.
+            says them wrong, as {1: liver, 2: liver_tumour}. A volume with values that the layout's own legend lacks
+            is refused; what one given here lacks is left out, and counted in the json.
         labels: the structures to keep, by standard name; all where absent. Of a set with one mask file per structure
             (TotalSegmentator: 117) only these are read; where absent, lesions, liver, kidney, pancreas, spleen and
             coronary.
@@ -74,6 +74,11 @@ class CtVolumes(FolderSource):
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
         if self.layout != "totalsegmentator" and not self.legend:
             raise SourceError(f"does not say what its labels mean: set {LEGEND}")
+        if options.legend and options.labels is None:
+            self.notes = [
+                *self.notes,
+                "what the option legend does not name is background, counted in each sample's json",
+            ]
         wanted = {standard(name) for name in options.labels or ()}
         if wanted and self.legend and not wanted & set(self.legend.values()):
             known = ", ".join(sorted(name for name in set(self.legend.values()) if kind(name) != "unknown"))
@@ -113,7 +118,9 @@ class CtVolumes(FolderSource):
         axes = Axes.of(header.affine)
         notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name(), **header.doubts}
         o.check_axes(axes)
-        labels, legend = self._labels(entry, header, axes)
+        labels, legend, left_out = self._labels(entry, header, axes)
+        if left_out:
+            notes["labels_left_out"] = left_out
         affine = axes.turned(header.affine, header.shape)
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
@@ -130,21 +137,22 @@ class CtVolumes(FolderSource):
             scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
         return as_volume(scan, legend, f"{self.layout}/{self.subject_name(case)}", self.licence, notes, o)
 
-    def _labels(self, entry: CtFiles, image: NiftiHeader, axes: Axes) -> tuple[NDArray[np.uint8], dict[int, str]]:
-        """The label map, turned, and its legend, both reduced to the structures to keep."""
+    def _labels(
+        self, entry: CtFiles, image: NiftiHeader, axes: Axes
+    ) -> tuple[NDArray[np.uint8], dict[int, str], dict[str, int]]:
+        """The label map, turned, and its legend, reduced to the structures to keep; voxels of values nobody names."""
         wanted = None if self.options.labels is None else {standard(name) for name in self.options.labels}
         if entry.label is not None:
             _same_place(header_of(entry.label), image)
             found = read_labels(entry.label, axes)
-            if wanted is None:
-                self._check_values(found)
+            left_out = self._nameless(found) if wanted is None else {}
             table = np.zeros(256, np.uint8)
             legend: dict[int, str] = {}
             for value, name in self.legend.items():
                 if wanted is None or name in wanted:
                     first = next((v for v, known in legend.items() if known == name), value)
                     legend[first], table[value] = name, first
-            return table[found], legend
+            return table[found], legend, left_out
         parts = [
             (name, file)
             for name, file in entry.masks
@@ -163,18 +171,24 @@ class CtVolumes(FolderSource):
                 both = f"{int(mask[several][0])} and {high}"
                 raise BadCase(f"its mask of {name} holds {both}: a file marks one structure; split it")
             out[mask > 0] = values[name]
-        return out, legend
+        return out, legend, {}
 
-    def _check_values(self, found: NDArray[np.uint8]) -> None:
-        """Refuse a label map with a value that nobody names: it may be a lesion, and would become background."""
+    def _nameless(self, found: NDArray[np.uint8]) -> dict[str, int]:
+        """The voxels of each value that the option legend leaves out.
+
+        Raises:
+            BadCase: for one that the set's own legend lacks: it may be a lesion, and would become background.
+        """
         counts = np.zeros(256, np.int64)
         for k in range(found.shape[2]):
             counts += np.bincount(found[:, :, k].ravel(), minlength=256)
-        if unknown := [value for value in np.flatnonzero(counts).tolist() if value and value not in self.legend]:
+        unknown = [value for value in np.flatnonzero(counts).tolist() if value and value not in self.legend]
+        if unknown and not self.options.legend:
             raise BadCase(
                 f"its label map holds {unknown[0]} in {counts[unknown[0]]} voxels, and nobody says what that is: name "
                 f"it in {LEGEND}, or name the structures to keep in the option labels"
             )
+        return {str(value): int(counts[value]) for value in unknown}
 
 
 def _same_place(label: NiftiHeader, image: NiftiHeader) -> None:

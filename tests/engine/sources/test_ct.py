@@ -242,9 +242,14 @@ def test_pairs_need_a_legend_and_merge_what_it_calls_alike(tmp_path):
     volume = source(tmp_path, legend={1: "kidney_left", 2: "kidney_right"}).read(0)
     assert volume.legend == {1: "kidney"}
     assert (volume.labels == 1).sum() == 144
-    assert "holds 1 in 136 voxels, and nobody says what that is" in refusal(tmp_path, legend={2: "liver"})
-    volume = source(tmp_path, legend={2: "liver"}, labels=("liver",)).read(0)  # then the other is left out knowingly
+    found = source(tmp_path, legend={2: "liver"})
+    volume = found.read(0)  # what it does not name is left out, and counted
     assert (volume.legend, int((volume.labels > 0).sum())) == ({2: "liver"}, 8)
+    assert volume.notes["labels_left_out"] == {"1": 136}
+    assert "what the option legend does not name is background" in found.notes[0]
+    found = source(tmp_path, legend={2: "liver"}, labels=("liver",))  # then it is left out knowingly
+    assert "labels_left_out" not in found.read(0).notes
+    assert not found.notes
 
 
 def test_files_that_are_no_pair_are_told_the_rule_and_counted_without_their_names(tmp_path):
@@ -387,7 +392,7 @@ def test_real_organs_lie_where_they_should(tmp_path, data_dir):
     for name, path in (("a_ct", "example_ct_sm"), ("a_seg", "example_seg")):
         (tmp_path / f"{name}.nii.gz").write_bytes((folder / f"{path}.nii.gz").read_bytes())
     legend = {1: "spleen", 2: "kidney_right", 3: "kidney_left", 5: "liver", 7: "pancreas"}
-    volume = source(tmp_path, legend=legend, labels=tuple(legend.values())).read(0)
+    volume = source(tmp_path, legend=legend).read(0)
     stored = nib.load(folder / "example_ct_sm.nii.gz")
     assert volume.hu.shape == stored.shape
     assert volume.hu.astype(float).sum() == np.asarray(stored.dataobj).astype(float).sum()
