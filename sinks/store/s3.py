@@ -27,7 +27,7 @@ ATTEMPTS = 6
 #: What S3 takes in one PUT.
 LARGEST_PUT = 5 * 2**30
 #: Stretches of a folder listed at once.
-LISTERS = 8
+LISTERS = 16
 #: Bytes per second; an upload slower than this counts as broken.
 SLOWEST_PUT = 2**20
 
