@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,14 @@ from lesionforge.sinks.card import card, counted
 from lesionforge.sinks.commit import own
 from lesionforge.sinks.dali import dali
 from lesionforge.sinks.dataset import Totals
-from lesionforge.sinks.index import Row
+from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.listing import Listing, entries, look
 from lesionforge.sinks.manifest import Contents
 from lesionforge.sinks.pictures.names import caption
 from lesionforge.sinks.pictures.sheet import Shown, contact_sheet
 from lesionforge.sinks.reservoir import Choice
 from lesionforge.sinks.store import Store
-from lesionforge.sinks.summary import SHOWN
+from lesionforge.sinks.summary import SHOWN, Summary
 
 LOOKS = 5  # times that a place may be found changed
 NAMED = 3  # strays told by name
@@ -72,10 +72,53 @@ def finalise(store: Store, doc: DatasetDescription) -> Ending:
     return ending
 
 
+class Account:
+    """What describes a dataset, as its shards' records add up to it: to be written, or held against what is there."""
+
+    def __init__(self, doc: DatasetDescription, put: Callable[[str, bytes], None]) -> None:
+        """``put`` takes the path and the bytes of each part of the manifest."""
+        self.doc, self.totals, self.contents = doc, Totals(), Contents(put)
+        self._apart = Apart()
+        self._choice = {split: Choice(SHOWN) for split in doc.plan.splits}
+
+    def add(self, k: int, record: Record, summary: Summary) -> None:
+        """Add shard ``k`` of the plan; in the plan's order."""
+        self.totals.add(record, summary)
+        self.contents.add(k, record)
+        if len(self.doc.plan.splits) > 1:
+            self._apart.add(self.doc.plan.shard(k).split, summary.marks)
+        for group, ids in summary.ids.items():
+            for sample_id in ids:
+                self._choice[self.doc.plan.shard(k).split].add(group, sample_id, (record.shard, sample_id))
+
+    def shown(self, store: Store) -> dict[str, list[tuple[str, Row]]]:
+        """Of every split that has samples: those of its contact sheet, with their shards."""
+        chosen = ((split, _rows(store, choice.chosen())) for split, choice in self._choice.items())
+        return {split: rows for split, rows in chosen if rows}
+
+    def overlap(self, store: Store, shards: Iterable[str]) -> str:
+        """What stands in two splits, in one line; an empty string where nothing does. ``shards``: those added."""
+        return overlap(store, self._apart, shards)
+
+    def manifest(self) -> bytes:
+        """``manifest.json``; its last part is put before."""
+        planned = {"samples": len(self.doc.plan), "shards": self.doc.plan.shards}
+        return self.contents.manifest(self.doc.recipe.name, self.doc.identity, planned, self.totals)
+
+    def wids(self) -> list[bytes | bytearray]:
+        """``wids.json``, in pieces."""
+        return self.contents.wids(self.doc.recipe.name)
+
+    def card(self, body: bytes, shown: Mapping[str, Sequence[tuple[str, Row]]], limits: Sequence[str]) -> bytes:
+        """The card that goes with the manifest ``body``."""
+        last = list(shown.values())[-1:]
+        members = [m["name"] for rows in last for m in rows[0][1].members or ()]
+        return card(json.loads(body), json.loads(self.doc.to_bytes()), members, limits)
+
+
 def _written(store: Store, doc: DatasetDescription, generator: Generator, listing: Listing) -> Ending:
-    plan, totals, broken = doc.plan, Totals(), [doc.plan.shard(k).name for k in listing.torn()]
-    choice, contents = {split: Choice(SHOWN) for split in plan.splits}, Contents(store)
-    indexed, apart = bytearray(plan.shards), Apart()
+    plan, account, broken = doc.plan, Account(doc, store.put), [doc.plan.shard(k).name for k in listing.torn()]
+    indexed = bytearray(plan.shards)
     for k, _ in entries(store, plan, layout.DALI, "idx"):
         if k is not None:
             indexed[k] = True
@@ -89,40 +132,31 @@ def _written(store: Store, doc: DatasetDescription, generator: Generator, listin
         if record.samples + record.quarantined != len(plan.shard(k)) or record.tar_bytes != listing.tars[k]:
             broken.append(record.shard)
             continue
-        totals.add(record, summary)
-        apart.add(plan.shard(k).split, summary.marks if len(plan.splits) > 1 else ())
-        contents.add(k, record)
-        for group, ids in summary.ids.items():
-            for sample_id in ids:
-                choice[plan.shard(k).split].add(group, sample_id, (record.shard, sample_id))
+        account.add(k, record, summary)
         if not indexed[k]:
             ((_, rows),) = dataset.indexes(store, [record.shard])
             store.put(layout.dali(record.shard), dali(rows))
-    members: list[str] = []
-    for split in plan.splits:
-        chosen = _rows(store, choice[split].chosen())
-        if chosen:
-            members = [m["name"] for m in chosen[0][1].members or ()]
-            shown = [show(store, generator, shard, row) for shard, row in chosen]
-            title = f"{doc.recipe.name}: {split}, {totals.per_split[split]} samples"
-            store.put(f"{layout.PICTURES}/{split}.png", contact_sheet(title, shown))
-    planned = {"samples": len(plan), "shards": plan.shards}
-    body = contents.manifest(doc.recipe.name, doc.identity, planned, totals)
-    contents.clear()
-    store.put(layout.WIDS, contents.wids(doc.recipe.name))
-    parsed: dict[str, Any] = json.loads(body)
-    store.put(layout.CARD, card(parsed, json.loads(doc.to_bytes()), members, generator.limits))
+    shown = account.shown(store)
+    for split, chosen in shown.items():
+        title = f"{doc.recipe.name}: {split}, {account.totals.per_split[split]} samples"
+        sheet = contact_sheet(title, [show(store, generator, shard, row) for shard, row in chosen])
+        store.put(layout.sheet(split), sheet)
+    body = account.manifest()
+    for path in account.contents.extra(store):
+        store.delete(path)
+    store.put(layout.WIDS, account.wids())
+    store.put(layout.CARD, account.card(body, shown, generator.limits))
     problem = (
-        shortfall(doc, totals)
+        shortfall(doc, account.totals)
         or strays(doc, listing.foreign)
-        or overlap(store, apart, (plan.shard(k).name for k in numbers))
+        or account.overlap(store, (plan.shard(k).name for k in numbers))
     )
     if problem:
         store.delete(layout.SUCCESS)
     store.put(layout.MANIFEST, body)
     if not problem:
         store.put(layout.SUCCESS, f"{hashlib.sha256(body).hexdigest()}\n".encode())
-    return Ending(parsed, problem, broken)
+    return Ending(json.loads(body), problem, broken)
 
 
 def _rows(store: Store, chosen: list[tuple[str, str]]) -> list[tuple[str, Row]]:

@@ -45,7 +45,15 @@ class Learning(TyperCommand):
 RECIPES, DATASETS, MODELS = "From a recipe to a dataset", "A dataset", "Models and studies"
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     RECIPES: (recipe.recipes, recipe.init, recipe.plan, recipe.generate, recipe.doctor, recipe.schema),
-    DATASETS: (dataset.status, dataset.verify, dataset.replay, dataset.preview, dataset.export, dataset.gc),
+    DATASETS: (
+        dataset.status,
+        dataset.verify,
+        dataset.redo,
+        dataset.replay,
+        dataset.preview,
+        dataset.export,
+        dataset.gc,
+    ),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -10,6 +10,19 @@ import typer
 from lesionforge.jobs import console
 from lesionforge.jobs.options import Json, Place, Storage, opened
 
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="N=URI", help="where source N lies; no dataset says it, paths may hold names"),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="A.B=C", help="generator.params.weights=FOLDER of a learned backend, or resources of workers"
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="default: as many as have room")]
+InProcess = Annotated[bool, typer.Option("--in-process", help="one worker in this process, without Ray")]
+
 
 def status(
     place: Place,
@@ -36,27 +49,63 @@ def status(
 
 def verify(
     place: Place,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="make missing or broken indexes anew from the tars")
+    repair: Annotated[
+        bool, typer.Option("--repair", help="make again what is missing or bad, shards too, and write the rest anew")
     ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="only make missing or broken indexes anew from the tars")
+    ] = False,
+    source: Sources = None,
+    changes: Changes = None,
+    workers: Workers = None,
+    in_process: InProcess = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Re-read the whole dataset: checksums, keys, members, plan and quotas. Exit code 3 where anything is wrong."""
+    """Re-read the whole dataset: checksums, members, plan, quotas, splits, and every file that describes it.
+
+    Exit code 3 where anything is wrong. `--repair` is a run: it makes shards again from recipe and sources, which no
+    dataset says the places of (`--source 0=ct:/data`), and never believes a tar against a hash that is known.
+    """
+    from lesionforge.jobs.commands import repair as mending
     from lesionforge.jobs.commands.verify import verify as run
 
-    verdict = run(opened(place, storage), rebuild)
+    console.own_standard_output()
+    store = opened(place, storage)
+    verdict = mending.repair(store, source or (), changes or (), workers, in_process) if repair else run(store, rebuild)
     console.emit(verdict.body(), as_json, verdict.show)
     raise typer.Exit(console.SHORT if verdict.problems else console.OK)
+
+
+def redo(
+    place: Place,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(help="part of a reason of `lesionforge status`: the shards with samples quarantined for it"),
+    ] = None,
+    sample: Annotated[list[str] | None, typer.Option(metavar="ID", help="the shard of this sample")] = None,
+    shard: Annotated[list[str] | None, typer.Option(metavar="NAME", help="this shard, e.g. train-000012")] = None,
+    source: Sources = None,
+    changes: Changes = None,
+    workers: Workers = None,
+    in_process: InProcess = False,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Make chosen shards again, once what failed their samples is mended, and finish the dataset as `generate` does."""
+    from lesionforge.jobs.commands.repair import redo as run
+
+    console.own_standard_output()
+    store = opened(place, storage)
+    result = run(store, reason or (), sample or (), shard or (), source or (), changes or (), workers, in_process)
+    console.emit(result.body(), as_json, result.show)
+    raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
 
 
 def replay(
     place: Place,
     sample_id: Annotated[str, typer.Argument(metavar="SAMPLE_ID", help="e.g. train-0000-00000012")],
-    source: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=URI", help="where source N lies; no dataset says it, paths may hold names"),
-    ] = None,
+    source: Sources = None,
     weights: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="generator.params.weights=FOLDER", help="where a learned backend's weights lie"),
@@ -66,7 +115,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Make one sample again from recipe and sources, and compare its bytes with the stored ones."""
-    from lesionforge.jobs.commands.replay import moved, placed
+    from lesionforge.jobs.commands.again import moved, placed
     from lesionforge.jobs.commands.replay import replay as run
 
     result = run(opened(place, storage), sample_id, moved(source or ()), placed(weights or ()))

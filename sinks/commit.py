@@ -100,7 +100,13 @@ def drop(store: Store, shard: str, recipe: str) -> None:
     """
     with contextlib.suppress(FileNotFoundError):
         committed(store, shard, recipe)
-    for path in (layout.SUCCESS, layout.tar(shard), layout.dali(shard), layout.index(shard)):
+    remove(store, shard)
+
+
+def remove(store: Store, shard: str) -> None:
+    """The same for a shard that is known to be the dataset's, though its index may not be readable."""
+    # _SUCCESS once more when the tar is gone: a run that ends right now has seen it, and finds it gone from then on.
+    for path in (layout.SUCCESS, layout.tar(shard), layout.SUCCESS, layout.dali(shard), layout.index(shard)):
         store.delete(path)
 
 

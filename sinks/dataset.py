@@ -139,9 +139,9 @@ def _told(store: Store, shard: str, read: Callable[[], B], record: Callable[[B],
     try:
         found = read()
     except ValueError as error:
-        raise ForeignShard(f"{store.url(name)}: {error}; see lesionforge verify --rebuild") from None
+        raise ForeignShard(f"{store.url(name)}: {error}; see lesionforge verify --repair") from None
     if record(found).shard != shard:
-        raise ForeignShard(f"{store.url(name)} is about shard {record(found).shard}; see lesionforge verify --rebuild")
+        raise ForeignShard(f"{store.url(name)} is about shard {record(found).shard}; see lesionforge verify --repair")
     return found
 
 

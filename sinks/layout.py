@@ -35,3 +35,8 @@ def dali(shard: str) -> str:
 def part(number: int) -> str:
     """Path of a part of the manifest."""
     return f"{PARTS}/{number:05d}.json"
+
+
+def sheet(split: str) -> str:
+    """Path of a split's contact sheet."""
+    return f"{PICTURES}/{split}.png"

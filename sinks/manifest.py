@@ -5,9 +5,10 @@ Nothing here is held a shard at a time but 130 bytes of ``wids.json``, which its
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record
 from lesionforge.sinks.store import Store, StoreError
 
+_FALSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of bytes that are no manifest
 PART = 10_000  # shards of the plan a part of the manifest tells of: one that is full never changes as a dataset grows
 
 
@@ -45,8 +47,9 @@ class _Split:
 class Contents:
     """The tables of contents in the making: shards are added in the plan's order, parts are written as they fill."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, put: Callable[[str, bytes], None]) -> None:
+        """``put`` takes the path and the bytes of each part: a store's own, or what holds them against those there."""
+        self._put = put
         self._part, self._lines = 0, list[str]()
         self._parts = list[dict[str, Any]]()
         self._splits: dict[str, _Split] = {}
@@ -69,7 +72,7 @@ class Contents:
             return
         body = ('{"shards": [\n' + ",\n".join(self._lines) + "\n]}\n").encode()
         path = layout.part(self._part)
-        self._store.put(path, body)
+        self._put(path, body)
         self._parts.append({"path": path, "shards": len(self._lines), "sha256": hashlib.sha256(body).hexdigest()})
         self._lines.clear()
 
@@ -107,12 +110,10 @@ class Contents:
         head = json.dumps({"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name})
         return [f'{head[:-1]}, "shardlist": ['.encode(), self._wids, b"\n]}\n"]
 
-    def clear(self) -> None:
-        """Remove what parts are left of an earlier, longer manifest."""
+    def extra(self, store: Store) -> list[str]:
+        """Parts that lie in a store and are none of these: of an earlier, longer manifest."""
         ours = {part["path"] for part in self._parts}
-        for entry in self._store.list(layout.PARTS):
-            if entry.name not in ours:
-                self._store.delete(entry.name)
+        return [entry.name for entry in store.list(layout.PARTS) if entry.name not in ours]
 
 
 def shards(store: Store) -> Iterator[dict[str, Any]]:
@@ -124,11 +125,26 @@ def shards(store: Store) -> Iterator[dict[str, Any]]:
     """
     try:
         for part in json.loads(store.get(layout.MANIFEST))["parts"]:
-            data = store.get(str(part["path"]))
-            if hashlib.sha256(data).hexdigest() != part["sha256"]:
-                raise ValueError(f"{part['path']} is not the part that it names")
-            yield from json.loads(data)["shards"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+            yield from _part(store, part)
+    except _FALSE as error:
         raise StoreError(
             f"{store.url(layout.MANIFEST)} cannot be read ({error}): run the same generate command again"
         ) from None
+
+
+def hashes(store: Store) -> dict[str, str]:
+    """SHA-256 of each shard's tar, out of those parts of a manifest that are the ones it names."""
+    out: dict[str, str] = {}
+    with contextlib.suppress(FileNotFoundError, *_FALSE):
+        for part in json.loads(store.get(layout.MANIFEST))["parts"]:
+            with contextlib.suppress(FileNotFoundError, *_FALSE):
+                out |= {str(shard["name"]): str(shard["sha256"]) for shard in _part(store, part)}
+    return out
+
+
+def _part(store: Store, named: Mapping[str, Any]) -> list[dict[str, Any]]:
+    data = store.get(str(named["path"]))
+    if hashlib.sha256(data).hexdigest() != named["sha256"]:
+        raise ValueError(f"{named['path']} is not the part that it names")
+    shards: list[dict[str, Any]] = json.loads(data)["shards"]
+    return shards

@@ -39,7 +39,7 @@ def show(body: dict[str, Any]) -> None:
     for entry in body["removed"]:
         console.out.print(f"{what} {entry['name']} ({human_bytes(entry['bytes'])})", markup=False)
     for name in body["kept"]:
-        console.out.print(f"kept {name}: the manifest names it; verify --rebuild makes its index anew", markup=False)
+        console.out.print(f"kept {name}: the manifest names it; verify --repair makes its index anew", markup=False)
     if body["young"]:
         console.out.print(f"left alone {counted(len(body['young']), 'object')} for their age (--age)", markup=False)
     count = counted(len(body["removed"]), "object")

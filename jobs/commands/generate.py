@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,21 @@ def generate(
         raise recipe_yaml.RecipeError(f"--out {secrets.FIX}")
     pipeline = recipes.opened(checked, recipe)
     store = Store(place, checked.storage_options)
+    with at_work(store, in_process) as held:
+        return to_its_end(pipeline, store, held, workers, in_process, patience, mix_versions)
+
+
+@contextlib.contextmanager
+def at_work(store: Store, in_process: bool) -> Iterator[lease.Lease]:
+    """Take a place for a run, once it is known to be fit for one.
+
+    Raises:
+        UserError: it is not, or somebody else is at work there.
+    """
     if not store.is_shared and not in_process:
         raise recipe_yaml.RecipeError(
-            f"--out {place}: what lies there is seen by one process, and Ray's workers are others: add --in-process, "
-            "or choose a folder or a bucket"
+            f"--out {store.url()}: what lies there is seen by one process, and Ray's workers are others: add "
+            "--in-process, or choose a folder or a bucket"
         )
     store.probe()
     if not store.conditional:
@@ -151,18 +162,24 @@ def generate(
             "for itself, and the driver publishes each shard"
         )
     with lease.hold(store, "run", console.note) as held:
-        return _held(pipeline, store, held, workers, in_process, patience, mix_versions)
+        yield held
 
 
-def _held(
+def to_its_end(
     pipeline: Pipeline,
     store: Store,
     held: lease.Lease,
     workers: int | None,
     in_process: bool,
-    patience: float,
-    mix_versions: bool,
+    patience: float = 0,
+    mix_versions: bool = False,
 ) -> RunResult:
+    """Make whatever of a dataset is not there, and finish it; other arguments as of `generate`.
+
+    Args:
+        store: a place that has been probed.
+        held: the lease of this run there.
+    """
     progress.digests(pipeline.files)
     own = dataset.describe(pipeline)
     description, is_new = dataset.claim(store, own, mix_versions)

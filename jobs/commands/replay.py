@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import dataset as document
-from lesionforge.engine.dataset import DatasetDescription, DatasetError
-from lesionforge.engine.pipeline import SEAL, Pipeline
-from lesionforge.engine.plugins import PluginError
+from lesionforge.engine.dataset import DatasetError
 from lesionforge.engine.sample import Maker
-from lesionforge.jobs import console, progress
+from lesionforge.jobs import console
+from lesionforge.jobs.commands import again
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.quarantine import Quarantined
@@ -88,39 +87,8 @@ def replay(
     """
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
-    for n, uri in (sources or {}).items():
-        _check_place(doc, n, uri)
-    recipes = [
-        source.model_copy(update={"uri": (sources or {}).get(n, source.uri)})
-        for n, source in enumerate(doc.recipe.sources)
-    ]
-    for n, source in enumerate(recipes):
-        if source.uri == f"{source.scheme}:":
-            raise DatasetError(
-                f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
-            )
-    generator = doc.recipe.generator
-    params = {**generator.params, **(weights or {})}
-    for name, value in params.items():
-        if str(value).startswith(SEAL):
-            raise DatasetError(
-                f"where weights lie is written into no dataset: give --set generator.params.{name}=FOLDER"
-            )
-    generator = generator.model_copy(update={"params": params})
-    try:
-        recipe = doc.recipe.model_copy(update={"sources": tuple(recipes), "generator": generator})
-        pipeline = Pipeline(recipe, doc.links)
-    except PluginError as error:  # a recipe in YAML has been held against its plug-ins; this not
-        raise DatasetError(f"{store.url(layout.RECIPE)}: {error}") from None
     spec = doc.plan.find(sample_id)
-    progress.digests(pipeline.files)
-    if pipeline.identity != doc.identity:
-        same_sources = pipeline.fingerprints == [source.fingerprint for source in doc.sources]
-        raise DatasetError(
-            f"the {'weights' if same_sources else 'sources'} are not those that {store.url()} was made from (identity "
-            f"{pipeline.identity[:12]}, dataset {doc.identity[:12]}); give the right place with --source N=URI or "
-            "--set generator.params.weights=FOLDER"
-        )
+    pipeline = again.opened(store, doc, sources, weights)
     locate = getattr(pipeline.sources[spec.source], "locate", None)
     out = Replay(sample_id, file=locate(spec.case) if locate else "")
     maker = Maker(pipeline)
@@ -148,48 +116,4 @@ def replay(
         stored = dataset.sample(store, shard.name, row)
         names = sorted(set(stored) | set(out.members))
         out.differing = [name for name in names if stored.get(name) != out.members.get(name)]
-    return out
-
-
-def _check_place(doc: DatasetDescription, n: int, uri: str) -> None:
-    """Hold ``--source N=URI`` against the dataset; the URI may hold a name and is not said again (promise P8)."""
-    schemes = [source.scheme for source in doc.recipe.sources]
-    if n not in range(len(schemes)):
-        last = len(schemes) - 1
-        raise DatasetError(f"--source {n}: the dataset has {'source 0 alone' if not last else f'sources 0 to {last}'}")
-    if not str(uri).startswith(f"{schemes[n]}:"):
-        raise DatasetError(f"--source {n}: source {n} is of kind {schemes[n]}: write --source {n}={schemes[n]}:PLACE")
-
-
-def placed(changes: Sequence[str]) -> dict[str, str]:
-    """``["generator.params.weights=/models/a"]`` as ``{"weights": "/models/a"}``.
-
-    Raises:
-        DatasetError: for what is nothing of that kind: all else is the dataset's own.
-    """
-    out = {}
-    for change in changes:
-        path, equals, place = change.partition("=")
-        name = path.removeprefix("generator.params.")
-        if not equals or name == path:
-            raise DatasetError(
-                f"--set {change}: a sample is made again by its dataset's recipe; only where its weights lie can be "
-                "set, as generator.params.weights=FOLDER"
-            )
-        out[name] = place
-    return out
-
-
-def moved(sources: Sequence[str]) -> dict[int, str]:
-    """``["0=ct:/data"]`` as ``{0: "ct:/data"}``.
-
-    Raises:
-        DatasetError: for what is not N=URI.
-    """
-    out = {}
-    for source in sources:
-        number, equals, uri = source.partition("=")
-        if not equals or not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise DatasetError("--source: write it as N=URI, e.g. --source 0=imagecas:/data/imagecas")
-        out[int(number)] = uri
     return out

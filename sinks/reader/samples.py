@@ -198,7 +198,7 @@ def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tup
             table = pa.Table.from_pylist([vars(row) | {"measured": None} for row in kept], schema=index.SCHEMA)
             table = table.select(_COLUMNS)
     except (pa.ArrowException, ValueError) as error:
-        raise ReaderError(f"{store.url(layout.index(shard))}: {error}; see lesionforge verify --rebuild") from None
+        raise ReaderError(f"{store.url(layout.index(shard))}: {error}; see lesionforge verify --repair") from None
     return table.replace_schema_metadata(None), record.tar_sha256
 
 

@@ -44,6 +44,12 @@ def shas(folder: Path) -> dict[str, str]:
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
+def everything(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a dataset."""
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and ".tmp" not in f.parts]
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
 @pytest.fixture
 def recipe_path(tmp_path):
     """Writes a recipe as a file for the command line."""

@@ -12,7 +12,8 @@ from lesionforge.engine.messages import Event, Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
 from lesionforge.engine.worker import Worker
-from lesionforge.jobs.commands.replay import moved, replay
+from lesionforge.jobs.commands.again import moved
+from lesionforge.jobs.commands.replay import replay
 from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.store import Store

@@ -176,7 +176,7 @@ def test_a_shipped_recipe_is_found_by_name_from_anywhere():
         (["study", "detection"], "runs that have ended stay"),
         (["export", "o"], "what is written so far stays: remove the folder"),
         (["score", "detection", "m"], "nothing was written"),
-        (["verify", "o"], "nothing is changed but indexes that --rebuild has made anew"),
+        (["verify", "o"], "what --rebuild or --repair has made stays, run it again"),
         ([], "nothing was written"),
     ],
 )

@@ -25,7 +25,7 @@ def store(tmp_path):
     out = Store(str(tmp_path / "made"))
     stenoses.write(out, 13)
     stenoses.write(out, 4, "val", first=50)
-    totals, contents = Totals(), Contents(out)
+    totals, contents = Totals(), Contents(out.put)
     for k, (record, rows) in enumerate(dataset.indexes(out, dataset.committed(out))):
         totals.add(record, index.summarise(rows))
         contents.add(k, record)

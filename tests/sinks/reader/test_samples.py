@@ -125,7 +125,7 @@ def test_errors_name_what_is_missing(local, tmp_path):
     with pytest.raises(StoreError, match="ends before byte"):
         samples[1]
     local.put(layout.index("train-000001"), b"damaged")
-    with pytest.raises(ValueError, match=r"train-000001.parquet: .*verify --rebuild"):
+    with pytest.raises(ValueError, match=r"train-000001.parquet: .*verify --repair"):
         Samples(local)
 
 
