@@ -193,7 +193,7 @@ def flip(path, at=1000):
         (lambda d: (d / "shards/train-000099.tar").write_bytes(b""), "a shard that the recipe does not plan"),
         (lambda d: (d / "manifest.json").unlink(), "manifest.json is missing"),
         (lambda d: (d / "manifest.json").write_text(
-            (d / "manifest.json").read_text().replace('"samples": 40', '"samples": 41')), "samples is 41, by the shards 40"),
+            (d / "manifest.json").read_text().replace('"samples": 40', '"samples": 41')), "is 41, by the shards 40"),
         (lambda d: (d / "recipe.json").write_text(
             (d / "recipe.json").read_text().replace('"seed": 1', '"seed": 2')), "the recipe was edited"),
     ],

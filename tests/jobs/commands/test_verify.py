@@ -11,7 +11,6 @@ from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.commands.repair import repair
 from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import index, layout
-from tests import faulty
 from tests.engine.conftest import everything, toy
 
 SHARD = "train-000001"
@@ -174,12 +173,3 @@ def test_where_two_known_hashes_disagree_nothing_is_changed(place):
     verdict = repair(place, in_process=True)
     assert any("two known hashes disagree" in problem and "redo --shard" in problem for problem in verdict.problems)
     assert everything(place) == before
-
-
-def test_a_subject_in_two_splits_is_named(tmp_path, monkeypatch):
-    tree = faulty.tree
-    monkeypatch.setattr(faulty, "tree", lambda case: replace(tree(case), subject="one"))
-    generate(toy(), tmp_path, in_process=True)
-    assert any(
-        "the subject of sample val-" in problem and "train too" in problem for problem in verify(tmp_path).problems
-    )
