@@ -78,7 +78,7 @@ class Account:
     def __init__(self, doc: DatasetDescription, put: Callable[[str, bytes], None]) -> None:
         """``put`` takes the path and the bytes of each part of the manifest."""
         self.doc, self.totals, self.contents = doc, Totals(), Contents(put)
-        self._apart = Apart()
+        self._apart = Apart(sum(source.cases for source in doc.sources))
         self._choice = {split: Choice(SHOWN) for split in doc.plan.splits}
 
     def add(self, k: int, record: Record, summary: Summary) -> None:

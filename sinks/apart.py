@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lesionforge.sinks import dataset
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.summary import identifiers, mark
 
-PENDING = 2**20  # marks that are put in order at once
+MOST = 2**20  # cases of a dataset that is looked at: more have only sources whose subjects differ by their numbers
 NAMED = 3  # told by name
 
 
 class Apart:
-    """What is in each split: 16 bytes a case, however many samples are made of it."""
+    """What is in each split: some 150 bytes a case, however many samples are made of it."""
 
-    def __init__(self) -> None:
-        self._marks: dict[str, NDArray[np.uint64]] = {}
-        self._pending: dict[str, list[int]] = {}
+    def __init__(self, cases: int) -> None:
+        """``cases``: of all sources; nothing is held where they are more than ``MOST``."""
+        self._held = cases <= MOST
+        self._seen: dict[str, set[int]] = {}
 
-    def add(self, split: str, marks: Iterable[int]) -> None:
+    def add(self, split: str, marks: bytes) -> None:
         """Add a shard's ``Summary.marks``."""
-        pending = self._pending.setdefault(split, [])
-        pending += marks
-        if len(pending) >= PENDING:
-            self._settle(split)
-
-    def _settle(self, split: str) -> None:
-        new = np.array(self._pending.pop(split, []), np.uint64)
-        self._marks[split] = np.union1d(self._marks.get(split, new), new)
+        if self._held:
+            self._seen.setdefault(split, set()).update(np.frombuffer(marks, "<u8").tolist())
 
     def shared(self) -> set[int]:
         """The marks that are in more than one split."""
-        for split in list(self._pending):
-            self._settle(split)
-        once = np.concatenate([*self._marks.values(), np.array([], np.uint64)])
-        values, counts = np.unique(once, return_counts=True)
-        return set(values[counts > 1].tolist())
+        pairs = itertools.combinations(self._seen.values(), 2)
+        return set[int]().union(*(one & other for one, other in pairs))
 
 
 def overlap(store: Store, apart: Apart, shards: Iterable[str]) -> str:

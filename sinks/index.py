@@ -102,14 +102,15 @@ def write(rows: Iterable[Row], record: Record) -> bytes:
 
 def summarise(rows: Iterable[Row]) -> Summary:
     """What rows add up to."""
-    out = Summary()
+    out, marks = Summary(), set[int]()
     for row in rows:
         if row.status == "ok":
             burned_in = row.measured.get("burned_in_text", 0) > 0
             out.add(row.sample_id, (row.split, row.target or "all"), burned_in)
-            out.marks |= {mark(*what) for what in identifiers(row.source_id, row.subject)}
+            marks.update(mark(*what) for what in identifiers(row.source_id, row.subject))
         else:
             out.reasons.add(row.reason or "unknown")
+    out.marks = b"".join(number.to_bytes(8, "little") for number in sorted(marks))
     return out
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.reservoir import ranked
 
@@ -27,7 +25,7 @@ class Summary:
     burned_in: int = 0  # samples of frames that seem to carry writing
     reasons: Reasons = field(default_factory=Reasons)
     ids: dict[Group, list[str]] = field(default_factory=dict)
-    marks: set[int] = field(default_factory=set)  # of what must be in no other split
+    marks: bytes = b""  # eight for each of what must be in no other split
 
     def add(self, sample_id: str, group: Group, burned_in: bool) -> None:
         """Count a sample."""
@@ -38,7 +36,7 @@ class Summary:
     def to_bytes(self) -> bytes:
         """As it is stored: the same for the same rows in any order."""
         groups = [[*group, n, ranked(self.ids[group])[:SHOWN]] for group, n in sorted(self.counts.items())]
-        marks = base64.b64encode(np.array(sorted(self.marks), "<u8").tobytes()).decode()
+        marks = base64.b64encode(self.marks).decode()
         body = {"groups": groups, "burned_in_text": self.burned_in, "reasons": self.reasons.to_json(), "marks": marks}
         return json.dumps(body, separators=(",", ":")).encode()
 
@@ -51,7 +49,9 @@ class Summary:
         """
         body: dict[str, Any] = json.loads(data)
         out = cls(burned_in=_count(body["burned_in_text"]), reasons=Reasons.read(body["reasons"]))
-        out.marks = set(np.frombuffer(base64.b64decode(body["marks"]), "<u8").tolist())
+        out.marks = base64.b64decode(body["marks"])
+        if len(out.marks) % 8:
+            raise ValueError("the marks of its summary are none")
         for split, target, n, ids in body["groups"]:
             if not all(isinstance(text, str) for text in (split, target, *ids)) or len(ids) > SHOWN:
                 raise ValueError("a group of its summary is none")
