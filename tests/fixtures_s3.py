@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -31,6 +32,13 @@ def ceph_env() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def moto_env() -> Iterator[dict[str, str]]:
     """AWS variables of a moto server, in its own process, that has the bucket "lesionforge"."""
+    with serve_moto() as env:
+        yield env
+
+
+@contextmanager
+def serve_moto() -> Iterator[dict[str, str]]:
+    """The same, without pytest."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
