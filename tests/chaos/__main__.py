@@ -1,8 +1,8 @@
 """The fault campaign: ``python -m tests.chaos [--runs N] [--seed S] [--json FILE]``.
 
 Runs under random SIGKILLs of workers, raylets and the driver; poisonous samples; zombie workers; a source that is away,
-a sick GPU, a paused machine; a node cut off from the network; a node out of memory; storage faults. Exit code 0 only
-where every promise held.
+a sick GPU, a paused machine; a node cut off from the network; a node out of memory; storage faults; bad
+weather, all of it mixed. Exit code 0 only where every promise held.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import kills, network, poison, storage, surroundings, zombies
+from tests.chaos import kills, network, poison, storage, surroundings, weather, zombies
 from tests.chaos.cluster import cluster
 from tests.chaos.figures import ZERO, Run
 
 NODES = 3
-PARTS = ("kills", "poison", "zombies", "surroundings", "memory", "network", "storage")
+PARTS = ("kills", "poison", "zombies", "surroundings", "memory", "network", "storage", "weather")
 
 
 def everything(folder: Path, runs: int, seed: int, only: Sequence[str]) -> tuple[list[Run], str]:
@@ -115,6 +115,11 @@ def main() -> None:
         storage.show(console, faults)
         body["storage"] = [fault.body() for fault in faults]
         good = good and all(fault.good for fault in faults)
+    if "weather" in asked.only:
+        outcomes = weather.everything(2 * asked.runs, asked.seed)
+        weather.show(console, outcomes)
+        body["weather"] = [outcome.body() for outcome in outcomes]
+        good = good and not any(outcome.wrong for outcome in outcomes)
     if asked.json:
         asked.json.write_text(json.dumps(body | {"good": good}, indent=1) + "\n")
     sys.exit(0 if good else 1)

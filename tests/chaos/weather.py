@@ -85,6 +85,24 @@ def _where(kind: str, folder: Path) -> Iterator[tuple[Where, list[str]]]:
         orphans += ours.end()
 
 
+def everything(
+    runs: int, seed: int, only: int | None = None, kinds: Sequence[str] = WHERE, keep: Path | None = None
+) -> list[Outcome]:
+    """The campaign in a folder of its own, or one that is kept."""
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lesionforge-weather-")))
+        with mock.patch.dict(os.environ, {"LESIONFORGE_CACHE": str(folder / "cache")}):
+            return campaign(folder, runs, seed, only, kinds)
+
+
+def show(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """The table, and all that was wrong."""
+    console.print(table(outcomes))
+    for outcome in outcomes:
+        for line in outcome.wrong:
+            console.print(f"{outcome.name}: {line}", markup=False)
+
+
 def table(outcomes: Sequence[Outcome]) -> Table:
     """For people."""
     grid = Table(title="bad weather", title_justify="left", box=None, pad_edge=False)
@@ -107,15 +125,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave everything there, to look at")
     asked = parser.parse_args()
-    with ExitStack() as stack:
-        folder = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lesionforge-weather-")))
-        with mock.patch.dict(os.environ, {"LESIONFORGE_CACHE": str(folder / "cache")}):
-            outcomes = campaign(folder, asked.runs, asked.seed, asked.only, asked.where)
-    console = Console(width=180, highlight=False)
-    console.print(table(outcomes))
-    for outcome in outcomes:
-        for line in outcome.wrong:
-            console.print(f"{outcome.name}: {line}", markup=False)
+    outcomes = everything(asked.runs, asked.seed, asked.only, asked.where, asked.keep)
+    show(Console(width=180, highlight=False), outcomes)
     if asked.json:
         asked.json.write_text(json.dumps([outcome.body() for outcome in outcomes], indent=1) + "\n")
     sys.exit(1 if any(outcome.wrong for outcome in outcomes) else 0)

@@ -95,7 +95,7 @@ class Run:
         finally:
             self._fair()
             self._end_all()
-        self._judge()
+        self.judge()
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
@@ -116,7 +116,8 @@ class Run:
                     return
                 continue
             self._ended(code)
-            done = early = code == OK
+            done = code == OK
+            early = done or not self._driver.at_work()  # refused: it may be so again
             if not left and not self._lifts:
                 self._fair()
                 fair += 1
@@ -174,7 +175,7 @@ class Run:
         if self._driver.code is None:
             self._driver.kill()
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
         """At the end: complete and right, or incomplete and said so."""
         store, state = self._store(), "none"
         with suppress(DatasetError):

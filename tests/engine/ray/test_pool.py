@@ -127,7 +127,7 @@ def test_a_worker_whose_place_fails_again_and_again_is_replaced(pool):
 
 def test_workers_that_cannot_begin_are_not_started_again_at_once(pool):
     """A source that is away makes every new worker fail; that must not use up all patience in seconds."""
-    for pause in (1.0, 2.0, 4.0, 4.0):
+    for pause in (1.0, 2.0, *[4.0] * 8):
         pool._workers[-1].failed = "SourceError: no such folder"
         assert pool._replace(pool._workers[-1]).died
         assert len(pool._workers) == 1
