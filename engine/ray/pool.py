@@ -182,7 +182,7 @@ class RayPool:
         worker.kill()  # where it is only out of reach, it must not come back
         self._workers.remove(worker)
         self._stillborn = self._stillborn + 1 if worker.failed else 0
-        self._next_birth = time.monotonic() + (min(4.0, 2.0 ** (self._stillborn - 1)) if self._stillborn else 0)
+        self._next_birth = time.monotonic() + (PAUSES[min(self._stillborn, 3) - 1] if self._stillborn else 0)
         self._unborn += not worker.leaving  # then its successor is there already
         self._bear()
         return Event(None, died=worker.failed)
