@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import FileIO
@@ -16,6 +18,7 @@ Range = tuple[int, int, int]  # number of a shard, offset, size in bytes
 
 OPEN_FILES = 256  # local shards kept open
 GAP = 64 * 1024  # bytes of no interest that are cheaper to read along than to ask a server twice
+CHECKERS = 64  # shards that threads of a process may check at once
 PAGE = 4096  # bytes that a disk gives at least
 
 
@@ -27,19 +30,30 @@ class Ranges:
         paths: of the shards in it.
         hashes: SHA-256 of each shard, under which a cache keeps it.
         cache: folder of the cache; a local store needs none and has none.
+        check: read every shard as a whole before its first range, and hold it against its hash.
     """
 
-    def __init__(self, store: Store, paths: Sequence[str], hashes: Sequence[str], cache: str | Path | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        paths: Sequence[str],
+        hashes: Sequence[str],
+        cache: str | Path | None,
+        check: bool = False,
+    ) -> None:
         self._store, self._paths = store, list(paths)
+        self._hashes = list(hashes) if check else []
+        self._sound: set[int] = set()  # shards that were checked in this process, or before it was forked
         self._cache = Cache(Path(cache), hashes) if cache is not None and not store.is_local else None
         self._remember()
 
     def _remember(self) -> None:
+        self._checking = [threading.Lock() for _ in range(CHECKERS)]
         # A file that falls out is closed once no thread reads it any more.
         self._open = lru_cache(OPEN_FILES)(lambda shard: FileIO(self._store.local_path(self._paths[shard])))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_open"}
+        return {name: value for name, value in vars(self).items() if name not in ("_open", "_checking")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -49,8 +63,10 @@ class Ranges:
         """The bytes of every range, in order; local ones are read as they are asked for.
 
         Raises:
-            StoreError: a shard cannot be read, or ends before a range does.
+            StoreError: a shard cannot be read, or ends before a range does, or is not what was committed.
         """
+        if self._hashes and self._store.is_local:
+            return map(self._checked, wanted)
         return map(self._local, wanted) if self._store.is_local else iter(self._remote(wanted))
 
     def expect(self, wanted: Sequence[Range]) -> None:
@@ -85,15 +101,52 @@ class Ranges:
             return self._store.get_range(self._paths[shard], offset, size)  # cut: it says so
         return data
 
+    def _checked(self, item: Range) -> bytes:
+        if item[0] not in self._sound:
+            self._check(item[0])
+        return self._local(item)
+
+    def _check(self, shard: int, data: bytes | None = None) -> None:
+        """Hold a shard against its hash, once a process.
+
+        Args:
+            data: its bytes, where they are at hand.
+
+        Raises:
+            StoreError: it is not what was committed.
+        """
+        with self._checking[shard % CHECKERS]:  # threads that meet here would each read it
+            if shard in self._sound:
+                return
+            path = self._paths[shard]
+            if data is not None:
+                sha = hashlib.sha256(data).hexdigest()
+            else:
+                try:
+                    with self._store.local_path(path).open("rb", buffering=0) as file:
+                        sha = hashlib.file_digest(file, "sha256").hexdigest()
+                except OSError as error:
+                    raise StoreError(f"cannot read {self._store.url(path)}: {error.strerror}") from error
+            if sha != self._hashes[shard]:
+                raise StoreError(
+                    f"{self._store.url(path)} is not what was committed (its SHA-256 is {sha[:12]}, not "
+                    f"{self._hashes[shard][:12]}): lesionforge verify {self._store.url()} --repair makes it again"
+                )
+            self._sound.add(shard)
+
     def _remote(self, wanted: Sequence[Range]) -> list[bytes]:
         kept = [self._cache.read(item) if self._cache else None for item in wanted]
         missing = [item for item, data in zip(wanted, kept, strict=True) if data is None]
         fetched = dict[Range, bytes]()
         for (shard, start, length), parts in merged(missing, GAP):
-            data = self._store.get_range(self._paths[shard], start, length)
+            if self._hashes and shard not in self._sound:
+                start, data = 0, self._store.get(self._paths[shard])
+                self._check(shard, data)
+            else:
+                data = self._store.get_range(self._paths[shard], start, length)
             for part in parts:
                 _, offset, size = part
-                fetched[part] = data[offset - start :][:size]
+                fetched[part] = data[offset - start : offset - start + size]
                 if self._cache:
                     self._cache.write(part, fetched[part])
         return [fetched[item] if data is None else data for item, data in zip(wanted, kept, strict=True)]

@@ -41,6 +41,8 @@ class Samples:
         where: keeps a sample if it says so of its index row (labels are JSON text there).
         decoded: False gives the members' bytes.
         cache: a local folder that keeps what was read from a remote store, for the next epoch and the next job.
+        check: hold every shard against the SHA-256 of its commit before the first of its samples is read in a process,
+            which takes reading it as a whole; a bit that has flipped since is a StoreError then.
 
     Raises:
         ReaderError: where nothing is left, or a sample lacks a member asked for.
@@ -55,6 +57,7 @@ class Samples:
         where: Callable[[Row], bool] | None = None,
         decoded: bool = True,
         cache: str | Path | None = None,
+        check: bool = False,
     ) -> None:
         if where is not None and not callable(where):
             raise ReaderError(f"where is {shown(where)}: give a function of an index row")
@@ -78,7 +81,7 @@ class Samples:
         self._keys = np.array(rows["sample_id"].to_pylist(), dtype=np.bytes_)
         self._columns = {name: rows[name] for name in ("target", "split", "subject", "source", "labels")}
         self.fingerprint = hashlib.blake2b(b"".join([*self._keys, *map(str.encode, hashes)])).digest()
-        self._ranges = Ranges(self.store, [layout.tar(name) for name in shards], hashes, cache)
+        self._ranges = Ranges(self.store, [layout.tar(name) for name in shards], hashes, cache, check)
 
     def __len__(self) -> int:
         return len(self._keys)
