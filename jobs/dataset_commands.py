@@ -21,6 +21,10 @@ Changes = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="default: as many as have room")]
+MixVersions = Annotated[
+    bool,
+    typer.Option("--mix-versions", help="make shards again with other versions of libraries; their bytes may differ"),
+]
 InProcess = Annotated[bool, typer.Option("--in-process", help="one worker in this process, without Ray")]
 
 
@@ -59,6 +63,7 @@ def verify(
     changes: Changes = None,
     workers: Workers = None,
     in_process: InProcess = False,
+    mix_versions: MixVersions = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
@@ -72,7 +77,8 @@ def verify(
 
     console.own_standard_output()
     store = opened(place, storage)
-    verdict = mending.repair(store, source or (), changes or (), workers, in_process) if repair else run(store, rebuild)
+    given = (source or (), changes or (), workers, in_process, mix_versions)
+    verdict = mending.repair(store, *given) if repair else run(store, rebuild)
     console.emit(verdict.body(), as_json, verdict.show)
     raise typer.Exit(console.SHORT if verdict.problems else console.OK)
 
@@ -89,6 +95,7 @@ def redo(
     changes: Changes = None,
     workers: Workers = None,
     in_process: InProcess = False,
+    mix_versions: MixVersions = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
@@ -97,7 +104,8 @@ def redo(
 
     console.own_standard_output()
     store = opened(place, storage)
-    result = run(store, reason or (), sample or (), shard or (), source or (), changes or (), workers, in_process)
+    given = (source or (), changes or (), workers, in_process, mix_versions)
+    result = run(store, reason or (), sample or (), shard or (), *given)
     console.emit(result.body(), as_json, result.show)
     raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
 

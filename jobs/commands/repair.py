@@ -33,6 +33,7 @@ def repair(
     changes: Sequence[str] = (),
     workers: int | None = None,
     in_process: bool = False,
+    mix_versions: bool = False,
 ) -> Verdict:
     """Make again what a dataset lacks or holds wrongly, and check it once more.
 
@@ -40,8 +41,7 @@ def repair(
         place: where it lies, or a store.
         sources: ``N=URI`` of the sources whose place the dataset does not say, where shards must be made again.
         changes: ``generator.params.weights=FOLDER`` and ``resources.a=b``.
-        workers: as of `generate`.
-        in_process: as of `generate`.
+        workers, in_process, mix_versions: as of `generate`.
 
     Returns:
         What is amiss now, and what was done.
@@ -74,6 +74,7 @@ def repair(
         if bad or kept or unmade:
             try:
                 pipeline = again.opened(store, doc, *given)
+                document.claim(store, document.describe(pipeline), mix_versions)  # refuses before anything is dropped
             except UserError as error:
                 done += [f"{found.shard.name}: index made anew from the tar" for found in kept if write(store, found)]
                 if bad or unmade > len(kept):
@@ -87,7 +88,7 @@ def repair(
                     remove(store, name)
                 for found in kept:  # its tar stays: who makes the shard again finds it there, and tells the reasons
                     store.delete(layout.index(found.shard.name))
-                to_its_end(pipeline, store, held, workers, in_process)
+                to_its_end(pipeline, store, held, workers, in_process, mix_versions=mix_versions)
                 done += _made(store, verdict)
         elif verdict.problems or done:
             finalise.finalise(store, doc)
@@ -116,6 +117,7 @@ def redo(
     changes: Sequence[str] = (),
     workers: int | None = None,
     in_process: bool = False,
+    mix_versions: bool = False,
 ) -> RunResult:
     """Make chosen shards of a dataset again, and whatever else it lacks.
 
@@ -124,7 +126,7 @@ def redo(
         reasons: parts of reasons, as ``status`` shows them: all shards with a sample quarantined for one of them.
         samples: ids of samples: their shards.
         shards: names of shards.
-        sources, changes, workers, in_process: as of `repair`.
+        sources, changes, workers, in_process, mix_versions: as of `repair`.
 
     Raises:
         UserError: where nothing is chosen, or it cannot be made again.
@@ -134,12 +136,13 @@ def redo(
     chosen = _chosen(store, doc, reasons, samples, shards)
     pipeline = again.opened(store, doc, again.moved(sources), *again.told(changes))
     with at_work(store, in_process) as held:
+        document.claim(store, document.describe(pipeline), mix_versions)
         console.note(
             f"{counted(len(chosen), 'shard')} made again: {', '.join(chosen[:3])}{', ...' * (len(chosen) > 3)}"
         )
         for name in chosen:
             drop(store, name, doc.identity)
-        return to_its_end(pipeline, store, held, workers, in_process)
+        return to_its_end(pipeline, store, held, workers, in_process, mix_versions=mix_versions)
 
 
 def _chosen(

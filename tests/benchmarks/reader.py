@@ -99,8 +99,8 @@ def write(folder: Path, samples: list[Members]) -> None:
                     out.write({"key": f"train-0000-{i:08d}", **samples[i]})
 
 
-def ours(folder: Path, decoded: bool, threads: int | None) -> Iterator[dict[str, Any]]:
-    return iter(Reader(Samples(folder, decoded=decoded), threads=threads))
+def ours(folder: Path, decoded: bool, threads: int | None, check: bool = False) -> Iterator[dict[str, Any]]:
+    return iter(Reader(Samples(folder, decoded=decoded, check=check), threads=threads))
 
 
 def theirs(folder: Path, decoded: bool, workers: int) -> Iterator[dict[str, Any]]:
@@ -158,6 +158,7 @@ def methods(decoded: bool) -> dict[str, Callable[[Path], Iterator[dict[str, Any]
         "lesionforge, no thread" if decoded else "lesionforge, 1 thread": partial(
             ours, decoded=decoded, threads=0 if decoded else 1
         ),
+        "lesionforge, checked": partial(ours, decoded=decoded, threads=None, check=True),
         "webdataset": partial(theirs, decoded=decoded, workers=0),
     }
     if torch:

@@ -1,5 +1,6 @@
 """Shards made again on purpose, and repairs that need the sources."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def test_what_cannot_be_chosen_is_said_and_nothing_is_dropped(lost, monkeypatch)
     with pytest.raises(StoreError, match="gc is at work"):
         redo(lost, shards=[SHARD], in_process=True)
     assert everything(lost) == before
+
+
+def test_other_libraries_are_refused_before_anything_is_dropped(lost):
+    path = lost / layout.RECIPE
+    body = json.loads(path.read_text())
+    body["versions"]["numpy"] = "1.0"
+    path.write_text(json.dumps(body))
+    before = everything(lost)
+    with pytest.raises(DatasetError, match="begun with other libraries"):
+        redo(lost, shards=[SHARD], in_process=True)
+    assert everything(lost) == before
+    assert redo(lost, shards=[SHARD], in_process=True, mix_versions=True).short == ""
 
 
 @pytest.fixture(scope="module")
