@@ -16,6 +16,7 @@ from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import layout
 from lesionforge.sinks.listing import look
 from lesionforge.sinks.store import Store, StoreError, lease
+from tests.chaos.proxy import Proxy
 from tests.engine.conftest import everything, toy
 from tests.weather import Weather
 
@@ -148,3 +149,24 @@ def test_without_the_sources_it_is_said_what_is_needed_and_the_shard_stays(files
     assert repair(out, [f"0=tests.faulty.ToyFiles:{data}"], in_process=True).problems == []
     assert everything(out) == everything(files[0])
     assert verify(out).problems == []
+
+
+@pytest.mark.parametrize("creation", ["honest", "ignored"])
+def test_on_s3_with_and_without_conditions_the_same_bytes_come_back(pair, ceph_env, monkeypatch, tmp_path, creation):
+    proxy = Proxy(ceph_env)
+    proxy.creation = creation
+    for name, value in proxy.env.items():
+        monkeypatch.setenv(name, value)
+    twin, store = Store(str(pair[1])), Store(f"s3://lesionforge/{tmp_path.name}")
+    for entry in twin.list():
+        store.put(entry.name, twin.get(entry.name))
+    spoilt = bytearray(store.get(layout.tar(SHARD)))
+    spoilt[700] ^= 1
+    store.put(layout.tar(SHARD), spoilt)
+    store.delete(layout.index("val-000000"))
+    store.delete(layout.WIDS)
+    assert repair(store, in_process=True).problems == []
+    assert store.conditional is (creation == "honest")
+    assert redo(store, shards=["train-000000"], in_process=True).short == ""
+    assert {e.name: store.get(e.name) for e in store.list()} == {e.name: twin.get(e.name) for e in twin.list()}
+    proxy.close()
