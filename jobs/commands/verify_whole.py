@@ -117,7 +117,11 @@ def _first(held: Any, true: Any, at: str = "") -> str:
             if found := _first(mine[name], own[name], where):
                 return found
         return ""
-    return "" if held == true and type(held) is type(true) else f"{at} is {_shown(held)}, by the shards {_shown(true)}"
+    return (
+        ""
+        if held == true and type(held) is type(true)
+        else f"{at[:100] or 'it'} is {_shown(held)}, by the shards {_shown(true)}"
+    )
 
 
 def _shown(value: Any) -> str:

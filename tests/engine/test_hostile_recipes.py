@@ -115,16 +115,16 @@ def test_a_document_of_brackets_is_named(store):
 @pytest.mark.timeout(60)
 def test_verify_walks_what_is_there_and_not_what_is_planned(store):
     edited(store, sources__0__subjects=10**15)
-    verdict = verify.verify(store)
-    assert verdict.totals.shards == 2
-    assert verdict.problems
+    problems = verify.verify(store).problems
+    assert sum("stands where the plan has" in problem for problem in problems) == 2
 
 
 @pytest.mark.parametrize("data", [b"[]", b"3", b"[" * 100_000, b"{}", b'{"samples": 1, "quarantined": 0, "shards": 3}'])
 def test_a_manifest_that_is_none_is_a_problem(store, data):
-    assert verify.verify(store).problems == []
     store.put("manifest.json", data)
-    assert verify.verify(store).problems == ["manifest.json is no manifest: run the same generate command again"]
+    (problem,) = [problem for problem in verify.verify(store).problems if problem.startswith("manifest.json: ")]
+    assert problem.endswith("verify --repair writes it anew")
+    assert len(problem) < 300
 
 
 def test_replay_names_a_document_whose_generator_takes_other_options(store):
