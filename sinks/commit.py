@@ -72,7 +72,9 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
             sha, size = index.sha256(data), len(data)
     lost = sum(row.status == "quarantined" for row in rows)
     record = Record(shard, recipe, sha, size, len(rows) - lost, lost, version)
-    store.put(layout.dali(shard), dali(rows))
+    spans = dali(rows)
+    if not store.put_new(layout.dali(shard), [spans]) and store.get(layout.dali(shard)) != spans:
+        store.put(layout.dali(shard), spans)  # of an attempt whose tar was collected
     if not store.put_new(layout.index(shard), [index.write(rows, record)]):
         record = committed(store, shard, recipe)
     if record.tar_sha256 == sha and stands(store, shard, size):

@@ -35,8 +35,8 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "in the middle of a sample": (faulty.Faulty, "_misbehave", 4),
     "before the tar": (Store, "put_new", 1),
     "tar written, not yet named": (Disk, "_link", 1),
-    "between tar and index": (Store, "put_new", 2),
-    "index written, not yet named": (Disk, "_link", 2),
+    "between tar and index": (Store, "put_new", 3),
+    "index written, not yet named": (Disk, "_link", 3),
 }
 
 
