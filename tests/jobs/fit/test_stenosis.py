@@ -47,7 +47,7 @@ def losses(out):
 # -- what it learns (the slow one: about half a minute)
 
 
-def fitted(out, strength, steps=200):
+def fitted(out, strength, steps=120):
     """A toy model with, or without, a look at the vessel mask."""
     model = StenosisModel.new(PRESETS["tiny"], seed=0)
     asked = config(out, steps=steps, batch=8, rate=4e-3, warmup=30, ema=0.98, every=steps)
