@@ -21,7 +21,9 @@ from lesionforge.engine.plan import Plan
 from lesionforge.engine.recipe import Recipe
 from lesionforge.generators.types import UserError
 from lesionforge.sinks import layout
+from lesionforge.sinks.limits import DOCUMENT, parsed
 from lesionforge.sinks.store import Store
+from lesionforge.sinks.text import one_line
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 AND = " and "  # between the versions of a library where several made a dataset
@@ -60,12 +62,18 @@ class SourceSize:
 class DatasetDescription:
     """The self-description of a dataset."""
 
-    identity: str
+    identity: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     recipe: Recipe
     sources: tuple[SourceSize, ...]
     sample_bytes: Annotated[int, Field(ge=1, lt=2**62)] | None
     versions: dict[str, str]
     links: Links = NO_LINKS
+
+    @property
+    def edited(self) -> bool:
+        """Whether the recipe no longer gives the identity that stands beside it."""
+        marks = [source.fingerprint for source in self.sources]
+        return self.recipe.identity(marks, self.links.mark(s.sizes for s in self.sources)) != self.identity
 
     @property
     def plan(self) -> Plan:
@@ -112,13 +120,14 @@ def read(store: Store) -> DatasetDescription:
         DatasetError: where there is none, or it cannot be read.
     """
     try:
-        raw: dict[str, Any] = json.loads(store.get(layout.RECIPE))
+        raw: dict[str, Any] = parsed(store.get(layout.RECIPE, DOCUMENT))
         if raw["layout"] != layout.LAYOUT_VERSION:
             raise DatasetError(
                 f"{store.url(layout.RECIPE)}: layout {raw['layout']}, this lesionforge reads {layout.LAYOUT_VERSION}"
             )
         parts = {part.name: raw[part.name] for part in fields(DatasetDescription) if part.name in raw}
-        parts["recipe"] = Recipe.model_validate(raw["recipe"])
+        # Where a store lies, and how it is reached, is no dataset's to say: none is written with that.
+        parts["recipe"] = Recipe.model_validate({**raw["recipe"], "out": None, "storage_options": {}})
         description = _DESCRIPTION.validate_python(parts, strict=False)
         if len(description.sources) != len(description.recipe.sources) or "lesionforge" not in description.versions:
             raise ValueError("its sources or versions do not fit its recipe")
@@ -128,10 +137,10 @@ def read(store: Store) -> DatasetDescription:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         at = ".".join(map(str, fault["loc"]))
-        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {at}: {fault['msg']}") from None
+        raise DatasetError(one_line(f"{store.url(layout.RECIPE)} cannot be read: {at}: {fault['msg']}")) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DatasetError(f"{store.url(layout.RECIPE)} cannot be read: {message}") from None
+        raise DatasetError(one_line(f"{store.url(layout.RECIPE)} cannot be read: {message}")) from None
 
 
 def claim(store: Store, own: DatasetDescription, mix_versions: bool = False) -> tuple[DatasetDescription, bool]:
@@ -151,7 +160,7 @@ def claim(store: Store, own: DatasetDescription, mix_versions: bool = False) -> 
         _refuse_foreign_files(store)
     if store.put_new(layout.RECIPE, own.to_bytes()):
         return own, True
-    existing = read(store)
+    existing = _unedited(store)
     place = store.url()
     if existing.identity != own.identity:
         raise DatasetError(
@@ -190,13 +199,24 @@ def standing(store: Store, own: DatasetDescription) -> DatasetDescription:
     Raises:
         DatasetError: where it is gone, or another has taken its place.
     """
-    found = read(store)
+    found = _unedited(store)
     if found.identity != own.identity:
         raise DatasetError(
             f"{store.url(layout.RECIPE)} tells of recipe {found.identity[:12]} by now, not of {own.identity[:12]}: "
             "something else was put into this place while a run was at work"
         )
     return claim(store, own)[0] if found.recipe.multiply < own.recipe.multiply else found
+
+
+def _unedited(store: Store) -> DatasetDescription:
+    """As ``read``; what only bears a dataset's identity has no say in what is made here."""
+    found = read(store)
+    if found.edited:
+        raise DatasetError(
+            f"{store.url(layout.RECIPE)} was edited: its recipe no longer gives identity {found.identity[:12]}; choose "
+            "another --out"
+        )
+    return found
 
 
 def withdraw(store: Store) -> None:

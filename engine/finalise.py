@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lesionforge.engine import plugins
+from lesionforge.engine import trust
 from lesionforge.engine.dataset import DatasetDescription, DatasetError, standing
 from lesionforge.generators.base import Generator
 from lesionforge.sinks import dataset, layout
@@ -24,6 +24,7 @@ from lesionforge.sinks.commit import own
 from lesionforge.sinks.dali import dali
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.limits import DOCUMENT
 from lesionforge.sinks.listing import Listing, entries, look
 from lesionforge.sinks.manifest import Contents
 from lesionforge.sinks.pictures.names import caption
@@ -58,7 +59,7 @@ def finalise(store: Store, doc: DatasetDescription) -> Ending:
         ForeignShard: where a shard is of another dataset, or cannot be read.
         DatasetError: where the place has become another dataset's.
     """
-    generator = make_generator(doc)
+    generator = trust.generator(doc, trust=True)  # it is that of the recipe that the run was given
     doc = standing(store, doc)
     listing = look(store, doc.plan)
     for _ in range(LOOKS):
@@ -173,8 +174,8 @@ def _rows(store: Store, chosen: list[tuple[str, str]]) -> list[tuple[str, Row]]:
 def vouched(store: Store) -> bool:
     """Whether ``_SUCCESS`` is there and was written for the manifest that is there."""
     try:
-        told = store.get(layout.SUCCESS).decode("ascii", "replace").strip()
-        return told == hashlib.sha256(store.get(layout.MANIFEST)).hexdigest()
+        told = store.get(layout.SUCCESS, 1000).decode("ascii", "replace").strip()
+        return told == hashlib.sha256(store.get(layout.MANIFEST, DOCUMENT)).hexdigest()
     except FileNotFoundError:
         return False
 
@@ -202,18 +203,6 @@ def shortfall(doc: DatasetDescription, totals: Totals) -> str:
             f"quality.max_quarantined allows {allowed:.4g} of them"
         )
     return ""
-
-
-def make_generator(doc: DatasetDescription) -> Generator:
-    """The generator of a dataset, for its pictures and statements.
-
-    Raises:
-        DatasetError: where the generator that the dataset names is not installed, or takes other parameters.
-    """
-    try:
-        return plugins.generator(doc.recipe.generator.name, doc.recipe.generator.params)
-    except plugins.PluginError as error:
-        raise DatasetError(f"{layout.RECIPE}: {error}") from None
 
 
 def show(store: Store, generator: Generator, shard: str, row: Row) -> Shown:

@@ -69,7 +69,7 @@ class GeneratorRecipe(_Strict):
 class ShardRecipe(_Strict):
     """How large a shard may be: the unit of work, retry and commit."""
 
-    samples: int = Field(default=100, ge=1, le=1_000_000, description="upper bound on a shard's samples")
+    samples: int = Field(default=100, ge=1, le=100_000, description="upper bound on a shard's samples")
     bytes: Bytes = Field(default=256 * 2**20, description="upper bound, by the generator's sample size")
 
 

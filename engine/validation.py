@@ -14,6 +14,7 @@ from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 
 from lesionforge.generators.parameters import bounds_text
+from lesionforge.sinks.text import one_line as flat
 
 MAX_FAULTS = 20  # that are told, of one value
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's own words for it
@@ -191,8 +192,8 @@ def _bounds(node: Node, full: Node) -> Interval:
 
 
 def one_line(text: str) -> str:
-    """Keys may hold anything, line breaks too."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000])
+    """Keys may hold anything, line breaks too, and as much of it as they like."""
+    return flat(text[:1000])
 
 
 def _text(key: Any) -> str:

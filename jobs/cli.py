@@ -105,6 +105,8 @@ def main() -> None:
             _fail(f"{error.format_message()} (see lesionforge --help)", as_json, 2)
         if isinstance(error, ModuleNotFoundError) and (explained := errors.explain(error)):
             error = explained
+        elif not isinstance(error, UserError) and (unreached := errors.unreached(error)):
+            error = unreached
         if not isinstance(error, UserError) or os.environ.get("LESIONFORGE_TRACEBACK"):
             raise
         _fail(str(error), as_json, console.FAILED, getattr(error, "place", ""))

@@ -7,16 +7,32 @@ import json
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.table import Table
+
+from lesionforge.sinks.text import terminal
 
 OK, FAILED, SHORT, INTERRUPTED = 0, 1, 3, 130
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """A console on which a text is a text: no markup or emoji in it, and no control character, is obeyed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"highlight": False, "soft_wrap": True, "markup": False, "emoji": False, **options})
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Whatever is printed comes through here, tables and bars as well."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=terminal(segment.text))
+
+
+err = Terminal(stderr=True)
+out = Terminal()
 
 
 class CommandResult(ABC):
@@ -31,7 +47,7 @@ class CommandResult(ABC):
         """Print it for people."""
 
     def __repr__(self) -> str:
-        page = Console(file=io.StringIO(), width=120, force_terminal=False, force_jupyter=False, soft_wrap=True)
+        page = Terminal(file=io.StringIO(), width=120, force_terminal=False, force_jupyter=False)
         self.show(page)
         return page.file.getvalue().rstrip()  # type: ignore[attr-defined,no-any-return]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.options import Json, Place, Storage, opened
+from lesionforge.jobs.options import Json, Place, Storage, Trust, opened
 
 Sources = Annotated[
     list[str] | None,
@@ -64,6 +64,7 @@ def verify(
     workers: Workers = None,
     in_process: InProcess = False,
     mix_versions: MixVersions = False,
+    trust: Trust = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
@@ -77,7 +78,7 @@ def verify(
 
     console.own_standard_output()
     store = opened(place, storage)
-    given = (source or (), changes or (), workers, in_process, mix_versions)
+    given = (source or (), changes or (), workers, in_process, mix_versions, trust)
     verdict = mending.repair(store, *given) if repair else run(store, rebuild)
     console.emit(verdict.body(), as_json, verdict.show)
     raise typer.Exit(console.SHORT if verdict.problems else console.OK)
@@ -96,6 +97,7 @@ def redo(
     workers: Workers = None,
     in_process: InProcess = False,
     mix_versions: MixVersions = False,
+    trust: Trust = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +106,7 @@ def redo(
 
     console.own_standard_output()
     store = opened(place, storage)
-    given = (source or (), changes or (), workers, in_process, mix_versions)
+    given = (source or (), changes or (), workers, in_process, mix_versions, trust)
     result = run(store, reason or (), sample or (), shard or (), *given)
     console.emit(result.body(), as_json, result.show)
     raise typer.Exit(console.OK if not result.short and not result.failed else console.SHORT)
@@ -119,6 +121,7 @@ def replay(
         typer.Option("--set", metavar="generator.params.weights=FOLDER", help="where a learned backend's weights lie"),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="write the sample's members into this folder")] = None,
+    trust: Trust = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +129,7 @@ def replay(
     from lesionforge.jobs.commands.again import moved, placed
     from lesionforge.jobs.commands.replay import replay as run
 
-    result = run(opened(place, storage), sample_id, moved(source or ()), placed(weights or ()))
+    result = run(opened(place, storage), sample_id, moved(source or ()), placed(weights or ()), trust)
     if to is not None:
         result.write(to)
     console.emit(result.body(), as_json, result.show)
@@ -137,13 +140,14 @@ def preview(
     place: Place,
     samples: Annotated[int, typer.Option(min=1, help="samples to show, spread over splits and classes")] = 48,
     to: Annotated[Path | None, typer.Option(help="write the page into this folder, not beside the dataset")] = None,
+    trust: Trust = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Write a gallery beside the dataset: one self-contained HTML page, to open in any browser."""
     from lesionforge.jobs.commands.preview import preview as run
 
-    result = run(opened(place, storage), samples, to)
+    result = run(opened(place, storage), samples, to, trust)
     console.emit(result.body(), as_json, result.show)
 
 

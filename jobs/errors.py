@@ -68,6 +68,17 @@ def explain(error: ModuleNotFoundError) -> UsageError | None:
     return UsageError(_cure(module, extra)) if extra else None
 
 
+def unreached(error: Exception) -> UsageError | None:
+    """The one line for what a network does, without a place (promise P8); ``None`` for any other."""
+    from lesionforge.engine.faults import find
+    from lesionforge.sinks.store.errors import remedy
+
+    fault = find(error)
+    if not fault or fault.kind != "network":
+        return None
+    return UsageError("; ".join(filter(None, [f"the network failed: {fault}", remedy(error, "the bucket")])))
+
+
 def _cure(what: str, extra: str) -> str:
     return f"not installed: {what}; this needs the extra {extra}: pip install 'lesionforge[{extra}]'"
 

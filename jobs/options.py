@@ -24,6 +24,10 @@ Storage = Annotated[
         help="as the recipe's storage_options, e.g. endpoint_url=http://127.0.0.1:7480; again for more",
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="import and open what the dataset names: say so only where you know who made it"),
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
 
 

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from lesionforge.sinks import layout
+from lesionforge.sinks.text import code, markdown
 
 
 def card(
@@ -25,28 +26,29 @@ def card(
     short = manifest["planned"]["samples"] - manifest["samples"]
     state = "Complete as planned." if not short else f"{short} of {manifest['planned']['samples']} planned are missing."
     rows = [
-        f"| {split} | {s['shards']} | {s['samples']} | {', '.join(f'{c}: {n}' for c, n in s['classes'].items())} |"
+        f"| {split} | {s['shards']} | {s['samples']} | {_listed(s['classes'], '{1}: {0}', '')} |"
         for split, s in splits.items()
     ]
     sources = [
-        f"| `{s['scheme']}` | {s['subjects']} | {_left_over(s['left_over'])} | {s['licence']} |"
+        f"| {code(s['scheme'])} | {s['subjects']} | {_listed(s['left_over'], '{0} {1}', '0')} "
+        f"| {markdown(s['licence'])} |"
         for s in document["sources"]
     ]
-    reasons = [f"- {count} x {reason}" for reason, count in manifest["reasons"].items()]
+    reasons = [f"- {count} x {markdown(reason)}" for reason, count in manifest["reasons"].items()]
     template = Template(files("lesionforge.sinks").joinpath("card.md").read_text(encoding="utf-8"))
     text = template.substitute(
         name=manifest["name"],
         samples=manifest["samples"],
         shards=manifest["shards"],
         size=human_bytes(manifest["bytes"]),
-        version=document["versions"]["lesionforge"],
-        generator=document["recipe"]["generator"]["name"],
+        version=markdown(document["versions"]["lesionforge"]),
+        generator=code(document["recipe"]["generator"]["name"]),
         state=state,
         configs=_configs(splits),
         splits="\n".join(rows),
         split=next(iter(splits), "train"),
         pattern=next(iter(splits.values()))["urls"] if splits else "",
-        members=", ".join(f"`{name}`" for name in members),
+        members=", ".join(map(code, members)),
         wids=layout.WIDS,
         index=layout.INDEX,
         dali=layout.DALI,
@@ -54,10 +56,10 @@ def card(
         sources="\n".join(sources),
         identity=manifest["identity"],
         seed=document["recipe"]["seed"],
-        versions=", ".join(f"{name} {number}" for name, number in document["versions"].items()),
+        versions=", ".join(markdown(f"{name} {number}") for name, number in document["versions"].items()),
         quarantine="\n".join(reasons) or "Nothing was quarantined.",
         burned_in=_burned_in(manifest["burned_in_text"]),
-        limits="\n".join(f"- {limit}" for limit in limits) or "None stated by the generator.",
+        limits="\n".join(f"- {markdown(limit)}" for limit in limits) or "None stated by the generator.",
     )
     return text.encode()
 
@@ -70,8 +72,8 @@ def _configs(splits: Mapping[str, Any]) -> str:
     return f"configs:\n- config_name: default\n  data_files:\n{''.join(files)}"
 
 
-def _left_over(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {why}" for why, count in counts.items()) or "0"
+def _listed(counts: Mapping[str, int], form: str, none: str) -> str:
+    return ", ".join(form.format(count, markdown(name)) for name, count in counts.items()) or none
 
 
 def _burned_in(samples: int) -> str:

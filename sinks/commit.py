@@ -37,6 +37,7 @@ from lesionforge.generators.types import UserError
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.dali import dali
 from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.limits import INDEX
 from lesionforge.sinks.store import Store, StoreError
 from lesionforge.sinks.tar import Tar
 
@@ -120,7 +121,7 @@ def committed(store: Store, shard: str, recipe: str) -> Record:
         ForeignShard: where it was committed under another recipe, or something else lies there.
     """
     try:
-        record = index.read_record(store.get(layout.index(shard)))
+        record = index.read_record(store.get(layout.index(shard), INDEX))
     except ValueError as error:
         raise ForeignShard(f"{store.url(layout.index(shard))}: {error}; remove it and run again") from None
     own(store, shard, record, recipe)

@@ -6,10 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from lesionforge.generators.types import SPLITS, Split
-from lesionforge.sinks import index, layout
+from lesionforge.sinks import index, layout, limits
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
@@ -20,7 +21,6 @@ from lesionforge.sinks.summary import Summary
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 FOOTERS = 64  # the same, of those of which only the end is read
 TAIL = 16 * 1024  # bytes that hold the footer of most indexes
-MAX_FOOTER = 2**24
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -94,7 +94,9 @@ def splits(store: Store, wanted: Sequence[str] | None) -> list[Split]:
 
 def indexes(store: Store, shards: Iterable[str]) -> Iterator[tuple[Record, list[Row]]]:
     """Commit records of shards, in order; ForeignShard for one that cannot be read."""
-    return parallel(lambda shard: _read(store, shard), shards)
+    # Fetched side by side, unpacked one after the other: each may become as much as `limits` allows.
+    fetched = parallel(lambda shard: (shard, store.get(layout.index(shard), limits.INDEX)), shards)
+    return (_told(store, shard, partial(index.read, data), lambda found: found[0]) for shard, data in fetched)
 
 
 def footers(store: Store, sizes: Iterable[tuple[str, int]]) -> Iterator[tuple[Record, Summary] | None]:
@@ -119,7 +121,7 @@ def _footer(store: Store, shard: str, size: int) -> tuple[Record, Summary] | Non
     def read() -> tuple[Record, Summary]:
         data = tail(TAIL)
         if (needed := index.footer_size(data)) > len(data):
-            if needed > min(size, MAX_FOOTER):
+            if needed > min(size, limits.FOOTER):
                 raise ValueError(f"it claims a footer of {needed} bytes")
             data = tail(needed)
         return index.read_footer(data)
@@ -128,10 +130,6 @@ def _footer(store: Store, shard: str, size: int) -> tuple[Record, Summary] | Non
         return _told(store, shard, read, lambda found: found[0])
     except FileNotFoundError:
         return None
-
-
-def _read(store: Store, shard: str) -> tuple[Record, list[Row]]:
-    return _told(store, shard, lambda: index.read(store.get(layout.index(shard))), lambda found: found[0])
 
 
 def _told(store: Store, shard: str, read: Callable[[], B], record: Callable[[B], Record]) -> B:

@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from lesionforge.generators.types import check_field
+from lesionforge.sinks import limits
 
 # Run-length matches only: smaller and faster than a full search on angiograms (noise repeats nothing) and on masks.
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
@@ -35,9 +36,8 @@ _DAMAGE = (
     MemoryError,
     RecursionError,
 )
-MAX_PIXELS = 2**26  # of a PNG that is read
-MAX_UNPACKED = 2**29  # bytes that a .gz member unpacks to: what is larger is neither written nor read
 _PIECE = 2**20
+_HEAD = 2**12  # bytes that hold the header of any array written here
 
 
 def encode(name: str, value: Any) -> bytes:
@@ -54,8 +54,8 @@ def encode(name: str, value: Any) -> bytes:
     kind = name.rsplit(".", 1)[-1]
     if kind == "gz":
         data = encode(name.removesuffix(".gz"), value)
-        if len(data) > MAX_UNPACKED:
-            raise ValueError(f"field {name!r}: {len(data)} bytes; at most {MAX_UNPACKED} are packed")
+        if len(data) > limits.UNPACKED:
+            raise ValueError(f"field {name!r}: {len(data)} bytes; at most {limits.UNPACKED} are packed")
         return gzip.compress(data, compresslevel=3, mtime=0)
     if kind == "json":
         return json_bytes(value)
@@ -83,35 +83,53 @@ def _decoded(name: str, data: bytes | bytearray) -> Any:
     if kind == "npy":
         return _array(data)
     if kind == "gz":
-        return _decoded(name.removesuffix(".gz"), _unpacked(data))
+        inner = name.removesuffix(".gz")
+        if inner.endswith(".gz"):
+            raise ValueError("is packed twice, which nothing here is")
+        return _decoded(inner, _unpacked(data, inner.endswith("npy")))
     if kind == "json":
-        return json.loads(data)
+        return limits.parsed(data)
     raise ValueError(f"no decoding for .{kind}")
 
 
 def _array(data: bytes | bytearray) -> NDArray[Any]:
     """What ``np.load`` reads, but nothing is made room for that the bytes do not hold."""
-    stream = io.BytesIO(data)
+    shape, fortran, dtype, start = _header(data)
+    count = math.prod(shape)
+    if dtype.itemsize * count != len(data) - start:
+        raise ValueError(f"an array of {dtype} {shape} does not have {len(data) - start} bytes")
+    array = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    return array if array.flags.writeable else array.copy(order="K")
+
+
+def _header(data: bytes | bytearray) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether in Fortran's order, kind, and where the numbers begin."""
+    stream = io.BytesIO(data[:_HEAD])
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"npy of version {version}; 1.0 is written and read")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.hasobject:
         raise ValueError("an array of objects would need pickle, which is never read")
-    start, count = stream.tell(), math.prod(shape)
-    if min(shape, default=0) < 0 or dtype.itemsize * count != len(data) - start:
-        raise ValueError(f"an array of {dtype} {shape} does not have {len(data) - start} bytes")
-    array = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
-    return array if array.flags.writeable else array.copy(order="K")
+    if dtype.kind not in "biufc" or min(shape, default=0) < 0:
+        raise ValueError(f"an array of {str(dtype)[:50]} {shape}; numbers are written and read")
+    return shape, fortran, dtype, stream.tell()
 
 
-def _unpacked(data: bytes | bytearray) -> bytearray:
-    out = bytearray()
+def _unpacked(data: bytes | bytearray, array: bool) -> bytearray:
+    """What a gzip file holds; of an array, its own header says first how much that is."""
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        while piece := file.read(_PIECE):
+        head, most = file.read(_HEAD), limits.UNPACKED
+        if array:
+            shape, _, dtype, start = _header(head)
+            most = start + dtype.itemsize * math.prod(shape)
+        if most > limits.UNPACKED:
+            raise ValueError(f"unpacks to {most} bytes; at most {limits.UNPACKED} are read")
+        out = bytearray(head[:most])
+        while len(out) < most and (piece := file.read(min(_PIECE, most - len(out)))):
             out += piece
-            if len(out) > MAX_UNPACKED:
-                raise ValueError(f"unpacks to more than {MAX_UNPACKED} bytes")
+        if len(head) > most or file.read(1):
+            raise ValueError(f"unpacks to more than {most} bytes")
     return out
 
 
@@ -126,7 +144,7 @@ def open_png(data: bytes | bytearray) -> PngImageFile:
         ValueError: where it says to be larger than anything that is written here.
     """
     image = PngImageFile(io.BytesIO(data))
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > limits.PIXELS:
         raise ValueError(f"a PNG of {image.width} x {image.height} pixels is damaged, or none of ours")
     return image
 

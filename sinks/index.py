@@ -18,17 +18,18 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lesionforge.sinks import tar
+from lesionforge.sinks import limits, parquet, tar
 from lesionforge.sinks.rows import check_rows
 from lesionforge.sinks.summary import Summary, identifiers, mark
 
 # What bytes of another kind raise.
-_NOT_OURS = (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
+_NOT_OURS = (
+    pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 _SHARD = re.compile(r"[A-Za-z0-9_]+-[0-9]{6,}")
 _SUMMARY = b"lesionforge.summary"
 _SHA = re.compile(r"[0-9a-f]{64}")
-MAX_ROWS = 1_000_000  # of a shard, as in a recipe
-MAX_UNPACKED = 2**29  # bytes of all columns
+_PART = 1000  # rows made Python's at a time
 ROW_KEYS = ("sample_id", "split", "variant", "source", "case", "target", "redraws", "subject", "source_id")
 RESERVED = (*ROW_KEYS, "generator", "recipe", "drawn", "measured")  # of a ``json`` member; every other key is a label
 _MEMBER = pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
@@ -92,6 +93,11 @@ class Record:
 def write(rows: Iterable[Row], record: Record) -> bytes:
     """The bytes of a commit record; the same rows give the same bytes."""
     rows = list(rows)
+    values = sum(len(SCHEMA) + 2 * len(row.members or ()) + len(row.measured) for row in rows)
+    if len(rows) > limits.ROWS or values > limits.VALUES:
+        raise ValueError(
+            f"a shard of {len(rows)} samples and {values} values is too large to be read: see shard.samples"
+        )
     table = pa.Table.from_pylist([_arrow(row) for row in rows], schema=SCHEMA)
     head = {"lesionforge": json.dumps(asdict(record), sort_keys=True), _SUMMARY: summarise(rows).to_bytes()}
     table = table.replace_schema_metadata(head)
@@ -126,8 +132,9 @@ def read(data: bytes) -> tuple[Record, list[Row]]:
     """
     record, table = read_table(data)
     try:
-        summary = pq.read_metadata(io.BytesIO(data)).metadata[_SUMMARY]
-        rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in table.to_pylist()]
+        summary = parquet.opened(data).metadata.metadata[_SUMMARY]
+        told = (row for part in table.to_batches(_PART) for row in part.to_pylist())
+        rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in told]
         for row in rows:
             _check_labels(row)
         if summarise(rows).to_bytes() != summary:
@@ -147,16 +154,16 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
         ValueError: for bytes that are no commit record of this layout, or whose rows cannot be true.
     """
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
+        file = parquet.opened(data)
         record = _record(file.metadata.metadata)
         if not file.schema_arrow.remove_metadata().equals(SCHEMA):
             raise ValueError("its columns are not those of an index")
-        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-        # Not column by column: of a damaged one pyarrow ends the process, where reading raises.
-        unpacked = sum(group.total_byte_size for group in groups)
-        if max(file.metadata.num_rows, sum(group.num_rows for group in groups)) > MAX_ROWS or unpacked > MAX_UNPACKED:
-            raise ValueError(f"it claims {file.metadata.num_rows} rows; a shard has at most {MAX_ROWS}")
-        table = file.read(list(SCHEMA.names if columns is None else columns), use_threads=False)
+        if not record.samples + record.quarantined == file.metadata.num_rows <= limits.ROWS:
+            told = f"it claims {file.metadata.num_rows} rows, its totals {record.samples + record.quarantined}"
+            raise ValueError(f"{told}; a shard has at most {limits.ROWS}")
+        if record.samples * 2 * tar.BLOCK > record.tar_bytes:
+            raise ValueError(f"a tar of {record.tar_bytes} bytes has no room for {record.samples} samples")
+        table = parquet.read(data, file, SCHEMA.names if columns is None else columns)
         table.validate(full=True)
         check_rows(table, record.tar_bytes)
     except _NOT_OURS as error:
@@ -165,12 +172,12 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
 
 
 def _check_labels(row: Row) -> None:
-    if row.labels is not None and not isinstance(json.loads(row.labels), dict):
+    if row.labels is not None and not isinstance(limits.parsed(row.labels), dict):
         raise ValueError(f"sample {row.sample_id}: its labels are no JSON object")
 
 
 def _record(metadata: Mapping[bytes, bytes] | None) -> Record:
-    record = Record(**json.loads((metadata or {})[b"lesionforge"]))
+    record = Record(**limits.parsed((metadata or {})[b"lesionforge"]))
     texts, counts = (record.shard, record.recipe, record.tar_sha256, record.version), astuple(record)[3:6]
     if not (
         all(isinstance(text, str) for text in texts)
@@ -193,7 +200,7 @@ def read_record(data: bytes) -> Record:
         ValueError: for bytes that are no commit record of this layout.
     """
     try:
-        return _record(pq.read_metadata(io.BytesIO(data)).metadata)
+        return _record(parquet.opened(data).metadata.metadata)
     except _NOT_OURS as error:
         raise ValueError(f"no commit record of a shard: {_first(error)}") from None
 
@@ -264,10 +271,10 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
         if spot is None:
             raise ValueError(f"sample {entry.key} has no json member")
         try:
-            meta = json.loads(data[spot.offset : spot.offset + spot.size])
+            meta = limits.parsed(data[spot.offset : spot.offset + spot.size])
             row, recipe_of = row_of(meta), str(meta["recipe"])
             pa.Table.from_pylist([_arrow(row)], schema=SCHEMA)
-        except (*_NOT_OURS, AttributeError) as error:
+        except _NOT_OURS as error:
             raise ValueError(
                 f"the json member of sample {entry.key} does not describe a sample: {type(error).__name__}"
             ) from None

@@ -16,6 +16,7 @@ from lesionforge.sinks import layout
 from lesionforge.sinks.store import Entry, Store
 
 STRETCH = 10_000  # shards listed by one thread, where a place lists several stretches at once
+STRETCHES = 10_000  # at most, of a place
 NAMED = 1_000  # foreign names that are kept
 
 
@@ -67,7 +68,8 @@ def look(store: Store, plan: Planned) -> Listing:
 
 def entries(store: Store, plan: Planned, folder: str, ending: str) -> Iterator[tuple[int | None, Entry]]:
     """The files of one kind, in any order, each with its shard's number: None where the plan has no such shard."""
-    cuts = sorted(f"{folder}/{plan.shard(k).name}" for k in range(STRETCH, plan.shards, STRETCH))
+    step = max(STRETCH, plan.shards // STRETCHES)  # a stranger's plan may be of any size
+    cuts = sorted(f"{folder}/{plan.shard(k).name}" for k in range(step, plan.shards, step))
     number: Callable[[str], int | None] = plan.number
     start, stop = len(folder) + 1, -len(ending) - 1
     for entry in store.scan(folder, cuts):

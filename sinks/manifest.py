@@ -16,6 +16,7 @@ from lesionforge.generators.types import SPLITS
 from lesionforge.sinks import layout
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record
+from lesionforge.sinks.limits import DOCUMENT, parsed
 from lesionforge.sinks.store import Store, StoreError
 
 _FALSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of bytes that are no manifest
@@ -124,7 +125,7 @@ def shards(store: Store) -> Iterator[dict[str, Any]]:
         StoreError: where it, or a part of it, cannot be read, or a part is not the one that it names.
     """
     try:
-        for part in json.loads(store.get(layout.MANIFEST))["parts"]:
+        for part in parsed(store.get(layout.MANIFEST, DOCUMENT))["parts"]:
             yield from _part(store, part)
     except _FALSE as error:
         raise StoreError(
@@ -136,15 +137,15 @@ def hashes(store: Store) -> dict[str, str]:
     """SHA-256 of each shard's tar, out of those parts of a manifest that are the ones it names."""
     out: dict[str, str] = {}
     with contextlib.suppress(FileNotFoundError, *_FALSE):
-        for part in json.loads(store.get(layout.MANIFEST))["parts"]:
+        for part in parsed(store.get(layout.MANIFEST, DOCUMENT))["parts"]:
             with contextlib.suppress(FileNotFoundError, *_FALSE):
                 out |= {str(shard["name"]): str(shard["sha256"]) for shard in _part(store, part)}
     return out
 
 
 def _part(store: Store, named: Mapping[str, Any]) -> list[dict[str, Any]]:
-    data = store.get(str(named["path"]))
+    data = store.get(str(named["path"]), DOCUMENT)
     if hashlib.sha256(data).hexdigest() != named["sha256"]:
         raise ValueError(f"{named['path']} is not the part that it names")
-    shards: list[dict[str, Any]] = json.loads(data)["shards"]
+    shards: list[dict[str, Any]] = parsed(data)["shards"]
     return shards

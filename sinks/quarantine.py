@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from lesionforge.sinks.text import one_line
+
 Kind = Literal["source", "error", "output", "quality", "encode", "memory", "time", "killed", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -105,5 +107,5 @@ class Reasons:
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Reason and count, the most frequent first."""
-        counted = ((str(group), group.count) for group in self._groups.values())
+        counted = ((one_line(str(group)), group.count) for group in self._groups.values())
         return iter(sorted(counted, key=lambda item: (-item[1], item[0])))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lesionforge.sinks.limits import parsed
 from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.reservoir import ranked
 
@@ -47,7 +48,7 @@ class Summary:
         Raises:
             ValueError, KeyError, TypeError: for what is no summary.
         """
-        body: dict[str, Any] = json.loads(data)
+        body: dict[str, Any] = parsed(data)
         out = cls(burned_in=_count(body["burned_in_text"]), reasons=Reasons.read(body["reasons"]))
         out.marks = base64.b64decode(body["marks"])
         if len(out.marks) % 8:

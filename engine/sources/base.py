@@ -15,6 +15,7 @@ from lesionforge.engine.faults import find
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Case, UserError
+from lesionforge.sinks.store.errors import remedy
 
 UNKNOWN_LICENCE = "unknown: that of the files given"
 
@@ -149,6 +150,13 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
     except SourceError as error:
         shown = SourceError(f"{field} ({recipe.scheme}): {error}")
         shown.place = error.place or place
+        raise shown from None
+    except Exception as error:  # whoever lists a place meets all that its server does
+        if not (fault := find(error)):
+            raise
+        fix = remedy(error, "the bucket")
+        shown = SourceError(f"{field} ({recipe.scheme}): {'; '.join(filter(None, [str(fault), fix]))}")
+        shown.place = place
         raise shown from None
     return source
 

@@ -11,8 +11,9 @@ import numpy as np
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import File, why
+from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder
+from lesionforge.engine.sources.places import told
 from lesionforge.generators.types import BadCase
 
 NAME = re.compile(r".*\.(dcm|dicom|ima)", re.IGNORECASE)
@@ -37,12 +38,12 @@ def dicom_files(folder: Folder) -> list[File]:
         heads = folder.fs.cat_ranges(paths, starts, ends, on_error="return") if paths else []
         for error in heads:
             if isinstance(error, Exception) and not isinstance(error, PermissionError):
-                raise SourceError(f"a file in it cannot be looked into: {why(error)}")
+                raise SourceError(f"a file in it cannot be looked into: {told(error)}")
         # What must not be read may be a run: its case says why.
         return {"dicom": np.array([isinstance(h, PermissionError) or h == b"DICM" for h in heads], np.bool_)}
 
-    told = remembered(f"dicom preambles\n{_marks(unknown)}", ("dicom",), make)["dicom"]
-    found = {f.path for f, so in zip(unknown, told, strict=True) if so}
+    kept = remembered(f"dicom preambles\n{_marks(unknown)}", ("dicom",), make)["dicom"]
+    found = {f.path for f, so in zip(unknown, kept, strict=True) if so}
     return [f for f in files if f.path in found or NAME.fullmatch(_base(f))]
 
 

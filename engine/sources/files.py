@@ -22,6 +22,7 @@ from lesionforge.engine.faults import Fault, find
 from lesionforge.engine.faults import why as why
 from lesionforge.engine.sources import cache
 from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.places import told
 from lesionforge.generators.types import BadCase
 
 MAX_BYTES = 2**30  # of a file that is read whole
@@ -132,7 +133,7 @@ class File:
         except FileNotFoundError:
             raise SourceError("a file in it is gone since it was listed") from None
         except Exception as error:  # a network's are of many kinds
-            raise SourceError(f"a file in it cannot be read: {why(error)}") from None
+            raise SourceError(f"a file in it cannot be read: {told(error)}") from None
         if self._state(fresh=True) != before:
             raise SourceError("a file in it changes while it is read: is it still being copied?")
         self.content.digest = digest
@@ -224,7 +225,7 @@ def texts(files: Iterable[File]) -> list[bytes]:
         try:
             out.append(file.read())
         except Exception as error:  # a place raises what it likes
-            said = str(error) if isinstance(error, BadCase) else f"cannot be read: {find(error) or why(error)}"
+            said = str(error) if isinstance(error, BadCase) else f"cannot be read: {find(error) or told(error)}"
             raise SourceError(f"label file {number}: {said}") from None
     return out
 

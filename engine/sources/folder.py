@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import Source, SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import UNREADABLE, File, digests, listed, natural, refuse_passing, why
-from lesionforge.engine.sources.places import located, missing
+from lesionforge.engine.sources.files import UNREADABLE, File, digests, listed, natural, refuse_passing
+from lesionforge.engine.sources.places import located, missing, told
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
 
@@ -31,7 +31,7 @@ class Folder:
         try:
             known = self.fs.isdir(self.path)
         except Exception as error:  # a network's are of many kinds
-            raise SourceError(f"cannot be looked at: {why(error)}") from None
+            raise SourceError(f"cannot be looked at: {told(error)}") from None
         if not known:
             raise missing(place, "folder")
 
@@ -43,7 +43,7 @@ class Folder:
         except FileNotFoundError:
             return {}
         except Exception as error:
-            raise SourceError(f"a folder in it cannot be listed: {why(error)}") from None
+            raise SourceError(f"a folder in it cannot be listed: {told(error)}") from None
         files = self._plain(found, lambda _: sub)
         return {f.name.rsplit("/", 1)[-1]: f for f in sorted(files, key=lambda f: natural(f.name))}
 
@@ -52,7 +52,7 @@ class Folder:
         try:
             found = self.fs.find(f"{self.path.rstrip('/')}/{sub}" if sub else self.path, detail=True)
         except Exception as error:
-            raise SourceError(f"cannot be listed: {why(error)}") from None
+            raise SourceError(f"cannot be listed: {told(error)}") from None
         root = self.path.rstrip("/") + "/"
         files = self._plain(found.values(), lambda name: name.removeprefix(root).rpartition("/")[0])
         return sorted(files, key=lambda f: natural(f.name))
@@ -111,7 +111,7 @@ def content_of(place: str) -> str:
     except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"cannot be looked at: {why(error)}") from None
+        raise SourceError(f"cannot be looked at: {told(error)}") from None
     files = [file for file in files if not any(part.startswith(".") for part in file.name.split("/"))]
     out = hashlib.sha256()
     for file, digest in zip(files, digests(files), strict=True):

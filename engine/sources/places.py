@@ -9,6 +9,7 @@ import fsspec
 
 from lesionforge.engine.faults import why
 from lesionforge.engine.sources.base import SourceError
+from lesionforge.sinks.store.errors import remedy
 
 
 def beside(place: str, where: str) -> str:
@@ -25,6 +26,11 @@ def missing(place: str, what: str) -> SourceError:
     return error
 
 
+def told(error: Exception) -> str:
+    """What a place says that fails, and what to do about it, without the place."""
+    return "; ".join(filter(None, [why(error), remedy(error, "the bucket")]))
+
+
 def located(place: str) -> tuple[Any, str]:
     """The fsspec file system of a place, and the path in it.
 
@@ -36,5 +42,5 @@ def located(place: str) -> tuple[Any, str]:
     except ImportError as error:
         raise SourceError(f"its kind of URL needs a package that is not installed: {error.name or 'unknown'}") from None
     except Exception as error:  # every file system reads its URLs in its own way
-        raise SourceError(f"is no path and no URL that can be opened: {why(error)}") from None
+        raise SourceError(f"is no path and no URL that can be opened: {told(error)}") from None
     return fs, str(path)

@@ -12,6 +12,7 @@ from lesionforge.engine import recipe_yaml
 from lesionforge.engine.dataset import DatasetDescription, DatasetError
 from lesionforge.engine.pipeline import SEAL, Pipeline
 from lesionforge.engine.plugins import PluginError
+from lesionforge.engine.trust import check_replay
 from lesionforge.jobs import progress
 from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
@@ -25,6 +26,7 @@ def opened(
     sources: Mapping[int, str] | None = None,
     weights: Mapping[str, str] | None = None,
     resources: Sequence[str] = (),
+    trust: bool = False,
 ) -> Pipeline:
     """Sources, generator and plan of a dataset, which are those that it was made from.
 
@@ -33,6 +35,7 @@ def opened(
         sources: number -> URI of each source whose place the dataset does not say.
         weights: generator parameter -> where the weights lie.
         resources: ``resources.a=b`` for workers that make samples again.
+        trust: import and open whatever the dataset names: see ``engine.trust``.
 
     Raises:
         DatasetError: where a source or weights have no place, or are not those it was made from.
@@ -54,6 +57,8 @@ def opened(
         if str(value).startswith(SEAL):
             raise DatasetError(f"where weights lie is written into no dataset: give --set {PARAMS}{name}=FOLDER")
     generator = generator.model_copy(update={"params": params})
+    if not trust:
+        check_replay(doc, sources, weights or {})
     recipe = doc.recipe.model_copy(update={"sources": tuple(recipes), "generator": generator})
     if resources:
         recipe = recipe_yaml.from_mapping(recipe.model_dump(mode="json"), overrides=resources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +12,9 @@ from typing import Any
 from rich.console import Console
 
 from lesionforge.engine import dataset as document
+from lesionforge.engine import trust as trusted
 from lesionforge.engine.dataset import DatasetDescription
-from lesionforge.engine.finalise import make_generator, shortfall
+from lesionforge.engine.finalise import shortfall
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import SPLITS, Panel
 from lesionforge.jobs import console, errors
@@ -22,6 +22,7 @@ from lesionforge.sinks import dataset, index, layout
 from lesionforge.sinks.card import human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Row
+from lesionforge.sinks.limits import parsed
 from lesionforge.sinks.pictures.gallery import distributions, gallery, panel_data
 from lesionforge.sinks.pictures.names import readable
 from lesionforge.sinks.reservoir import Choice, Reservoir
@@ -80,13 +81,14 @@ class Preview(console.CommandResult):
         return f'<iframe srcdoc="{page}" sandbox="allow-scripts" style="width: 100%; height: 50em; border: 0"></iframe>'
 
 
-def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None = None) -> Preview:
+def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None = None, trust: bool = False) -> Preview:
     """Make the gallery of a dataset, finished or growing, one page that needs nothing else.
 
     Args:
         place: where the dataset lies, or a store.
         samples: how many are shown as pictures, spread evenly over splits and classes.
         to: a folder to write the page into; ``None`` stores it beside the shards.
+        trust: import the generator that the dataset names, whatever that is: see ``engine.trust``.
 
     Raises:
         DatasetError: where there is no dataset.
@@ -95,13 +97,13 @@ def preview(place: str | Path | Store, samples: int = 48, to: str | Path | None 
     errors.positive("samples", samples)
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
+    generator = trusted.generator(doc, trust)
     survey = Survey(Choice(samples))
     survey.read(store)
-    generator = make_generator(doc)
     shown = list(dataset.parallel(lambda item: _read(store, generator, *item), survey.choice.chosen()))
     cards = [{**told, "panels": panels} for (told, _), panels in zip(shown, _pictures(shown), strict=True)]
     rows = [
-        {"labels": json.loads(labels), "measured": measured, "redraws": redraws}
+        {"labels": parsed(labels), "measured": measured, "redraws": redraws}
         for _, (labels, measured, redraws) in survey.rows.sorted()
     ]
     told = [card[part] for card in cards for part in ("labels", "measured", "drawn")]
@@ -148,7 +150,7 @@ def _group(entry: tuple[tuple[str, str], int]) -> tuple[int, str]:
 def _read(store: Store, generator: Generator, shard: str, row: Row) -> tuple[dict[str, Any], list[Panel]]:
     """What the page tells of a sample, and its pictures. A sample that cannot be read must not cost the page."""
     told = {"id": row.sample_id, "split": row.split, "class": row.target or "all", "redraws": row.redraws}
-    told |= {"shard": shard, "labels": json.loads(row.labels or "{}"), "measured": row.measured, "drawn": {}}
+    told |= {"shard": shard, "labels": parsed(row.labels or "{}"), "measured": row.measured, "drawn": {}}
     try:
         fields = dataset.decoded(dataset.sample(store, shard, row))
         told["drawn"] = fields["json"]["drawn"]

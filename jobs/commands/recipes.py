@@ -43,7 +43,7 @@ class Recipes(console.CommandResult):
     def show(self, to: Console = console.out) -> None:
         """For people."""
         for one in self.recipes:
-            to.print(f"[bold]{one.name}[/bold]  [dim]needs {one.needs}[/dim]\n    {one.makes}")
+            to.print(f"[bold]{one.name}[/bold]  [dim]needs {one.needs}[/dim]\n    {one.makes}", markup=True)
         to.print("`lesionforge plan NAME` says how much; `lesionforge init NAME > my.yaml` gives the file to change.")
 
 

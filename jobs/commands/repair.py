@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lesionforge.engine import dataset as document
 from lesionforge.engine import finalise
+from lesionforge.engine import trust as trusted
 from lesionforge.engine.dataset import DatasetDescription, DatasetError
 from lesionforge.engine.plan import PlanError
 from lesionforge.generators.types import UserError
@@ -34,6 +35,7 @@ def repair(
     workers: int | None = None,
     in_process: bool = False,
     mix_versions: bool = False,
+    trust: bool = False,
 ) -> Verdict:
     """Make again what a dataset lacks or holds wrongly, and check it once more.
 
@@ -42,6 +44,7 @@ def repair(
         sources: ``N=URI`` of the sources whose place the dataset does not say, where shards must be made again.
         changes: ``generator.params.weights=FOLDER`` and ``resources.a=b``.
         workers, in_process, mix_versions: as of `generate`.
+        trust: import and open whatever the dataset names: see ``engine.trust``.
 
     Returns:
         What is amiss now, and what was done.
@@ -51,6 +54,7 @@ def repair(
     """
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
+    trusted.generator(doc, trust)  # which the end of a dataset makes
     given = again.moved(sources), *again.told(changes)
     kept: list[Finding] = []  # whose quarantined samples' reasons are lost with their index
 
@@ -73,7 +77,7 @@ def repair(
         bad = verdict.again.keys() - {found.shard.name for found in kept}
         if bad or kept or unmade:
             try:
-                pipeline = again.opened(store, doc, *given)
+                pipeline = again.opened(store, doc, *given, trust)
                 document.claim(store, document.describe(pipeline), mix_versions)  # refuses before anything is dropped
             except UserError as error:
                 done += [f"{found.shard.name}: index made anew from the tar" for found in kept if write(store, found)]
@@ -118,6 +122,7 @@ def redo(
     workers: int | None = None,
     in_process: bool = False,
     mix_versions: bool = False,
+    trust: bool = False,
 ) -> RunResult:
     """Make chosen shards of a dataset again, and whatever else it lacks.
 
@@ -126,7 +131,7 @@ def redo(
         reasons: parts of reasons, as ``status`` shows them: all shards with a sample quarantined for one of them.
         samples: ids of samples: their shards.
         shards: names of shards.
-        sources, changes, workers, in_process, mix_versions: as of `repair`.
+        sources, changes, workers, in_process, mix_versions, trust: as of `repair`.
 
     Raises:
         UserError: where nothing is chosen, or it cannot be made again.
@@ -134,7 +139,7 @@ def redo(
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     chosen = _chosen(store, doc, reasons, samples, shards)
-    pipeline = again.opened(store, doc, again.moved(sources), *again.told(changes))
+    pipeline = again.opened(store, doc, again.moved(sources), *again.told(changes), trust)
     with at_work(store, in_process) as held:
         document.claim(store, document.describe(pipeline), mix_versions)
         console.note(

@@ -72,6 +72,7 @@ def replay(
     sample_id: str,
     sources: Mapping[int, str] | None = None,
     weights: Mapping[str, str] | None = None,
+    trust: bool = False,
 ) -> Replay:
     """Make a sample of a dataset again, from its recipe and sources alone.
 
@@ -80,6 +81,7 @@ def replay(
         sample_id: which sample.
         sources: number -> URI of each source whose place is an address, which datasets do not hold (promise P8).
         weights: generator parameter -> where the weights lie, which datasets do not hold either.
+        trust: import and open whatever the dataset names: see ``engine.trust``.
 
     Raises:
         DatasetError: where there is no dataset, a source or weights have no place, or is not the one it was made from.
@@ -88,7 +90,7 @@ def replay(
     store = place if isinstance(place, Store) else Store(str(place))
     doc = document.read(store)
     spec = doc.plan.find(sample_id)
-    pipeline = again.opened(store, doc, sources, weights)
+    pipeline = again.opened(store, doc, sources, weights, trust=trust)
     locate = getattr(pipeline.sources[spec.source], "locate", None)
     out = Replay(sample_id, file=locate(spec.case) if locate else "")
     maker = Maker(pipeline)

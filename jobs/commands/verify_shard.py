@@ -19,6 +19,7 @@ from lesionforge.sinks.commit import rebuilt_rows
 from lesionforge.sinks.dali import dali
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.limits import INDEX, TAR
 from lesionforge.sinks.store import Store
 
 FIX = "verify --repair"
@@ -78,7 +79,7 @@ class Inspector:
         if found.remedy == "person":
             return found
         try:
-            data = self._store.get(path)
+            data = self._store.get(path, TAR)
         except FileNotFoundError:
             return found.add(f"{path}: missing, though committed; {FIX} makes it again", "shard")
         sha, told, known = index.sha256(data), found.record and found.record.tar_sha256, self.known.get(shard.name)
@@ -102,7 +103,7 @@ class Inspector:
         if not indexed:
             return
         try:
-            record, rows = index.read(self._store.get(name))
+            record, rows = index.read(self._store.get(name, INDEX))
             if record.shard != shard.name:
                 raise ValueError(f"is about shard {record.shard}")
         except (ValueError, FileNotFoundError) as error:

@@ -5,7 +5,6 @@ Everything is worked out anew from the shards' records and compared; the first d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from lesionforge.jobs.commands.verify_shard import FIX
 from lesionforge.sinks import layout
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row, summarise
+from lesionforge.sinks.limits import parsed
 from lesionforge.sinks.store import Store
 
 LIMITS = "\n## Known limits\n"  # of the card: what follows is the generator's word, and nothing here asks it
@@ -99,7 +99,7 @@ class Whole:
 
 def _difference(data: bytes, body: bytes) -> str:
     try:
-        return _first(json.loads(data), json.loads(body)) or "it is not written as it should be"
+        return _first(parsed(data), parsed(body)) or "it is not written as it should be"
     except (ValueError, RecursionError):
         return "it is no JSON"
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.types import Panel
 from lesionforge.sinks.pictures.names import hidden, title
 from lesionforge.sinks.pictures.sheet import BEFORE, fit, layer_png, overlays, patch_png, picture_before
+from lesionforge.sinks.text import page
 
 MARK = "@DATA@"  # where the template takes the data
 BINS = 24  # bars of a histogram, about
@@ -30,7 +31,7 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 def gallery(data: Mapping[str, Any]) -> bytes:
     """Fill the template with one JSON, written so that no text in it can end the script element."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(page(data), sort_keys=True, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     template = files("lesionforge.sinks.pictures").joinpath("gallery.html").read_text(encoding="utf-8")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from lesionforge.sinks.text import one_line
+
 UNITS = {"mm": "mm", "mm2": "mm²", "mm3": "mm³", "deg": "°", "px": "px", "hu": "HU", "ml": "ml", "s": "s", "ms": "ms"}
 TERMS = {term.lower(): term for term in ("CNR", "CT", "HU", "ID", "QCA")} | {
     "ds": "diameter stenosis",
@@ -127,4 +129,4 @@ def caption(target: str | None, measured: Mapping[str, float]) -> str:
     for key, value in sorted(measured.items(), key=lambda item: readable(item[0])):
         name, unit = readable(key)
         values.append(f"{name} {number(value)}{'' if unit in ('', '°', '%') else ' '}{unit}")
-    return "  ".join([*([target.replace("_", " ")] if target else []), *values])
+    return one_line("  ".join([*([target.replace("_", " ")] if target else []), *values]))

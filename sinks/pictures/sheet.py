@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from lesionforge.generators.types import Panel
+from lesionforge.sinks.text import one_line
 
 # Overlays in order: orange, blue, green, pink, yellow, violet; each legible on black and on mid grey.
 TINTS: Sequence[tuple[int, int, int]] = (
@@ -217,11 +218,9 @@ class _Cell:
     def __init__(self, sample: Shown, values: Sequence[str], font: _Font) -> None:
         self.panels = [tile for panel in sample.panels for tile in tiles(panel)][:SAMPLE_TILES]
         self.width = max(1, len(self.panels)) * (TILE + GAP) - GAP
-        self._font, self._name = font, _cut(sample.title, font, self.width)
-        self._titles = [
-            _wrap(panel.title.translate(PLAIN).split(" "), " ", font, TILE, TITLE_LINES) for panel in self.panels
-        ]
-        self._values = _wrap([value.translate(PLAIN) for value in values], "   ", font, self.width, CAPTION_LINES)
+        self._font, self._name = font, _cut(_legible(sample.title), font, self.width)
+        self._titles = [_wrap(_legible(panel.title).split(" "), " ", font, TILE, TITLE_LINES) for panel in self.panels]
+        self._values = _wrap([_legible(value) for value in values], "   ", font, self.width, CAPTION_LINES)
         self._under = LINE + 4 + TILE + 4 + LINE * max(map(len, self._titles), default=0)
         self.height = self._under + LINE * len(self._values)
 
@@ -244,8 +243,12 @@ def _legend(panels: Sequence[Panel]) -> list[tuple[str, tuple[int, int, int]]]:
     names: dict[str, tuple[int, int, int]] = {}
     for panel in panels:
         for over in overlays(panel):
-            names.setdefault(over.name, over.tint)
+            names.setdefault(_legible(over.name), over.tint)
     return list(names.items())
+
+
+def _legible(text: str) -> str:
+    return one_line(text).translate(PLAIN)
 
 
 def _wrap(parts: Sequence[str], space: str, font: _Font, width: int, most: int) -> list[str]:

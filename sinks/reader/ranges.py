@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.sinks.store import Store, StoreError
+from lesionforge.sinks.store.disk import regular
 
 Range = tuple[int, int, int]  # number of a shard, offset, size in bytes
 
@@ -50,7 +51,9 @@ class Ranges:
     def _remember(self) -> None:
         self._checking = [threading.Lock() for _ in range(CHECKERS)]
         # A file that falls out is closed once no thread reads it any more.
-        self._open = lru_cache(OPEN_FILES)(lambda shard: FileIO(self._store.local_path(self._paths[shard])))
+        self._open = lru_cache(OPEN_FILES)(
+            lambda shard: FileIO(self._store.local_path(self._paths[shard]), opener=regular)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_open", "_checking")}

@@ -18,6 +18,7 @@ from lesionforge.sinks import dataset, index, layout
 from lesionforge.sinks.card import counted
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Row
+from lesionforge.sinks.limits import INDEX
 from lesionforge.sinks.reader.errors import ReaderError, shown, texts
 from lesionforge.sinks.reader.ranges import Range, Ranges
 from lesionforge.sinks.store import Store
@@ -190,7 +191,7 @@ def _shards(store: Store, split: str | None) -> list[str]:
 
 def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tuple[pa.Table, str]:
     """The chosen rows of a shard's index, and the checksum of its tar."""
-    data = store.get(layout.index(shard))
+    data = store.get(layout.index(shard), INDEX)
     try:
         if where is None:
             record, table = index.read_table(data, _COLUMNS)

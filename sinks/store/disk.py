@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ class Disk:
         return True
 
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
-        with (self._root / key).open("rb") as file:
+        with open(self._root / key, "rb", opener=regular) as file:
             file.seek(start or 0)
             size = os.fstat(file.fileno()).st_size  # no room is made for a range that is not there
             return file.read(-1 if end is None else max(0, min(end, size) - (start or 0)))
@@ -90,3 +91,12 @@ class Disk:
 
     def below(self, folder: str) -> Disk:
         return Disk(str(self._root / folder))
+
+
+def regular(path: str, flags: int) -> int:
+    """A file's handle; a pipe or a device in a stranger's folder would hang, or never end."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise FileNotFoundError(errno.ENOENT, "is no file", path)
+    return handle

@@ -16,7 +16,7 @@ class StoreError(UserError):
 
 
 #: (S3 error codes, exception names and errno names) -> what to do. The first that fits is shown.
-_FIXES: Sequence[tuple[tuple[str, ...], str]] = (
+_SERVER: Sequence[tuple[tuple[str, ...], str]] = (
     (("NoSuchBucket",), "create bucket {bucket} (aws s3 mb s3://{bucket}) or correct the URL"),
     (("NoCredentialsError", "PartialCredentialsError"), "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (
@@ -29,9 +29,15 @@ _FIXES: Sequence[tuple[tuple[str, ...], str]] = (
         "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION",
     ),
     (
-        ("AccessDenied", "403"),
+        ("AccessDenied", "403", "401"),
         "wrong keys, or keys that lack s3:PutObject, GetObject, ListBucket or DeleteObject on {bucket}",
     ),
+    (
+        ("SSLError", "SSLCertVerificationError", "ClientSSLError"),
+        "the server is not trusted, or speaks no TLS: check http:// against https://, and AWS_CA_BUNDLE",
+    ),
+    (("PermanentRedirect", "301", "307", "308"), "{bucket} lies elsewhere: set AWS_REGION or AWS_ENDPOINT_URL to it"),
+    (("ParamValidationError", "InvalidBucketName", "InvalidURL"), "correct the URL, such as s3://bucket/prefix"),
     (
         (
             "EndpointConnectionError",
@@ -39,11 +45,18 @@ _FIXES: Sequence[tuple[tuple[str, ...], str]] = (
             "ConnectionClosedError",
             "ReadTimeoutError",
             "FSTimeoutError",
+            "ClientConnectionError",
+            "ConnectionError",
+            "TimeoutError",
+            "gaierror",
         ),
         "the endpoint is unreachable: check AWS_ENDPOINT_URL and the network",
     ),
     (("NotImplemented", "501"), "this server knows no conditional PUT (If-None-Match: *): use AWS S3, Ceph or MinIO"),
     (("EntityTooLarge",), "make shards smaller"),
+)
+#: The same, of a disk that is written to.
+_DISK: Sequence[tuple[tuple[str, ...], str]] = (
     (("ENOSPC", "EDQUOT", "QuotaExceeded"), "the disk or quota is full: free space or choose another place"),
     (("EROFS",), "the file system is read-only: choose another place"),
     (("EACCES", "EPERM"), "permission denied: choose a folder this user may write to"),
@@ -66,9 +79,27 @@ def explain(error: Exception, options: Mapping[str, Any], bucket: str) -> str:
     for value in _secrets({**options, "environment": dict(os.environ)}):
         text = text.replace(value, "***")
     text = re.sub(r"://[^/@\s]+@", "://", text)  # an endpoint's or a proxy's user and password
-    names = {code(error), type(error).__name__, errno.errorcode.get(getattr(error, "errno", None) or 0, "")}
-    fixes = [fix for causes, fix in _FIXES if names & set(causes)]
-    return "; ".join([text, *(fix.format(bucket=bucket) for fix in fixes[:1])])
+    return "; ".join(filter(None, [text, remedy(error, bucket) or _fix(error, _DISK)]))
+
+
+def remedy(error: BaseException, bucket: str) -> str:
+    """What to do about the fault of a server or of the way to it; empty where nobody knows."""
+    link: BaseException | None = error
+    while link is not None:
+        if fix := _fix(link, _SERVER):
+            return fix.format(bucket=bucket)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return ""
+
+
+def _fix(error: BaseException, known: Sequence[tuple[tuple[str, ...], str]]) -> str:
+    names = {code(error), errno.errorcode.get(getattr(error, "errno", None) or 0, ""), *_names(error)}
+    return next((fix for causes, fix in known if names & set(causes)), "")
+
+
+def _names(error: BaseException) -> set[str]:
+    """Of an exception's classes, and a web server's answer."""
+    return {kind.__name__ for kind in type(error).__mro__} | {str(getattr(error, "status", ""))}
 
 
 #: What a server says (with 400) of a body that did not arrive whole.

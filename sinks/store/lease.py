@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from lesionforge.sinks.limits import parsed
 from lesionforge.sinks.store.errors import StoreError
 from lesionforge.sinks.store.store import Store
 
@@ -142,7 +143,7 @@ class Lease:
 
     def _read(self, name: str) -> Holder | None:
         try:
-            return Holder(**json.loads(self._hidden.get(name)))
+            return _holder(self._hidden.get(name))
         except FileNotFoundError:
             return None  # it has left
 
@@ -187,9 +188,19 @@ def run_seen(store: Store) -> float | None:
         match = NAME.fullmatch(entry.name)
         if match and match["kind"] == "run" and entry.mtime > time.time() - STALE:
             with contextlib.suppress(FileNotFoundError):  # it has just left
-                if not _is_gone(json.loads(hidden.get(entry.name))["process"]):
+                holder = _holder(hidden.get(entry.name))
+                if holder and not _is_gone(holder.process):
                     seen.append(entry.mtime)
     return max(seen, default=None)
+
+
+def _holder(data: bytes) -> Holder | None:
+    """What a lease says; None where it is none of ours."""
+    try:
+        holder = Holder(**parsed(data))
+    except (ValueError, TypeError):
+        return None
+    return holder if isinstance(holder.process, str) else None
 
 
 def _process() -> str:

@@ -135,18 +135,21 @@ class Store:
         """Write an object, replacing at once the one that is there: a reader sees the old or the new, never a mix."""
         self._write(_key(path), data, new=False)
 
-    def get(self, path: str) -> bytes:
-        """Read an object. Raises FileNotFoundError if there is none."""
+    def get(self, path: str, most: int | None = None) -> bytes:
+        """Read an object of at most ``most`` bytes. Raises FileNotFoundError for none, StoreError for a larger one."""
         key = _key(path)
         with self._errors("read", path):
-            return self._open().read(key, None, None)
+            data = self._open().read(key, None if most is None else 0, None if most is None else most + 1)
+        if most is None or len(data) <= most:
+            return data
+        raise StoreError(f"{self.url(path)} has more than {most} bytes: it was not written here")
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
         """Read exactly `size` bytes from `offset`.
 
         Raises:
-            FileNotFoundError: there is no such object.
-            StoreError: the object ends earlier, so it is not the one whose offsets were recorded.
+            FileNotFoundError: there is none.
+            StoreError: the object ends earlier: it is not the one whose offsets were recorded.
         """
         if offset < 0 or size < 0:
             raise ValueError(f"offset {offset} and size {size} of a range must not be negative")
@@ -201,7 +204,7 @@ class Store:
             self._open().delete(key)
 
     def url(self, path: str = "") -> str:
-        """Where an object lies: an absolute path if local, else a URL without any user and password."""
+        """Where an object lies: an absolute path, or a URL without any user and password."""
         return _shown(join(self._root, path))
 
     def local_path(self, path: str = "") -> Path:
@@ -214,7 +217,7 @@ class Store:
         """The folder for what is no part of the dataset: unfinished objects and leases. `list` never shows it."""
         if self._hidden is None:
             self._hidden = Store(join(self._root, TEMPORARY), self._options)
-            self._hidden._above = self
+        self._hidden._above = self
         return self._hidden
 
     def publish(self, stage: str, path: str) -> None:
@@ -293,6 +296,5 @@ def _key(path: str) -> str:
     return path
 
 
-def _shown(url: str) -> str:
-    """A URL without user and password."""
+def _shown(url: str) -> str:  # without user and password
     return re.sub(r"://[^/]*@", "://", url)

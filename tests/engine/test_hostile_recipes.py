@@ -130,4 +130,4 @@ def test_a_manifest_that_is_none_is_a_problem(store, data):
 def test_replay_names_a_document_whose_generator_takes_other_options(store):
     edited(store, recipe__generator__params={"nothing": 1})
     with pytest.raises(DatasetError, match=r"recipe\.json: generator\.params\.nothing: unknown key"):
-        replay.replay(store, "train-0000-00000001")
+        replay.replay(store, "train-0000-00000001", trust=True)

@@ -21,7 +21,7 @@ from lesionforge.engine.worker import Worker
 from lesionforge.generators.base import Generator
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Sample, severity_class, significant
-from lesionforge.jobs.commands import generate, replay
+from lesionforge.jobs.commands import again, generate, replay
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.store import Store
 
@@ -178,13 +178,15 @@ def test_weights_count_by_their_content_and_no_dataset_says_where_they_lie(tmp_p
     assert doc.recipe.identity([s.fingerprint for s in doc.sources]) == doc.identity == here
     place = {0: f"masks:{source}"}
     with pytest.raises(document.DatasetError, match=r"give --set generator\.params\.weights=FOLDER"):
-        replay.replay(out, "train-0000-00000000", place)
-    assert replay.replay(out, "train-0000-00000000", place, {"weights": weights(tmp_path / "moved", b"one")}).identical
+        replay.replay(out, "train-0000-00000000", place, trust=True)
+    assert replay.replay(
+        out, "train-0000-00000000", place, {"weights": weights(tmp_path / "moved", b"one")}, trust=True
+    ).identical
     with pytest.raises(document.DatasetError, match="the weights are not those"):
-        replay.replay(out, "train-0000-00000000", place, {"weights": weights(tmp_path / "moved", b"two")})
-    assert replay.placed(["generator.params.weights=/a=b"]) == {"weights": "/a=b"}
+        replay.replay(out, "train-0000-00000000", place, {"weights": weights(tmp_path / "moved", b"two")}, trust=True)
+    assert again.placed(["generator.params.weights=/a=b"]) == {"weights": "/a=b"}
     with pytest.raises(document.DatasetError, match="only where its weights lie can be set"):
-        replay.placed(["seed=2"])
+        again.placed(["seed=2"])
     with pytest.raises(SourceError, match=r"generator\.params\.weights: no such folder"):
         _ = Pipeline(recipe(source, weights=str(tmp_path / "none"))).identity
 

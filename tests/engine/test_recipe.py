@@ -47,7 +47,7 @@ def test_a_good_recipe_states_every_default():
         ("    grid: 64", "    grid: 4", ["r.yaml:10: generator.params.grid: give 8 to 512 (got 4)"]),
         ("    grid: 64", "    spacing_cm: [1, 2]", ["r.yaml:10", "did you mean spacing_mm?"]),
         ("1 MiB", "1 parsec", ["r.yaml:11: shard.bytes: not a size in bytes", "'1 parsec'"]),
-        ("samples: 10", "samples: 0", ["r.yaml:11: shard.samples", "give 1 to 1000000 (got 0)"]),
+        ("samples: 10", "samples: 0", ["r.yaml:11: shard.samples", "give 1 to 100000 (got 0)"]),
         ("redraws: 3", "redraw: 3", ["r.yaml:13: quality.redraw: unknown key; did you mean redraws?"]),
         ("train: 0.5", "train: 0.9", ["r.yaml:4", "split shares add to 1.4"]),
         ("train: 0.5", "trian: 0.5", ["r.yaml:6", "'train', 'val' or 'test'", "trian"]),

@@ -37,16 +37,16 @@ def in_process(desk: Desk) -> None:
         ("plan", {}, ["plan", recipe, "--estimate"]),
         ("status", {}, ["status", out]),
         ("verify", {}, ["verify", out, "--json"]),
-        ("preview", {}, ["preview", out]),
+        ("preview", {}, ["preview", out, "--trust"]),
         ("yolo", {}, ["export", out, "--to", str(desk.folder / "out" / "yolo"), "--format", "yolo"]),
         ("coco", {}, ["export", out, "--to", str(desk.folder / "out" / "coco"), "--format", "coco"]),
-        ("nowhere", {}, ["replay", out, "train-0000-00000000"]),
+        ("nowhere", {}, ["replay", out, "train-0000-00000000", "--trust"]),
         ("gc", {}, ["gc", out, "--dry-run"]),
         ("doctor", {"AWS_SECRET_ACCESS_KEY": desk.secret("key")}, ["doctor", recipe, "--out", out]),
     ]
     for n in (0, 5, 12, 20, 27):
         to = ["--to", str(desk.folder / "out" / "replayed")]
-        commands.append((f"replay{n}", {}, ["replay", out, f"train-0000-{n:08d}", *places, *to]))
+        commands.append((f"replay{n}", {}, ["replay", out, f"train-0000-{n:08d}", "--trust", *places, *to]))
     desk.run(commands + mistakes.sources(desk) + mistakes.secrets(desk))
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lesionforge.sinks import encode, index
+from lesionforge.sinks import encode, index, limits
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.dataset import indexes
 from lesionforge.sinks.encode import decode
@@ -52,9 +52,11 @@ def test_arrays_come_back_as_they_were_and_can_be_changed(value, order):
 
 
 def test_a_packed_member_is_unpacked_to_a_limit(monkeypatch):
-    monkeypatch.setattr(encode, "MAX_UNPACKED", 10_000)
+    monkeypatch.setattr(limits, "UNPACKED", 10_000)
     with pytest.raises(ValueError, match="unpacks to more than 10000 bytes"):
-        decode("a.npy.gz", gzip.compress(bytes(2**24)))
+        decode("a.json.gz", gzip.compress(bytes(2**24)))
+    with pytest.raises(ValueError, match="unpacks to 80128 bytes; at most 10000 are read"):
+        decode("a.npy.gz", gzip.compress(npy("(10000,)", data=bytes(80_000))))
     with pytest.raises(ValueError, match="at most 10000 are packed"):
         encode.encode("a.npy.gz", np.zeros(20_000, np.uint8))
 
@@ -135,7 +137,7 @@ def test_millions_of_rows_in_a_small_file_are_not_read(monkeypatch):
     data = spoiled.many_rows(1_100_000)
     assert len(data) < 2_000_000
     monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", None)
-    with pytest.raises(ValueError, match="a shard has at most 1000000"):
+    with pytest.raises(ValueError, match="a shard has at most 100000"):
         index.read(data)
 
 
@@ -183,4 +185,4 @@ def test_no_room_is_made_for_a_range_that_the_tar_does_not_have(place):
 def test_a_sample_that_stands_twice_in_an_index_is_refused():
     body, rows = packed()
     with pytest.raises(ValueError, match="stands in it twice"):
-        index.read(index.write([*rows, rows[0]], record_of(body, rows)))
+        index.read(index.write([*rows, rows[0]], record_of(body, [*rows, rows[0]])))

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
-from lesionforge.engine.sources.files import File, listed, why
+from lesionforge.engine.sources.files import File, listed
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.nifti import read_voxels
 from lesionforge.engine.sources.nifti_header import doubts_of
-from lesionforge.engine.sources.places import located, missing
+from lesionforge.engine.sources.places import located, missing, told
 from lesionforge.engine.sources.trees import split
 from lesionforge.engine.sources.trees.terms import IMAGECAS
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
@@ -64,7 +64,7 @@ class Nifti(FolderSource):
         except FileNotFoundError:
             raise missing(place, "file or folder") from None
         except (OSError, ValueError) as error:
-            raise SourceError(f"cannot be listed: {why(error)}") from None
+            raise SourceError(f"cannot be listed: {told(error)}") from None
         named = ((re.fullmatch(self.pattern, file.path.rsplit("/", 1)[-1]), file) for file in found)
         files = [replace(file, name=match[1]) for match, file in named if match]
         self._labels = sorted(files, key=lambda f: (len(f.name), f.name) if f.name.isdigit() else (0, f.name))

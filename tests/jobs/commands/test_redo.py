@@ -52,7 +52,7 @@ def state(place) -> str:
 @pytest.mark.parametrize("chosen", [{"reasons": ["memory"]}, {"samples": [SAMPLE]}, {"shards": [SHARD]}])
 def test_where_the_cause_is_gone_a_shard_made_again_is_as_if_it_never_was(pair, lost, chosen):
     assert state(lost) == "short"
-    result = redo(lost, in_process=True, **chosen)
+    result = redo(lost, in_process=True, trust=True, **chosen)
     assert (result.short, result.made) == ("", 8)
     assert everything(lost) == everything(pair[1])
 
@@ -61,7 +61,7 @@ def test_a_lost_index_of_a_shard_that_lost_samples_is_made_with_their_reasons(pa
     before = everything(lost)
     (lost / layout.index(SHARD)).unlink()
     pair[2].bring("make", "memory", at=SAMPLE)
-    assert "quota not met" in repair(lost, in_process=True).problems[0]
+    assert "quota not met" in repair(lost, in_process=True, trust=True).problems[0]
     pair[2].clear()
     assert everything(lost) == before
 
@@ -80,7 +80,7 @@ def test_cut_short_at_any_step_a_shard_is_there_or_not_and_never_half(lost, monk
 
     monkeypatch.setattr(Store, "delete", cut)
     with pytest.raises(Cut):
-        redo(lost, shards=[SHARD], in_process=True)
+        redo(lost, shards=[SHARD], in_process=True, trust=True)
     assert state(lost) == ("short" if step < 2 else "incomplete")
     assert not (lost / layout.SUCCESS).exists()
     there = look(Store(str(lost)), document.read(Store(str(lost))).plan)
@@ -102,14 +102,14 @@ def test_what_cannot_be_chosen_is_said_and_nothing_is_dropped(lost, monkeypatch)
     with pytest.raises(PlanError, match="--shard nowhere: no shard of this plan; write it as train-000000"):
         redo(lost, shards=["nowhere"])
     with pytest.raises(DatasetError, match="is of kind"):
-        redo(lost, shards=[SHARD], sources=["0=ct:/data"])
+        redo(lost, shards=[SHARD], sources=["0=ct:/data"], trust=True)
 
     def busy(store, kind, notify):
         raise StoreError("gc is at work")
 
     monkeypatch.setattr(lease, "hold", busy)
     with pytest.raises(StoreError, match="gc is at work"):
-        redo(lost, shards=[SHARD], in_process=True)
+        redo(lost, shards=[SHARD], in_process=True, trust=True)
     assert everything(lost) == before
 
 
@@ -120,9 +120,9 @@ def test_other_libraries_are_refused_before_anything_is_dropped(lost):
     path.write_text(json.dumps(body))
     before = everything(lost)
     with pytest.raises(DatasetError, match="begun with other libraries"):
-        redo(lost, shards=[SHARD], in_process=True)
+        redo(lost, shards=[SHARD], in_process=True, trust=True)
     assert everything(lost) == before
-    assert redo(lost, shards=[SHARD], in_process=True, mix_versions=True).short == ""
+    assert redo(lost, shards=[SHARD], in_process=True, mix_versions=True, trust=True).short == ""
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +143,10 @@ def test_without_the_sources_it_is_said_what_is_needed_and_the_shard_stays(files
     path = out / layout.tar("train-000001")
     path.write_bytes(path.read_bytes()[:-512])
     spoilt = everything(out)
-    (problem,) = [line for line in repair(out, in_process=True).problems if "cannot be made again" in line]
+    (problem,) = [line for line in repair(out, in_process=True, trust=True).problems if "cannot be made again" in line]
     assert "give --source 0=tests.faulty.ToyFiles:PLACE" in problem
     assert everything(out) == spoilt
-    assert repair(out, [f"0=tests.faulty.ToyFiles:{data}"], in_process=True).problems == []
+    assert repair(out, [f"0=tests.faulty.ToyFiles:{data}"], in_process=True, trust=True).problems == []
     assert everything(out) == everything(files[0])
     assert verify(out).problems == []
 
@@ -165,8 +165,8 @@ def test_on_s3_with_and_without_conditions_the_same_bytes_come_back(pair, ceph_e
     store.put(layout.tar(SHARD), spoilt)
     store.delete(layout.index("val-000000"))
     store.delete(layout.WIDS)
-    assert repair(store, in_process=True).problems == []
+    assert repair(store, in_process=True, trust=True).problems == []
     assert store.conditional is (creation == "honest")
-    assert redo(store, shards=["train-000000"], in_process=True).short == ""
+    assert redo(store, shards=["train-000000"], in_process=True, trust=True).short == ""
     assert {e.name: store.get(e.name) for e in store.list()} == {e.name: twin.get(e.name) for e in twin.list()}
     proxy.close()
