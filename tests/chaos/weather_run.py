@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,7 +52,8 @@ class Run:
             folder / "source", where.orders, self._rng, self._begin_beside, lambda: self._driver.process.pid,
             where.proxy, where.ours if where.nodes else None,
         )  # fmt: skip
-        self.scene.write(pages(cases))
+        self._begun = pages(cases)
+        self.scene.write(self._begun)
         self._recipe = self._written(seed)
         bucket = f"s3://{BUCKET}/{name.replace(' ', '-')}"
         self._place = Place(bucket if where.proxy else str(folder / "out"), where.server)
@@ -96,6 +98,8 @@ class Run:
             self._fair()
             self._end_all()
         self.judge()
+        if self.outcome.end.startswith("refused"):
+            self._put_back()
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
@@ -125,6 +129,23 @@ class Run:
                     return
             self._start()
 
+    def _put_back(self) -> None:
+        """Give the source the content again that the dataset was begun with: the same command must end well."""
+        begun = identity(self._place.contents())
+        state = next((s for s in self.scene.states if self._reference(s)["identity"] == begun), self.scene.states[0])
+        self.scene.write(state)
+        refused, self._begun = self.outcome.end, state
+        for _ in range(FAIR):
+            self._start()
+            with suppress(subprocess.TimeoutExpired):
+                self._driver.process.wait(HANG)
+            self._ended(self._driver.code)
+            if self._driver.code == OK:
+                break
+        self._end_all()
+        self.judge()
+        self.outcome.end = f"{refused}; source put back: {self.outcome.end}"
+
     def _happen(self, kind: str, happen: Fault, now: float) -> None:
         with suppress(FileNotFoundError):  # two faults of one thing at once: the source is away already
             if lift := happen(self.scene):
@@ -150,7 +171,7 @@ class Run:
         self._driver = self._begin("generate")
         self.outcome.attempts += 1
 
-    def _ended(self, code: int) -> None:
+    def _ended(self, code: int | None) -> None:
         """A driver's word is held against the place at once, unless others are at work there."""
         self.outcome.wrong += self._driver.problems()
         self._beside = [command for command in self._beside if not self._over(command)]
@@ -182,13 +203,13 @@ class Run:
             state = Progress(store).look()["state"]
         contents = self._place.contents()
         done = "_SUCCESS" in contents
-        wrong, said = self.outcome.wrong, self._driver.last()[:160]
+        wrong, said = self.outcome.wrong, self._driver.last().replace(self._place.url, "OUT")[:160]
         if done != (state == "complete"):
             wrong.append(f"status says {state}, and _SUCCESS {'is' if done else 'is not'} there")
         if not done and self._driver.code == OK:
             wrong.append("exit code 0 of what is not complete")
         if not done:
-            changed = self.scene.states[-1] != self.scene.states[0]
+            changed = self.scene.states[-1] != self._begun
             self.outcome.end = f"refused: {said}" if changed else f"incomplete: {said}"
             if not changed:
                 wrong.append(f"not complete in fair weather: {said}")
