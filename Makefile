@@ -1,7 +1,7 @@
 # make demo    install the core into .venv, run the demo job, verify it, write its pictures
 # make test    install everything into .venv, then lint, types and tests
 # make bench   the benchmarks (after make test)
-# make chaos   kills, poison and storage faults; make fuzz: bad input; make privacy: identifiers and secrets
+# make chaos   kills, poison, storage faults, bad weather; make fuzz: bad input; make privacy: identifiers and secrets
 # make cpus    the same bytes from other CPUs and BLAS
 
 PYTHON ?= python3

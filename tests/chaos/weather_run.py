@@ -36,6 +36,7 @@ SECONDS = 0.06  # a sample
 FAIR = 4  # times that the command may fail when all faults are over
 GAP, LONGEST, AT_ONCE = 1.0, 4.0, 3  # seconds between faults and of one, at most; how many last at once
 EARLY = 0.15  # share of the faults that may come before work has begun
+WEIGHTS = {"worker killed": 3}  # how often a fault is drawn, others being drawn once
 HANG = 240.0  # seconds that one command may take
 
 
@@ -58,7 +59,8 @@ class Run:
         bucket = f"s3://{BUCKET}/{name.replace(' ', '-')}"
         self._place = Place(bucket if where.proxy else str(folder / "out"), where.server)
         kinds = where.kinds()
-        self._faults = [(kind, kinds[kind]) for kind in self._rng.choices(list(kinds), k=self._rng.randint(5, most))]
+        drawn = self._rng.choices(list(kinds), [WEIGHTS.get(kind, 1) for kind in kinds], k=self._rng.randint(5, most))
+        self._faults = [(kind, kinds[kind]) for kind in drawn]
 
     def _written(self, seed: int) -> Recipe:
         orders = str(self._where.orders.folder)
