@@ -6,7 +6,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any library reads it: on a busy machine threads wait for threads
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no defect of an example
+hypothesis.settings.load_profile("here")
 
 pytest_plugins = ["tests.fixtures_s3"]
 

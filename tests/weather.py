@@ -97,9 +97,9 @@ class StormyStore(Store):
         self._strike("write", path)
         super().put(path, data)
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, most: int | None = None) -> bytes:
         self._strike("look", path)
-        return super().get(path)
+        return super().get(path, most)
 
     def _strike(self, stage: str, path: str) -> None:
         with self._errors(stage, path, absent=StoreError):
