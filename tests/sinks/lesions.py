@@ -40,6 +40,7 @@ def fields(i: int) -> dict[str, np.ndarray]:
     labels = np.full(SHAPE, VALUE[kind.split("_")[0]], np.uint8)
     labels[5:11, 6:12, 4:10] = VALUE[kind]
     hu[labels == VALUE[kind]] += LESION_HU[kind] - 50
+    hu[-1, -1] = -1000  # air, without which nobody takes them for Hounsfield units
     if i % 3 == 0:
         labels[16:20, 15:19, 12:16] = VALUE["pancreas_tumour"]
         labels[0, 0, 0] = VALUE["pancreas_tumour"]  # a stray
