@@ -1,8 +1,10 @@
 """The commit protocol (promise P3): a shard is visible whole or not at all, exactly once.
 
 1. The tar is put at its final name, create-only. If one is there already, from an attempt that died or is still
-   running, it is adopted: its bytes are read back, and what they hold is what gets committed. It is never replaced,
-   since another writer may be about to commit it.
+   running, it is read back. It may lack other samples than ours, which time and memory decide: then it is adopted, and
+   what it holds is what gets committed, since another writer may be about to commit it. Where it holds other bytes of
+   a sample that we made, too, it has rotted or another kind of machine has made it: nothing vouches for it, and unless
+   its index is there by now it is dropped.
 2. DALI's index of that tar is put, the same whoever puts it.
 3. The index is put create-only. Whoever creates it has committed the shard; the loser's work changes nothing.
 4. The tar is looked at once more: ``gc`` takes one that lay without an index for long, and whoever slept between 1 and
@@ -70,6 +72,9 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
         data = store.get(layout.tar(shard))
         if index.sha256(data) != sha:
             rows = _adopt(store, shard, data, rows, recipe)
+            if _differ(data, rows, body, planned) and not store.exists(layout.index(shard)):
+                remove(store, shard)
+                return commit(store, shard, recipe, version, planned, body)
             sha, size = index.sha256(data), len(data)
     lost = sum(row.status == "quarantined" for row in rows)
     record = Record(shard, recipe, sha, size, len(rows) - lost, lost, version)
@@ -200,6 +205,15 @@ def _quarantined(row: Row, missing: str) -> Row:
         return row
     blank = Row(row.sample_id, row.split, row.variant, row.source, row.case, row.target)
     return replace(blank, status="quarantined", reason=missing)
+
+
+def _differ(data: bytes, rows: Sequence[Row], body: Tar, ours: Sequence[Row]) -> bool:
+    """Whether a tar holds other bytes of a sample than our own does; the rows of both, in the plan's order."""
+    spans = ((row.offset, row.size, our.offset, our.size) for row, our in zip(rows, ours, strict=True))
+    return any(
+        a is not None and b is not None and c is not None and d is not None and data[a : a + b] != body.span(c, d)
+        for a, b, c, d in spans
+    )
 
 
 def _adopt(store: Store, shard: str, data: bytes, rows: Sequence[Row], recipe: str) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Tar:
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
         self.size = 0
+        self._starts: list[int] = []  # of the chunks
         self._hash = hashlib.sha256()
         self._hasher = ThreadPoolExecutor(1)
         self._ended = False
@@ -83,10 +85,17 @@ class Tar:
         self._hasher.shutdown()
         return self._hash.hexdigest()
 
+    def span(self, offset: int, size: int) -> bytes:
+        """The bytes of a whole sample, by where its entry says that they lie."""
+        first, end = bisect_left(self._starts, offset), bisect_left(self._starts, offset + size)
+        return b"".join(self.chunks[first:end])
+
     def _append(self, pieces: list[bytes]) -> None:
         pieces = [piece for piece in pieces if piece]
+        for piece in pieces:
+            self._starts.append(self.size)
+            self.size += len(piece)
         self.chunks += pieces
-        self.size += sum(map(len, pieces))
         self._hasher.submit(self._update, pieces)
 
     def _update(self, pieces: list[bytes]) -> None:

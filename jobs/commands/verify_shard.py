@@ -94,6 +94,12 @@ class Inspector:
             return found.add(
                 f"{path}: its {len(data)} bytes are not {size} were committed; {FIX} makes it again", "shard"
             )
+        if not (told or known):
+            return found.add(
+                f"{path}: neither an index nor {layout.MANIFEST} knows its SHA-256, so that nothing vouches for its "
+                f"bytes; {FIX} makes it again",
+                "shard",
+            )
         self._read_tar(found, data, sha)
         return found
 

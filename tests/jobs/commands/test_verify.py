@@ -128,6 +128,7 @@ BAD = {
     "tar and index gone": unlink(layout.tar(SHARD), layout.index(SHARD)),
     "flipped bit and lost index": both(flip(layout.tar(SHARD)), unlink(layout.index(SHARD))),
     "flipped bit and broken index": both(flip(layout.tar(SHARD)), flip(layout.index(SHARD), 10)),
+    "lost index and no known hash": both(unlink(layout.index(SHARD)), edit(layout.part(0), zeroed)),
     "tar of another shard": lambda place: shutil.copy(place / layout.tar("train-000000"), place / layout.tar(SHARD)),
 }
 
