@@ -26,7 +26,7 @@ from lesionforge.engine.sources.pictures import twins
 from lesionforge.engine.sources.pictures.arcade_index import EDGE, ArcadeLabels, ArcadePicture, Part, pictures
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_yolo
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
-from lesionforge.engine.sources.pictures.polygons import check_inside, lumen, outline
+from lesionforge.engine.sources.pictures.polygons import MAX_OVERHANG_PX, check_inside, lumen, outline
 from lesionforge.engine.sources.places import beside
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
 
@@ -259,6 +259,10 @@ def _lesion(annotation: Mapping[str, Any], names: Mapping[int, str], shape: tupl
     outlines = outline(annotation.get("segmentation"))
     for polygon in outlines:
         check_inside(polygon, shape)
+    if drawn := [polygon.points for polygon in outlines if len(polygon.points)]:
+        every = np.concatenate(drawn)
+        if np.abs(np.concatenate([every.min(0) - (x, y), every.max(0) - (x + w, y + h)])).max() > MAX_OVERHANG_PX:
+            raise BadCase("a lesion's bbox is not that of its own polygon: is it [x, y, width, height], in pixels?")
     points = max(outlines, key=lambda polygon: polygon.area).points if outlines else None
     return LabelledBox((x, y, x + w, y + h), name, points)
 

@@ -112,6 +112,8 @@ def _coco(text: bytes, where: str, task: Task, part: Part, flat: bool) -> dict[s
 def _edge(image: Mapping[str, Any], key: str) -> int:
     """Rows or columns of a picture as COCO says them; those of ARCADE's own where it does not."""
     edge = image.get(key)
+    if isinstance(edge, str) and edge.isdecimal():
+        edge = float(edge)
     return EDGE if edge is None else int(edge) if isinstance(edge, int | float) else 0
 
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.engine.sources.pictures.polygons import MAX_OVERHANG_PX
 from lesionforge.generators.types import BadCase, Lesion, SeverityClass
 
 MIN_BOX_PX = 4.0  # a box with a shorter side marks no lesion: DiGDA's smallest has 2 px, its next about 20
 MAX_SHARE = 1.001  # of the picture: labels are rounded
-MARKS = {"object", "bndbox", "box", "polygon", "polyline", "points", "shape"}  # of boxes in other tools' XML
+# What a Pascal VOC annotation holds; other tools mark lesions under other names.
+VOC = {"folder", "filename", "path", "source", "owner", "size", "segmented", "object"}
 Box = tuple[float, float, float, float]
 
 
@@ -59,13 +61,21 @@ def read_yolo(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         if not words:
             continue
         try:
-            label, (x, y, w, h) = str(int(words[0])), (float(word) for word in words[1:])
+            label, (x, y, w, h) = _number(words[0]), (float(word) for word in words[1:])
         except ValueError:
             raise BadCase(f"line {number} of its labels is no box, which is CLASS X Y WIDTH HEIGHT") from None
         if not all(0 <= v <= MAX_SHARE for v in (x, y, w, h)):  # false for what is no number, too
             raise BadCase(f"line {number} of its labels has numbers that are no shares of the picture, 0 to 1: pixels?")
         out.append(LabelledBox(((x - w / 2) * cols, (y - h / 2) * rows, (x + w / 2) * cols, (y + h / 2) * rows), label))
     return out
+
+
+def _number(word: str) -> str:
+    """The number of a class, which some tools write as ``1.0``."""
+    value = float(word)
+    if not value.is_integer():
+        raise ValueError(word)
+    return str(int(value))
 
 
 class _NoEntities(ElementTree.TreeBuilder):
@@ -75,8 +85,10 @@ class _NoEntities(ElementTree.TreeBuilder):
         raise BadCase("its annotation declares XML entities; a Pascal VOC file has none")
 
 
-def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
-    """Boxes of a Pascal VOC annotation. Its corners are pixel numbers from 1, both inside: xmin - 1 ... xmax.
+def read_voc(data: bytes, shape: tuple[int, int]) -> tuple[list[LabelledBox], dict[str, str]]:
+    """Boxes of a Pascal VOC annotation, and a note where it does not say the size of the picture that it is about.
+
+    Its corners are pixel numbers from 1, both inside: xmin - 1 ... xmax.
 
     Raises:
         BadCase: for no such file, one about a picture of another size, and an object without a box.
@@ -86,7 +98,7 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         size = [int(float(root.findtext(f"size/{name}") or 0)) for name in ("height", "width")]
         out = []
         objects = list(root.iter("object"))
-        if root.tag != "annotation" or (not objects and any(e.tag.lower() in MARKS for e in root.iter())):
+        if root.tag != "annotation" or (not objects and any(e.tag not in VOC for e in root)):
             raise BadCase(
                 "its annotation is no Pascal VOC file: it marks lesions in another way, or is about another thing"
             )
@@ -100,7 +112,8 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
         raise BadCase(f"its annotation is no Pascal VOC file ({type(error).__name__})") from None
     if any(size) and size != list(shape):
         raise BadCase(f"its annotation is about {size[1]} x {size[0]} pixels, the picture has {shape[1]} x {shape[0]}")
-    return out
+    unsaid = "the annotation does not say on a picture of which size its boxes were drawn"
+    return out, {} if all(size) else {"size_unsaid": unsaid}
 
 
 def check(
@@ -132,8 +145,11 @@ def check(
             raise BadCase(f"box [{words}] has no area: are its corners swapped?")
         if x1 <= 1 and y1 <= 1:
             raise BadCase(f"box [{words}] lies in the first pixel: are its numbers shares of the picture?")
-        if not (0 <= (x0 + x1) / 2 <= cols and 0 <= (y0 + y1) / 2 <= rows):
-            raise BadCase(f"box [{words}] lies outside the picture of {cols} x {rows} pixels: was that resized?")
+        if max(-x0, -y0, x1 - cols, y1 - rows) > MAX_OVERHANG_PX:
+            raise BadCase(
+                f"box [{words}] lies outside the picture of {cols} x {rows} pixels, if only in part: was that resized, "
+                "or are these numbers of another kind?"
+            )
         x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(cols)), min(y1, float(rows))
         if min(x1 - x0, y1 - y0) < MIN_BOX_PX:
             degenerate.append(f"box [{words}] has a side below {MIN_BOX_PX:g} px inside the picture")

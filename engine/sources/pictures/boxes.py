@@ -14,9 +14,11 @@ from lesionforge.engine.sources.files import File, natural, texts
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
 from lesionforge.engine.sources.pictures.masks import Values, mask_folder, read_mask
-from lesionforge.engine.sources.pictures.names import alone, beside, in_folders, only
+from lesionforge.engine.sources.pictures.names import alone, beside, doubled, in_folders, only
 from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
 from lesionforge.generators.types import Angiogram, BadCase, SeverityClass, Side
+
+PARTS = ("train", "valid", "val", "test")  # folders by which published sets are split
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,12 @@ class BoxedPictures(FolderSource):
         self.left_over = {
             f".{self.ending} files that hold no labels": [f.path for n in others for f in self._labels[n]],
             "masks without a picture": alone(self._masks, self._pictures),
+            **doubled(self._pictures, self._masks, self._labels),
         }
         self._labels = {name: files for name, files in self._labels.items() if name not in others}
         if not self._pictures or not self._labels:
+            if part := next((part for part in PARTS if in_folders(folder, (part,))), None):
+                raise SourceError(f"holds parts: give one of them, as the folder {part} in it")
             raise SourceError(
                 f"holds {len(self._pictures)} pictures and {len(self._labels)} .{self.ending} files of labels; give a "
                 f"folder of NAME.png with NAME.{self.ending}, or with {self.picture_folders[0]}/ and "
@@ -117,7 +122,8 @@ class BoxedPictures(FolderSource):
             shape = image.shape[0], image.shape[1]
             labels = only(self._labels.get(name, ()), "label files")
             mask, notes = read_mask(self._masks.get(name, ()), image, self.options.vessel_values)
-            lesions = check(self._parse(labels.read(), shape) if labels else [], shape, self.options.classes)
+            boxes, said = self._parse(labels.read(), shape) if labels else ([], {})
+            lesions = check(boxes, shape, self.options.classes)
         except BadCase as error:
             raise BadCase(f"picture {case + 1}: {error}") from None
         return Angiogram(
@@ -130,7 +136,7 @@ class BoxedPictures(FolderSource):
             lesions=lesions.lesions,
             side=self.options.side,
             pixel_mm=self.options.pixel_mm,
-            notes={"lesions_labelled": labels is not None and lesions.known} | lesions.notes | notes,
+            notes={"lesions_labelled": labels is not None and lesions.known} | said | lesions.notes | notes,
         )
 
     def content(self, case: int, whole: bool) -> bytes:
@@ -143,8 +149,8 @@ class BoxedPictures(FolderSource):
         return True
 
     @abstractmethod
-    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
-        """The boxes of a label file."""
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> tuple[list[LabelledBox], dict[str, str]]:
+        """The boxes of a label file, and notes on them."""
 
 
 class Voc(BoxedPictures):
@@ -155,7 +161,7 @@ class Voc(BoxedPictures):
     label_folders = ("Annotations", "annotations")
     picture_folders = ("JPEGImages", "images")
 
-    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> tuple[list[LabelledBox], dict[str, str]]:
         return read_voc(data, shape)
 
 
@@ -167,8 +173,8 @@ class Yolo(BoxedPictures):
     label_folders = ("labels",)
     picture_folders = ("images",)
 
-    def _parse(self, data: bytes, shape: tuple[int, int]) -> list[LabelledBox]:
-        return read_yolo(data, shape)
+    def _parse(self, data: bytes, shape: tuple[int, int]) -> tuple[list[LabelledBox], dict[str, str]]:
+        return read_yolo(data, shape), {}
 
     def _is_label(self, data: bytes) -> bool:
         """LabelImg leaves its classes.txt beside the labels, others a README.txt."""

@@ -15,7 +15,7 @@ from scipy import ndimage
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
-from lesionforge.engine.sources.pictures.names import Named, alone, by_name, in_folders, of_kind, only, unended
+from lesionforge.engine.sources.pictures.names import Named, alone, by_name, doubled, in_folders, of_kind, only, unended
 from lesionforge.engine.sources.pictures.picture import decode, numbers, pixel_hash
 from lesionforge.engine.sources.places import beside
 from lesionforge.generators.types import Angiogram, BadCase, Side
@@ -27,6 +27,8 @@ MASK_ENDS = ("_gt", "_mask", "_label")
 EVEN = 0.75
 # Of pixels in the middle of the range, those amid their like: up to .03 there, .2 and more in a spoiled map of classes.
 FLAT, LIKE, MIDDLE = 0.15, 0.1, (0.2, 0.8)
+# Odd pixels: how far from the highest level, as a part of the range, and how many of those at it.
+ODD_LEVELS, ODD_SHARE = 0.02, 0.01
 Values = tuple[Annotated[int, Interval(ge=0, le=65535)], ...]
 
 
@@ -58,6 +60,7 @@ class Masks(FolderSource):
         self.left_over = {
             "pictures without a mask": alone(found, masks),
             "masks without a picture": alone(masks, found),
+            **doubled(found, masks),
         }
         if not names:
             raise SourceError(
@@ -137,7 +140,7 @@ def read_mask(
         return None, {}
     try:
         if vessel_values is None:
-            mask, notes = _brighter(decode(file.read()))
+            mask, notes = _brighter(decode(file.read(), deep=True))
         else:
             mask, notes = _named(numbers(file.read()), vessel_values), {}
         if mask.shape != image.shape:
@@ -165,17 +168,25 @@ def _pictures_and_masks(folder: Folder) -> tuple[Named, Named]:
     return by_name([file for file in there if file not in marked], unended), by_name(marked, _unmarked)
 
 
-def _brighter(values: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], dict[str, str]]:
+def _brighter(values: NDArray[np.integer]) -> tuple[NDArray[np.bool_], dict[str, str]]:
     """The vessel: the brighter of two levels, or what lies above half where a mask was smoothed or JPEG-coded."""
     levels = np.unique(values)
     low, high = int(levels[0]), int(levels[-1])
     if low == high:
         raise BadCase(f"is empty: every pixel is {low}")
+    between = float(_between(values).mean())
+    values = _settled(values, low, high)
+    levels = np.unique(values)
     if len(levels) == 3 or _even(values) >= EVEN or _flat(values) >= FLAT:
         raise BadCase(f"holds {_few(levels)}: name those of the vessel in the source's option vessel_values")
-    between = float(_between(values).mean())
     notes = {"mask_levels": f"{100 * between:.1f} % of the mask lies between its two levels"} if between else {}
     return values > (low + high) / 2, notes
+
+
+def _settled(values: NDArray[np.integer], low: int, high: int) -> NDArray[np.integer]:
+    """With the few odd pixels just below the highest level at it: no class, which would be more than a few pixels."""
+    near = (values > high - ODD_LEVELS * (high - low)) & (values < high)
+    return np.where(near, high, values) if near.sum() <= ODD_SHARE * (values == high).sum() else values
 
 
 def _named(values: NDArray[np.int64], vessel_values: Values) -> NDArray[np.bool_]:
@@ -207,7 +218,7 @@ def _even(values: NDArray[np.integer]) -> float:
     return float(same[between].mean()) if between.any() else 0.0
 
 
-def _flat(values: NDArray[np.uint8]) -> float:
+def _flat(values: NDArray[np.integer]) -> float:
     """Share of the pixels in the middle of the range whose eight neighbours are like them: see ``FLAT``."""
     low, high = float(values.min()), float(values.max())
     first, last = (low + part * (high - low) for part in MIDDLE)

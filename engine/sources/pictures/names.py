@@ -62,3 +62,9 @@ def alone(named: Named, partners: Iterable[str]) -> list[str]:
     """The paths of files whose name is none of their partners', for ``Source.left_over``."""
     known = set(partners)
     return [file.path for name, files in named.items() if name not in known for file in files]
+
+
+def doubled(*kinds: Named) -> dict[str, list[str]]:
+    """For ``Source.left_over``: files that share a name, of which `only` takes none; empty where none do."""
+    paths = [file.path for named in kinds for files in named.values() if len(files) > 1 for file in files]
+    return {"files that have one name, but for the ending": paths} if paths else {}

@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's i
 MIN_EDGE, MAX_EDGE = 32, 8192
 MAX_PIXELS = 2**24  # 4096 x 4096: no angiogram has more, and no more is unpacked
 OPAQUE = 255
+DEEP = ("I", "I;16", "I;16B")  # modes of more than 8 bits
 MAX_TINT = 4  # a grey JPEG saved as colour comes back with channels this far apart
 BURNED_IN = "burned_in_text"  # the name under which letters are measured
 BRIGHT, PALE = 235, 150  # grey levels of 255: overlays are written at the end of the scale, with paler edges
@@ -30,14 +31,20 @@ LETTER_HEIGHT = (6, 40)  # of a letter, pixels of 512
 MIN_LETTERS = 4  # letters of one height side by side
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Grey levels (rows, cols) of an 8-bit picture, grey or with three equal channels.
+@overload
+def decode(data: bytes) -> NDArray[np.uint8]: ...
+@overload
+def decode(data: bytes, deep: bool) -> NDArray[np.integer]: ...
+def decode(data: bytes, deep: bool = False) -> NDArray[Any]:
+    """Grey levels (rows, cols) of an 8-bit picture, grey or with three equal channels; if ``deep``, of 16 bits, too.
 
     Raises:
         BadCase: for what is no such picture, one that its EXIF turns, and one that is transparent anywhere.
     """
 
     def grey(picture: Image.Image) -> NDArray[Any]:
+        if deep and picture.mode in DEEP:
+            return np.asarray(picture)
         if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA"):
             raise BadCase(f"stores {picture.mode} pixels; 8-bit grey or RGB with equal channels is read")
         return np.asarray(picture.convert({"1": "L", "LA": "L", "L": "L"}.get(picture.mode, "RGB")))
@@ -55,7 +62,7 @@ def numbers(data: bytes) -> NDArray[np.int64]:
     def stored(picture: Image.Image) -> NDArray[Any]:
         if picture.format in ("JPEG", "MPO"):
             raise BadCase("is a JPEG, which does not keep class numbers: store it as PNG")
-        if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA", "I", "I;16", "I;16B"):
+        if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA", *DEEP):
             raise BadCase(f"stores {picture.mode} pixels; whole numbers of up to 16 bits are read")
         return np.asarray(picture.convert({"1": "L", "LA": "L", "RGBA": "RGB"}.get(picture.mode, picture.mode)))
 
@@ -73,6 +80,8 @@ def _opened(data: bytes, values: Callable[[Image.Image], NDArray[Any]]) -> NDArr
                 raise BadCase(f"has {cols} x {rows} pixels; {MIN_EDGE} to {MAX_EDGE} an edge are read")
             if cols * rows > MAX_PIXELS:
                 raise BadCase(f"has {cols} x {rows} pixels; at most {MAX_PIXELS} in all are read")
+            if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+                raise BadCase("holds several pages: store each as a picture of its own")
             if picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
                 raise BadCase("is to be turned, says its EXIF, and its labels perhaps not: store both as they are seen")
             if picture.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < OPAQUE:

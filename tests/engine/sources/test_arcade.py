@@ -62,7 +62,7 @@ def official(tmp_path):
     """Frames 1-4 of stenosis/train; 1's twin is in syntax/train, 2's in syntax/val; each task has frames of its own."""
     f = {i: frame(i) for i in range(10)}
     root = tmp_path / "arcade"
-    train = [annotation(1, 26, 7), annotation(2, 26, 7, box=(40, 40, 20, 10)), annotation(2, 26, 8)]
+    train = [annotation(1, 26, 7), annotation(2, 26, 7, [], (40, 40, 20, 10)), annotation(2, 26, 8)]
     write_part(root, "stenosis", "train", {n: f[n] for n in (1, 2, 3, 4)}, train, rgb=(2,))
     segments = [annotation(31, 24), annotation(31, 6, polygon=[[1, 1, 5, 5]]), annotation(50, 21)]
     write_part(root, "syntax", "train", {31: nudged(f[1]), 50: f[5]}, segments)
@@ -138,7 +138,8 @@ def test_near_duplicates_share_a_subject_and_never_leak_from_val(tmp_path):
         ({"width": 96, "height": 80}, "is about 96 x 80 pixels"),
         ({"width": 80, "height": 96}, "is about 80 x 96 pixels"),
         ({"height": None, "width": 96}, "is about 96 x 512 pixels"),  # ARCADE's own, where it is not said
-        ({"width": "96"}, "is about 0 x 96 pixels"),
+        ({"width": "wide"}, "is about 0 x 96 pixels"),
+        ({"width": "48"}, "is about 48 x 96 pixels"),
     ],
 )
 def test_labels_drawn_on_a_picture_of_another_size_are_refused(official, said, words):
@@ -151,6 +152,15 @@ def test_labels_drawn_on_a_picture_of_another_size_are_refused(official, said, w
     for require in ("lesions", "segments"):
         with pytest.raises(BadCase, match=words):
             Arcade(str(official), ArcadeOptions(require=require)).read(0)
+
+
+def test_a_box_that_is_not_its_polygon_s_is_refused(official):
+    file = official / "stenosis" / "train" / "annotations" / "train.json"
+    coco = json.loads(file.read_text())
+    coco["annotations"][0]["bbox"] = [10, 20, 30, 60]  # corners
+    file.write_text(json.dumps(coco))
+    with pytest.raises(BadCase, match="not that of its own polygon"):
+        Arcade(str(official), ArcadeOptions(require="lesions")).read(0)
 
 
 def test_pictures_of_one_name_or_of_no_list_are_told(official):

@@ -50,6 +50,11 @@ def test_masks_of_any_two_levels_and_smoothed_ones(tmp_path):
     save(tmp_path / "1.png", PICTURE)
     save(tmp_path / "1_gt.png", VESSEL // 255)
     assert np.array_equal(Masks(str(tmp_path), MasksOptions()).read(0).mask, VESSEL > 0)
+    odd = VESSEL.copy()
+    odd[11, 7] = 254
+    for mask in (odd, VESSEL.astype(np.uint16) * 257):
+        save(tmp_path / "1_gt.png", mask)
+        assert np.array_equal(Masks(str(tmp_path), MasksOptions()).read(0).mask, VESSEL > 0)
     curved = np.hypot(*np.mgrid[-24:24, -32:32]) * 12 - 150
     edge = np.clip(255 - 3 * np.abs(curved), 0, 255).astype(np.uint8)  # of a ring: every slope has its levels
     jpeg = io.BytesIO()
@@ -181,6 +186,7 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     source = Masks(str(tmp_path), MasksOptions())
     assert refusal(source, 0) == "picture 1: 2 pictures have its name, but for the ending: keep one"
     assert "2 masks have its name" in refusal(source, 1)
+    assert len(source.left_over["files that have one name, but for the ending"]) == 4
     (tmp_path / "labels").mkdir()
     for name in ("1.txt", "2.txt", "2.TXT"):
         (tmp_path / "labels" / name).write_text("")
@@ -260,6 +266,8 @@ def test_labels_that_cannot_be_used_are_reasons(tmp_path):
     assert refusal(source, 2) == "picture 3: there are labels but no such picture"
     with pytest.raises(SourceError, match=r"holds 0 pictures and 0 \.xml files"):
         Voc(str(tmp_path / "labels"), VocOptions())
+    with pytest.raises(SourceError, match="give one of them, as the folder train in it"):
+        Yolo(str(yolo(tmp_path / "root" / "train", a="").parent), YoloOptions())
 
 
 def test_a_patient_s_pictures_are_one_subject(tmp_path):

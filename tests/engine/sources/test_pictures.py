@@ -104,6 +104,11 @@ def test_a_picture_that_claims_an_absurd_size_is_refused_unread():
     assert "more pixels than any angiogram" in refusal(decode, bytes(data))
 
 
+def test_pages_but_the_first_are_not_lost():
+    pages = encoded(GREY, "tiff", save_all=True, append_images=[Image.fromarray(GREY)])
+    assert "holds several pages" in refusal(decode, pages)
+
+
 def test_the_hash_is_of_pixels_and_shape():
     assert pixel_hash(GREY) == pixel_hash(decode(encoded(GREY, "bmp")))
     assert pixel_hash(GREY) != pixel_hash(GREY.reshape(64, 48))
@@ -176,6 +181,7 @@ def test_areas_are_shoelace_s():
 def test_yolo_lines_are_shares_of_the_picture():
     (marked,) = read_yolo(b"1 0.5 0.25 0.25 0.125\n\n", (400, 200))
     assert marked == LabelledBox((75, 75, 125, 125), "1")
+    assert read_yolo(b"1.0 0.5 0.25 0.25 0.125", (400, 200)) == [marked]
     for line in (b"1 0.5 0.5 0.1", b"x 0 0 0 0", b"1 a b c d", b"0 1 2 3 4 5", b"\xff\xfe", b"0.5 0.5 0.1 0.1"):
         refusal(read_yolo, line, (10, 10))
 
@@ -191,11 +197,19 @@ OBJECT = b"<object><name> Stenosis </name>" + BOX + b"</object>"
 
 
 def test_voc_corners_are_inclusive_and_count_from_one():
-    (marked,) = read_voc(VOC % OBJECT, (48, 64))
+    (marked,), notes = read_voc(VOC % OBJECT, (48, 64))
+    assert notes == {}
+    assert "size_unsaid" in read_voc(b"<annotation>" + OBJECT + b"</annotation>", (48, 64))[1]
+    assert read_voc(VOC % b"<folder/><source><database/></source><owner/>", (48, 64)) == ([], {})
     assert marked == LabelledBox((0, 1, 10, 20), "Stenosis")
     assert "is about 64 x 48 pixels" in refusal(read_voc, VOC % OBJECT, (64, 64))
     assert "no Pascal VOC" in refusal(read_voc, b"<annotation>", (48, 64))
-    for other in (b'<annotations><image><box xtl="3"/></image></annotations>', VOC % b"<Object/>", b"<html/>"):
+    for other in (
+        b'<annotations><image><box xtl="3"/></image></annotations>',
+        VOC % b"<Object/>",
+        VOC % b"<rect/>",
+        b"<html/>",
+    ):
         assert "no Pascal VOC" in refusal(read_voc, other, (48, 64))  # and not a picture without a lesion
     polygon = b"<object><name>a</name><polygon><x1>3</x1></polygon></object>"
     assert "has no bndbox" in refusal(read_voc, VOC % polygon, (48, 64))
@@ -219,6 +233,8 @@ def test_small_boxes_are_noted_and_good_ones_kept():
         ((30, 40, 50, 30), "no area"),
         ((62, 5, 90, 30), "outside the picture of 64 x 48 pixels"),
         ((5, -40, 20, 10), "outside the picture"),
+        ((40, 20, 70, 30), "if only in part"),
+        ((5, -5.5, 20, 30), "if only in part"),
         ((5, float("nan"), 20, 30), "no number"),
         ((5, 5, float("inf"), 30), "no number"),
         ((-0.3, -0.8, 0.8, 0.3), "are its numbers shares"),
@@ -230,7 +246,7 @@ def test_boxes_that_cannot_be_refuse_their_frame(box, words):
 
 
 def test_boxes_are_cut_to_the_picture_and_unknown_classes_refused():
-    found = check([LabelledBox((-5.5, 10, 20, 60), "0")], (48, 64), {"0": None})
+    found = check([LabelledBox((-4.5, 10, 20, 52), "0")], (48, 64), {"0": None})
     assert found.lesions[0].box == (0, 10, 20, 48)
     assert found.notes == {}
     assert "class '2', not among 0" in refusal(check, [LabelledBox((1, 1, 9, 9), "2")], (48, 64), {"0": None})
