@@ -70,7 +70,7 @@ def test_commit_succeeded_every_answer_lost_and_another_worker_tries_again(proxy
     with pytest.raises(StoreError, match="cannot write"):
         commit(store, SHARD, RECIPE, VERSION, rows, body)
     proxy.fault = lambda call: ""
-    other, others = packed(pixels=1)
+    other, others = packed(lost={1})
     record = commit(store, SHARD, RECIPE, VERSION, others, other)
     check(store, body, rows, record)
 
