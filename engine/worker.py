@@ -31,6 +31,7 @@ from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import commit, committed, stage
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Record, Row
+from lesionforge.sinks.manifest import hashes
 from lesionforge.sinks.quarantine import Quarantined
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
@@ -113,7 +114,7 @@ class Worker:
             if self.store.lease:
                 record, staged = stage(*work)
             else:
-                record = commit(*work)
+                record = commit(*work, lambda: hashes(self.store).get(shard.name))
         seconds["wall"] = time.perf_counter() - start
         _log(shard.name, rows, record, seconds)
         redraws = sum(row.redraws for row in rows)

@@ -3,8 +3,8 @@
 1. The tar is put at its final name, create-only. If one is there already, from an attempt that died or is still
    running, it is read back. It may lack other samples than ours, which time and memory decide: then it is adopted, and
    what it holds is what gets committed, since another writer may be about to commit it. Where it holds other bytes of
-   a sample that we made, too, it has rotted or another kind of machine has made it: nothing vouches for it, and unless
-   its index is there by now it is dropped.
+   a sample that we made, too, it has rotted or another kind of machine has made it: it is dropped, unless its index is
+   there by now or the manifest knows its hash.
 2. DALI's index of that tar is put, the same whoever puts it.
 3. The index is put create-only. Whoever creates it has committed the shard; the loser's work changes nothing.
 4. The tar is looked at once more: ``gc`` takes one that lay without an index for long, and whoever slept between 1 and
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lesionforge.generators.types import UserError
@@ -48,7 +48,15 @@ class ForeignShard(UserError):
     """Something else lies where a shard should go."""
 
 
-def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[Row], body: Tar) -> Record:
+def commit(
+    store: Store,
+    shard: str,
+    recipe: str,
+    version: str,
+    rows: Sequence[Row],
+    body: Tar,
+    known: Callable[[], str | None] = lambda: None,
+) -> Record:
     """Commit a shard, or find it committed.
 
     Args:
@@ -56,6 +64,7 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
         recipe: the dataset's identity.
         rows: one per planned sample, in order, the quarantined ones included.
         body: the shard's tar.
+        known: looks up the SHA-256 that the shard's tar has by the dataset's manifest; asked only of one that differs.
 
     Returns:
         The record that stands: ours, or that of the writer who was first.
@@ -72,10 +81,10 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
         data = store.get(layout.tar(shard))
         if index.sha256(data) != sha:
             rows = _adopt(store, shard, data, rows, recipe)
-            if _differ(data, rows, body, planned) and not store.exists(layout.index(shard)):
-                remove(store, shard)
-                return commit(store, shard, recipe, version, planned, body)
             sha, size = index.sha256(data), len(data)
+            if _differ(data, rows, body, planned) and not store.exists(layout.index(shard)) and known() != sha:
+                remove(store, shard)
+                return commit(store, shard, recipe, version, planned, body, known)
     lost = sum(row.status == "quarantined" for row in rows)
     record = Record(shard, recipe, sha, size, len(rows) - lost, lost, version)
     spans = dali(rows)
@@ -87,7 +96,7 @@ def commit(store: Store, shard: str, recipe: str, version: str, rows: Sequence[R
         return record
     # The tar was collected before its index came, ours or that of the writer whose index this is.
     drop(store, shard, recipe)
-    return commit(store, shard, recipe, version, planned, body)
+    return commit(store, shard, recipe, version, planned, body, known)
 
 
 def stands(store: Store, shard: str, size: int) -> bool:

@@ -91,6 +91,17 @@ def test_a_tar_without_an_index_that_differs_in_a_sample_is_made_again(store, lo
     assert agree(store)
 
 
+def test_a_tar_of_the_hash_that_the_manifest_knows_is_never_outvoted():
+    """Its index was lost, and this machine makes other pixels."""
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    theirs, their_rows = packed(pixels=1)
+    store.put_new(TAR, whole(theirs))
+    body, rows = packed()
+    record = commit(store, SHARD, RECIPE, VERSION, rows, body, theirs.close)
+    assert record == record_of(theirs, their_rows)
+    assert agree(store)
+
+
 def test_what_a_dead_attempt_had_lost_is_quarantined_and_what_it_had_made_is_kept(store):
     theirs, _ = packed(4, lost={1})
     store.put_new(TAR, whole(theirs))
