@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any library reads it: on
 import hypothesis
 import pytest
 
+from lesionforge.jobs import console
+
 hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no defect of an example
 hypothesis.settings.load_profile("here")
 
@@ -18,6 +20,12 @@ pytest_plugins = ["tests.fixtures_s3"]
 def heed_sigint() -> None:
     """For ``Popen(preexec_fn=)``: a background job of a script ignores SIGINT, and so would all its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def own_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that takes standard output for itself would keep it from all later tests of the process."""
+    monkeypatch.setattr(console, "own_standard_output", lambda: None)
 
 
 @pytest.fixture(scope="session")

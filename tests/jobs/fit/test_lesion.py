@@ -15,7 +15,6 @@ from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
 from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
 from lesionforge.generators.types import stream
-from lesionforge.jobs import console
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
@@ -291,12 +290,11 @@ def recipe(folder, out, **params):
     return str(folder / out)
 
 
-def test_from_texture_to_a_fitted_backend_s_shards(tmp_path, monkeypatch):
+def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
     from typer.testing import CliRunner
 
     from lesionforge.jobs.fit.commands import app
 
-    monkeypatch.setattr(console, "own_standard_output", lambda: None)
     made = recipe(tmp_path, "made")
     first, second = str(tmp_path / "vqgan"), str(tmp_path / "prompt")
     prompt = ["--set", f"vqgan={first}/model", "--set", "levels=4", "--set", "guidance=2"]

@@ -18,7 +18,6 @@ from lesionforge.generators.stenosis.diffusion.model import StenosisModel
 from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.generators.stenosis.diffusion.sample import StenosisSampler, uint8
 from lesionforge.generators.types import stream
-from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.commands import app
 from lesionforge.jobs.fit.losses import InpaintingLoss
@@ -298,8 +297,7 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
 
 
-def test_the_command_fits_from_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(console, "own_standard_output", lambda: None)
+def test_the_command_fits_from_shards(tmp_path):
     stenoses.write(Store(str(tmp_path / "made")), 6)
     options = ["--preset", "tiny", "--device", "cpu", "--json", "--out", str(tmp_path / "fit")]
     for pair in ("steps=2", "batch=2", "every=2", "precision=float32"):

@@ -8,7 +8,6 @@ pytest.importorskip("torch")
 
 from typer.testing import CliRunner
 
-from lesionforge.jobs import console
 from lesionforge.jobs.cli import app
 from lesionforge.jobs.options import pairs
 from lesionforge.jobs.tasks.segmentation.measures import MEAN, SCORES
@@ -28,11 +27,6 @@ def balls(tmp_path_factory):
     folder = tmp_path_factory.mktemp("balls")
     only = {"split": {"train": 1.0, "val": 0, "test": 0}, "first": 100, "count": 4}
     return {name: worlds.make_dataset(folder, name, **given) for name, given in (("real", {}), ("made", only))}
-
-
-@pytest.fixture(autouse=True)
-def own_output(monkeypatch):
-    monkeypatch.setattr(console, "own_standard_output", lambda: None)
 
 
 def call(*words):

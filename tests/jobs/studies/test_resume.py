@@ -11,7 +11,6 @@ pytest.importorskip("torch")
 
 from typer.testing import CliRunner
 
-from lesionforge.jobs import console
 from lesionforge.jobs.cli import app
 from tests.jobs.killed import killed_at
 from tests.jobs.learning.test_training import DETECTION, SEGMENTATION
@@ -33,8 +32,7 @@ def finish(words, out):
 @pytest.mark.parametrize(
     ("task", "test"), [(DETECTION, FRAMES), (SEGMENTATION, SCANS)], ids=["detection", "segmentation"]
 )
-def test_a_study_killed_inside_a_training_ends_as_if_undisturbed(task, test, tmp_path, monkeypatch):
-    monkeypatch.setattr(console, "own_standard_output", lambda: None)
+def test_a_study_killed_inside_a_training_ends_as_if_undisturbed(task, test, tmp_path):
     words = ["study", *task, *test, "--sizes", "all"]
     words += ["--seeds", "1", "--arms", "real", "--in-process"]
     whole = finish(words, tmp_path / "whole")
