@@ -61,6 +61,7 @@ _SHARED = {
 _SEGMENT = {"SegmentIdentificationSequence": {"ReferencedSegmentNumber": None}}
 _SLICE_PLACE: Allowed = dict.fromkeys(
     ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "GantryDetectorTilt",
+     "SliceThickness", "InstanceNumber",
      "ImageType", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit")
 )  # fmt: skip
 XA_RUN: Allowed = {**_PIXELS, **_DATA, **_DISPLAY, **_C_ARM}

@@ -16,8 +16,9 @@ from lesionforge.engine.sources.folder import Folder
 from lesionforge.engine.sources.places import told
 from lesionforge.generators.types import BadCase
 
-NAME = re.compile(r".*\.(dcm|dicom|ima)", re.IGNORECASE)
+NAME = re.compile(r".*\.(dcm|dicom|ima)(\.gz)?", re.IGNORECASE)  # what cannot be read is a case that says so
 PREAMBLE = 128, 132  # bytes between which a DICOM file says DICM
+BARE = re.compile(rb"[\x02\x08]\0.\0[A-Z]{2}|\x08\0[\0\x05\x08\x12\x16]\0", re.DOTALL)  # begins one that lost these
 
 
 def dicom_files(folder: Folder) -> list[File]:
@@ -34,15 +35,15 @@ def dicom_files(folder: Folder) -> list[File]:
 
     def make() -> dict[str, Any]:
         paths = [f.path for f in unknown]
-        starts, ends = ([at] * len(paths) for at in PREAMBLE)
+        starts, ends = ([at] * len(paths) for at in (0, PREAMBLE[1]))
         heads = folder.fs.cat_ranges(paths, starts, ends, on_error="return") if paths else []
         for error in heads:
             if isinstance(error, Exception) and not isinstance(error, PermissionError):
                 raise SourceError(f"a file in it cannot be looked into: {told(error)}")
         # What must not be read may be a run: its case says why.
-        return {"dicom": np.array([isinstance(h, PermissionError) or h == b"DICM" for h in heads], np.bool_)}
+        return {"dicom": np.array([isinstance(h, PermissionError) or _begins(h) for h in heads], np.bool_)}
 
-    kept = remembered(f"dicom preambles\n{_marks(unknown)}", ("dicom",), make)["dicom"]
+    kept = remembered(f"dicom beginnings\n{_marks(unknown)}", ("dicom",), make)["dicom"]
     found = {f.path for f, so in zip(unknown, kept, strict=True) if so}
     return [f for f in files if f.path in found or NAME.fullmatch(_base(f))]
 
@@ -70,6 +71,10 @@ def patients(files: Sequence[File]) -> tuple[list[int], list[bool]]:
 
     known = remembered(f"patients and issuers\n{_marks(files)}", ("patients", "by_issuer"), make)
     return known["patients"].tolist(), known["by_issuer"].tolist()
+
+
+def _begins(head: bytes) -> bool:
+    return head[slice(*PREAMBLE)] == b"DICM" or BARE.match(head) is not None
 
 
 def _base(file: File) -> str:

@@ -58,7 +58,7 @@ class Folder:
         return sorted(files, key=lambda f: natural(f.name))
 
     def _plain(self, found: Iterable[Mapping[str, Any]], sub: Callable[[str], str]) -> list[File]:
-        """What is a file or a link to one. Folders behind links are listed where they lie.
+        """What is a file or a link to one, but for what macOS leaves. Folders behind links are listed where they lie.
 
         Args:
             found: the file system's listing.
@@ -70,6 +70,8 @@ class Folder:
         out = []
         for info in found:
             name = str(info["name"])
+            if OF_MACOS.fullmatch(name.rpartition("/")[2]):
+                continue
             if not info.get("islink"):
                 out += [listed(self.fs, info, sub(name))] if info["type"] == "file" else []
                 continue
@@ -84,6 +86,7 @@ class Folder:
         return out
 
 
+OF_MACOS = re.compile(r"\._.*|\.DS_Store", re.DOTALL)  # beside files of others, by their names
 LEADS_OUT = "is a link out of the source's folder or to nowhere: put the file itself there"
 
 

@@ -105,9 +105,13 @@ class NiftiHeader:
 
 def doubts_of(affine: NDArray[np.float64]) -> dict[str, str]:
     """A note where an affine to LPS mm is what is written for want of one."""
-    if not np.array_equal(affine, LPS_FROM_RAS[:, None] * np.eye(4)):
+    edges = np.sqrt((affine[:3, :3] ** 2).sum(0))
+    if not np.array_equal(affine, LPS_FROM_RAS[:, None] * np.diag([*edges, 1.0])):
         return {}
-    return {"affine": "is the identity, as written by tools that know no place: left and front may be swapped"}
+    return {
+        "affine": "is the identity, or that times the spacing, as written by tools that know no place: left and front "
+        "may be swapped"
+    }
 
 
 def _unit_mm(found: Any) -> float:

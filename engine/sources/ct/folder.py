@@ -63,7 +63,7 @@ class CtVolumes(FolderSource):
     def __init__(self, place: str, options: CtOptions) -> None:
         super().__init__(place, options)
         files = Folder(place).walk()
-        found = layouts.find(files, options.layout, options.modality == "ct")
+        found = layouts.find(files, options.layout, options.modality == "ct", options.legend is not None)
         self.layout, self.licence = found.layout, found.licence
         self.left_over = found.left_over(files)
         if self.layout == "lits" and LOST & {entry.name.rpartition("/")[2] for entry in found.entries}:
@@ -88,6 +88,12 @@ class CtVolumes(FolderSource):
             raise SourceError(
                 f"dataset.json gives label {unknown[0]} a name that is no structure known here, or a tumour's of no "
                 f"organ: it would become background. Say what it is in {LEGEND}, or what to keep in the option labels"
+            )
+        strange = {name for entry in found.entries for name, _ in entry.masks if kind(name) == "unknown"}
+        if strange and options.labels is None:
+            raise SourceError(
+                f"its masks are of {len(strange)} structures whose names say neither anatomy nor a lesion known here: "
+                "they would become background. Rename them, as liver_tumour, or say what to keep in the option labels"
             )
         order = self.by_subject([entry.name for entry in found.entries], options.subject)
         self._entries = [found.entries[i] for i in order]

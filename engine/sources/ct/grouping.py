@@ -26,6 +26,13 @@ GROUPING = (*dicom.PATIENT, "SeriesInstanceUID", *TEXTS, *NUMBERS, "ImagePositio
             "Modality", "ImageType")  # fmt: skip
 Kind = Literal["slice", "segmentation", "localizer", "structure set", "other"]
 Value = str | tuple[float, ...]
+FLAWS = (
+    "",
+    "its slices say several patients' ids: one series is of one person; write one PatientID in them, or leave it out",
+    "its slices lie between those of another part of the series, which differ in kernel, frame of reference, spacing "
+    "or direction: neither is a volume",
+)
+OFF_GRID = 0.1  # of the distance between slices: as far do those of two reconstructions on one grid never lie
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Member:
         except (BadCase, OSError) as error:
             refuse_passing(error)
             return alone
-        modality, patient = dicom.text(header, "Modality"), dicom.patient_of(header)
+        modality, patient = dicom.text(header, "Modality").upper(), dicom.patient_of(header)
         try:
             refers = header.get("ReferencedSeriesSequence") or [pydicom.Dataset()]
             localizer = "LOCALIZER" in (header.get("ImageType") or ())
@@ -79,12 +86,16 @@ def _numbers(header: pydicom.Dataset, key: str, count: int) -> tuple[float, ...]
 
 @dataclass(frozen=True)
 class Series:
-    """A series' slices and segmentations by their numbers among the files; ``parts``: of how many by one UID."""
+    """A series' slices and segmentations by their numbers among the files; ``parts``: of how many by one UID.
+
+    ``flaw``: why it is no volume of one person, a number in ``FLAWS``.
+    """
 
     slices: list[int]
     segmentations: list[int]
     person: str  # empty where no slice says whose it is
     parts: int
+    flaw: int = 0
 
 
 def series_of(members: Sequence[Member]) -> list[Series]:
@@ -101,7 +112,9 @@ def series_of(members: Sequence[Member]) -> list[Series]:
         buckets[""] = unnamed
     out = []
     for uid, bucket in buckets.items():
-        parts = _parted(sorted(bucket), members, names)
+        parts = _parted(sorted(bucket), members)
+        people = {names[n] for n in bucket} - {""}
+        flaw = 1 if len(people) > 1 else 2 if _interleaved([[members[n] for n in part] for part in parts]) else 0
         for part in parts:
             person = next((names[n] for n in part if names[n]), "")
             frames = {_frame(members[n]) for n in part} - {""}
@@ -112,18 +125,18 @@ def series_of(members: Sequence[Member]) -> list[Series]:
                 and (not names[n] or not person or names[n] == person)
                 and (member.series == uid if member.series else _frame(member) in frames)
             ]
-            out.append(Series(sorted(part, key=lambda n: not names[n]), segmentations, person, len(parts)))
+            out.append(Series(sorted(part, key=lambda n: not names[n]), segmentations, person, len(parts), flaw))
     return sorted(out, key=lambda series: min(series.slices))
 
 
-def _parted(bucket: list[int], members: Sequence[Member], names: Sequence[str]) -> list[list[int]]:
+def _parted(bucket: list[int], members: Sequence[Member]) -> list[list[int]]:
     """The slices of one UID by volume: what differs by more than rounding is another one.
 
     Slices that leave something out are of the volume that they fit, unless they lie where its own do. Where they fit
     several, nobody knows: then all are one series, and its case says what is wrong with it.
     """
-    said = {n: {**members[n].said, **({"patient": names[n]} if names[n] else {})} for n in bucket}
-    keys = set().union(*said.values())
+    said = {n: members[n].said for n in bucket}
+    keys = set().union(*(one.keys() for one in said.values()))
     groups = _alike_ones([n for n in bucket if said[n].keys() == keys], said)
     for some in _alike_ones([n for n in bucket if said[n].keys() != keys], said):
         fits = [group for group in groups if _alike(said[group[0]], said[some[0]])]
@@ -151,6 +164,25 @@ def _overlap(some: Sequence[Member], others: Sequence[Member]) -> bool:
     """Whether slices of both lie in one place."""
     a, b = ([m.place for m in members if m.place] for members in (some, others))
     return bool(a and b) and bool((np.abs(np.array(a)[:, None] - np.array(b)[None]).max(-1) <= SAME_PLACE_MM).any())
+
+
+def _interleaved(parts: Sequence[Sequence[Member]]) -> bool:
+    """Whether slices of one part lie between another's, as far apart: not where those of another volume would lie."""
+    places = [np.array([m.place for m in part if m.place]) for part in parts]
+    for n, some in enumerate(places):
+        for others in places[n + 1 :]:
+            if min(len(some), len(others)) < 2:
+                continue
+            axis = int(np.ptp(some, axis=0).argmax())
+            a, b = np.unique(some[:, axis]), np.unique(others[:, axis])
+            if min(len(a), len(b)) < 2:
+                continue
+            step, other = (float(np.median(np.diff(heights))) for heights in (a, b))
+            inside = b[(b > a[0]) & (b < a[-1])]
+            far = np.abs(inside[:, None] - a[None]).min(1, initial=np.inf) > OFF_GRID * step
+            if abs(step - other) <= OFF_GRID * step and far.any():
+                return True
+    return False
 
 
 def _alike(a: Mapping[str, Value], b: Mapping[str, Value]) -> bool:

@@ -76,11 +76,12 @@ class CtListing:
         return out
 
 
-def find(files: Sequence[File], layout: Layout, any_modality: bool = False) -> CtListing:
+def find(files: Sequence[File], layout: Layout, any_modality: bool = False, with_legend: bool = False) -> CtListing:
     """The volumes below a folder.
 
     Args:
         any_modality: take them for CT whatever dataset.json calls them.
+        with_legend: somebody says what the labels mean, so dataset.json need not.
 
     Raises:
         SourceError: where none is found, where two files could be one volume's label map or image, or, for ``auto``,
@@ -90,7 +91,7 @@ def find(files: Sequence[File], layout: Layout, any_modality: bool = False) -> C
     readers: Mapping[str, Callable[[Sequence[File]], CtListing | None]] = {
         "lits": _lits,
         "kits": _kits,
-        "msd": lambda files: _msd(files, any_modality),
+        "msd": lambda files: _msd(files, any_modality, with_legend),
         "totalsegmentator": _totalsegmentator,
         "imagecas": _imagecas,
         "imagecasx": _imagecasx,
@@ -132,8 +133,11 @@ def _lits(files: Sequence[File]) -> CtListing:
 
 
 def _kits(files: Sequence[File]) -> CtListing:
-    """``case_XXXXX/imaging.nii.gz`` with ``segmentation.nii.gz`` (KiTS19, 21 and 23; the first has no cysts)."""
-    images, labels = named(files, rf"(case_\d+)/imaging{NII}"), named(files, rf"(case_\d+)/segmentation{NII}")
+    """``case_XXXXX/imaging.nii.gz`` with ``segmentation.nii.gz`` (KiTS19, 23), or the majority's of KiTS21."""
+    images, labels = (
+        named(files, rf"(case_\d+)/imaging{NII}"),
+        named(files, rf"(case_\d+)/(?:segmentation|aggregated_MAJ_seg){NII}"),
+    )
     return CtListing("kits", _both(images, labels), {1: "kidney", 2: "kidney_tumour", 3: "kidney_cyst"}, TERMS["kits"])
 
 
@@ -172,7 +176,7 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
     return CtListing("totalsegmentator", tuple(entries), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
 
 
-def _msd(files: Sequence[File], any_modality: bool) -> CtListing | None:
+def _msd(files: Sequence[File], any_modality: bool, with_legend: bool) -> CtListing | None:
     """``imagesTr``, ``labelsTr`` and ``dataset.json``: the Medical Segmentation Decathlon, and nnU-Net's raw format."""
     index = next((f for f in files if f.name == "dataset.json"), None)
     if index is None:
@@ -181,7 +185,7 @@ def _msd(files: Sequence[File], any_modality: bool) -> CtListing | None:
         if index.size > MAX_INDEX:
             raise ValueError("too large")
         content = json.loads(index.read())
-        legend = legend_of(_values(content["labels"]))
+        legend = {} if with_legend else legend_of(_values(content["labels"]))
         channels = content.get("modality") or content.get("channel_names") or {}
         channel = str(channels.get("0", "")) if channels else ""
         licence = CREATIVE.search(str(content.get("licence") or content.get("license")).upper())
@@ -189,7 +193,8 @@ def _msd(files: Sequence[File], any_modality: bool) -> CtListing | None:
         raise SourceError(f"dataset.json {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SourceError(
-            "dataset.json cannot be understood: it names labels as the Decathlon's or nnU-Net's do"
+            "dataset.json cannot be understood: it gives each label a name and one value (no regions), as the "
+            "Decathlon's does; or say what labels mean in the option legend, as {1: liver, 2: liver_tumour}"
         ) from None
     if channels and not any_modality and not _is_ct(channel):
         text = channel if SHOWN.fullmatch(channel) else "something"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lesionforge.generators.structures import ORGANS, TUMOUR, kind, organ_of
+from lesionforge.generators.structures import ORGANS, TUMOUR, kind, organ_of, words
 
 TUMOUR_OF_SOMETHING = "tumour"  # nobody says of which organ
 
@@ -49,11 +49,11 @@ def standard(name: str) -> str:
 
 def _tumour(name: str) -> str | None:
     """The standard name of a tumour; None for what is none."""
-    words = name.split("_")
-    rest = [word for word in words if not TUMOUR.fullmatch(word)]
-    if rest == words:
+    found = words(name)
+    rest = [word for word in found if not TUMOUR.fullmatch(word)]
+    if rest == found:
         return None
-    if organ := organ_of(set(words), lesion=True):
+    if organ := organ_of(set(found), lesion=True):
         return f"{organ}_tumour"
     return f"{'_'.join(rest)}_tumour" if kind("_".join(rest)) == "healthy" else TUMOUR_OF_SOMETHING
 
@@ -81,15 +81,18 @@ def nameless(legend: Mapping[int, str]) -> list[int]:
 
 
 def organ_in(text: str) -> str | None:
-    """The one organ that a free text names, ``liver_seg`` for one, or a lesion of it; None for none or several."""
-    words = re.split(r"[^a-z]+", text.lower())
-    lesions = [word for word in words if kind(word) == "lesion"]
-    organ = organ_of(set(words), bool(lesions))
+    """The one organ that a free text names, ``liver_seg`` for one, or a lesion of it; None for none or several.
+
+    None also where a word beside the organ is unknown: a "FNH liver" is no liver.
+    """
+    found = words(text)
+    lesions = [word for word in found if kind(word) == "lesion"]
+    organ = organ_of(set(found), bool(lesions))
     if organ is None or not lesions:
-        return organ
+        return organ if kind(text) == "healthy" else None
     return f"{organ}_tumour" if any(TUMOUR.fullmatch(word) for word in lesions) else f"{organ}_{lesions[0]}"
 
 
 def lesion_in(text: str) -> bool:
     """Whether a free text speaks of a lesion."""
-    return any(kind(word) == "lesion" for word in re.split(r"[^a-z]+", text.lower()))
+    return kind(text) == "lesion"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class SliceStack:
     files: tuple[File, ...]
     affine: Floats
     shape: tuple[int, int, int]
+    doubts: Mapping[str, str] = field(default_factory=dict)  # for a case's notes: which slices may lack
 
     @classmethod
     def of(cls, files: Sequence[File]) -> SliceStack:
@@ -77,7 +78,7 @@ class SliceStack:
         shape = (*size, len(files))
         if max(size) > MAX_EDGE or min(size) < 2 or math.prod(shape) > MAX_VOXELS:
             raise BadCase(f"has {' x '.join(map(str, shape))} voxels; at most {MAX_VOXELS} are read")
-        return cls(tuple(files[i] for i in order), affine, shape)
+        return cls(tuple(files[i] for i in order), affine, shape, _doubts(step, [headers[i] for i in order]))
 
     def hu(self, axes: Axes) -> tuple[NDArray[np.int16], dict[str, Any]]:
         """HU along LPS, a slice in work at a time, and notes; what is padding becomes air."""
@@ -126,6 +127,19 @@ def _miss_none(step: float, told: Sequence[float]) -> None:
             raise BadCase(
                 f"its slices lie {step:.2f} mm apart and say {mm:.2f} mm: {round(times) - 1} of {round(times)} lack"
             )
+
+
+def _doubts(step: float, headers: Sequence[pydicom.Dataset]) -> dict[str, str]:
+    """What says that every second or third slice alone is there, though volumes are also taken or numbered so."""
+    out = {}
+    numbered = np.diff([number(h, "InstanceNumber", 0.0) for h in headers])
+    every = int(abs(numbered[0]))
+    if every > 1 and (np.abs(numbered) == every).all():
+        out["slices_lacking"] = f"its InstanceNumbers are {every} apart: {every - 1} of {every} slices may be missing"
+    thick = float(np.median([number(h, "SliceThickness", 0.0) for h in headers]))
+    if thick > 0 and step > 1.5 * thick:
+        out["slices_apart"] = f"its slices lie {step:.2f} mm apart and are {thick:.2f} mm thick: some may be missing"
+    return out
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.ct import masks as ct_masks
 from lesionforge.engine.sources.ct.axes import Axes
-from lesionforge.engine.sources.ct.grouping import Kind, Member, series_of
+from lesionforge.engine.sources.ct.grouping import FLAWS, Kind, Member, series_of
 from lesionforge.engine.sources.ct.names import standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
@@ -61,7 +61,7 @@ class CtSeries:
     """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside them.
 
     The first slice says whose it is, if any does. ``parts``: of how many that bear one UID; ``person``: a number, equal
-    for one patient's; ``by_issuer``: the id alone does not tell who that is.
+    for one patient's; ``by_issuer``: the id alone does not tell who that is; ``flaw``: why it is refused, if it is.
     """
 
     slices: tuple[File, ...]
@@ -70,6 +70,7 @@ class CtSeries:
     parts: int
     person: int
     by_issuer: bool
+    flaw: str
 
 
 class CtDicom(FolderSource):
@@ -87,7 +88,7 @@ class CtDicom(FolderSource):
         found, self.left_over = _list_series(files, nrrds)
         if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")
-        if parted := sum(one.parts > 1 for one in found):
+        if parted := sum(one.parts > 1 and not one.flaw for one in found):
             self.notes = [
                 f"{parted} of {len(found)} cases are parts of series whose slices differ in size, spacing, direction "
                 "or kernel: each part is a volume"
@@ -125,11 +126,13 @@ class CtDicom(FolderSource):
 
     def _load(self, number: int) -> Volume:
         series, o = self._series[number], self.options
+        if series.flaw:
+            raise BadCase(series.flaw)
         stack = SliceStack.of(series.slices)
         axes = Axes.of(stack.affine)
         o.check_axes(axes)
         hu, notes = stack.hu(axes)
-        notes |= {"slices": len(stack.files), "stored_axes": axes.name()}
+        notes |= {"slices": len(stack.files), "stored_axes": axes.name(), **stack.doubts}
         if series.parts > 1:
             notes["series_parted_into"] = series.parts
         affine = axes.turned(stack.affine, stack.shape)
@@ -195,29 +198,30 @@ def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtS
         slices = [(n, number) for number, one in enumerate(series) for n in one.slices]
         segmentations = [(n, number) for number, one in enumerate(series) for n in one.segmentations]
         rows = [
-            (one.parts, persons.get(one.person, len(persons) + n), "\0" in one.person) for n, one in enumerate(series)
+            (one.parts, persons.get(one.person, len(persons) + n), "\0" in one.person, one.flaw)
+            for n, one in enumerate(series)
         ]
         used = {n for n, _ in slices + segmentations}
         left = [LEFT_OVER.index(LEFT[one.kind]) if n not in used else -1 for n, one in enumerate(members)]
         return {
             "slices": np.array(slices, np.int64).reshape(-1, 2),
             "segmentations": np.array(segmentations, np.int64).reshape(-1, 2),
-            "series": np.array(rows, np.int64).reshape(-1, 3),
+            "series": np.array(rows, np.int64).reshape(-1, 4),
             "left": np.array(left, np.int64),
         }
 
     marks = "\n".join(f"{f.path} {f.mark}" for f in files)
-    known = remembered(f"ct series by tolerance\n{marks}", ("slices", "segmentations", "series", "left"), make)
+    known = remembered(f"ct series and their flaws\n{marks}", ("slices", "segmentations", "series", "left"), make)
     found = []
     own_files: dict[tuple[str, int], list[File]] = {}
     for key in ("slices", "segmentations"):
         for n, number in known[key].tolist():
             own_files.setdefault((key, number), []).append(files[n])
-    for number, (parts, person, by_issuer) in enumerate(known["series"].tolist()):
+    for number, (parts, person, by_issuer, flaw) in enumerate(known["series"].tolist()):
         own, segs = own_files["slices", number], own_files.get(("segmentations", number), [])
         homes = {_home(file) for file in own}
         beside = tuple(f for f in nrrds if _home(f) in homes)
-        found.append(CtSeries(tuple(own), tuple(segs), beside, parts, person, bool(by_issuer)))
+        found.append(CtSeries(tuple(own), tuple(segs), beside, parts, person, bool(by_issuer), FLAWS[flaw]))
     left: dict[str, list[str]] = {}
     for file, why in zip(files, known["left"].tolist(), strict=True):
         if why >= 0:

@@ -138,6 +138,8 @@ def test_other_channels_are_refused_with_their_text_and_the_option_to_go_on(tmp_
         ({"left kidney": 1, "right kidney": 3, "tumor": 2}, {1: "kidney", 2: "kidney_tumour", 3: "kidney"}),
         ({"kidney": 1, "cyst": 2}, {1: "kidney", 2: "kidney_cyst"}),
         ({"liver": 1, "bile duct cancer": 2}, {1: "liver", 2: "bile_duct_tumour"}),
+        ({"liver": 1, "livertumor01": 2, "Liver-Lesion2": 3}, {1: "liver", 2: "liver_tumour", 3: "liver_tumour"}),
+        ({"lung": 1, "lung_nodule1": 2, "PancreasTumor": 3}, {1: "lung", 2: "lung_tumour", 3: "pancreas_tumour"}),
     ],
 )
 def test_lesions_are_named_after_the_organ_they_are_in(names, legend):
@@ -146,7 +148,14 @@ def test_lesions_are_named_after_the_organ_they_are_in(names, legend):
 
 
 @pytest.mark.parametrize(
-    "names", [{"liver": 1, "tumor": 2, "spleen": 3}, {"liver": 1, "odd one": 2}, {"liver": 1, "ROI": 2}]
+    "names",
+    [
+        {"liver": 1, "tumor": 2, "spleen": 3},
+        {"liver": 1, "odd one": 2},
+        {"liver": 1, "ROI": 2},
+        {"liver": 1, "liver_FNH ROI": 2},
+        {"liver": 1, "ROI liver_T1": 2},
+    ],
 )
 def test_names_that_nobody_knows_are_refused_or_mapped_or_left_out(tmp_path, names):
     nnunet(tmp_path, names)
@@ -192,6 +201,39 @@ def test_the_lesion_generator_makes_no_background_of_what_may_be_a_lesion(tmp_pa
     VolumeAnatomy(source(tmp_path, legend={1: "liver", 2: name}, labels=("liver",)).read(0))
 
 
+def test_masks_whose_names_nobody_knows_are_refused_and_glued_words_are_read(tmp_path):
+    write(tmp_path / "s1/ct.nii.gz", hu())
+    for name, value in (("liver", 1), ("livertumor01", 2)):
+        write(tmp_path / f"s1/segmentations/{name}.nii.gz", (labels() == value).astype(np.uint8))
+    assert source(tmp_path).read(0).legend == LEGEND
+    write(tmp_path / "s1/segmentations/liver_FNH.nii.gz", (labels() == 2).astype(np.uint8))
+    with pytest.raises(SourceError, match="masks are of 1 structures whose names say neither"):
+        source(tmp_path)
+    assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "liver_fnh",
+        "kidney_aml",
+        "pancreas_ipmn",
+        "pancreas_pnet",
+        "kidney_wilms",
+        "liver_hepatoblastoma",
+        "liver_pvtt",
+        "lung_ggo",
+        "liver_t",
+        "liver_t1",
+        "liver_l1",
+        "liver_ca",
+        "liver_meta",
+    ],
+)
+def test_an_organ_beside_an_unknown_word_is_unknown(name):
+    assert kind(name) == "unknown"
+
+
 def test_structures_of_the_published_sets_are_anatomy():
     text = """spleen kidney_right gallbladder adrenal_gland_left lung_upper_lobe_left esophagus thyroid_gland sacrum
     urinary_bladder vertebrae_l1 pulmonary_vein brachiocephalic_trunk subclavian_artery_right small_bowel
@@ -199,6 +241,8 @@ def test_structures_of_the_published_sets_are_anatomy():
     spinal_cord gluteus_maximus_left autochthon_right iliopsoas_left skull rib_left_1 costal_cartilages postcava
     prostate_uterus celiac_trunk hepatic_vessel head_of_femur rag coronary_wall epicardial_fat intestine
     heart_ventricle_left atrial_appendage_left
+    lung_trachea_bronchia common_carotid_artery_left vertebrae_s1 vertebrae_t12 vertebrae_c7 arota gall_bladder
+    pancreas_head head_of_femur_l liver_segment_1 subcutaneous_fat frontal_lobe optic_nerve_left om1 diag2
     right_adrenal_gland duodenum colon rectum stomach trachea superior_vena_cava"""
     assert {name: kind(name) for name in text.split() if kind(name) != "healthy"} == {}
 
@@ -279,3 +323,42 @@ def test_a_place_that_is_none_and_the_spacing_that_lits_lost_are_noted(tmp_path)
 @pytest.mark.parametrize("image", [hu() + 1200, (hu() + 200) // 4, np.abs(hu())])
 def test_values_without_any_below_zero_are_no_hounsfield_units(tmp_path, image):
     assert "no Hounsfield units" in refusal(lits(tmp_path, image))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.where(hu() < 0, -1000, hu() % 100) * 10,
+        np.where(hu() < 0, -2024, hu() % 100 - 1024),
+        (hu() // 4).clip(-128, 99),
+    ],
+    ids=["ten times", "offset twice", "signed grey"],
+)
+def test_values_of_another_scale_are_no_hounsfield_units(tmp_path, image):
+    image = image.astype(np.int16)
+    if image.min() == -50:
+        image[:2] = -128
+    assert "no Hounsfield units: " in refusal(lits(tmp_path, image))
+
+
+@pytest.mark.parametrize("padding", [-3024, -2048, -32768])
+def test_padding_is_no_reason_to_refuse_a_volume(tmp_path, padding):
+    image = hu()
+    image[:4] = padding
+    assert source(lits(tmp_path, image)).read(0).hu.min() == padding
+
+
+def test_regions_need_the_option_legend(tmp_path):
+    nnunet(tmp_path, {"whole_liver": [1, 2], "tumor": [2]})
+    with pytest.raises(SourceError, match=r"no regions.*option legend"):
+        source(tmp_path)
+    assert source(tmp_path, legend=LEGEND).read(0).legend == LEGEND
+
+
+def test_kits21_and_what_macos_leaves(tmp_path):
+    write(tmp_path / "case_00000/imaging.nii.gz", hu())
+    write(tmp_path / "case_00000/aggregated_MAJ_seg.nii.gz", labels())
+    for name in ("._imaging.nii.gz", "._aggregated_MAJ_seg.nii.gz", ".DS_Store"):
+        (tmp_path / "case_00000" / name).write_bytes(b"Mac OS X")
+    found = source(tmp_path)
+    assert (found.layout, found.subjects, found.left_over) == ("kits", 1, {})

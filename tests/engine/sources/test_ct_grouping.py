@@ -1,5 +1,7 @@
 """CT series in files of any name: what is one volume is not parted by rounding, and what is parted is told."""
 
+import gzip
+
 import numpy as np
 import pydicom
 import pytest
@@ -101,6 +103,64 @@ def test_what_differs_is_parted_and_told(tmp_path):
     assert "2 of 2 cases are parts of series whose slices differ" in str(Pipeline(Recipe.model_validate(body)).notes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"PatientID": "P0"}, "say several patients' ids"),
+        ({"ConvolutionKernel": "b30f"}, "lie between those of another part"),
+        ({"FrameOfReferenceUID": "1.2.9"}, "lie between those of another part"),
+    ],
+    ids=str,
+)
+def test_a_series_that_is_cut_into_interleaved_parts_is_refused_whole(tmp_path, changes, words):
+    write(tmp_path, patient="p0", ConvolutionKernel="B30f", heights=np.arange(8) * 2.5)
+    found = source(alternate(tmp_path, **changes))
+    assert found.subjects == 1
+    assert not found.notes
+    for n in range(found.cases):
+        with pytest.raises(BadCase, match=words):
+            found.read(n)
+
+
+def test_slices_that_lack_regularly_are_told(tmp_path):
+    write(tmp_path, SliceThickness="2.5")
+    assert not {"slices_lacking", "slices_apart"} & source(tmp_path).read(0).notes.keys()
+    for n, path in enumerate(sorted(tmp_path.glob("*.dcm"))):
+        ds = pydicom.dcmread(path)
+        ds.InstanceNumber, ds.SliceThickness = 2 * n + 1, "1.25"
+        ds.save_as(path, enforce_file_format=True)
+    notes = source(tmp_path).read(0).notes
+    assert "1 of 2 slices may be missing" in notes["slices_lacking"]
+    assert "2.50 mm apart and are 1.25 mm thick" in notes["slices_apart"]
+
+
+def test_dicom_files_that_cannot_be_read_are_cases_that_say_so(tmp_path):
+    paths = sorted(write(tmp_path).glob("*.dcm"))
+    paths[0].with_suffix(".dcm.gz").write_bytes(gzip.compress(paths[0].read_bytes()))
+    (tmp_path / "CT.1").write_bytes(paths[1].read_bytes()[132:])
+    for path in paths[:2]:
+        path.unlink()
+    found = source(tmp_path)
+    assert found.cases == 3
+    reasons = []
+    for n in range(3):
+        try:
+            found.read(n)
+        except BadCase as error:
+            reasons.append(str(error))
+    assert len(reasons) == 2
+    assert all("no DICOM file" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("title", ["FNH liver", "liver PVTT"])
+def test_segments_of_an_organ_and_an_unknown_word_are_left_out_and_counted(tmp_path, title):
+    liver, tumour = organs()
+    write(tmp_path)
+    seg(tmp_path / "seg.dcm", {("liver", ""): liver, (title, "Organ"): tumour}, HEIGHTS)
+    volume = source(tmp_path).read(0)
+    assert (volume.legend, volume.notes["masks_left_out"]) == ({1: "liver"}, 1)
+
+
 def test_one_id_of_two_issuers_is_two_patients_and_without_an_issuer_one(tmp_path):
     write(tmp_path, patient="7", IssuerOfPatientID="A")
     write(tmp_path, prefix="x", series="1.2.3.2", patient="7", IssuerOfPatientID="B")
@@ -142,7 +202,15 @@ def test_files_in_no_case_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("title", "meaning"), [("tumor", "Mass"), ("HCC", ""), ("Liver", "Neoplasm"), ("x", "Metastasis")]
+    ("title", "meaning"),
+    [
+        ("tumor", "Mass"),
+        ("Livertumor", ""),
+        ("liver_tumor1", "Organ"),
+        ("HCC", ""),
+        ("Liver", "Neoplasm"),
+        ("x", "Metastasis"),
+    ],
 )
 def test_segments_of_lesions_are_their_one_organ_s(tmp_path, title, meaning):
     liver, tumour = organs()

@@ -78,7 +78,7 @@ def test_strays_are_dropped_and_counted(tmp_path):
     label = two_trees()
     label[0, 0, 0] = label[59, 49, 39] = label[58, 48, 38] = 1
     tree = ImageCas(str(write(tmp_path / "a", label)), LabelOptions()).read(0)
-    assert tree.notes == {"components": 4, "stray_voxels": 3}
+    assert (tree.notes["components"], tree.notes["stray_voxels"]) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,10 @@ def test_a_tree_without_a_place_is_refused_and_the_identity_is_noted(tmp_path, k
         write(tmp_path / name, two_trees(), affine)
     assert "sform_code and qform_code are 0" in refusal(kind(str(tmp_path / "none"), LabelOptions()))
     assert "is the identity" in kind(str(tmp_path / "identity"), LabelOptions()).read(0).notes["affine"]
-    assert "affine" not in kind(str(write(tmp_path / "sound", two_trees())), LabelOptions()).read(0).notes
+    write(tmp_path / "spaced", two_trees(), np.diag([0.9, 0.9, 0.5, 1]))
+    assert "is the identity" in kind(str(tmp_path / "spaced"), LabelOptions()).read(0).notes["affine"]
+    moved = RAS + np.eye(4)[:1].T * [0, 0, 0, -30]
+    assert "affine" not in kind(str(write(tmp_path / "sound", two_trees(), moved)), LabelOptions()).read(0).notes
 
 
 def test_labels_nearly_whole_are_whole_and_others_refused(tmp_path):
