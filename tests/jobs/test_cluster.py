@@ -43,7 +43,8 @@ def write(tmp_path):
     """A folder to submit: the recipe, and the toy generator that only this folder brings to the cluster."""
     folder = tmp_path / "work"
     (folder / "tests").mkdir(parents=True)
-    shutil.copy(ROOT / "tests" / "faulty.py", folder / "tests")
+    for name in ("faulty.py", "weather.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
 
     def write(recipe):
         (folder / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json")))
