@@ -1,7 +1,7 @@
 """What a file of a dataset may become in memory: a dataset may be a stranger's, and a small file unpack to anything.
 
 Nothing is made room for before what it would become is known from its own headers. More than these is neither written
-nor read, by any part of this package; together they keep what one object takes under 1 GiB.
+nor read, by any part of this package. A tar that is verified is read whole, and takes what it is.
 
 =============== ======================= ================================================================================
 bound           of                      why so much

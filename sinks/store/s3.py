@@ -115,7 +115,7 @@ class S3:
         return bytes(data)
 
     def stat(self, key: str) -> Entry:
-        found = self._retried(lambda: self._call("head_object", key))
+        found = self._retried(lambda: self._call("head_object", key), retries=2)
         return Entry(key, found["ContentLength"], found["LastModified"].timestamp())
 
     def list(self, folder: str, cuts: Sequence[str] = ()) -> Iterator[Entry]:
