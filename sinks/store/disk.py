@@ -64,7 +64,7 @@ class Disk:
             size = os.fstat(file.fileno()).st_size  # no room is made for a range that is not there
             return file.read(-1 if end is None else max(0, min(end, size) - (start or 0)))
 
-    def stat(self, key: str) -> Entry:
+    def stat(self, key: str, due: bool = False) -> Entry:
         path = self._root / key
         if path.is_dir():
             raise FileNotFoundError(path)

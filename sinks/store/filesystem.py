@@ -38,7 +38,7 @@ class FileSystem:
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
         return bytes(self._fs.cat_file(join(self._root, key), start=start, end=end))
 
-    def stat(self, key: str) -> Entry:
+    def stat(self, key: str, due: bool = False) -> Entry:
         found = self._fs.info(join(self._root, key))
         if found["type"] != "file":
             raise FileNotFoundError(key)

@@ -114,8 +114,8 @@ class S3:
             raise
         return bytes(data)
 
-    def stat(self, key: str) -> Entry:
-        found = self._retried(lambda: self._call("head_object", key), retries=2)
+    def stat(self, key: str, due: bool = False) -> Entry:
+        found = self._retried(lambda: self._call("head_object", key), retries=2 if due else 0)
         return Entry(key, found["ContentLength"], found["LastModified"].timestamp())
 
     def list(self, folder: str, cuts: Sequence[str] = ()) -> Iterator[Entry]:

@@ -114,8 +114,7 @@ class Store:
             was lost on the way and the PUT repeated: each call leaves its own token in the object's metadata.
 
         Raises:
-            StoreError: the object could not be written. After a lost connection it may be there all the same; calling
-                again then returns False.
+            StoreError: it could not be written; after a lost connection it may be there, and calling again is False.
         """
         if self.conditional:
             return self._write(_key(path), data, new=True)
@@ -157,24 +156,24 @@ class Store:
         with self._errors("read", path):
             data = self._open().read(key, offset, offset + size) if size else b""
         if len(data) != size:
-            raise StoreError(
-                f"{self.url(path)} ends before byte {offset + size}: it was cut or replaced since it was indexed"
-            )
+            end = offset + size
+            raise StoreError(f"{self.url(path)} ends before byte {end}: it was cut or replaced since it was indexed")
         return data
 
     def exists(self, path: str) -> bool:
         """Whether there is such an object (a folder is none)."""
-        try:
-            self.size(path)
-        except FileNotFoundError:
-            return False
-        return True
+        with contextlib.suppress(FileNotFoundError):
+            return bool(self._stat(path, due=False))
+        return False
 
     def size(self, path: str) -> int:
-        """Size of an object in bytes. Raises FileNotFoundError if there is none."""
+        """Size in bytes of an object that should be there. Raises FileNotFoundError if there is none."""
+        return self._stat(path, due=True).size
+
+    def _stat(self, path: str, due: bool) -> Entry:
         key = _key(path)
         with self._errors("look up", path):
-            return self._open().stat(key).size
+            return self._open().stat(key, due)
 
     def list(self, prefix: str = "") -> list[Entry]:
         """All objects below the folder `prefix`, at any depth, sorted by name, never from a cache.

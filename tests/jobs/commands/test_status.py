@@ -58,7 +58,7 @@ def test_a_look_says_whether_a_run_is_at_work(tmp_path, lines):
 def lines(monkeypatch, tmp_path):
     """What is written to standard output."""
     file = (tmp_path / "out.txt").open("w+")
-    monkeypatch.setattr(console.out, "file", file)
+    monkeypatch.setattr(console.out, "_file", file)
     return lambda: (tmp_path / "out.txt").read_text().splitlines()
 
 
