@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -75,7 +76,7 @@ class DatasetDescription:
         marks = [source.fingerprint for source in self.sources]
         return self.recipe.identity(marks, self.links.mark(s.sizes for s in self.sources)) != self.identity
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """The plan, from what is written here."""
         return Plan(self.recipe, self.sources, self.sample_bytes, links=self.links)

@@ -84,13 +84,14 @@ class Account:
 
     def add(self, k: int, record: Record, summary: Summary) -> None:
         """Add shard ``k`` of the plan; in the plan's order."""
+        split = self.doc.plan.shard(k).split
         self.totals.add(record, summary)
         self.contents.add(k, record)
         if len(self.doc.plan.splits) > 1:
-            self._apart.add(self.doc.plan.shard(k).split, summary.marks)
+            self._apart.add(split, summary.marks)
         for group, ids in summary.ids.items():
             for sample_id in ids:
-                self._choice[self.doc.plan.shard(k).split].add(group, sample_id, (record.shard, sample_id))
+                self._choice[split].add(group, sample_id, (record.shard, sample_id))
 
     def shown(self, store: Store) -> dict[str, list[tuple[str, Row]]]:
         """Of every split that has samples: those of its contact sheet, with their shards."""

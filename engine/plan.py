@@ -49,7 +49,13 @@ class Shard:
 
 
 class Plan:
-    """``len(plan)`` samples; ``plan[i]`` and ``plan.shard(k)`` cost O(1) time and memory."""
+    """``len(plan)`` samples; ``plan[i]`` and ``plan.shard(k)`` cost O(1) time and memory.
+
+    Attributes:
+        variant_samples: in each variant, all splits.
+        variant_shards: likewise.
+        shards: in all.
+    """
 
     def __init__(
         self,
@@ -84,6 +90,9 @@ class Plan:
             raise PlanError(str(error)) from None
         self._sizes = {split: sum(len(walks[split]) for walks in self._walks) for split in self.splits}
         self.variant_samples = sum(self._sizes.values())
+        self._counts = {split: -(-size // self.shard_samples) for split, size in self._sizes.items()}
+        self.variant_shards = sum(self._counts.values())
+        self.shards = self.variant_shards * recipe.multiply
         if self.variant_samples * recipe.multiply >= 2**62:
             raise PlanError(
                 f"the recipe asks for {self.variant_samples} samples {recipe.multiply} times; 2^62 are too many"
@@ -211,26 +220,13 @@ class Plan:
 
     # Shards
 
-    def _shards_of(self, split: Split) -> int:
-        return -(-self._sizes[split] // self.shard_samples)
-
-    @property
-    def variant_shards(self) -> int:
-        """Shards of one variant, all splits."""
-        return sum(self._shards_of(split) for split in self.splits)
-
-    @property
-    def shards(self) -> int:
-        """Shards in all."""
-        return self.variant_shards * self.recipe.multiply
-
     def shard(self, k: int) -> Shard:
         """Shard k, in the order of the plan."""
         if not 0 <= k < self.shards:
             raise IndexError(f"shard {k} is outside 0 ... {self.shards - 1}")
         variant, number = divmod(k, self.variant_shards)
         for split in self.splits:
-            count = self._shards_of(split)
+            count = self._counts[split]
             if number < count:
                 start = number * self.shard_samples
                 stop = min(start + self.shard_samples, self._sizes[split])
@@ -243,12 +239,12 @@ class Plan:
         split, _, digits = name.rpartition("-")
         if split not in self.splits or not digits.isdecimal():
             return None
-        count = self._shards_of(split)
+        count = self._counts[split]
         if not count:
             return None
         variant, k = divmod(int(digits), count)
         for other in self.splits[: self.splits.index(split)]:
-            k += self._shards_of(other)
+            k += self._counts[other]
         k += variant * self.variant_shards
         return k if k < self.shards and digits == f"{int(digits):06d}" else None
 
@@ -259,7 +255,7 @@ class Plan:
         for split in self.splits:
             if split == spec.split:
                 break
-            k += self._shards_of(split)
+            k += self._counts[split]
         return self.shard(k)
 
     def specs(self, shard: Shard) -> Iterator[SampleSpec]:

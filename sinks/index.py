@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -178,7 +178,8 @@ def _check_labels(row: Row) -> None:
 
 def _record(metadata: Mapping[bytes, bytes] | None) -> Record:
     record = Record(**limits.parsed((metadata or {})[b"lesionforge"]))
-    texts, counts = (record.shard, record.recipe, record.tar_sha256, record.version), astuple(record)[3:6]
+    texts = (record.shard, record.recipe, record.tar_sha256, record.version)
+    counts = (record.tar_bytes, record.samples, record.quarantined)
     if not (
         all(isinstance(text, str) for text in texts)
         and all(type(count) is int and 0 <= count < 2**62 for count in counts)

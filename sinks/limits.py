@@ -55,7 +55,7 @@ def parsed(data: bytes | bytearray | str) -> Any:
     if cost > JSON:
         raise ValueError(f"JSON of {len(raw)} bytes that becomes {cost}; at most {JSON} are held")
     depth = 0
-    for sign in raw.translate(None, _OTHERS):
+    for sign in raw.translate(None, _OTHERS) if raw.count(b"[") + raw.count(b"{") > DEPTH else b"":
         depth += 1 if sign in b"[{" else -1
         if depth > DEPTH:
             raise ValueError(f"JSON of more than {DEPTH} brackets inside each other")

@@ -59,7 +59,7 @@ class Actor:
             num_cpus=r.cpus, num_gpus=r.gpus, max_restarts=0, max_task_retries=0, max_concurrency=1,
         )(ShardWorker)  # fmt: skip
         self.handle = actor.remote(recipe, store, telemetry.log_level() or "info", terms)
-        self.placing = self.handle.home.remote()  # ready once the actor runs and has listed its sources
+        self.placing = self.handle.home.remote()  # ready once the actor runs; it opens its sources with the first task
         self.home: tuple[str, str, tuple[str, ...]] | None = None
         self.faults = 0  # of its surroundings, since its last good shard
         self.failed = ""  # why it never came to run

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 from fsspec.implementations.local import LocalFileSystem
 
 from lesionforge.engine.faults import Fault, find
-from lesionforge.engine.faults import why as why
 from lesionforge.engine.sources import cache
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.places import told

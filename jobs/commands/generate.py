@@ -239,7 +239,7 @@ def _existing(pipeline: Pipeline, store: Store) -> list[int]:
 
 def _drop(store: Store, broken: Sequence[str], identity: str) -> None:
     if broken:
-        what = f"{len(broken)} shards are" if len(broken) > 1 else f"{broken[0]} is"
+        what = broken[0] if len(broken) == 1 else counted(len(broken), "shard")
         console.note(f"{what} committed, but the tar is gone or not the one committed: made again")
     for name in broken:
         drop(store, name, identity)

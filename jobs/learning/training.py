@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.jobs.progress import steps
+from lesionforge.jobs.progress import Pace, steps
 from lesionforge.jobs.studies.task import Item, Learner
 
 I = TypeVar("I", bound=Item)  # noqa: E741
@@ -102,14 +101,11 @@ def on_ray(work: Callable[[], Any], workers: int, gpus: bool, folder: Path) -> N
 @contextmanager
 def shown(name: str) -> Iterator[Progress]:
     """Yields what shows steps a second, loss and the time that is left."""
-    with steps(name) as advance:
-        first, began = 0, time.monotonic()
+    pace = Pace()
+    with steps(name, pace) as advance:
 
         def progress(step: int, of: int, loss: float) -> None:
-            nonlocal first, began
-            if not first:
-                first, began = step, time.monotonic()
-            rate = (step - first) / (time.monotonic() - began) if step > first else 0.0
-            advance(step, of, f"{f'{rate:.3g} steps/s  ' if rate else ''}loss {loss:.4g}")
+            pace.left(step, of)
+            advance(step, of, f"{f'{pace.rate:.3g} steps/s  ' if pace.rate else ''}loss {loss:.4g}")
 
         yield progress

@@ -163,7 +163,8 @@ class Store:
     def exists(self, path: str) -> bool:
         """Whether there is such an object (a folder is none)."""
         with contextlib.suppress(FileNotFoundError):
-            return bool(self._stat(path, due=False))
+            self._stat(path, due=False)
+            return True
         return False
 
     def size(self, path: str) -> int:

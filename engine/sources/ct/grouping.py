@@ -102,6 +102,7 @@ def series_of(members: Sequence[Member]) -> list[Series]:
     """The series among files, in the order of their first slices; the slice that tells the patient comes first."""
     names = dicom.told_apart([member.patient for member in members])
     buckets: dict[str, list[int]] = {}
+    masks = [(n, member) for n, member in enumerate(members) if member.kind == "segmentation"]
     for n, member in enumerate(members):
         if member.kind == "slice":
             buckets.setdefault(member.series, []).append(n)
@@ -120,9 +121,8 @@ def series_of(members: Sequence[Member]) -> list[Series]:
             frames = {_frame(members[n]) for n in part} - {""}
             segmentations = [
                 n
-                for n, member in enumerate(members)
-                if member.kind == "segmentation"
-                and (not names[n] or not person or names[n] == person)
+                for n, member in masks
+                if (not names[n] or not person or names[n] == person)
                 and (member.series == uid if member.series else _frame(member) in frames)
             ]
             out.append(Series(sorted(part, key=lambda n: not names[n]), segmentations, person, len(parts), flaw))
