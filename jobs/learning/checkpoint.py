@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lesionforge.jobs.errors import UsageError
+from lesionforge.sinks.limits import parsed
 
 
 class Average:
@@ -115,6 +117,30 @@ def write(tensors: Mapping[str, Tensor], file: Path, told: Mapping[str, str]) ->
     mode = file.stat().st_mode
     save_file(dict(tensors), file, dict(told))
     file.chmod(mode)
+
+
+@contextmanager
+def opened(file: Path, key: str, by: str) -> Iterator[tuple[Any, dict[str, Tensor]]]:
+    """What ``write`` wrote: the JSON that its metadata has under ``key``, and the tensors.
+
+    Raises:
+        UsageError: it is no file that ``by`` wrote, or nothing can be made of it inside.
+    """
+    try:
+        with safe_open(file, "pt") as saved:
+            told = parsed((saved.metadata() or {})[key])
+            tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 (it is no mapping)
+        yield told, tensors
+    except (OSError, SafetensorError, UsageError, LookupError, ValueError, TypeError, AttributeError, RuntimeError):
+        raise UsageError(f"{file} is no file that {by} wrote") from None
+
+
+def filled(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.Module:
+    """A network of saved weights. Whoever says its size, nothing but the weights themselves takes room."""
+    with torch.device("meta"):
+        network = make()
+    network.load_state_dict(weights, assign=True)
+    return network
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

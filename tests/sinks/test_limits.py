@@ -1,20 +1,18 @@
 """Small files that become large: each is refused before there is room made for it."""
 
 import gzip
-import io
 import json
 import os
 import resource
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from lesionforge.sinks import index, limits, parquet
 from lesionforge.sinks.encode import decode
-from lesionforge.sinks.index import SCHEMA, Record, Row
+from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.limits import parsed
 from lesionforge.sinks.store import Store, StoreError
+from tests.sinks import bombs
 from tests.sinks.samples import packed, record_of
 
 GIB = 2**30
@@ -31,44 +29,15 @@ def _less_than_a_gibibyte():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def record(samples, quarantined):
-    return json.dumps(vars(Record("train-000000", "a" * 64, "b" * 64, 2**40, samples, quarantined, "1"))).encode()
-
-
-def table(columns, rows, samples=0, **options):
-    """A file of lost samples, with some columns of its own."""
-    constant = {"split": "train", "variant": 0, "source": 0, "case": 0, "status": "quarantined", "redraws": 0}
-    ids = pa.array(range(rows)).cast(pa.string())
-    arrays = []
-    for field in SCHEMA:
-        if field.name in columns:
-            arrays.append(columns[field.name])
-        elif field.name == "sample_id":
-            arrays.append(ids)
-        elif field.name in constant:
-            arrays.append(pa.repeat(pa.scalar(constant[field.name], field.type), rows))
-        else:
-            arrays.append(pa.nulls(rows, field.type))
-    made = pa.table(arrays, schema=SCHEMA).replace_schema_metadata(
-        {"lesionforge": record(samples, rows - samples), "lesionforge.summary": b"{}"}
-    )
-    out = io.BytesIO()
-    pq.write_table(made, out, compression="zstd", write_statistics=False, **options)
-    return out.getvalue()
-
-
 def test_texts_that_a_dictionary_multiplies_are_reckoned_before_they_are_made():
-    parts = [pa.repeat(pa.scalar("x" * 100_000), 350)] * 4
-    data = table({"reason": pa.chunked_array(parts)}, 1400)
+    data = bombs.dictionary()
     assert len(data) < 100_000
     with pytest.raises(ValueError, match=r"its texts become 140\d+ bytes; at most 134217728 are read"):
         index.read(data)
 
 
 def test_texts_that_prefixes_multiply_are_not_read():
-    reasons = pa.array([f"{'x' * 90_000}{n:04d}" for n in range(300)])
-    options = {"use_dictionary": False, "column_encoding": {"reason": "DELTA_BYTE_ARRAY"}}
-    data = table({"reason": reasons}, 300, **options)
+    data = bombs.prefixes()
     assert len(data) < 100_000
     with pytest.raises(ValueError, match="a page is not of the kind that is written here"):
         index.read(data)
@@ -76,10 +45,7 @@ def test_texts_that_prefixes_multiply_are_not_read():
 
 def test_a_row_of_very_many_members_is_not_read(monkeypatch):
     monkeypatch.setattr(parquet, "VALUES", 500_000)
-    zeros = pa.repeat(pa.scalar(0, pa.int64()), 600_000)
-    kinds = list(SCHEMA.field("members").type.value_type)
-    member = pa.StructArray.from_arrays([pa.repeat(pa.scalar("json"), 600_000), zeros, zeros], fields=kinds)
-    data = table({"members": pa.ListArray.from_arrays([0, 600_000], member)}, 1)
+    data = bombs.members(600_000)
     assert len(data) < 100_000
     with pytest.raises(ValueError, match="it becomes more than 500000 values"):
         index.read(data)

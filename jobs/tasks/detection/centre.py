@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
-from lesionforge.jobs.learning.checkpoint import fingerprint, write
+from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.detection import augment, network
 from lesionforge.jobs.tasks.detection.frames import Detections, Frame
@@ -111,18 +110,10 @@ class CentreDetector:
         Raises:
             UsageError: where it is none.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                settings = CentreSettings(**json.loads((file.metadata() or {})["settings"]))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        except (OSError, SafetensorError, KeyError):
-            raise UsageError(f"{path} is no file that lesionforge train detection wrote") from None
-        detector = cls(settings, device)
-        net = network.CentreNet()
-        net.load_state_dict(weights)
-        detector._net = net.to(detector.device, memory_format=torch.channels_last).eval()
+        with opened(path, "settings", "lesionforge train detection") as (told, weights):
+            detector = cls(CentreSettings(**told), device)
+            net = filled(network.CentreNet, weights)
+            detector._net = net.to(detector.device, memory_format=torch.channels_last).eval()
         return detector
 
 

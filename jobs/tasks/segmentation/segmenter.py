@@ -22,7 +22,7 @@ from lesionforge.generators.lesion.learned.crop import unit
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
-from lesionforge.jobs.learning.checkpoint import fingerprint, write
+from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.segmentation.patches import Patches
 from lesionforge.jobs.tasks.segmentation.scans import Scan, matches, same_spacing
@@ -141,20 +141,12 @@ class Segmenter:
         Raises:
             UsageError: where it is none.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                told = json.loads((file.metadata() or {})["segmenter"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        except (OSError, SafetensorError, KeyError):
-            raise UsageError(f"{path} is no file that lesionforge train segmentation wrote") from None
-        made = cls(Settings(**told["settings"]), told["domain"], device)
-        x, y, z = told["spacing_mm"]
-        made.spacing_mm = (x, y, z)
-        net = build(made.settings, len(made.classes))
-        net.load_state_dict(weights)
-        made._net = _place(net, made.device).eval()
+        with opened(path, "segmenter", "lesionforge train segmentation") as (told, weights):
+            made = cls(Settings(**told["settings"]), told["domain"], device)
+            x, y, z = told["spacing_mm"]
+            made.spacing_mm = (float(x), float(y), float(z))
+            net = filled(lambda: build(made.settings, len(made.classes)), weights)
+            made._net = _place(net, made.device).eval()
         return made
 
     def _fitted(self) -> nn.Module:

@@ -12,8 +12,8 @@ from typing import Any
 
 #: Kind -> share of the inputs.
 KINDS = ("nifti", "gzips", "ct_volumes", "dicom", "ct_series", "pictures", "coco", "boxes", "recipes", "tars")
-KINDS = (*KINDS, "indexes", "documents", "segments")
-WEIGHTS = (15, 8, 14, 18, 10, 13, 12, 9, 10, 6, 7, 2, 4)
+KINDS = (*KINDS, "indexes", "documents", "segments", "bombs")
+WEIGHTS = (15, 8, 14, 18, 10, 13, 12, 9, 10, 6, 7, 2, 4, 2)
 
 
 def load(kind: str) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from safetensors.torch import save_file  # noqa: E402
 
 from lesionforge.jobs.errors import UsageError  # noqa: E402
 from lesionforge.jobs.tasks.segmentation.metrics import dice  # noqa: E402
@@ -85,6 +86,22 @@ def test_what_cannot_be_used_is_named(scans, tmp_path):
     model.fit(train, [], 0.5, 0)
     with pytest.raises(UsageError, match=r"voxels are \[2.0, 1.0, 1.0\] mm, this network has learnt from"):
         model.predict(replace(test[0], spacing_mm=(2.0, 1.0, 1.0)))
-    (tmp_path / "none.safetensors").write_bytes(b"no weights")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        "[" * 100_000,
+        "{}",
+        '{"domain": "ccta", "spacing_mm": [1, 1, 1], "settings": {"network": "unet", '
+        '"channels": [9999999, 99999, 99999], "patch": 64, "batch": 1, "steps": 1, "rate": 1e-3, "warmup": 1}}',
+    ],
+)
+def test_a_file_that_is_no_segmenter_takes_no_room_and_is_said_in_one_line(told, tmp_path):
+    file = tmp_path / "none.safetensors"
+    file.write_bytes(b"no weights")
+    if told:
+        save_file({"model.0.weight": torch.zeros(1)}, file, {"segmenter": told})
     with pytest.raises(UsageError, match="no file that lesionforge train segmentation wrote"):
-        Segmenter.load(tmp_path / "none.safetensors")
+        Segmenter.load(file)
