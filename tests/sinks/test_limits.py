@@ -18,8 +18,14 @@ from tests.sinks.samples import packed, record_of
 GIB = 2**30
 
 
+@pytest.fixture(scope="module")
+def made():
+    """To make a bomb takes room, too."""
+    return {"dictionary": bombs.dictionary(), "prefixes": bombs.prefixes(), "members": bombs.members(600_000)}
+
+
 @pytest.fixture(autouse=True)
-def _less_than_a_gibibyte():
+def _less_than_a_gibibyte(made):
     """More than the room that was taken when the test began, and a gibibyte, cannot be had."""
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -29,23 +35,23 @@ def _less_than_a_gibibyte():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def test_texts_that_a_dictionary_multiplies_are_reckoned_before_they_are_made():
-    data = bombs.dictionary()
+def test_texts_that_a_dictionary_multiplies_are_reckoned_before_they_are_made(made):
+    data = made["dictionary"]
     assert len(data) < 100_000
     with pytest.raises(ValueError, match=r"its texts become 140\d+ bytes; at most 134217728 are read"):
         index.read(data)
 
 
-def test_texts_that_prefixes_multiply_are_not_read():
-    data = bombs.prefixes()
+def test_texts_that_prefixes_multiply_are_not_read(made):
+    data = made["prefixes"]
     assert len(data) < 100_000
     with pytest.raises(ValueError, match="a page is not of the kind that is written here"):
         index.read(data)
 
 
-def test_a_row_of_very_many_members_is_not_read(monkeypatch):
+def test_a_row_of_very_many_members_is_not_read(made, monkeypatch):
     monkeypatch.setattr(parquet, "VALUES", 500_000)
-    data = bombs.members(600_000)
+    data = made["members"]
     assert len(data) < 100_000
     with pytest.raises(ValueError, match="it becomes more than 500000 values"):
         index.read(data)
