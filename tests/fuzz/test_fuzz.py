@@ -10,7 +10,7 @@ from tests.fuzz.kinds.traps import TRAPS
 
 
 def test_spoiled_inputs_end_as_samples_as_reasons_or_as_one_line():
-    campaign = Campaign(inputs=400, seed=7)
+    campaign = Campaign(inputs=300, seed=7)
     campaign.run()
     assert campaign.sound, campaign.notable
     assert campaign.total("generic") == 0, campaign.notable

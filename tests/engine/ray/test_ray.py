@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 
-import psutil
 import pytest
 
 from tests.conftest import heed_sigint
@@ -56,7 +55,7 @@ def clean(tmp_path_factory):
     return shas(folder)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_the_number_of_workers_changes_no_byte(workers, clean, tmp_path, recipe_path):
     code, out, err = finish(generate(recipe_path(toy()), tmp_path / "out", "--workers", str(workers), "--json"))
     assert code == 0, err
@@ -88,31 +87,6 @@ def test_a_killed_worker_costs_at_most_a_shard(tmp_path, recipe_path):
     assert sum(counts.values()) - 40 <= 8  # redone: at most the one shard in hand
 
 
-def test_a_killed_driver_is_continued_by_the_same_command(tmp_path, recipe_path):
-    recipe, log = slow(tmp_path)
-    run(recipe, tmp_path / "clean")
-    for file in log.iterdir():
-        file.unlink()
-    process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", start_new_session=True)
-    wait_for(lambda: index_count(tmp_path / "out") >= 2)
-    # Ray's two node agents take a minute to notice that their cluster is gone; they touch nothing of ours.
-    children = [c for c in psutil.Process(process.pid).children(recursive=True) if not c.name().endswith("Agent")]
-    process.kill()
-    process.communicate()
-    psutil.wait_procs(children, timeout=30)
-    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], "orphans"
-    before = index_count(tmp_path / "out")
-    assert 2 <= before < 6
-    committed = shas(tmp_path / "out")
-    code, out, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json"))
-    assert code == 0, err
-    assert json.loads(out)["shards_found"] == before
-    after = shas(tmp_path / "out")
-    assert after == shas(tmp_path / "clean")
-    assert {name: after[name] for name in committed} == committed
-    assert sum(made(log).values()) - 40 <= 2 * 8  # two workers went with the driver
-
-
 def test_ctrl_c_leaves_a_state_to_continue(tmp_path, recipe_path):
     recipe, _ = slow(tmp_path)
     process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "1")
@@ -122,8 +96,11 @@ def test_ctrl_c_leaves_a_state_to_continue(tmp_path, recipe_path):
     assert code == 130
     assert "run the same command again" in err
     assert "Traceback" not in err
-    code, _, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "1"))
+    before, committed = index_count(tmp_path / "out"), shas(tmp_path / "out")
+    code, out, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "1", "--json"))
     assert code == 0, err
+    assert json.loads(out)["shards_found"] == before
+    assert shas(tmp_path / "out").items() >= committed.items()
 
 
 def test_raising_killing_and_unreadable_each_cost_themselves_alone(tmp_path, recipe_path):
@@ -149,14 +126,6 @@ def test_raising_killing_and_unreadable_each_cost_themselves_alone(tmp_path, rec
     assert 3 <= body["worker_deaths"] <= 4  # the first may find several samples at work, and so blame none
 
 
-def test_a_file_that_kills_its_reader_is_found_among_the_samples_in_hand(tmp_path, recipe_path):
-    recipe = toy(sources__0__options={"count": 20, "kill_at": [7]}, multiply=1, quality__max_quarantined=0.1)
-    code, out, err = finish(generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json"))
-    assert code == 0, err
-    assert json.loads(out)["samples"] == 19
-    assert "killed its worker" in next(iter(json.loads(out)["reasons"]))
-
-
 def test_a_vain_run_ends_early_over_several_workers(tmp_path, recipe_path):
     recipe = toy(
         sources__0__options={"count": 500}, shard__samples=1000, quality__limits={"mean": {"min": 1e9}},
@@ -177,27 +146,3 @@ def test_an_impossible_placement_is_refused_at_once(tmp_path, recipe_path):
     assert "2 workers of 0.5 CPUs and 1 GPUs each were asked for; the cluster has 1 nodes" in err
     assert "Traceback" not in err
     assert time.monotonic() - start < 60
-
-
-def test_a_cluster_that_loses_a_node_makes_the_same_bytes(tmp_path, recipe_path, monkeypatch):
-    """RAY_ADDRESS names a cluster of two nodes; one is taken away half-way."""
-    from ray.cluster_utils import Cluster
-
-    recipe, _ = slow(tmp_path, resources__cpus=1)
-    run(recipe, tmp_path / "clean")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        lost = cluster.add_node(num_cpus=1)
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json")
-        wait_for(lambda: index_count(tmp_path / "out") >= 2)
-        cluster.remove_node(lost)
-        cluster.add_node(num_cpus=1)
-        code, out, err = finish(process)
-    finally:
-        cluster.shutdown()
-    assert code == 0, err
-    body = json.loads(out)
-    assert (body["samples"], body["quarantined"]) == (40, 0)  # nobody is to blame for a lost node
-    assert body["worker_deaths"] == 1
-    assert shas(tmp_path / "out") == shas(tmp_path / "clean")
