@@ -64,7 +64,8 @@ def commit(
         recipe: the dataset's identity.
         rows: one per planned sample, in order, the quarantined ones included.
         body: the shard's tar.
-        known: looks up the SHA-256 that the shard's tar has by the dataset's manifest; asked only of one that differs.
+        known: looks up the SHA-256 that the shard's tar has by the dataset's manifest; asked where another tar lies
+            there, which is then that one or is removed.
 
     Returns:
         The record that stands: ours, or that of the writer who was first.
@@ -79,10 +80,15 @@ def commit(
     sha, size = body.close(), body.size  # the hash is made beside the writing; here it is needed
     if not created:
         data = store.get(layout.tar(shard))
-        if index.sha256(data) != sha:
-            rows = _adopt(store, shard, data, rows, recipe)
-            sha, size = index.sha256(data), len(data)
-            if _differ(data, rows, body, planned) and not store.exists(layout.index(shard)) and known() != sha:
+        if (found := index.sha256(data)) != sha:
+            free = not store.exists(layout.index(shard))  # else the record that came meanwhile decides
+            wanted = known() if free else None
+            rotten = wanted is not None and wanted != found  # whatever it holds
+            if not rotten:
+                rows = _adopt(store, shard, data, rows, recipe)
+                sha, size = found, len(data)
+                rotten = free and wanted is None and _differ(data, rows, body, planned)
+            if rotten:
                 remove(store, shard)
                 return commit(store, shard, recipe, version, planned, body, known)
     lost = sum(row.status == "quarantined" for row in rows)

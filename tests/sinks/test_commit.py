@@ -102,6 +102,21 @@ def test_a_tar_of_the_hash_that_the_manifest_knows_is_never_outvoted():
     assert agree(store)
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [lambda: whole(packed(lost={1})[0]), lambda: whole(packed()[0])[:-1], lambda: b"rubbish"],
+    ids=["a sample lost", "cut", "rubbish"],
+)
+def test_a_tar_of_another_hash_than_the_manifest_knows_is_made_again(theirs):
+    """Whatever is wrong with it: what is common may be equal, or the rotten sample be lost to this attempt."""
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    store.put_new(TAR, theirs())
+    body, rows = packed()
+    record = commit(store, SHARD, RECIPE, VERSION, rows, body, lambda: record_of(body, rows).tar_sha256)
+    assert record == record_of(body, rows)
+    assert store.get(TAR) == whole(body)
+
+
 def test_what_a_dead_attempt_had_lost_is_quarantined_and_what_it_had_made_is_kept(store):
     theirs, _ = packed(4, lost={1})
     store.put_new(TAR, whole(theirs))
