@@ -84,6 +84,7 @@ SURROUNDINGS = {
     ],
     "memory": [
         MemoryError(),
+        OutOfMemoryError("Tried to allocate 2 GiB"),
         OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -113,6 +114,17 @@ def test_the_surroundings_are_told_from_the_sample_and_no_path_is_named(kind, er
     assert fault.kind == kind
     assert "Karenina" not in str(fault.at("sources.0, case 3"))
     assert str(pickle.loads(pickle.dumps(fault))) == str(fault)
+
+
+@pytest.mark.parametrize(
+    ("own", "errors"),
+    [
+        (False, [*map(system, (errno.EIO, errno.ESTALE, errno.ENOSPC, errno.ENOENT, errno.ETIMEDOUT)), TimeoutError()]),
+        (True, [*map(system, (errno.EACCES, errno.EISDIR, errno.ENAMETOOLONG)), RuntimeError(CUDA), MemoryError()]),
+    ],
+)
+def test_storage_and_network_are_never_a_sample_s_fault_and_what_one_sample_may_bring_about_is_settled(own, errors):
+    assert [find(error).own for error in errors] == [own] * len(errors)
 
 
 @pytest.mark.parametrize("error", OWN)
@@ -154,6 +166,16 @@ def test_a_shard_of_one_is_judged_by_the_others():
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     monkeypatch.setattr(retries, "PAUSES", (0.02,) * 4)
+
+
+def test_a_good_shard_ends_a_row_of_faults_and_a_bad_one_is_given_up():
+    waiting, task = retries.Retries(), Task(0)
+    assert [waiting.fail(task) for _ in range(5)] == [0.02] * 4 + [None]
+    for k in range(1, retries.SICK):
+        waiting.fail(Task(k))
+    assert waiting.sick
+    waiting.good()
+    assert not waiting.sick
 
 
 @pytest.fixture

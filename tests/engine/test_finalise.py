@@ -19,6 +19,7 @@ from lesionforge.jobs.commands.verify import verify
 from lesionforge.sinks import dataset, index, layout, manifest
 from lesionforge.sinks import gc as leftovers
 from lesionforge.sinks.commit import ForeignShard, commit
+from lesionforge.sinks.listing import Listing
 from lesionforge.sinks.store import Store
 from tests.engine.conftest import shas, toy
 
@@ -247,6 +248,7 @@ def test_a_worker_that_slept_while_gc_took_its_tar_commits_it_all_the_same(tmp_p
     monkeypatch.setattr(Store, "put_new", sleep)
     Worker(toy(), store).make(Task(1))
     assert slept
+    assert store.exists(layout.tar(SHARD))
     monkeypatch.undo()
     assert made(tmp_path).short == ""
     assert shas(tmp_path) == whole
@@ -273,6 +275,9 @@ def test_the_manifest_in_parts_is_that_of_one_part(tmp_path, monkeypatch):
     assert [part["shards"] for part in json.loads((tmp_path / layout.MANIFEST).read_bytes())["parts"]] == [4, 2]
     assert list(manifest.shards(Store(str(tmp_path)))) == before
     assert state(tmp_path) == "complete"
+    monkeypatch.undo()
+    made(tmp_path)
+    assert len(Store(str(tmp_path)).list(layout.PARTS)) == 1
 
 
 def test_a_commit_whose_index_came_from_a_writer_with_another_tar_is_made_anew(tmp_path):
@@ -286,3 +291,21 @@ def test_a_commit_whose_index_came_from_a_writer_with_another_tar_is_made_anew(t
     record = commit(store, SHARD, RECIPE, VERSION, rows, body)
     assert index.sha256(store.get(layout.tar(SHARD))) == record.tar_sha256
     assert index.read(store.get(layout.index(SHARD))) == (record, rows)
+
+
+def test_success_is_written_last_and_not_where_the_place_never_rests(tmp_path, monkeypatch):
+    made(tmp_path)
+    store, put, listed, paths = Store(str(tmp_path)), Store.put, finalise.look, list[str]()
+    monkeypatch.setattr(Store, "put", lambda self, path, data: paths.append(path) or put(self, path, data))
+    assert finalise.finalise(store, document.read(store)).problem == ""
+    assert paths[-2:] == [layout.MANIFEST, layout.SUCCESS]
+
+    class Restless(Listing):
+        """Something else each time."""
+
+        def __eq__(self, other):
+            return False
+
+    monkeypatch.setattr(finalise, "look", lambda *args: Restless(**vars(listed(*args))))
+    assert "other runs or gc are at work in this place" in finalise.finalise(store, document.read(store)).problem
+    assert not store.exists(layout.SUCCESS)

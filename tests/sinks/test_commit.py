@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lesionforge.sinks import index, layout, tar
-from lesionforge.sinks.commit import ForeignShard, commit, committed, rebuilt_rows
+from lesionforge.sinks.commit import ForeignShard, commit, committed, drop, publish, rebuilt_rows, stands
+from lesionforge.sinks.dali import dali
 from lesionforge.sinks.index import Row
 from lesionforge.sinks.store import Store
 from lesionforge.sinks.tar import Tar
@@ -147,6 +148,8 @@ def test_a_shard_of_another_recipe_is_refused_by_name_and_left_alone(store):
         commit_(store, *packed())
     with pytest.raises(ForeignShard, match="b" * 12):
         committed(store, SHARD, RECIPE)
+    with pytest.raises(ForeignShard, match="b" * 12):
+        drop(store, SHARD, RECIPE)
     assert state(store) == before
 
 
@@ -193,3 +196,26 @@ def test_rebuilt_rows_keep_the_reasons_that_are_known():
     found = rebuilt_rows(whole(body), planned, "unknown", RECIPE)
     assert [row.reason for row in found] == ["source: unreadable", None, None, "unknown"]
     assert found[1:3] == rows[1:3]
+
+
+def test_a_tar_stands_in_the_size_that_was_committed_or_not_at_all():
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    assert not stands(store, SHARD, 3)
+    store.put(TAR, b"abc")
+    assert [stands(store, SHARD, size) for size in (2, 3, 4)] == [False, True, False]
+
+
+def test_dali_s_index_of_an_attempt_whose_tar_was_collected_is_replaced():
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    store.put(DALI, b"of another tar")
+    body, rows = packed()
+    commit_(store, body, rows)
+    assert store.get(DALI) == dali(rows)
+
+
+def test_what_commits_is_published_last(monkeypatch):
+    paths: list[str] = []
+    monkeypatch.setattr(Store, "publish", lambda self, stage, path: paths.append(path))
+    with pytest.raises(FileNotFoundError):  # nothing is committed here
+        publish(Store(f"memory://{uuid.uuid4().hex}"), SHARD, RECIPE, "run/attempt")
+    assert paths == [TAR, DALI, INDEX]

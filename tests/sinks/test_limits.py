@@ -7,11 +7,13 @@ import resource
 
 import pytest
 
-from lesionforge.sinks import index, limits, parquet
+from lesionforge.sinks import dataset, index, layout, limits, parquet
+from lesionforge.sinks.commit import ForeignShard, committed
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.limits import parsed
 from lesionforge.sinks.store import Store, StoreError
+from lesionforge.sinks.store.s3 import LARGEST_PUT
 from tests.sinks import bombs
 from tests.sinks.samples import packed, record_of
 
@@ -79,6 +81,35 @@ def test_what_could_not_be_read_is_not_written(monkeypatch):
         index.write(rows, record_of(body, rows))
 
 
+@pytest.mark.parametrize(("rows", "members"), [(100_001, 0), (1, 2_500_000)])
+def test_a_shard_of_more_than_a_shard_holds_is_not_written(rows, members):
+    row = Row("train-0000-00000000", "train", 0, 0, 0, members=range(members))
+    told = Record("train-000000", "a" * 64, "b" * 64, 2**40, rows, 0, "1")
+    with pytest.raises(ValueError, match="is too large to be read"):
+        index.write([row] * rows, told)
+
+
+def test_an_index_is_bounded_as_a_whole_in_its_footer_and_in_its_pieces(tmp_path):
+    with pytest.raises(ValueError, match="of which a footer: at most 67108864 and 4194304 are read"):
+        parquet.opened(bytes(2**26 + 1))
+    footer = 2**22 + 1
+    with pytest.raises(ValueError, match="of which a footer: at most"):
+        parquet.opened(bytes(footer + 8) + footer.to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(ValueError, match="more than 1024 pieces of columns"):
+        parquet.opened(bombs.table({}, 60, row_group_size=1))
+    with pytest.raises(ValueError, match="it was not written here"):
+        parquet.opened(bombs.table({}, 1).replace(b"parquet-cpp-arrow", b"parquet-cpp-other"))
+    store, path = Store(str(tmp_path)), tmp_path / layout.index("train-000000")
+    path.parent.mkdir()
+    path.write_bytes(bytes(footer + 8) + footer.to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(ForeignShard, match="it claims a footer of 4194313 bytes"):
+        list(dataset.footers(store, [("train-000000", footer + 16)]))
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(StoreError, match="has more than 67108864 bytes"):
+        committed(store, "train-000000", "a" * 64)
+
+
 @pytest.mark.parametrize("most", [limits.TEXT, 50_000])
 def test_sound_texts_come_back_also_where_a_second_look_is_needed(most, monkeypatch):
     monkeypatch.setattr(parquet, "TEXT", most)
@@ -106,6 +137,15 @@ def test_json_is_json_and_bounded(text, said, monkeypatch):
     monkeypatch.setattr(limits, "JSON", 2**26)
     with pytest.raises(ValueError, match=said):
         parsed(text)
+
+
+def test_json_becomes_at_most_half_a_gibibyte():
+    with pytest.raises(ValueError, match="that becomes 544000000; at most 536870912 are held"):
+        parsed(b"," * 8_000_000)
+
+
+def test_a_tar_is_what_goes_in_one_put():
+    assert limits.TAR == LARGEST_PUT
 
 
 def test_json_that_is_sound_is_read():

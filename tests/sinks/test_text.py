@@ -44,6 +44,11 @@ def test_what_is_plain_is_left_alone():
     assert text.terminal(plain) == text.one_line(plain) == plain
 
 
+def test_what_is_not_seen_is_told():
+    for sign in "\x00\t\r\x1b\x7f\x9b\xad\u061c\u180e\u200b\u202e\u2066\ufeff\ufff9\ud800\U000e0041":
+        assert text.terminal(f"a{sign}b") == f"a{ascii(sign)[1:-1]}b"
+
+
 def test_reasons_are_one_line_each():
     reasons = Reasons()
     reasons.add(EVIL)
@@ -60,7 +65,8 @@ def test_a_card_takes_no_text_for_markdown():
     told = {"name": "made", "identity": "a" * 64, "planned": {"samples": 1}, "samples": 1, "bytes": 1, "shards": 1}
     told |= {"burned_in_text": 0, "splits": {"train": split}, "reasons": {evil: 2}}
     source = {"scheme": "ct", "subjects": 1, "licence": evil, "left_over": {evil: 1}}
-    said = card(told, {**DOCUMENT, "sources": [source]}, ["a`|b.png"], [evil]).decode()
+    recipe = {**DOCUMENT["recipe"], "generator": {"name": "a`<i>.B"}}
+    said = card(told, {**DOCUMENT, "recipe": recipe, "sources": [source]}, ["a`|b.png"], [evil]).decode()
     html = markdown_it.MarkdownIt("commonmark").enable("table").render(said.split("---\n", 2)[2])
     assert not re.search("<script|<img|<a |<strong>|<em>", html)
     assert html.count(words.replace("&", "&amp;") + "\\n# g") == 5
@@ -68,6 +74,7 @@ def test_a_card_takes_no_text_for_markdown():
     assert r"http\://f" in said
     assert "mild_x: 2" in html
     assert "<code>a'/b.png</code>" in html
+    assert "<code>a'&lt;i&gt;.B</code>" in html
 
 
 def test_a_page_holds_texts_as_lines():
@@ -81,3 +88,5 @@ def test_a_page_holds_texts_as_lines():
 def test_a_sheet_is_drawn_whatever_a_class_is_called():
     panel = Panel(EVIL, {EVIL: np.zeros((8, 8), np.uint8), f"b{EVIL}": np.ones((8, 8), np.uint8)})
     assert contact_sheet("title", [Shown(EVIL, caption(EVIL, {EVIL: 1.0}), [panel])]).startswith(b"\x89PNG")
+    drawn = {contact_sheet("title", [Shown(name, "", [panel])]) for name in ("a\x1b[2J", "a\\x1b[2J")}
+    assert len(drawn) == 1

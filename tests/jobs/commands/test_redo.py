@@ -83,6 +83,7 @@ def test_cut_short_at_any_step_a_shard_is_there_or_not_and_never_half(lost, monk
         redo(lost, shards=[SHARD], in_process=True, trust=True)
     assert state(lost) == ("short" if step < 2 else "incomplete")
     assert not (lost / layout.SUCCESS).exists()
+    assert (lost / layout.tar(SHARD)).exists() == (step < 2)  # left without its index, it would be adopted
     there = look(Store(str(lost)), document.read(Store(str(lost))).plan)
     assert len(list(there.committed())) == (6 if step < 2 else 5)
 

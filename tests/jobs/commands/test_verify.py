@@ -1,5 +1,6 @@
 """Everything that describes a dataset is held against its shards, and what is known of a shard is never outvoted."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -10,8 +11,11 @@ import pytest
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.commands.repair import repair
 from lesionforge.jobs.commands.verify import verify
+from lesionforge.jobs.commands.verify_shard import contents
 from lesionforge.sinks import index, layout
+from lesionforge.sinks.encode import encode
 from tests.engine.conftest import everything, toy
+from tests.sinks.samples import RECIPE, meta, name_of, packed, whole
 
 SHARD = "train-000001"
 
@@ -129,6 +133,7 @@ BAD = {
     "flipped bit and lost index": both(flip(layout.tar(SHARD)), unlink(layout.index(SHARD))),
     "flipped bit and broken index": both(flip(layout.tar(SHARD)), flip(layout.index(SHARD), 10)),
     "lost index and no known hash": both(unlink(layout.index(SHARD)), edit(layout.part(0), zeroed)),
+    "flipped bit and no manifest": both(flip(layout.tar(SHARD)), unlink(layout.MANIFEST)),
     "tar of another shard": lambda place: shutil.copy(place / layout.tar("train-000000"), place / layout.tar(SHARD)),
 }
 
@@ -158,6 +163,74 @@ def test_a_lost_index_is_rebuilt_from_a_tar_of_the_known_hash(twin, place, spoil
     assert any("makes it anew from the tar" in problem for problem in verify(place).problems)
     assert verify(place, rebuild=True).rebuilt == [SHARD]
     assert everything(place) == everything(twin)
+
+
+def reindexed(change) -> object:
+    """What changes the rows and the totals of an index."""
+
+    def spoil(place):
+        path = place / layout.index(SHARD)
+        record, rows = index.read(path.read_bytes())
+        path.write_bytes(index.write(*change(rows, record)))
+
+    return spoil
+
+
+def undecodable(place):
+    """A picture that cannot be read, in a tar of the hash that its index states."""
+    path = place / layout.tar(SHARD)
+    flip(layout.tar(SHARD), path.read_bytes().index(b"IDAT") + 10)(place)
+    sha = index.sha256(path.read_bytes())
+    reindexed(lambda rows, record: (rows, replace(record, tar_sha256=sha)))(place)
+    (place / layout.MANIFEST).unlink()
+
+
+UNTRUE = {
+    "recipe": (reindexed(lambda rows, told: (rows, replace(told, recipe="b" * 64))), "belongs to recipe bbbbbbbbbbbb"),
+    "plan": (reindexed(lambda rows, told: ([replace(rows[0], target="x"), *rows[1:]], told)), "stands where the plan"),
+    "totals": (reindexed(lambda rows, told: (rows[1:], replace(told, samples=7))), "7 rows, 7 of them samples; the pl"),
+    "values": (
+        reindexed(lambda rows, told: ([replace(rows[0], measured={}), *rows[1:]], told)),
+        "not those of its ind",
+    ),
+    "pixels": (undecodable, "image.png"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), UNTRUE.values(), ids=UNTRUE.keys())
+def test_an_index_is_held_against_the_plan_and_the_tar(place, spoil, words):
+    spoil(place)
+    problems = verify(place).problems
+    assert any(SHARD in problem and words in problem for problem in problems), problems
+
+
+def test_samples_stand_in_a_shard_once_and_have_the_same_members():
+    body, _ = packed(2)
+    for name in (name_of(2), name_of(1)):
+        body.add(name, {"json": encode("json", {**meta(int(name[-1])), "sample_id": name})})
+    problems = contents(whole(body), "a.tar", RECIPE)
+    assert f"a.tar: sample {name_of(1)} stands in it twice" in problems
+    assert any(f"a.tar: {name_of(2)} has members [('json'" in problem for problem in problems)
+
+
+def doubted(place):
+    """A manifest whose parts are its own and hold no true hash, for which no ``_SUCCESS`` vouches."""
+    edit(layout.part(0), zeroed)(place)
+    sha = hashlib.sha256((place / layout.part(0)).read_bytes()).hexdigest()
+    edit(layout.MANIFEST, lambda body: body["parts"][0].update(sha256=sha))(place)
+    (place / layout.SUCCESS).unlink()
+
+
+def test_a_manifest_that_nothing_vouches_for_outvotes_no_index(twin, place):
+    doubted(place)
+    assert repair(place, in_process=True, trust=True).problems == []
+    assert everything(place) == everything(twin)
+
+
+def test_an_index_does_not_outvote_a_manifest_that_the_tar_confirms(place):
+    reindexed(lambda rows, told: (rows, replace(told, tar_sha256="0" * 64)))(place)
+    (place / layout.SUCCESS).unlink()
+    assert any("two known hashes disagree" in problem for problem in verify(place).problems)
 
 
 def laundered(place):
