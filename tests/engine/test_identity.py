@@ -90,6 +90,10 @@ def test_a_worker_that_sees_a_late_picture_refuses_every_task(tmp_path):
     for end in (".bmp", "_gt.bmp"):
         (tmp_path / "in" / f"9{end}").unlink()
     assert worker.make(task).samples == 2  # it looks again with every task
+    _, worker = begun(asked, tmp_path / "other", terms)
+    (tmp_path / "in").rename(tmp_path / "away")
+    with pytest.raises(Fault, match="; the driver saw it"):
+        worker.make(task)
 
 
 def test_a_worker_that_sees_other_names_or_labels_refuses(tmp_path):

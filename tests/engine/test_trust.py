@@ -73,6 +73,7 @@ def test_what_a_dataset_names_is_not_imported(place, tmp_path, look):
         ("sources.0.options", {"masks": "s3://bucket"}, "sources.0.options.masks names a place outside"),
         ("sources.0.options", {"masks": {"a": ["/etc"]}}, "sources.0.options.masks.a names a place outside"),
         ("generator", {"name": "stenosis", "params": {"weights": "models/a"}}, "params.weights names a place"),
+        ("generator", {"name": "stenosis", "params": {"other": ["/etc"]}}, "params.other names a place"),
         ("generator", {"name": "lesion", "params": {"weights": "~/a"}}, "--set generator.params.weights=PLACE"),
     ],
 )

@@ -51,6 +51,9 @@ def test_ours_conform(name, tmp_path):
         place = str(tmp_path / "data")
     recipe = SourceRecipe(uri=f"{name.split()[0]}:{place}", options=options)
     check_source(lambda: open_source(recipe), cases=2, words=(str(tmp_path), "DOE^JANE", *makers_words(name)))
+    if make:
+        with pytest.raises(SourceError, match="option subject: 'nobody' matches none"):
+            open_source(recipe.model_copy(update={"options": {**options, "subject": "nobody"}}))
 
 
 def makers_words(name):

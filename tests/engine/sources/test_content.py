@@ -140,6 +140,23 @@ def test_what_was_read_of_a_file_earlier_is_held_against_its_digest_too(tmp_path
     replace_quietly(tmp_path / "a" / "1.bmp", (tmp_path / "a" / "1_gt.bmp").read_bytes())
     with pytest.raises(Fault):
         file.check()
+    with pytest.raises(Fault), file.open() as stream:
+        stream.read()
+
+
+def test_a_file_replaced_while_it_is_read_is_noticed(tmp_path, monkeypatch):
+    settle(monkeypatch)
+    pair(tmp_path / "a", 90)
+    (file, _) = masks(tmp_path / "a").files()
+    digests([file])
+
+    def replaced():
+        with file.open() as stream:
+            stream.read()
+            replace_quietly(tmp_path / "a" / "1.bmp", (tmp_path / "a" / "1_gt.bmp").read_bytes())
+
+    with pytest.raises(Fault):
+        replaced()
 
 
 def test_a_volume_replaced_by_a_broken_one_is_no_fault_of_the_case(tmp_path):

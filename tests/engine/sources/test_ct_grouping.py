@@ -101,6 +101,11 @@ def test_what_differs_is_parted_and_told(tmp_path):
     assert [found.read(n).notes["series_parted_into"] for n in range(2)] == [2, 2]
     body = {"name": "a", "seed": 1, "sources": [{"uri": f"ctdicom:{tmp_path}"}], "generator": {"name": "lesion"}}
     assert "2 of 2 cases are parts of series whose slices differ" in str(Pipeline(Recipe.model_validate(body)).notes)
+    for path in tmp_path.glob("a*.dcm"):
+        path.unlink()
+    write(tmp_path, prefix="c")  # without a kernel, where those with one lie
+    found = source(tmp_path)
+    assert [found.read(n).notes["series_parted_into"] for n in range(2)] == [2, 2]
 
 
 @pytest.mark.parametrize(
