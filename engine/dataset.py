@@ -91,7 +91,7 @@ class DatasetDescription:
             "sources": [asdict(source) for source in self.sources],
             "sample_bytes": self.sample_bytes,
             "versions": self.versions,
-            "links": asdict(self.links),
+            "links": {"groups": self.links.groups, "alike": self.links.alike},
         }
         return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
 

@@ -1,4 +1,4 @@
-"""Which subjects of a recipe's sources are one: by equal content, or by a patient's id that both know.
+"""Which subjects of a recipe's sources are one: by equal content, a patient's id that both know, or one study.
 
 Public sets hold each other's scans under other names (MSD's Task03 is LiTS), exports hold a picture many times, and one
 folder may be given as two sources. The plan keeps what is linked here in one split and names it alike. What is not
@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from lesionforge.engine.persons import met, persons_of, same_ids, same_studies
 from lesionforge.engine.sources.base import Source, SourceError
 from lesionforge.engine.sources.folder import FolderSource
 from lesionforge.generators.types import Split
@@ -23,10 +24,14 @@ Member = tuple[int, int]  # number of a source, number of a subject in it
 
 @dataclass(frozen=True)
 class Links:
-    """Groups of subjects that are one; ``alike``: for a source the first one whose subjects, by number, are its own."""
+    """Groups of subjects that are one; ``alike``: for a source the first one whose subjects, by number, are its own.
+
+    ``doubts``: what would have linked subjects, and did not, for people.
+    """
 
     groups: tuple[tuple[Member, ...], ...] = ()
     alike: tuple[tuple[int, int], ...] = ()
+    doubts: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def _numbers(self) -> dict[Member, int]:
@@ -54,12 +59,14 @@ class Links:
     def notes(self) -> list[str]:
         """For people."""
         if not self.groups:
-            return []
+            return list(self.doubts)
         members = [member for group in self.groups for member in group]
         names = ", ".join(f"sources.{n}" for n in sorted({source for source, _ in members}))
         return [
-            f"{len(members)} subjects of {names} are {len(self.groups)} (equal pixels, one patient's id or phantom); "
-            "each is whole in the split that the first source which has it gives it"
+            f"{len(members)} subjects of {names} are {len(self.groups)} (equal pixels, one patient's id, study, "
+            "series, frame of reference or phantom); each is whole in the split that the first source which has it "
+            "gives it",
+            *self.doubts,
         ]
 
 
@@ -79,9 +86,10 @@ def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> 
     groups = _Groups()
     for members in _equal(folders):
         groups.join(members)
-    if len(folders) > 1:
-        for members in _same_persons(folders):
-            groups.join(members)
+    persons = persons_of(folders)
+    studies, doubts = same_studies(persons)
+    for cases in [*(same_ids(persons) if len(folders) > 1 else ()), *studies]:
+        groups.join([(n, folders[n].subject_of(case)) for n, case in cases])
     alike = []
     for kin in dict.fromkeys(source.kin for source in sources if source.kin):
         first, *others = [n for n, source in enumerate(sources) if source.kin == kin]
@@ -97,7 +105,7 @@ def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> 
                 )
             for subject in range(common):
                 groups.join([(first, subject), (n, subject)])
-    return Links(groups.found(), tuple(alike))
+    return Links(groups.found(), tuple(alike), tuple(doubts))
 
 
 def _equal(folders: Mapping[int, FolderSource]) -> Iterator[list[Member]]:
@@ -110,29 +118,10 @@ def _equal(folders: Mapping[int, FolderSource]) -> Iterator[list[Member]]:
             for case, mark in zip(cases[n], source.contents(cases[n], whole), strict=True)
         ]
         alike = [
-            members for members in _met(marks) if len({(n, folders[n].subject_of(case)) for n, case in members}) > 1
+            members for members in met(marks) if len({(n, folders[n].subject_of(case)) for n, case in members}) > 1
         ]
         cases = {n: sorted({case for members in alike for m, case in members if m == n}) for n in folders}
     yield from ([(n, folders[n].subject_of(case)) for n, case in members] for members in alike)
-
-
-def _same_persons(folders: Mapping[int, FolderSource]) -> Iterator[list[Member]]:
-    """Subjects of equal ids; where all of them say who issued it, of equal issuers."""
-    known = {(n, s): who for n, source in folders.items() for s, who in enumerate(source.persons()) if who.id}
-    for members in _met((who.id, member) for member, who in known.items()):
-        if all(known[member].issuer for member in members):
-            yield from _met((known[member].issuer, member) for member in members)
-        else:
-            yield members
-
-
-def _met(marks: Iterable[tuple[bytes, Member]]) -> list[list[Member]]:
-    """Who have a mark in common; nobody has the empty mark."""
-    found: dict[bytes, list[Member]] = {}
-    for mark, member in marks:
-        if mark:
-            found.setdefault(mark, []).append(member)
-    return [members for members in found.values() if len(members) > 1]
 
 
 class _Groups:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -81,6 +82,9 @@ SEGMENTATION: Allowed = {
 }
 #: These decide which runs and series are one subject's, and go no further: see ``engine.privacy``.
 PATIENT = ("PatientID", "IssuerOfPatientID")
+ONE_PERSON = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")  # each is of one person
+STANDARD = "1.2.840.10008."  # UIDs that DICOM gives out itself, as the frames of reference of atlases: everybody's
+KEY = os.urandom(32)
 BEGINNING = 2**16  # bytes of pixels that tell most runs apart
 HEAD = 2**20  # bytes that the transfer syntax is looked for in
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
@@ -175,7 +179,7 @@ def head(stream: Any, keywords: Sequence[str]) -> pydicom.Dataset:
 
 
 def person(file: File, by_issuer: bool = True) -> Person:
-    """Hashes of what names a patient: to compare by, kept nowhere.
+    """Hashes of what names a patient, a study, a series and a frame of reference: to compare by, kept nowhere.
 
     Args:
         file: of the patient.
@@ -183,13 +187,19 @@ def person(file: File, by_issuer: bool = True) -> Person:
     """
     try:
         with file.open() as stream:
-            one = patient(stream)
+            header = head(stream, (*PATIENT, *ONE_PERSON))
     except (OSError, BadCase) as error:  # said again, with its reason, when the case is read
         refuse_passing(error)
         return Person()
-    hashes = (hashlib.sha256(text.encode(errors="surrogateescape")).digest() if text else b"" for text in one)
-    who = Person(*hashes)
-    return who if by_issuer else Person(who.id)
+    uids = (text(header, key) for key in ONE_PERSON)
+    said = (*patient_of(header), *("" if uid.startswith(STANDARD) else uid for uid in uids))
+    who = Person(*(_keyed(one) if one else b"" for one in said))
+    return who if by_issuer else who._replace(issuer=b"")
+
+
+def _keyed(one: str) -> bytes:
+    """Means something to this process alone."""
+    return hashlib.blake2b(one.encode(errors="surrogateescape"), key=KEY, digest_size=32).digest()
 
 
 def look(file: File, whole: bool) -> bytes:

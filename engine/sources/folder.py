@@ -143,10 +143,13 @@ class FolderOptions(Parameters):
 
 
 class Person(NamedTuple):
-    """Hashes of a person's id and of who issued it: empty where nobody knows."""
+    """Hashes of a person's id, of who issued it, and of what else is one person's: empty where nobody knows."""
 
     id: bytes = b""
     issuer: bytes = b""
+    study: bytes = b""
+    series: bytes = b""
+    frame: bytes = b""  # of reference
 
 
 class FolderSource(Source):
@@ -264,12 +267,8 @@ class FolderSource(Source):
         digest = next(iter(digests(self.case_files(case)[:1])), UNREADABLE)
         return b"" if digest == UNREADABLE else digest
 
-    def persons(self) -> list[Person]:
-        """The ``person`` of each subject."""
-        return [self.person(self.cases_of(subject)[0]) for subject in range(self.subjects)]
-
     def person(self, case: int) -> Person:
-        """What the case's subject is called wherever it is met, as a patient's id.
+        """What the case's subject is called wherever it is met, as a patient's id, and the study it was seen in.
 
         Names of files are no such thing: ``1.png`` of two hospitals is of two patients.
         """

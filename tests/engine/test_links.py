@@ -6,6 +6,7 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import pytest
 from PIL import Image
 
 from lesionforge.engine import dataset
@@ -140,6 +141,35 @@ def test_a_patient_s_id_is_known_in_every_source(tmp_path):
     (group,) = job.links.groups
     assert group[1] == (1, 0)
     assert [xa[case] for case in xa if job.sources[0].subject_of(case) == group[0][1]] == [xa[2]]
+
+
+@pytest.mark.parametrize("ids", [("A1", "B2"), ("A1", ""), ("", "")])
+@pytest.mark.parametrize("uid", ["StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"])
+def test_a_study_is_of_one_patient_whatever_ids_its_files_say(tmp_path, ids, uid):
+    for n, patient in enumerate(ids):
+        run_of(tmp_path / f"IM{n}.dcm", patient=patient, pixels=frames(1, seed=n), **{uid: "1.2.34"})
+    run_of(tmp_path / "IM9.dcm", patient="C3", pixels=frames(1, seed=9), **{uid: "1.2.35"})
+    job = pipeline(f"dicom:{tmp_path}")
+    assert job.links.groups == (((0, 0), (0, 1)),)
+    assert "one patient's id, study" in str(job.notes)
+    assert len(set(hashes(job).values())) == 2
+
+
+def test_a_ct_series_and_a_run_of_one_study_are_one_patient_s(tmp_path):
+    run_of(tmp_path / "xa/1.dcm", patient="A1", StudyInstanceUID="1.2.34")
+    series_of(tmp_path / "ct", patient="B2", StudyInstanceUID="1.2.34")
+    job = pipeline(f"dicom:{tmp_path}/xa", f"ctdicom:{tmp_path}/ct")
+    assert job.links.groups == (((0, 0), (1, 0)),)
+
+
+def test_constant_uids_link_nobody_and_are_told(tmp_path):
+    for n in range(6):
+        run_of(tmp_path / f"IM{n}.dcm", patient=f"P{n}", pixels=frames(1, seed=n), StudyInstanceUID="1.2.34",
+               FrameOfReferenceUID="1.2.840.10008.1.4.1.1")  # fmt: skip
+    job = pipeline(f"dicom:{tmp_path}")
+    assert job.links == NO_LINKS
+    assert "1 StudyInstanceUID stands in files of more than 5 patients" in str(job.notes)
+    assert "FrameOfReference" not in str(job.notes)
 
 
 def test_a_run_under_another_patient_s_id_is_the_same(tmp_path):
