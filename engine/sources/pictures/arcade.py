@@ -239,7 +239,10 @@ def _segments(
         name = _category(annotation, labels.names if labels else {})
         if name == "stenosis":
             raise BadCase("category stenosis stands among its SYNTAX segments")
-        for polygon in outline(annotation.get("segmentation")):
+        outlines = outline(annotation.get("segmentation"))
+        if not any(len(polygon.points) for polygon in outlines):
+            raise BadCase(f"segment {name} has no polygon: draw one, or take its annotation out")
+        for polygon in outlines:
             check_inside(polygon, shape)
             if polygon.area > 0:
                 segments.append((name, polygon.points))

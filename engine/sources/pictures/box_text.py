@@ -103,6 +103,8 @@ def read_voc(data: bytes, shape: tuple[int, int]) -> tuple[list[LabelledBox], di
                 "its annotation is no Pascal VOC file: it marks lesions in another way, or is about another thing"
             )
         for item in objects:
+            if len(item.findall("bndbox")) > 1:
+                raise BadCase("an object of its annotation has several bndbox: give each an object of its own")
             corners = [item.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
             if not all(corners):
                 raise BadCase("an object of its annotation has no bndbox of xmin, ymin, xmax and ymax")
@@ -138,7 +140,7 @@ def check(
             which = f"class {m.label!r}" if re.fullmatch("[0-9]{1,3}", m.label) else "a class"  # a text may be a name
             raise BadCase(f"a box has {which}, not among {known}: name it in the source's option classes")
         x0, y0, x1, y1 = m.box
-        words = ", ".join(f"{v:.1f}" for v in m.box)
+        words = ", ".join(f"{v:.6g}" for v in m.box)
         if not all(math.isfinite(v) for v in m.box):
             raise BadCase(f"box [{words}] has a corner that is no number")
         if x1 <= x0 or y1 <= y0:

@@ -48,20 +48,22 @@ def outline(segmentation: Any) -> list[Polygon]:
 
 
 def check_inside(polygon: Polygon, shape: tuple[int, int]) -> None:
-    """Refuses a polygon that lies outside the picture, if only in part.
+    """Refuses a polygon that lies outside the picture, if only in part, or in its first pixel.
 
     Args:
         polygon: of a label.
         shape: rows, cols of the picture.
 
     Raises:
-        BadCase: for one that was drawn on another picture, or on this one before it was resized.
+        BadCase: for one that was drawn on another picture, on this one before it was resized, or in shares of it.
     """
     rows, cols = shape
+    if len(polygon.points) and polygon.points.max() <= 1:
+        raise BadCase("a polygon lies in the first pixel: are its numbers shares of the picture?")
     over = max(float((-polygon.points).max(initial=0)), float((polygon.points - [cols, rows]).max(initial=0)))
     if over > MAX_OVERHANG_PX:
         raise BadCase(
-            f"a polygon lies up to {over:.0f} px outside the picture of {cols} x {rows} pixels: was that resized?"
+            f"a polygon lies up to {over:.6g} px outside the picture of {cols} x {rows} pixels: was that resized?"
         )
 
 

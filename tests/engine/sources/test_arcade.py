@@ -98,6 +98,22 @@ def test_twins_join_the_tasks_across_parts_and_numbers(official):
     assert not first.mask_is_complete
 
 
+@pytest.mark.parametrize(
+    ("polygon", "words"),
+    [
+        ([], "segment 5 has no polygon"),
+        (None, "segment 5 has no polygon"),
+        ([[]], "segment 5 has no polygon"),
+        ([[0.1, 0.2, 0.3, 0.2, 0.3, 0.4]], "lies in the first pixel: are its numbers shares"),
+    ],
+)
+def test_segments_that_mark_nothing_are_refused(tmp_path, polygon, words):
+    marks = [annotation(1, 6), annotation(1, 5, 2, polygon)]
+    write_part(tmp_path, "syntax", "train", {1: frame(1)}, marks)
+    with pytest.raises(BadCase, match=words):
+        Arcade(str(tmp_path), ArcadeOptions()).read(0)
+
+
 def test_a_part_never_holds_a_frame_of_another(official):
     """2's twin in syntax/val belongs to train, since its picture in the stenosis task is there."""
     val = Arcade(str(official), ArcadeOptions(part="val", require="any"))

@@ -213,6 +213,8 @@ def test_voc_corners_are_inclusive_and_count_from_one():
         assert "no Pascal VOC" in refusal(read_voc, other, (48, 64))  # and not a picture without a lesion
     polygon = b"<object><name>a</name><polygon><x1>3</x1></polygon></object>"
     assert "has no bndbox" in refusal(read_voc, VOC % polygon, (48, 64))
+    assert "several bndbox" in refusal(read_voc, VOC % OBJECT.replace(BOX, 2 * BOX), (48, 64))
+    assert len(refusal(check, [LabelledBox((1e300, 1, 2e300, 20), "0")], (48, 64), {"0": None})) < 200
     assert "XML entities" in refusal(read_voc, b'<!DOCTYPE a [<!ENTITY b "c">]>' + VOC % b"", (48, 64))
 
 
