@@ -80,9 +80,13 @@ class CtVolumes(FolderSource):
                 "what the option legend does not name is background, counted in each sample's json",
             ]
         wanted = {standard(name) for name in options.labels or ()}
-        if wanted and self.legend and not wanted & set(self.legend.values()):
-            known = ", ".join(sorted(name for name in set(self.legend.values()) if kind(name) != "unknown"))
-            raise SourceError(f"has none of the structures that the option labels is to keep; it has {known}")
+        there = {name for entry in found.entries for name, _ in entry.masks} or set(self.legend.values())
+        if lacking := sorted(wanted - there):
+            known = ", ".join(sorted(name for name in there if kind(name) == "healthy" or name.endswith("tumour")))
+            raise SourceError(
+                f"has nothing called {lacking[0]}, which the option labels is to keep: what it is there would be "
+                f"background; it has {known}"
+            )
         unknown = [] if options.legend or options.labels is not None else nameless(self.legend)
         if unknown:
             raise SourceError(

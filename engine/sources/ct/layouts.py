@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
@@ -28,7 +29,7 @@ TERMS = {
 CREATIVE = re.compile(r"CC[ -]?BY(?:[ -](?:SA|NC|ND))*(?:[ -]\d\.\d)?")  # no other text of the file goes further
 CT_WORDS = frozenset({"CT", "CTA", "CCTA", "CTCA", "CTPA", "CTP", "CECT", "NCCT", "NECT", "LDCT", "HRCT"})  # hold HU
 SHOWN = re.compile(r"[\w .,/()+-]{1,40}")  # of dataset.json's channel: a word, no escape sequence
-STRUCTURES = rf"(?:^|/)(?:ct|segmentations/\w+){NII}"
+TOGETHER = rf"(?:^|/)combined_labels{NII}$"  # AbdomenAtlas' masks once more, in one map
 IMAGE_ENDS = ("_ct", "_img", "_image", "_0000")
 PAIRS = (
     "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask in one "
@@ -64,15 +65,20 @@ class CtListing:
         """The paths of the volumes among the files that are in no case, by the reason."""
         used = {file.path for entry in self.entries for file in entry.files}
         out: dict[str, list[str]] = {}
-        known = STRUCTURES if self.layout == "totalsegmentator" else NII  # beside its masks lie maps of them together
+        by_structure = self.layout == "totalsegmentator"
+        cases = {entry.image.name.rpartition("/")[0] for entry in self.entries} - {""} if by_structure else set()
         for file in files:
-            if not re.search(rf"{known}$", file.name, re.IGNORECASE) or re.search(
+            if not re.search(rf"{NII}$", file.name, re.IGNORECASE) or re.search(
                 r"(?:^|/)(?:images|labels)Ts/", file.name
             ):
                 continue
-            if file.path not in used:
+            if file.path in used or (by_structure and re.search(TOGETHER, file.name, re.IGNORECASE)):
+                continue
+            if any(str(folder) in cases for folder in PurePosixPath(file.name).parents):
+                kind = "volumes of a case outside its folder segmentations"
+            else:
                 kind = "label maps without an image" if _labels(file) else "volumes without a label map"
-                out.setdefault(kind, []).append(file.path)
+            out.setdefault(kind, []).append(file.path)
         return out
 
 
@@ -158,9 +164,9 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
     """``NAME/ct.nii.gz`` with ``NAME/segmentations/STRUCTURE.nii.gz``, each a binary mask: AbdomenAtlas, too."""
     images = named(files, rf"(?:([^/]+)/)?ct{NII}")
     masks: dict[tuple[str, str], list[tuple[str, File]]] = {}
-    pattern = rf"(?:([^/]+)/)?segmentations/(\w+?){NII}"
+    pattern = rf"(?:([^/]+)/)?segmentations/(.+?){NII}"
     for file in files:
-        if match := re.search(rf"(?:^|/){pattern}$", file.name):
+        if match := re.search(rf"(?:^|/){pattern}$", file.name, re.IGNORECASE):
             masks.setdefault((home(file.name[: match.start()]), match[1] or ""), []).append((match[2], file))
     entries = []
     for key in sorted(masks.keys() & images.files.keys(), key=lambda key: (natural(key[0]), natural(key[1]))):
