@@ -7,37 +7,60 @@ and how work is cut never depends on who runs it, so results are the same for an
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-import numba
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST = 256
+_compiling = threading.RLock()
 _pool: ThreadPoolExecutor | None = None
+
+
+class _Kernel:
+    """A function that is compiled when it is first called: plans import kernels, call none, and need no Numba."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._options = function, options
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        return (self._compiled or self.compiled())(*args)
+
+    def compiled(self) -> Callable[..., Any]:
+        """Numba's own object, which also takes this one's place in its module: kernels that call it look there."""
+        with _compiling:
+            if self._compiled is None:
+                import numba
+
+                names = self._function.__globals__
+                for name in self._function.__code__.co_names:
+                    if isinstance(kernel := names.get(name), _Kernel):
+                        names[name] = kernel.compiled()
+                self._compiled = numba.njit(nogil=True, cache=True, **self._options)(self._function)
+            return self._compiled
 
 
 def jit(function: F) -> F:
     """Machine code cached on disk, without the interpreter lock; no fast-math: the same bits everywhere."""
-    compiled: F = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")(function)
-    return compiled
+    return cast(F, _Kernel(function, boundscheck=False, error_model="numpy"))
 
 
 def inline(function: F) -> F:
     """Inlined before the vectoriser looks: a loop that calls is left scalar, three times slower."""
-    options = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy", "inline": "always"}
-    compiled: F = numba.njit(**options)(function)
-    return compiled
+    return cast(F, _Kernel(function, boundscheck=False, error_model="numpy", inline="always"))
 
 
 def _forget() -> None:
-    global _pool
-    _pool = None
+    global _pool, _compiling
+    _pool, _compiling = None, threading.RLock()
 
 
-# A forked child inherits the pool object but none of its threads: waiting on it would hang.
+# A forked child inherits pool and lock but no thread: waiting on the pool, or for who holds the lock, would hang.
 os.register_at_fork(after_in_child=_forget)
 
 

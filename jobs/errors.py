@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 
-from packaging.requirements import Requirement
-
 from lesionforge.generators.types import UserError
 
 MODULES = {"scikit-learn": "sklearn", "itk-rtk": "itk"}  # distributions whose module has another name
@@ -85,6 +83,8 @@ def _cure(what: str, extra: str) -> str:
 
 def _modules() -> dict[str, str]:
     """Module -> the extra that brings it, for those that nothing else of this package needs."""
+    from packaging.requirements import Requirement
+
     required = [Requirement(text) for text in metadata.requires("lesionforge") or ()]
     core = {r.name for r in required if not r.marker}
     out: dict[str, str] = {}

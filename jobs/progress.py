@@ -6,12 +6,12 @@ import html
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.files import digests as hash_files
 from lesionforge.jobs import console
+
+if TYPE_CHECKING:
+    from lesionforge.engine.sources.files import File
 
 LOG_SECONDS = 10.0  # between lines where there is no terminal
 MOMENT = 1.0  # seconds of work that need no bar
@@ -59,6 +59,8 @@ def steps(name: str, pace: Pace | None = None) -> Iterator[Advance]:
     elif not console.err.is_terminal:
         yield and_left(_log(name))
     else:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=console.err) as bar:
             task = bar.add_task(name, total=None, note="")
@@ -91,6 +93,8 @@ def samples(total: int, done: int, pace: Pace | None = None) -> Iterator[Callabl
 
 def digests(files: Sequence[File]) -> None:
     """Hash the files of a recipe's sources, with progress where that takes more than a moment."""
+    from lesionforge.engine.sources.files import digests as hash_files
+
     total, done, began = sum(file.size for file in files), 0, time.monotonic()
     advance: Advance | None = None
     with ExitStack() as stack:

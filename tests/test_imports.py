@@ -81,8 +81,10 @@ def test_generators_import_without_ray_torch_or_storage():
 
 
 def test_planning_needs_neither_ray_nor_numba_nor_torch():
-    code = "from lesionforge.engine import Pipeline, Plan, Recipe, load, permutation, plugins, recipe_yaml"
-    done = run(code, ["ray", "torch", "numba", "pyarrow"])
+    code = "from lesionforge.engine import Pipeline, Plan, Recipe, load, permutation, plugins, recipe_yaml\n"
+    code += "import lesionforge.jobs.cli\nfrom lesionforge.jobs.commands.plan import plan\n"
+    code += "for name in ('demo', 'stenosis_phantom', 'lesion_phantom', 'angio_ct_phantom'): plan(name)"
+    done = run(code, ["ray", "torch", "numba", "pyarrow", "scipy.ndimage", "scipy.spatial", "rich.markdown"])
     assert done.returncode == 0, done.stderr
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.vessel.reference import interpolated
 
 STEP_MM = 0.05  # of a profile, at the vessel's depth
@@ -49,7 +49,7 @@ def areas(image: NDArray[np.float32], view: View, points: Floats, reach_mm: floa
     x = STEP_MM * np.arange(-math.ceil(reach_mm / STEP_MM), math.ceil(reach_mm / STEP_MM) + 1)
     on_detector = x * (view.sid_mm / depth)[:, None]
     at = shadow[:, :, None] + across[:, :, None] * on_detector[:, None] / np.array(view.pixel_mm)[:, None]
-    chords = ndimage.map_coordinates(image, [at[:, 0], at[:, 1]], order=1)
+    chords = scipy.ndimage.map_coordinates(image, [at[:, 0], at[:, 1]], order=1)
     out: Floats = share * chords.astype(np.float64).sum(axis=1) * STEP_MM
     return out
 
@@ -61,7 +61,7 @@ def percent_ds(area_mm2: Floats, inner: slice) -> float:
     """
     diameters = 2 * np.sqrt(area_mm2 / math.pi)
     reference = interpolated(diameters, diameters > 0, inner.start, inner.stop - 1)
-    smooth = ndimage.uniform_filter1d(diameters, MLD_ROWS, mode="nearest")
+    smooth = scipy.ndimage.uniform_filter1d(diameters, MLD_ROWS, mode="nearest")
     least = inner.start + int(np.argmin(smooth[inner]))
     return float(100 * (1 - smooth[least] / reference[least]))
 

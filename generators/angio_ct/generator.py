@@ -20,7 +20,8 @@ from lesionforge.generators.angio_ct.lumen import LumenCells, fine, narrowed_tre
 from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.shadow import PlaqueSegment, shadows
 from lesionforge.generators.base import Generator
-from lesionforge.generators.carm import View, project_views, silhouette
+from lesionforge.generators.carm.projector import project_views, silhouette
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion.classes import PLAQUES
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.phantom.angiogram.chest import chest

@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
-from lesionforge.generators.carm import Grid
+from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.types import BadCase, CoronaryTree, Side, Stenosis, Volume
 
@@ -42,10 +41,10 @@ def sided(volume: Volume) -> Volume:
     if volume.labels is None or "coronary" not in names:
         raise BadCase("the volume has no coronary label: neither coronary nor coronary_left or coronary_right")
     lumen = volume.labels == names["coronary"]
-    found = ndimage.find_objects(lumen.astype(np.uint8))
+    found = scipy.ndimage.find_objects(lumen.astype(np.uint8))
     if not found:
         raise BadCase("the coronary label is empty")
-    parts, _ = ndimage.label(lumen[found[0]], np.ones((3, 3, 3)))
+    parts, _ = scipy.ndimage.label(lumen[found[0]], np.ones((3, 3, 3)))
     sizes = np.bincount(parts.ravel())[1:]
     order = np.argsort(-sizes, kind="stable")[:2]
     if len(order) < 2 or sizes[order[1]] < LEAST_SHARE * sizes[order[0]]:
@@ -105,7 +104,7 @@ def narrowed_tree(
     box = tuple(slice(c, c + n) for c, n in zip(corner, label.shape, strict=True))
     lumen[box] &= label == VALUE["coronary"]
     points = (np.argwhere(lumen) * np.array(volume.spacing_mm) + np.array(volume.origin_mm)).astype(np.float32)
-    tree = cKDTree(points)
+    tree = scipy.spatial.cKDTree(points)
     stenoses = []
     for lesion in lesions:
         at = lesion.get("mld_lps_mm")  # plaques alone have one
@@ -153,7 +152,7 @@ def fine(tree: CoronaryTree, cell_mm: float) -> LumenCells:
     at = np.rint((points - low) / voxel).astype(np.int64) + 2
     occupied = np.zeros(at.max(axis=0) + 3, np.float32)
     occupied[tuple(at.T)] = 1
-    near = ndimage.binary_dilation(occupied > 0, np.ones((3, 3, 3)))  # further off the interpolation is 0
+    near = scipy.ndimage.binary_dilation(occupied > 0, np.ones((3, 3, 3)))  # further off the interpolation is 0
     extent = np.ptp(points, axis=0) + 2 * voxel
     n0, n1, n2 = (int(n) for n in np.ceil(extent / cell_mm))
     grid = Grid((n0, n1, n2), cell_mm)
@@ -167,7 +166,7 @@ def fine(tree: CoronaryTree, cell_mm: float) -> LumenCells:
     cells = []
     for plane, row in enumerate(i):
         a, b = np.nonzero(near[row][j[:, None], k])
-        share = ndimage.map_coordinates(occupied, [np.full(len(a), x[plane]), y[a], z[b]], order=1)
+        share = scipy.ndimage.map_coordinates(occupied, [np.full(len(a), x[plane]), y[a], z[b]], order=1)
         kept = share >= 0.5
         cells.append(np.stack([np.full(int(kept.sum()), plane), a[kept], b[kept]], axis=1))
     return LumenCells(np.concatenate(cells).astype(np.int64), grid, isocentre)

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Interval
 
 from lesionforge.generators.biplane.params import BiplaneParams, ViewCount
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import Side

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion import pictures
 from lesionforge.generators.types import Panel
 
@@ -59,8 +59,8 @@ def _plaque(label: NDArray[Any], lesion: Mapping[str, Any], meta: Mapping[str, A
     row, col = np.floor(view.project(points) + 0.5).astype(int).T
     mask = np.zeros((view.rows, view.cols), bool)
     mask[row, col] = True
-    mask = ndimage.binary_closing(np.pad(mask, 4), iterations=2)[4:-4, 4:-4]
-    return np.asarray((mask & ~ndimage.binary_erosion(mask)) * 255, np.uint8)
+    mask = scipy.ndimage.binary_closing(np.pad(mask, 4), iterations=2)[4:-4, 4:-4]
+    return np.asarray((mask & ~scipy.ndimage.binary_erosion(mask)) * 255, np.uint8)
 
 
 def _frame(box: list[float] | None, shape: tuple[int, ...]) -> NDArray[np.uint8]:

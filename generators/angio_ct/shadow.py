@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from lesionforge.generators.angio_ct.densitometry import areas, percent_ds
 from lesionforge.generators.angio_ct.lumen import LumenCells
-from lesionforge.generators.carm import View, project_views
+from lesionforge.generators.carm.projector import project_views
+from lesionforge.generators.carm.view import View
 
 STEP_MM = 0.25  # between the points of a segment
 FLANK_MM = 1.75  # of the vessel beside a plaque, kept healthy by the generator: the references
@@ -74,7 +75,7 @@ def shadows(
     ``foreshortening``: share of the segment's length that the view hides. ``overlap``: share of the attenuation across
     the segment that is other vessels'. ``densitometric_ds``: percent diameter stenosis read from the line integrals.
     """
-    gap, _ = cKDTree(segment.vessel).query(lumen.centres, distance_upper_bound=OWN * segment.radius_mm)
+    gap, _ = scipy.spatial.cKDTree(segment.vessel).query(lumen.centres, distance_upper_bound=OWN * segment.radius_mm)
     own = project_views(lumen.cells[np.isfinite(gap)], lumen.grid, views, threads=threads)
     out = []
     for view, whole, alone in zip(views, integrals, own, strict=True):

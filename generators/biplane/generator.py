@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.base import Generator
 from lesionforge.generators.biplane.params import BiplaneParams
-from lesionforge.generators.carm import Grid, View, hull, project_views, silhouette
-from lesionforge.generators.carm.grid import average_down
+from lesionforge.generators.carm.backproject import hull
+from lesionforge.generators.carm.grid import Grid, average_down
+from lesionforge.generators.carm.projector import project_views, silhouette
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
@@ -45,7 +47,7 @@ class Motion:
         centre = (np.array(image.shape) - 1) / 2
         offset = centre - (centre + np.array(self.shift_px)) * inverse
         order = 0 if image.dtype == np.uint8 else 1
-        moved: NDArray[Any] = ndimage.affine_transform(image, inverse, offset, order=order, mode="reflect")
+        moved: NDArray[Any] = scipy.ndimage.affine_transform(image, inverse, offset, order=order, mode="reflect")
         return moved
 
     def to_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.parameters import Parameters, Range
 from lesionforge.generators.types import Side
 

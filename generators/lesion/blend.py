@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE
 from lesionforge.generators.lesion.scene import CtScene, box_about
@@ -33,9 +33,9 @@ def push(scene: CtScene, centre: tuple[int, int, int], radius_mm: float, share: 
     at = np.stack([c - o + scale * v / mm for c, o, v, mm in zip(centre, start, (x, y, z), spacing, strict=True)])
     moved = far < PUSH_REACH
     hu, labels = scene.hu[box], scene.labels[box]
-    shifted = ndimage.map_coordinates(hu.astype(np.float32), at, order=1, mode="nearest")
+    shifted = scipy.ndimage.map_coordinates(hu.astype(np.float32), at, order=1, mode="nearest")
     hu[moved] = np.rint(shifted[moved]).astype(np.int16)
-    labels[moved] = ndimage.map_coordinates(labels, at, order=0, mode="nearest")[moved]
+    labels[moved] = scipy.ndimage.map_coordinates(labels, at, order=0, mode="nearest")[moved]
 
 
 def reach(sigma_mm: float, spacing: tuple[float, float, float]) -> NDArray[np.int64]:
@@ -52,7 +52,7 @@ def weights(mask: NDArray[np.bool_], sigma_mm: float, spacing: tuple[float, floa
     if sigma_mm <= 0:
         return sharp
     sigma = [sigma_mm / s for s in spacing]
-    blurred: NDArray[np.float32] = ndimage.gaussian_filter(sharp, sigma, mode="constant", truncate=TRUNCATE)
+    blurred: NDArray[np.float32] = scipy.ndimage.gaussian_filter(sharp, sigma, mode="constant", truncate=TRUNCATE)
     return blurred
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.base import close_loop
 from lesionforge.generators.lesion import blend, measure
@@ -73,7 +73,7 @@ class LesionDrawing:
         scene.labels[box][mask] = VALUE[self.lesion_class]
         grow = box_about(self.low - APART, self.high + APART, scene.hu.shape)
         own = scene.labels[grow] == VALUE[self.lesion_class]
-        scene.taken[grow] |= ndimage.binary_dilation(own, iterations=APART)
+        scene.taken[grow] |= scipy.ndimage.binary_dilation(own, iterations=APART)
         self.requested_hu = self._request(rng, organ)
         self.asked_hu = self.requested_hu
         self.box = self._patch_box(0)
@@ -109,7 +109,7 @@ class LesionDrawing:
         inner = tuple(
             slice(int(a) - s.start, int(b) + 1 - s.start) for a, b, s in zip(self.low, self.high, self.box, strict=True)
         )
-        parts, _ = ndimage.label(others == VALUE[self.lesion_class])
+        parts, _ = scipy.ndimage.label(others == VALUE[self.lesion_class])
         here = tuple(x - s.start for x, s in zip(self.at, self.box, strict=True))
         mask = np.zeros(others.shape, bool)
         mask[inner] = parts[inner] == parts[here]

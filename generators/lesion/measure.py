@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
 from lesionforge.generators.lesion.scene import Box
@@ -86,11 +86,11 @@ def region(
         spacing: of the voxels, mm.
     """
     marks = labels[box]
-    parts, _ = ndimage.label(marks == VALUE[lesion_class])
+    parts, _ = scipy.ndimage.label(marks == VALUE[lesion_class])
     a, b, c = (x - s.start for x, s in zip(at, box, strict=True))
     own = parts == parts[a, b, c]
-    depth = ndimage.distance_transform_edt(np.pad(own, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    gap = ndimage.distance_transform_edt(~own, sampling=spacing)
+    depth = scipy.ndimage.distance_transform_edt(np.pad(own, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    gap = scipy.ndimage.distance_transform_edt(~own, sampling=spacing)
     around = (marks == VALUE[home(lesion_class)]) & (gap >= SHELL_MM[0]) & (gap <= SHELL_MM[1])
     voxels = int(own.sum())
     volume = voxels * spacing[0] * spacing[1] * spacing[2]
@@ -152,7 +152,7 @@ def _stenosis(diameters: NDArray[np.float64], inner: slice) -> tuple[float, floa
     """Percent diameter stenosis, reference, least diameter and its row."""
     before, after = diameters[: inner.start], diameters[inner.stop :]
     ends = [float(part.mean()) if len(part) else float(diameters.max()) for part in (before, after)]
-    smooth = ndimage.uniform_filter1d(diameters, max(1, round(MLD_MM / STEP_MM)), mode="nearest")
+    smooth = scipy.ndimage.uniform_filter1d(diameters, max(1, round(MLD_MM / STEP_MM)), mode="nearest")
     least = inner.start + int(np.argmin(smooth[inner]))
     share = (least - inner.start) / max(1, inner.stop - inner.start - 1)
     reference, mld = (1 - share) * ends[0] + share * ends[1], float(smooth[least])

@@ -14,8 +14,8 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.params import LesionParams
@@ -99,7 +99,7 @@ class Plaque:
         high = np.ceil((points.max(axis=0) + reach) / spacing).astype(np.int64)
         box = box_about(low, high, scene.hu.shape)
         grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1) * spacing
-        gap, at = cKDTree(points).query(grid, distance_upper_bound=reach)
+        gap, at = scipy.spatial.cKDTree(points).query(grid, distance_upper_bound=reach)
         near = np.isfinite(gap) & (at > 0) & (at < len(points) - 1)  # beyond the ends the nearest is an end point
         at = at[near]
         offset = grid[near] - points[at]

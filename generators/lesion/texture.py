@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import DELTA_HU, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
 from lesionforge.generators.lesion.filler import Filler, Patch
@@ -59,7 +59,7 @@ class TextureFiller(Filler):
             delta = float(np.clip(needed, *DELTA_HU))
         out = base - pattern * np.float32(delta)
         if rng.uniform() < self.capsule:
-            depth = ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
+            depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
             rim = patch.mask & (depth <= CAPSULE_MM)
             out += np.float32(rng.uniform(*CAPSULE_HU)) * rim
         return np.asarray(out, np.float32)
@@ -75,11 +75,13 @@ def syntumor(
     grid = [max(1.0, s) for s in spacing]
     coarse = [math.ceil((n - 1) * s / g) + 2 for n, s, g in zip(shape, spacing, grid, strict=True)]
     wide, narrow = float(rng.choice(COARSE_MM)), float(rng.choice(FINE_MM))
-    odds = ndimage.gaussian_filter(rng.random(coarse, np.float32), [wide / g for g in grid], mode="wrap", truncate=3)
+    odds = scipy.ndimage.gaussian_filter(
+        rng.random(coarse, np.float32), [wide / g for g in grid], mode="wrap", truncate=3
+    )
     odds = (odds - odds.min()) / max(float(np.ptp(odds)), 1e-6)
     odds = float(rng.uniform(*BASE)) + float(rng.uniform(*SCALE)) * odds
     tossed = (rng.random(coarse, np.float32) < odds).astype(np.float32)
-    spots = ndimage.gaussian_filter(tossed, [narrow / g for g in grid], mode="wrap", truncate=3)
+    spots = scipy.ndimage.gaussian_filter(tossed, [narrow / g for g in grid], mode="wrap", truncate=3)
     # The recipe scales by the mean where there is more than FLOOR; a small patch may hold nothing above it.
     bright = spots[spots > FLOOR]
     spots = np.clip(spots * (level / max(float(bright.mean() if len(bright) else spots.mean()), 1e-6)), 0, 1)
@@ -88,7 +90,7 @@ def syntumor(
 
 def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
     """The scan's noise: what is finer than ``GRAIN_MM``, its outliers (edges) cut to size."""
-    fine = hu - ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
+    fine = hu - scipy.ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
     spread = 1.4826 * float(np.median(np.abs(fine - np.median(fine))))
     cut: NDArray[np.float32] = np.clip(fine, -GRAIN_LIMIT * spread, GRAIN_LIMIT * spread)
     return cut
@@ -97,9 +99,9 @@ def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArr
 def _edges(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
     """What lies within the blur of a step between tissues."""
     sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
-    slope = ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
+    slope = scipy.ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
     steep = slope > GRAIN_LIMIT * np.median(slope)
-    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~steep, sampling=spacing) <= EDGE_MM / 2
+    near: NDArray[np.bool_] = scipy.ndimage.distance_transform_edt(~steep, sampling=spacing) <= EDGE_MM / 2
     return near
 
 
@@ -118,7 +120,7 @@ def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
     wrong = patch.mask & ~tissue
     if not wrong.any():
         return patch.hu
-    tissue &= ndimage.distance_transform_edt(~wrong, sampling=patch.spacing_mm) > EDGE_MM
+    tissue &= scipy.ndimage.distance_transform_edt(~wrong, sampling=patch.spacing_mm) > EDGE_MM
     filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
     # Other tissue has the scan's grain as well, but for its edges; there it comes from further and further away.
     flat = tissue | ~_edges(patch.hu, patch.spacing_mm)
@@ -139,7 +141,7 @@ def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
     shape, spacing = patch.mask.shape, patch.spacing_mm
     body = np.zeros(shape, np.float32)
     if patch.lesion_class == "calcified":
-        depth = ndimage.distance_transform_edt(patch.mask, sampling=spacing)
+        depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=spacing)
         body = np.asarray(0.2 * mean * (depth / max(float(depth.max()), 1e-6)), np.float32)
         body += np.float32(0.1 * mean) * _unit_noise(rng, shape, spacing, 0.6)
     elif patch.lesion_class == "mixed":
@@ -156,14 +158,14 @@ def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def _blurred(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
     """As the scanner shows it."""
-    out: NDArray[np.float32] = ndimage.gaussian_filter(mask.astype(np.float32), [PSF_MM / s for s in spacing])
+    out: NDArray[np.float32] = scipy.ndimage.gaussian_filter(mask.astype(np.float32), [PSF_MM / s for s in spacing])
     return out
 
 
 def _unit_noise(
     rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, float, float], sigma_mm: float
 ) -> NDArray[np.float32]:
-    noise = ndimage.gaussian_filter(
+    noise = scipy.ndimage.gaussian_filter(
         rng.standard_normal(shape, np.float32), [sigma_mm / s for s in spacing], mode="wrap", truncate=3
     )
     unit: NDArray[np.float32] = (noise - noise.mean()) / max(float(noise.std()), 1e-6)

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import EARLY_MM, VALUE, canonical, home
 from lesionforge.generators.lesion.params import LesionParams
@@ -195,7 +195,7 @@ def radius_mm(volume_mm3: float) -> float:
 
 def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest 6-connected component (the first of equals)."""
-    marks, count = ndimage.label(mask)
+    marks, count = scipy.ndimage.label(mask)
     if count <= 1:
         return mask
     out: NDArray[np.bool_] = marks == 1 + int(np.argmax(np.bincount(marks.ravel())[1:]))

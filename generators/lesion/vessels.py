@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
-from skimage.morphology import skeletonize
 
 from lesionforge.generators.types import CoronaryTree
 
@@ -41,20 +40,20 @@ class CtVessel:
 
 def from_label(lumen: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[CtVessel]:
     """Skeleton and distance transform of a lumen's label."""
-    found = ndimage.find_objects(lumen.astype(np.uint8))
+    found = scipy.ndimage.find_objects(lumen.astype(np.uint8))
     if not found or found[0] is None:
         return []
     start = np.array([s.start for s in found[0]])
     inner = np.pad(lumen[found[0]], 1)
-    depth = ndimage.distance_transform_edt(inner, sampling=spacing)
-    chains = _chains(np.argwhere(skeletonize(inner)))
+    depth = scipy.ndimage.distance_transform_edt(inner, sampling=spacing)
+    chains = _chains(np.argwhere(skimage.morphology.skeletonize(inner)))
     scale = np.array(spacing)
     lines = []
     for chain in chains:
         points = _even(chain * scale)
         if points is None:
             continue
-        radii = ndimage.map_coordinates(depth, (points / scale).T, order=1)
+        radii = scipy.ndimage.map_coordinates(depth, (points / scale).T, order=1)
         lines.append((points + (start - 1) * scale, _smooth(radii)))
     return _vessels(lines)
 
@@ -79,7 +78,7 @@ def _chains(voxels: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     """Voxels of a skeleton in order, from fork or end to fork or end."""
     if not len(voxels):
         return []
-    pairs = cKDTree(voxels).query_pairs(1.8, output_type="ndarray")
+    pairs = scipy.spatial.cKDTree(voxels).query_pairs(1.8, output_type="ndarray")
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     near: list[list[int]] = [[] for _ in voxels]
     for a, b in pairs.tolist():
@@ -122,7 +121,7 @@ def _stepped(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    smooth: NDArray[np.float64] = ndimage.gaussian_filter1d(values, SMOOTH_MM / STEP_MM, mode="nearest")
+    smooth: NDArray[np.float64] = scipy.ndimage.gaussian_filter1d(values, SMOOTH_MM / STEP_MM, mode="nearest")
     return smooth
 
 
@@ -134,7 +133,7 @@ def _vessels(lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> li
         margin = int((radii.max() + CLEAR_MM) / STEP_MM)
         free[:margin] = free[len(free) - margin :] = False
         for other, wide in others:
-            gap, at = cKDTree(other).query(points)
+            gap, at = scipy.spatial.cKDTree(other).query(points)
             free &= (gap > radii + wide[at] + CLEAR_MM) | (wide[at] < TWIG * radii)
         out.append(CtVessel(points, radii, free, *frame(points)))
     return out
@@ -177,7 +176,9 @@ def sections(
     low = np.maximum(np.floor((line.min(axis=0) - corner) / spacing).astype(int) - 1, 0)
     high = np.ceil((line.max(axis=0) + corner) / spacing).astype(int) + 2
     near = volume[tuple(slice(x, y) for x, y in zip(low, high, strict=True))].astype(np.float32)
-    out: NDArray[np.float32] = ndimage.map_coordinates(near, np.moveaxis(at - low, -1, 0), order=1, mode="nearest")
+    out: NDArray[np.float32] = scipy.ndimage.map_coordinates(
+        near, np.moveaxis(at - low, -1, 0), order=1, mode="nearest"
+    )
     return out
 
 
@@ -203,7 +204,7 @@ def curved_planar(
     offset = step * np.arange(-round(half_mm / step), round(half_mm / step) + 1)
     across = np.cos(angle) * vessel.first + np.sin(angle) * vessel.second
     at = (vessel.points[:, None] + across[:, None] * offset[:, None]) / np.array(spacing)
-    out: NDArray[np.float32] = ndimage.map_coordinates(
+    out: NDArray[np.float32] = scipy.ndimage.map_coordinates(
         volume.astype(np.float32), np.moveaxis(at, -1, 0), order=1, mode="nearest"
     )
     return out

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
 from lesionforge.generators.kernels import jit
 from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
@@ -76,11 +76,11 @@ def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Gener
 
 def _difference(image: NDArray[np.uint8], lesion: FrameNarrowing) -> tuple[Patch, Patch, float]:
     """Grey levels to add, straightened; the share of the vessel's depth they take away; t of the first column, px."""
-    radius = gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
+    radius = scipy.ndimage.gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
     half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
     field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
     line = _background(field, t, radius)
-    vessel = gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
+    vessel = scipy.ndimage.gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
     vessel = np.minimum(vessel, _envelope(vessel))
     window = np.clip((radius[:, None] + REACH - np.abs(t)) / FADE, 0, 1)
     vessel *= window * window * (3 - 2 * window)
@@ -102,8 +102,8 @@ def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
     levels = []
     for side in (-1, 1):
         columns = np.rint((side * (distance[:, None] + offsets) - t[0]) / STEP).astype(int)
-        level = median_filter(np.median(field[rows, columns], axis=1), BRANCH, mode="nearest")
-        levels.append(gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
+        level = scipy.ndimage.median_filter(np.median(field[rows, columns], axis=1), BRANCH, mode="nearest")
+        levels.append(scipy.ndimage.gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
     part = np.clip((t / (distance + FLANK / 2)[:, None] + 1) / 2, 0, 1)
     return np.asarray(levels[0] * (1 - part) + levels[1] * part)
 
@@ -111,7 +111,7 @@ def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
 def _envelope(vessel: Patch) -> Patch:
     """The most that the vessel itself can be, (1, k): what exceeds it crosses or branches off, and stays as it is."""
     middle = np.maximum(np.median(vessel, axis=0), 0)
-    return np.asarray(ABOVE * maximum_filter1d(middle, int(2 * WANDER / STEP) + 1)[None])
+    return np.asarray(ABOVE * scipy.ndimage.maximum_filter1d(middle, int(2 * WANDER / STEP) + 1)[None])
 
 
 @jit

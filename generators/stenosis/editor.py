@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, map_coordinates, median_filter
 
 from lesionforge.generators.stenosis.pixels import PixelBox, locate
 from lesionforge.generators.stenosis.texture import Texture
@@ -124,10 +124,15 @@ def _wall(mask: NDArray[np.bool_], points: Rows, normals: Rows, diameter: Rows, 
     reach = float(diameter.max())
     t = np.arange(0, reach, WALL_STEP)
     xy = points[:, None] + side * t[None, :, None] * normals[:, None]
-    inside = map_coordinates(mask.astype(np.float32), [xy[..., 1], xy[..., 0]], order=1, mode="constant") >= 0.5
+    inside = (
+        scipy.ndimage.map_coordinates(mask.astype(np.float32), [xy[..., 1], xy[..., 0]], order=1, mode="constant")
+        >= 0.5
+    )
     inside[:, 0] = True
     out = np.where(inside.all(axis=1), len(t), np.argmin(inside, axis=1))
-    wall = gaussian_filter1d(median_filter((out - 0.5) * WALL_STEP, 5, mode="nearest"), 1.5, mode="nearest")
+    wall = scipy.ndimage.gaussian_filter1d(
+        scipy.ndimage.median_filter((out - 0.5) * WALL_STEP, 5, mode="nearest"), 1.5, mode="nearest"
+    )
     return np.asarray(side * wall)
 
 

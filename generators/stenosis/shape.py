@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.types import SeverityClass, stream
@@ -62,7 +62,7 @@ class Shape:
         down = np.clip((x - self.plateau) / (1 - self.plateau), 0, 1)
         share = (0.5 + 0.5 * np.cos(np.pi * down)) ** self.sharp
         rng = stream(self.seed.to_bytes(8, "little"), "walls")
-        wobble = gaussian_filter1d(rng.standard_normal(len(s)), ROUGH_PX, mode="wrap")
+        wobble = scipy.ndimage.gaussian_filter1d(rng.standard_normal(len(s)), ROUGH_PX, mode="wrap")
         wobble *= np.sqrt(2 * np.sqrt(np.pi) * ROUGH_PX)  # unit variance again
         return Profile(np.clip(share + 4 * ROUGH * wobble * share * (1 - share), 0, 1), self.eccentric)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, median_filter
-from skimage.measure import points_in_poly
 
 from lesionforge.generators.stenosis.closure import by_edges
 from lesionforge.generators.stenosis.params import StenosisParams
@@ -134,7 +134,7 @@ def _judge(
     frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, radii: Rows, forks: Rows, min_width: float
 ) -> FrameVessel:
     n = len(lumen.diameter)
-    width = median_filter(lumen.diameter, 31, mode="nearest")
+    width = scipy.ndimage.median_filter(lumen.diameter, 31, mode="nearest")
     fork = np.full(n, np.inf)
     if len(forks):
         fork = np.linalg.norm(lumen.points[:, None] - forks[None], axis=2).min(axis=1)
@@ -154,7 +154,7 @@ def _judge(
 
 def _straight(points: Rows, width: Rows) -> Flags:
     """Where the centreline bends less than a circle of BEND diameters."""
-    smooth = gaussian_filter1d(points, 4.0, axis=0, mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter1d(points, 4.0, axis=0, mode="nearest")
     velocity = np.gradient(smooth, axis=0)
     bend = np.gradient(velocity, axis=0)
     cross = np.abs(velocity[:, 0] * bend[:, 1] - velocity[:, 1] * bend[:, 0])
@@ -174,7 +174,7 @@ def _beside(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Ro
     ends = np.stack([lumen.points - reach * lumen.normals, lumen.points + reach * lumen.normals])
     size = np.array(frame.image.shape[::-1])
     inside = ((ends >= 0) & (ends <= size - 1)).all(axis=(0, 2))
-    smooth = gaussian_filter1d(gaussian_filter1d(field, 1.5, axis=0), 1.0, axis=1)
+    smooth = scipy.ndimage.gaussian_filter1d(scipy.ndimage.gaussian_filter1d(field, 1.5, axis=0), 1.0, axis=1)
     lit = np.where(beside, smooth, -np.inf).max(axis=1) < -np.log(BLACK / 255)
     # Against the row's own background line a branch or a crossing vessel stands out as a dark patch.
     line = lumen.offset[:, None] + lumen.slope[:, None] * t
@@ -271,6 +271,6 @@ def _known(
 def segment_at(frame: Angiogram, x: float, y: float) -> str | None:
     """SYNTAX name of the segment polygon that holds a place (index coordinates)."""
     for name, polygon in frame.segments:
-        if points_in_poly([[x + 0.5, y + 0.5]], polygon)[0]:
+        if skimage.measure.points_in_poly([[x + 0.5, y + 0.5]], polygon)[0]:
             return name
     return None

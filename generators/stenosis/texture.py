@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.fft import dctn, idctn, irfft2, rfft2
 
 BLOCK = 8
 PATCH = 16
@@ -53,7 +53,7 @@ class Texture:
         shape = (max(height, PATCH), max(width, PATCH))
         kernel = np.zeros(shape)
         kernel[:PATCH, :PATCH] = self.kernel
-        field = irfft2(rfft2(rng.standard_normal(shape)) * rfft2(kernel), s=shape)
+        field = scipy.fft.irfft2(scipy.fft.rfft2(rng.standard_normal(shape)) * scipy.fft.rfft2(kernel), s=shape)
         return np.asarray(field[:height, :width])
 
 
@@ -69,7 +69,7 @@ def jpeg_quality(image: NDArray[np.uint8]) -> int | None:
     whole = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK)
     blocks = whole.transpose(0, 2, 1, 3).reshape(-1, BLOCK, BLOCK)
     step = max(1, len(blocks) // 512)
-    spectra = dctn(blocks[::step].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
+    spectra = scipy.fft.dctn(blocks[::step].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
     best, quality = COHERENT, None
     scored: dict[tuple[int, int, float], float] = {}
     for q in QUALITIES:
@@ -119,8 +119,8 @@ def requantise(
 
     touched = blocked(changed).any(axis=(2, 3))
     blocks = blocked(out)
-    spectra = dctn(blocks[touched].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
-    back = idctn(np.rint(spectra / table) * table, axes=(1, 2), norm="ortho") + 128
+    spectra = scipy.fft.dctn(blocks[touched].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
+    back = scipy.fft.idctn(np.rint(spectra / table) * table, axes=(1, 2), norm="ortho") + 128
     quantised = blocks.copy()
     quantised[touched] = np.clip(np.rint(back), 0, 255).astype(np.uint8)
     out[inner] = quantised.transpose(0, 2, 1, 3).reshape(rows * BLOCK, cols * BLOCK)

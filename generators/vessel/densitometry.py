@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.vessel.chord import RADIUS_STEP, STEP, Chords, chord_tables, line_of, without_line
 from lesionforge.generators.vessel.graph import arc_length
@@ -92,7 +92,7 @@ def fit_lumen(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: float
     inside = ((points > radius[:, None]) & (points < size - 1 - radius[:, None])).all(axis=1)
     noise = fit.noise()
     cnr = fit.mu * fit.chords.at(radius).max(axis=1) / noise
-    seen = ndimage.median_filter(cnr, 41, mode="nearest") >= 2
+    seen = scipy.ndimage.median_filter(cnr, 41, mode="nearest") >= 2
     s = arc_length(points)
     line = fit.offset, fit.slope
     return Lumen(points, across, s, 2 * radius, fit.mu, *line, sigma, noise, cnr, inside & seen)
@@ -131,7 +131,9 @@ class _Fit:
 
     def with_shared_line(self) -> _Fit:
         """The radii again, the background line now smooth along the vessel: fewer unknowns, less noise."""
-        level, slope = (ndimage.gaussian_filter1d(a, LINE_REACH, mode="nearest") for a in (self.offset, self.slope))
+        level, slope = (
+            scipy.ndimage.gaussian_filter1d(a, LINE_REACH, mode="nearest") for a in (self.offset, self.slope)
+        )
         rest = self.rows - level[:, None] - slope[:, None] * self.chords.t
         c = self.chords
         pull = products(rest, c.by_radius)
@@ -143,8 +145,8 @@ def _shift(rows: NDArray[np.float32], fit: _Fit) -> Rows:
     """How far the vessel lies from the centreline along the normal, in px: where the fitted chords match the rows."""
     flat, chords = (without_line(a, fit.chords.t) for a in (rows.astype(np.float64), fit.chords.at(fit.radius)))
     score = correlate(flat, chords, SHIFT_REACH)
-    score = ndimage.gaussian_filter1d(fit.mu[:, None] * score, 3.0, axis=0, mode="nearest")
-    shifts: Rows = ndimage.gaussian_filter1d((_between(-score) - SHIFT_REACH) * STEP, 3.0, mode="nearest")
+    score = scipy.ndimage.gaussian_filter1d(fit.mu[:, None] * score, 3.0, axis=0, mode="nearest")
+    shifts: Rows = scipy.ndimage.gaussian_filter1d((_between(-score) - SHIFT_REACH) * STEP, 3.0, mode="nearest")
     return shifts
 
 
@@ -156,10 +158,10 @@ def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
     cost = least_cost(match, bare.energy, MU)
     left = np.maximum(np.einsum("nk,nk->n", flat, flat) + cost.min(axis=1), 1e-9) / (len(bare.t) - 4)
     left = left + np.median(left)  # a row that fits badly counts less, one that fits by chance no more
-    shared = ndimage.gaussian_filter1d(cost / left[:, None], MU_REACH, axis=0, mode="nearest", truncate=2.5)
+    shared = scipy.ndimage.gaussian_filter1d(cost / left[:, None], MU_REACH, axis=0, mode="nearest", truncate=2.5)
     mu = MU[0] * (MU[1] / MU[0]) ** _between(shared)
     start = bare.radius[best_radius(match, bare.energy, mu)]
-    start[2:-2] = ndimage.median_filter(start, 5)[2:-2]
+    start[2:-2] = scipy.ndimage.median_filter(start, 5)[2:-2]
     bend = BEND / (2 * float(np.median(start)))
     variance = left / 2 * GRAIN * GRAIN / STEP
     pull = products(flat, bare.by_radius)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.morphology import skeletonize
 
 from lesionforge.generators.vessel.skeleton import chains, wall_distance
 
@@ -66,14 +66,14 @@ def trace(mask: NDArray[Any]) -> VesselGraph:
     if np.ndim(mask) != 2:
         raise ValueError(f"mask has {np.ndim(mask)} dimensions, not 2: give one (rows, cols) array")
     inside = np.asarray(mask).view(np.uint8) > 0 if mask.dtype == bool else np.asarray(mask) > 0
-    found = ndimage.find_objects(inside.astype(np.uint8))
+    found = scipy.ndimage.find_objects(inside.astype(np.uint8))
     if not found:
         return VesselGraph((), np.zeros((0, 2)))
     rows, cols = found[0]
     crop = np.pad(inside[rows, cols], 2)
-    crop = ndimage.binary_closing(crop, np.ones((3, 3), bool)).astype(np.uint8)
+    crop = scipy.ndimage.binary_closing(crop, np.ones((3, 3), bool)).astype(np.uint8)
     corner = np.array([cols.start - 2, rows.start - 2], float)
-    pixels, first, ties, nodes = chains(skeletonize(crop > 0).astype(np.uint8))
+    pixels, first, ties, nodes = chains(skimage.morphology.skeletonize(crop > 0).astype(np.uint8))
 
     wall = np.asarray(inside, np.uint8)
     wall[rows, cols] |= crop[2:-2, 2:-2]
@@ -208,7 +208,7 @@ def smooth(points: Points, sigma: float = SMOOTH_PX) -> Points:
     head = 2 * even[0] - even[reach:0:-1]
     tail = 2 * even[-1] - even[-2 : -reach - 2 : -1]
     padded = np.concatenate([head, even, tail])
-    return resample(ndimage.gaussian_filter1d(padded, sigma, axis=0)[reach : reach + len(even)])
+    return resample(scipy.ndimage.gaussian_filter1d(padded, sigma, axis=0)[reach : reach + len(even)])
 
 
 def resample(points: Points, step: float = 1.0) -> Points:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.kernels import inline, jit
 
@@ -75,7 +75,7 @@ class Spline:
         """``half_width``: how far from ``points`` (n, 2) samples will be taken, in px."""
         window, self._corner = around(points, half_width + 8, field.shape)  # the spline's memory is 8 px long
         crop = field[window].astype(np.float32)
-        self._coefficients = ndimage.spline_filter(crop, order=3, output=np.float32, mode="mirror")
+        self._coefficients = scipy.ndimage.spline_filter(crop, order=3, output=np.float32, mode="mirror")
 
     def along(
         self, points: Points, normals: Points, half_width: float, step: float = 0.25

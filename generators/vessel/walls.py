@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.kernels import jit
 from lesionforge.generators.vessel.chord import STEP, blurred_chord
@@ -64,7 +64,7 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     across = normals(points)
     half_width = window(radii)
     profiles, t = straighten(attenuation(image), points, across, half_width, STEP)
-    rows = ndimage.gaussian_filter1d(profiles.astype(np.float64), ALONG, axis=0, mode="nearest")
+    rows = scipy.ndimage.gaussian_filter1d(profiles.astype(np.float64), ALONG, axis=0, mode="nearest")
     ring = np.abs(t) > np.minimum(1.2 * radii, half_width - 5)[:, None] + 2
     low, high = (np.nanmedian(np.where(ring & side, rows, np.nan), axis=1) for side in (t < 0, t > 0))
     away = np.where(ring, np.abs(t), 0).sum(axis=1) / ring.sum(axis=1)
@@ -80,10 +80,10 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
     middle = (left + right) / 2
     reach = min(max(round(SMOOTH * float(np.median(radii))), 3), (len(radii) - 1) // 2)
-    half = ndimage.correlate1d((right - left) / 2, quadratic_weights(reach), mode="nearest")
+    half = scipy.ndimage.correlate1d((right - left) / 2, quadratic_weights(reach), mode="nearest")
     half = _radius_of(half_depth=half, sigma=sigma)
     cnr = depth / noise
-    valid = valid & (ndimage.median_filter(cnr, 41, mode="nearest") >= 2)
+    valid = valid & (scipy.ndimage.median_filter(cnr, 41, mode="nearest") >= 2)
     return Walls(points, across, arc_length(points), middle - half, middle + half, sigma, cnr, valid, "geometric")
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import scipy
 from annotated_types import Interval
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.engine.sources.ct.axes import Axes, Box, Floats, box_of
 from lesionforge.engine.sources.ct.names import standard
@@ -145,8 +145,10 @@ def straightened(
     matrix, offset = back @ np.diag(spacing_mm), back @ (low - affine[:3, 3])
     turned = {"matrix": matrix, "offset": offset, "output_shape": shape, "mode": "grid-constant"}
     degree = 1 if how == "linear" else 3
-    straight = ndimage.affine_transform(hu, order=degree, cval=AIR, output=np.int16, **turned)
-    names = None if labels is None else ndimage.affine_transform(labels, order=0, cval=0, output=np.uint8, **turned)
+    straight = scipy.ndimage.affine_transform(hu, order=degree, cval=AIR, output=np.int16, **turned)
+    names = (
+        None if labels is None else scipy.ndimage.affine_transform(labels, order=0, cval=0, output=np.uint8, **turned)
+    )
     return CtScan(straight, names, spacing_mm, (float(low[0]), float(low[1]), float(low[2])))
 
 

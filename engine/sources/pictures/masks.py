@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
+import scipy
 from annotated_types import Interval
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural
@@ -223,7 +223,7 @@ def _flat(values: NDArray[np.integer]) -> float:
     low, high = float(values.min()), float(values.max())
     first, last = (low + part * (high - low) for part in MIDDLE)
     middle = (values > first) & (values < last)
-    spread = ndimage.maximum_filter(values, 3) - ndimage.minimum_filter(values, 3)
+    spread = scipy.ndimage.maximum_filter(values, 3) - scipy.ndimage.minimum_filter(values, 3)
     return float((spread[middle] <= LIKE * (high - low)).mean()) if middle.any() else 0.0
 
 

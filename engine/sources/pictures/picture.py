@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from scipy import ndimage
 
 from lesionforge.generators.types import Angiogram, BadCase, Case
 
@@ -124,11 +124,11 @@ def letters(image: NDArray[np.uint8]) -> int:
         return 0
     scale = max(1.0, min(image.shape) / 512)
     wide = 2 * round(STROKE_WIDTH * scale / 2) + 1
-    strokes = (image >= PALE) & (ndimage.white_tophat(image, size=wide) >= CONTRAST)
-    marks, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
+    strokes = (image >= PALE) & (scipy.ndimage.white_tophat(image, size=wide) >= CONTRAST)
+    marks, _ = scipy.ndimage.label(strokes, structure=np.ones((3, 3)))
     bright = set(np.unique(marks[image >= BRIGHT]))
     found = []
-    for mark, (rows, cols) in enumerate(ndimage.find_objects(marks), 1):
+    for mark, (rows, cols) in enumerate(scipy.ndimage.find_objects(marks), 1):
         high, broad = rows.stop - rows.start, cols.stop - cols.start
         if mark in bright and LETTER_HEIGHT[0] * scale <= high <= LETTER_HEIGHT[1] * scale and broad <= 3 * high:
             found.append((cols.start, cols.stop, rows.start, rows.stop))

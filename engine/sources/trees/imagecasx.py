@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.cache import remembered
@@ -144,10 +144,12 @@ def _branches(lines: PolyLines, label: VoxelLabel) -> tuple[Branch, ...]:
     points, roots = lines.points, np.flatnonzero(lines.marks.get("start_points", np.zeros(0))).tolist()
     if not len(points) or not lines.lines or not roots:
         raise BadCase("its centreline has no line, or no point marked in start_points")
-    far, _ = cKDTree(label.world(label.voxels)).query(points)
+    far, _ = scipy.spatial.cKDTree(label.world(label.voxels)).query(points)
     if (off := float(np.median(far))) > MAX_OFF_MM:
         raise BadCase(f"its centreline lies {off:.1f} mm from its lumen: it is to be in LPS mm, the label map in RAS")
-    radii = cKDTree(label.world(_surface(label.voxels))).query(points)[0] + float(np.mean(label.voxel_mm)) / 2
+    radii = (
+        scipy.spatial.cKDTree(label.world(_surface(label.voxels))).query(points)[0] + float(np.mean(label.voxel_mm)) / 2
+    )
     names = [SEGMENTS.get(int(n), "") for n in lines.marks.get("segment_label", np.zeros(len(points), np.int64))]
     after = _outward(lines, roots)
     out: list[Branch] = []

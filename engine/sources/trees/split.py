@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.types import BadCase, CoronaryTree, Side
 
@@ -44,7 +44,7 @@ def components(voxels: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     box = np.zeros(voxels.max(0) - low + 1, np.uint8)
     at = tuple((voxels - low).T)
     box[at] = 1
-    marks = ndimage.label(box, structure=np.ones((3, 3, 3)))[0][at]
+    marks = scipy.ndimage.label(box, structure=np.ones((3, 3, 3)))[0][at]
     order = np.argsort(marks, kind="stable")
     parts = np.split(voxels[order], np.flatnonzero(np.diff(marks[order])) + 1)
     return sorted(parts, key=len, reverse=True)

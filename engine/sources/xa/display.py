@@ -13,8 +13,8 @@ from itertools import zip_longest
 
 import numpy as np
 import pydicom
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from lesionforge.engine.sources.dicom import components, number, numbers
 from lesionforge.generators.types import BadCase
@@ -139,7 +139,7 @@ def _window(header: pydicom.Dataset) -> tuple[Shown | None, str]:
     if function == "LINEAR_EXACT":
         return lambda x: _ramp(x, centre, width), name
     if function == "SIGMOID":
-        return lambda x: WHITE * np.asarray(expit(4 * (x - centre) / width), np.float64), name
+        return lambda x: WHITE * np.asarray(scipy.special.expit(4 * (x - centre) / width), np.float64), name
     raise BadCase("its VOILUTFunction is none of LINEAR, LINEAR_EXACT and SIGMOID")
 
 

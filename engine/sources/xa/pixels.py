@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pydicom
+import scipy
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
@@ -17,7 +18,6 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     RLELossless,
 )
-from scipy import ndimage
 
 from lesionforge.engine.sources.xa.codestream import claim
 from lesionforge.engine.sources.xa.display import Display
@@ -161,5 +161,5 @@ def _filling(grey: NDArray[np.float64]) -> float:
     step = max(1, min(grey.shape) // COARSE)
     rows, cols = (n // step for n in grey.shape)
     coarse = grey[: rows * step, : cols * step].reshape(rows, step, cols, step).mean((1, 3))
-    dark = ndimage.black_tophat(ndimage.gaussian_filter(coarse, 1), size=TOPHAT)
+    dark = scipy.ndimage.black_tophat(scipy.ndimage.gaussian_filter(coarse, 1), size=TOPHAT)
     return float(np.maximum(dark - NOISE * np.median(dark), 0).sum())

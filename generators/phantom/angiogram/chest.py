@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.carm.view import View
 
@@ -42,7 +42,7 @@ def chest(rng: np.random.Generator, view: View) -> Floats:
     out += _ribs(rng, view, row, col)
     out += _texture(rng, (rows, cols))
     grown = np.kron(out, np.ones((STEP, STEP)))[: view.rows, : view.cols]
-    smooth: Floats = ndimage.uniform_filter(grown, STEP + 1, mode="nearest")  # bilinear, up to half a pixel
+    smooth: Floats = scipy.ndimage.uniform_filter(grown, STEP + 1, mode="nearest")  # bilinear, up to half a pixel
     return smooth
 
 
@@ -64,7 +64,7 @@ class _Rays:
         b = p[0] * d[0] + p[1] * d[1] + p[2] * d[2]
         c = p[0] * p[0] + p[1] * p[1] + p[2] * p[2] - 1
         length: Floats = 2 * np.sqrt(np.maximum(b * b - a * c, 0)) / a
-        soft: Floats = ndimage.gaussian_filter(length, soft_mm / self.mm / STEP, mode="nearest", truncate=3)
+        soft: Floats = scipy.ndimage.gaussian_filter(length, soft_mm / self.mm / STEP, mode="nearest", truncate=3)
         return soft
 
 

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Floats = NDArray[np.float64]
 PSF_PX = 0.9
@@ -55,10 +55,10 @@ class Display:
     def show(self, rng: np.random.Generator, absorbance: Floats) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The picture of a scaled background with vessels in it, and what of it the collimator leaves open."""
         grey = self.veil + (self.median - self.veil) * np.exp(-absorbance)
-        grey = ndimage.gaussian_filter(grey, PSF_PX, truncate=4)
+        grey = scipy.ndimage.gaussian_filter(grey, PSF_PX, truncate=4)
         if self.sharpen:
-            grey += self.sharpen * (grey - ndimage.gaussian_filter(grey, 2.5, truncate=3))
-        noise = ndimage.gaussian_filter(rng.standard_normal(grey.shape), NOISE_BLUR_PX, mode="wrap", truncate=4)
+            grey += self.sharpen * (grey - scipy.ndimage.gaussian_filter(grey, 2.5, truncate=3))
+        noise = scipy.ndimage.gaussian_filter(rng.standard_normal(grey.shape), NOISE_BLUR_PX, mode="wrap", truncate=4)
         grey += noise * (self.noise / math.sqrt(_kept_variance(NOISE_BLUR_PX)))
         field = np.ones(grey.shape, np.bool_)
         if self.collimator:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.phantom.angiogram.chest import chest
@@ -115,7 +115,7 @@ def _filling(rng: np.random.Generator, healthy: Branch, view: View) -> Floats:
     """mu (n,) in 1/px along a branch, relative: what its healthy calibre asks for, streaming, distal dilution."""
     scale = view.magnification / view.pixel_mm[0]
     count = len(healthy.radii)
-    streaming = ndimage.gaussian_filter1d(rng.standard_normal(count + 40), 12)[20:-20]
+    streaming = scipy.ndimage.gaussian_filter1d(rng.standard_normal(count + 40), 12)[20:-20]
     level = math.exp(float(np.clip(rng.normal(0, 0.12), -0.25, 0.25)))
     out: Floats = attenuation_per_px(2 * healthy.radii * scale) * level * (1 + 0.25 * streaming)
     return out
@@ -142,7 +142,7 @@ def _catheter(rng: np.random.Generator, root: Branch, shift: Floats, view: View)
     knots = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(way, axis=0) ** 2).sum(1)))])
     along = np.arange(0, knots[-1], STEP_MM)
     smooth = np.stack([np.interp(along, knots, way[:, k]) for k in range(3)], axis=1)
-    smooth = ndimage.gaussian_filter1d(smooth, 5 / STEP_MM, axis=0, mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter1d(smooth, 5 / STEP_MM, axis=0, mode="nearest")
     return [project(smooth, np.full(len(along), radius), view)]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.kernels import jit
@@ -46,7 +46,7 @@ def project(points: Floats, radii: Floats, view: View) -> Projected:
     lengths = np.sqrt((ray * ray).sum(1) * (tangent * tangent).sum(1))
     along = np.abs((ray * tangent).sum(1)) / np.maximum(lengths, 1e-9)
     across = np.sqrt(np.maximum(1 - along * along, MIN_INCLINATION**2))
-    smooth: Floats = ndimage.gaussian_filter1d(1 / across, 4, mode="nearest")
+    smooth: Floats = scipy.ndimage.gaussian_filter1d(1 / across, 4, mode="nearest")
     return Projected(view.project(points), radii * scale, smooth)
 
 

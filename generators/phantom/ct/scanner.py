@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid
 
@@ -52,9 +52,9 @@ def scan(rng: np.random.Generator, canvas: Canvas, kernel: Kernel, noise_hu: flo
     """
     widths = (kernel.plane_mm, kernel.plane_mm, kernel.slice_mm)
     sigmas = [SIGMA * mm / edge for mm, edge in zip(widths, canvas.grid.spacing_mm, strict=True)]
-    seen = ndimage.gaussian_filter(canvas.hu, sigmas, mode="nearest", truncate=3.0)
+    seen = scipy.ndimage.gaussian_filter(canvas.hu, sigmas, mode="nearest", truncate=3.0)
     if kernel.edge:
-        wide = ndimage.gaussian_filter(seen, [1.5 * s for s in sigmas], mode="nearest", truncate=3.0)
+        wide = scipy.ndimage.gaussian_filter(seen, [1.5 * s for s in sigmas], mode="nearest", truncate=3.0)
         seen += kernel.edge * (seen - wide)
     seen += noise(rng, canvas.grid, kernel, noise_hu)
     np.clip(np.rint(seen, out=seen), *HU_RANGE, out=seen)
@@ -65,12 +65,14 @@ def scan(rng: np.random.Generator, canvas: Canvas, kernel: Kernel, noise_hu: flo
 def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) -> Floats:
     """Noise with the kernel's texture: mean 0, standard deviation ``sd_hu``."""
     a, b, c = grid.shape
-    across = fft.fftfreq(a, grid.spacing_mm[0])[:, None] ** 2 + fft.fftfreq(b, grid.spacing_mm[1])[None, :] ** 2
+    across = (
+        scipy.fft.fftfreq(a, grid.spacing_mm[0])[:, None] ** 2 + scipy.fft.fftfreq(b, grid.spacing_mm[1])[None, :] ** 2
+    )
     plane = across**0.25 * np.exp(-across / (2 * kernel.noise_cut**2))  # amplitude: the root of the power
-    along = np.exp(-2 * (np.pi * SIGMA * kernel.slice_mm * fft.rfftfreq(c, grid.spacing_mm[2])) ** 2)
+    along = np.exp(-2 * (np.pi * SIGMA * kernel.slice_mm * scipy.fft.rfftfreq(c, grid.spacing_mm[2])) ** 2)
     plane[0, 0] = 0.3 * plane.max()  # the ramp's zero: no scanner's noise is that free of slow drifts
-    seen: Floats = fft.irfftn(
-        fft.rfftn(rng.standard_normal(grid.shape)) * (plane[:, :, None] * along), s=grid.shape, overwrite_x=True
+    seen: Floats = scipy.fft.irfftn(
+        scipy.fft.rfftn(rng.standard_normal(grid.shape)) * (plane[:, :, None] * along), s=grid.shape, overwrite_x=True
     )
     seen *= sd_hu / seen.std()
     return seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.interpolate import Akima1DInterpolator
+import scipy
 
 from lesionforge.generators.phantom.tree.heart import Floats, Heart
 
@@ -64,7 +64,7 @@ def _spline(way: Floats) -> Floats:
         way = np.stack([way[0], 0.5 * (way[0] + way[1]), way[1]])
         along = np.array([0.0, 0.5 * along[1], along[1]])
     count = max(math.ceil(along[-1] / _FINE_MM), 8)
-    out: Floats = Akima1DInterpolator(along, way)(np.linspace(0.0, along[-1], count + 1))
+    out: Floats = scipy.interpolate.Akima1DInterpolator(along, way)(np.linspace(0.0, along[-1], count + 1))
     return out
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.fft import dstn, idstn
-from scipy.ndimage import gaussian_filter1d
 
 from lesionforge.generators.diffusion.batches import placed
 
@@ -118,7 +117,7 @@ def _membrane(gap: NDArray[np.float64]) -> NDArray[np.float64]:
     """The harmonic function (h, w) whose border is that of ``gap``, averaged over some pixels against its noise."""
     h, w = gap.shape
     edges = [gap[:BLEND_PX].mean(0), gap[-BLEND_PX:].mean(0), gap[:, :BLEND_PX].mean(1), gap[:, -BLEND_PX:].mean(1)]
-    top, bottom, left, right = (gaussian_filter1d(edge, SMOOTH_PX, mode="nearest") for edge in edges)
+    top, bottom, left, right = (scipy.ndimage.gaussian_filter1d(edge, SMOOTH_PX, mode="nearest") for edge in edges)
     load = np.zeros((h, w))  # of the five-point Laplacian, by the border's neighbours
     load[0] -= top
     load[-1] -= bottom
@@ -126,7 +125,7 @@ def _membrane(gap: NDArray[np.float64]) -> NDArray[np.float64]:
     load[:, -1] -= right
     # The sine transform diagonalises it.
     rows, cols = (2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)) - 2 for n in (h, w))
-    return np.asarray(idstn(dstn(load, type=1) / (rows[:, None] + cols), type=1))
+    return np.asarray(scipy.fft.idstn(scipy.fft.dstn(load, type=1) / (rows[:, None] + cols), type=1))
 
 
 def _ramp(n: int) -> NDArray[np.float64]:
