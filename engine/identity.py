@@ -14,9 +14,9 @@ from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import Source, SourceError, open_sources
 from lesionforge.engine.sources.files import CONTENT_BYTES, Content, digests
 
-# Those that decide bytes of a sample. Not Ray and Arrow: no sample passes through them.
+# Those that decide bytes of a sample. Arrow holds the zstd that packs .npy.zst. Not Ray.
 LIBRARIES = (
-    "lesionforge", "numpy", "scipy", "numba", "scikit-image", "odl", "pillow", "zlib", "nibabel", "pydicom",
+    "lesionforge", "numpy", "pyarrow", "scipy", "numba", "scikit-image", "odl", "pillow", "zlib", "nibabel", "pydicom",
     "python-gdcm", "torch", "diffusers",
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ Nothing here knows Ray, storage or files. World coordinates are DICOM patient co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -203,17 +203,28 @@ class Sample:
     measured: dict[str, float]
 
 
+DELTA = ".delta.npy.zst"
+_ARRAYS = (".npy.zst", DELTA, ".npy", ".npy.gz")  # the last of datasets made before the first two were
+
+
+def array_member(stem: str, names: Iterable[str]) -> str | None:
+    """Which of a sample's members is the array ``stem`` (``ct``, ``label``), however it is packed; None where none."""
+    there = set(names)
+    return next((name for end in _ARRAYS if (name := f"{stem}{end}") in there), None)
+
+
 def check_field(name: str, value: Any) -> None:
     """Hold a field of a sample against what a shard stores under its name.
 
-    ``.png``: uint8 or uint16 (H, W), or uint8 (H, W, 3); ``.npy`` and ``.npy.gz``: any array of finite numbers.
+    ``.png``: uint8 or uint16 (H, W), or uint8 (H, W, 3); ``.npy``, ``.npy.zst`` and ``.npy.gz``: any array of finite
+    numbers; ``.delta.npy.zst``: int16 with one axis or more, as CT.
 
     Raises:
         ValueError: naming field, value and fix.
     """
-    kind = name.removesuffix(".gz").rsplit(".", 1)[-1]
-    if kind not in ("png", "npy"):
-        raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.gz or .json")
+    kind = name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
+    if kind not in ("png", "npy") or name.endswith((".png.zst", ".png.gz")):
+        raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.zst, .delta.npy.zst or .json")
     if not isinstance(value, np.ndarray):
         raise ValueError(f"field {name!r}: a {type(value).__name__} is no numpy array")
     if kind == "png":
@@ -225,6 +236,8 @@ def check_field(name: str, value: Any) -> None:
             )
     elif value.dtype.hasobject:
         raise ValueError(f"field {name!r}: an object array would need pickle; give a numeric array")
+    elif name.endswith(DELTA) and (value.dtype != np.int16 or not value.ndim):
+        raise ValueError(f"field {name!r}: {value.dtype} {value.shape} is no int16 volume; use .npy.zst")
     elif value.dtype.kind in "fc" and not np.isfinite(value).all():
         raise ValueError(f"field {name!r}: holds NaN or infinity")
 

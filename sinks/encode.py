@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from lesionforge.generators.types import check_field
+from lesionforge.generators.types import DELTA, check_field
 from lesionforge.sinks import limits
 
 # Run-length matches only: smaller and faster than a full search on angiograms (noise repeats nothing) and on masks.
@@ -36,6 +37,7 @@ _DAMAGE = (
     MemoryError,
     RecursionError,
 )
+ZSTD = pa.Codec("zstd", compression_level=1)  # of one frame that says its size: zstandard.decompress takes it, too
 _PIECE = 2**20
 _HEAD = 2**12  # bytes that hold the header of any array written here
 
@@ -44,7 +46,7 @@ def encode(name: str, value: Any) -> bytes:
     """Encode one field by the last extension of its name.
 
     Args:
-        name: member name after the sample's key, e.g. ``view0.png``, ``volume128.npy``, ``mask.npy.gz``, ``json``.
+        name: member name after the sample's key, e.g. ``view0.png``, ``mask.npy.zst``, ``ct.delta.npy.zst``, ``json``.
         value: uint8 or uint16 (H, W) or uint8 (H, W, 3) array for png, any numeric array for npy, plain data
             for json.
 
@@ -53,13 +55,15 @@ def encode(name: str, value: Any) -> bytes:
     """
     kind = name.rsplit(".", 1)[-1]
     if kind == "gz":
-        data = encode(name.removesuffix(".gz"), value)
-        if len(data) > limits.UNPACKED:
-            raise ValueError(f"field {name!r}: {len(data)} bytes; at most {limits.UNPACKED} are packed")
-        return gzip.compress(data, compresslevel=3, mtime=0)
+        return gzip.compress(_packable(name, encode(name.removesuffix(".gz"), value)), compresslevel=3, mtime=0)
     if kind == "json":
         return json_bytes(value)
     check_field(name, value)
+    if kind == "zst":
+        packed: bytes = ZSTD.compress(
+            _packable(name, _npy(_steps(value) if name.endswith(DELTA) else value)), asbytes=True
+        )
+        return packed
     return _png(value) if kind == "png" else _npy(value)
 
 
@@ -76,7 +80,7 @@ def decode(name: str, data: bytes) -> Any:
         raise ValueError(f"{name}: {message or type(error).__name__}") from None
 
 
-def _decoded(name: str, data: bytes | bytearray) -> Any:
+def _decoded(name: str, data: bytes | bytearray | memoryview) -> Any:
     kind = name.rsplit(".", 1)[-1]
     if kind == "png":
         return np.array(open_png(data))  # a copy: Pillow's own memory is read-only, of which torch warns
@@ -86,13 +90,20 @@ def _decoded(name: str, data: bytes | bytearray) -> Any:
         inner = name.removesuffix(".gz")
         if inner.endswith(".gz"):
             raise ValueError("is packed twice, which nothing here is")
-        return _decoded(inner, _unpacked(data, inner.endswith("npy")))
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            return _decoded(inner, _unpacked(file, inner.endswith("npy")))
+    if kind == "zst":
+        if not name.endswith(".npy.zst"):
+            raise ValueError("zstd holds arrays only")
+        with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as file:
+            array = _array(_unpacked(file, True))
+        return _summed(array) if name.endswith(DELTA) else array
     if kind == "json":
-        return limits.parsed(data)
+        return limits.parsed(bytes(data) if isinstance(data, memoryview) else data)
     raise ValueError(f"no decoding for .{kind}")
 
 
-def _array(data: bytes | bytearray) -> NDArray[Any]:
+def _array(data: bytes | bytearray | memoryview) -> NDArray[Any]:
     """What ``np.load`` reads, but nothing is made room for that the bytes do not hold."""
     shape, fortran, dtype, start = _header(data)
     count = math.prod(shape)
@@ -102,7 +113,7 @@ def _array(data: bytes | bytearray) -> NDArray[Any]:
     return array if array.flags.writeable else array.copy(order="K")
 
 
-def _header(data: bytes | bytearray) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def _header(data: bytes | bytearray | memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, whether in Fortran's order, kind, and where the numbers begin."""
     stream = io.BytesIO(data[:_HEAD])
     version = np.lib.format.read_magic(stream)
@@ -116,24 +127,50 @@ def _header(data: bytes | bytearray) -> tuple[tuple[int, ...], bool, np.dtype[An
     return shape, fortran, dtype, stream.tell()
 
 
-def _unpacked(data: bytes | bytearray, array: bool) -> bytearray:
-    """What a gzip file holds; of an array, its own header says first how much that is."""
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        head, most = file.read(_HEAD), limits.UNPACKED
-        if array:
-            shape, _, dtype, start = _header(head)
-            most = start + dtype.itemsize * math.prod(shape)
-        if most > limits.UNPACKED:
-            raise ValueError(f"unpacks to {most} bytes; at most {limits.UNPACKED} are read")
-        out = bytearray(head[:most])
-        while len(out) < most and (piece := file.read(min(_PIECE, most - len(out)))):
-            out += piece
-        if len(head) > most or file.read(1):
-            raise ValueError(f"unpacks to more than {most} bytes")
+def _packable(name: str, data: bytes) -> bytes:
+    if len(data) > limits.UNPACKED:
+        raise ValueError(f"field {name!r}: {len(data)} bytes; at most {limits.UNPACKED} are packed")
+    return data
+
+
+def _unpacked(file: gzip.GzipFile | pa.NativeFile, array: bool) -> memoryview:
+    """What a packed file holds; of an array, its own header says first how much that is."""
+    head, most = file.read(_HEAD), limits.UNPACKED
+    if array:
+        shape, _, dtype, start = _header(head)
+        most = start + dtype.itemsize * math.prod(shape)
+    if most > limits.UNPACKED:
+        raise ValueError(f"unpacks to {most} bytes; at most {limits.UNPACKED} are read")
+    out, got = np.empty(most, np.uint8), min(len(head), most)  # pages are taken as they are written
+    out[:got] = np.frombuffer(head, np.uint8, got)
+    while got < most and (more := file.readinto(out[got : got + _PIECE].data)):
+        got += more
+    if len(head) > most or file.read(1):
+        raise ValueError(f"unpacks to more than {most} bytes")
+    return out[:got].data
+
+
+def _steps(value: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """(2, *shape): low and high bytes of the differences along the last axis, modulo 2^16: CT's noise is in the low."""
+    steps = value.astype("<i2", order="C")
+    steps[..., 1:] -= value[..., :-1]
+    pairs = steps.view(np.uint8).reshape(*value.shape, 2)
+    out = np.empty((2, *value.shape), np.uint8)
+    out[0], out[1] = pairs[..., 0], pairs[..., 1]
     return out
 
 
-def open_png(data: bytes | bytearray) -> PngImageFile:
+def _summed(steps: NDArray[Any]) -> NDArray[np.int16]:
+    """The volume whose ``_steps`` these are."""
+    if steps.dtype != np.uint8 or steps.ndim < 2 or len(steps) != 2:
+        raise ValueError(f"an array of {steps.dtype} {steps.shape}; uint8 (2, ...) holds differences")
+    out = steps[1].astype(np.int16)
+    out <<= 8
+    out |= steps[0]
+    return np.cumsum(out, axis=-1, dtype=np.int16, out=out)
+
+
+def open_png(data: bytes | bytearray | memoryview) -> PngImageFile:
     """A PNG whose header is read, its pixels not yet.
 
     Not through `Image.open`: Ultralytics, once imported, has put one of its own in that place, which installs packages
@@ -167,6 +204,6 @@ def _png(value: NDArray[Any]) -> bytes:
 
 
 def _npy(value: NDArray[Any]) -> bytes:
-    out = io.BytesIO()
-    np.lib.format.write_array(out, np.asarray(value, order="C"), version=(1, 0), allow_pickle=False)
-    return out.getvalue()
+    array, out = np.asarray(value, order="C"), io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
+    return b"".join((out.getvalue(), array.reshape(-1).view(np.uint8).data))  # np.save would copy it three times

@@ -16,7 +16,7 @@ bound           of                      why so much
 ``JSON``        what JSON becomes       2**26 bytes of text, as ``parsed`` reckons; a sample's own has some 10 kB
 ``DEPTH``       brackets open at once   labels have 6; a thousand end every recursion
 ``PIXELS``      a PNG                   8192 x 8192
-``UNPACKED``    a .gz member            a CT of 512 x 512 x 1024 in int16
+``UNPACKED``    a .zst or .gz member    a CT of 512 x 512 x 1024 in int16
 =============== ======================= ================================================================================
 """
 

@@ -87,7 +87,7 @@ class AngioCt(Generator):
 
     def _filmed(self, volume: Volume, sample: Sample) -> Sample:
         """The sample with its views."""
-        spec, labels, label = sample.spec, sample.labels, sample.fields["label.npy.gz"]
+        spec, labels, label = sample.spec, sample.labels, sample.fields["label.npy.zst"]
         plaques = [lesion for lesion in labels["lesions"] if lesion["class"] in PLAQUES]
         middle = [
             o + n / 2 * s for o, n, s in zip(labels["origin_lps_mm"], label.shape, volume.spacing_mm, strict=True)

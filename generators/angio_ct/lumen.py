@@ -89,7 +89,7 @@ def narrowed_tree(
 
     Args:
         volume: the case that the sample was made of.
-        label: the sample's label map, ``label.npy.gz``.
+        label: the sample's label map, ``label.npy.zst``.
         corner: its first voxel in the volume, ``drawn.corner``.
         lesions: ``lesions`` of the sample; plaques on this tree become its stenoses.
         side: which tree. A label that tells no sides is taken whole, as one tree of that side.

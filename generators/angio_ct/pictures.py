@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion import pictures
-from lesionforge.generators.types import Panel
+from lesionforge.generators.types import Panel, array_member
 
 LINE = 3  # px, of a box in 512
 CLOSE = 0.75  # longer edges of the box that a close-up reaches from its minimum
@@ -43,7 +43,7 @@ def _view(number: int, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> li
     x0, y0, x1, y1 = shown["box"]
     reach = int(max(CLOSE * max(x1 - x0, y1 - y0), LEAST_PX))
     near = (slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1))
-    plaque = _plaque(fields["label.npy.gz"], lesion, meta, view)[near]
+    plaque = _plaque(fields[array_member("label", fields) or "label"], lesion, meta, view)[near]
     text = f"{name}, close up: {lesion['measured_ds']:.0f} % stenosis"
     return [whole, Panel(text, {"angiogram": image[near], "lesions": plaque})]
 

@@ -20,7 +20,7 @@ from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid, average_down
 from lesionforge.generators.carm.projector import project_views, silhouette
 from lesionforge.generators.carm.view import View
-from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec
+from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec, array_member
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
 
@@ -90,7 +90,7 @@ class Biplane(Generator):
         pixels = p.detector**2
         images = p.views * (pixels // 32 if p.image == "silhouette" else 4 * pixels)
         volumes = 2 * (p.grid**3 + 2 * (p.resample or 0) ** 3)
-        return int(images + (volumes // 50 if p.compress else volumes) + 6000)
+        return int(images + (volumes // 100 if p.compress else volumes) + 6000)
 
     def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         """Views and a coronal projection of truth and hull."""
@@ -125,7 +125,7 @@ class Biplane(Generator):
                 fields[f"view{n}.png"] = shadow * np.uint8(255)
             else:
                 fields[f"view{n}.npy"] = integral
-        end = ".npy.gz" if p.compress else ".npy"
+        end = ".npy.zst" if p.compress else ".npy"
         fields |= {f"volume{p.grid}{end}": truth, f"hull{p.grid}{end}": carved}
         if p.resample:
             fields[f"volume{p.resample}{end}"] = average_down(cells, p.grid, p.resample)
@@ -237,8 +237,7 @@ def _panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
             image = _grey(fields[f"view{n}.npy"])
         out.append(Panel(f"view {n + 1}: {view['name']}", {"vessel": np.asarray(image, np.uint8)}))
     size = meta["grid"][0]
-    end = ".npy.gz" if f"volume{size}.npy.gz" in fields else ".npy"
-    truth, carved = (_coronal(fields[f"{name}{size}{end}"]) for name in ("volume", "hull"))
+    truth, carved = (_coronal(fields[array_member(f"{name}{size}", fields) or ""]) for name in ("volume", "hull"))
     out.append(Panel(f"{meta['side']} tree from the front", {"truth": truth, "hull": carved}))
     return out
 

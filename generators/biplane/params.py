@@ -66,7 +66,7 @@ class BiplaneParams(Parameters):
         motion_shift_px: range of that motion's shift along each axis of the detector, in pixels.
         motion_scale: range of its scale along each axis.
         projector: ``native`` (numba), ``torch`` (any torch device) or ``odl`` (ODL with ASTRA on CUDA).
-        compress: store volumes as ``.npy.gz`` (a fiftieth of the size; readers unzip) in place of ``.npy``.
+        compress: store volumes as ``.npy.zst`` (a hundredth of the size) in place of ``.npy``.
     """
 
     image: Literal["silhouette", "line_integral"] = "silhouette"
@@ -80,7 +80,7 @@ class BiplaneParams(Parameters):
     motion_shift_px: Range[Annotated[float, Interval(ge=-4096, le=4096)]] = (-20, 20)
     motion_scale: Range[Annotated[float, Interval(ge=0.1)]] = (0.8, 1.2)
     projector: Literal["native", "torch", "odl"] = "native"
-    compress: bool = False
+    compress: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,7 +21,7 @@ from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
 from lesionforge.generators.lesion.site import other_place, place, scene_for
-from lesionforge.generators.types import BadCase, Panel, Rejected, Sample, SampleSpec, Volume
+from lesionforge.generators.types import DELTA, BadCase, Panel, Rejected, Sample, SampleSpec, Volume
 
 VOLUMES = 8  # whose anatomy is remembered: variants come back to them
 
@@ -111,8 +111,8 @@ class LesionGenerator(Generator):
     ) -> Sample:
         for drawing in drawings:
             drawing.check()
-        end = ".npy.gz" if self.params.compress else ".npy"
-        fields: dict[str, NDArray[Any]] = {f"ct{end}": scene.hu, "label.npy.gz": scene.labels}
+        end = DELTA if self.params.compress else ".npy"
+        fields: dict[str, NDArray[Any]] = {f"ct{end}": scene.hu, "label.npy.zst": scene.labels}
         if self.params.keep_source:
             fields[f"source_ct{end}"] = scene.before
         origin = scene.origin(volume)

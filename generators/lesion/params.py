@@ -58,7 +58,8 @@ class LesionParams(Parameters):
         check_hu: draw lesions again whose HU are out of tolerance or of their class. Backends that draw HU of their
             own may need it off; ``hu_in_class`` is measured anyway.
         keep_source: store the untouched crop beside the edited one.
-        compress: store volumes as ``.npy.gz`` in place of ``.npy``. Label maps always are.
+        compress: store volumes as ``.delta.npy.zst`` (half the size; the card shows how to read it) in place of
+            ``.npy``. Label maps always are ``.npy.zst``.
     """
 
     backend: Backend = "texture"
@@ -96,7 +97,7 @@ class LesionParams(Parameters):
     ds_tolerance: Annotated[float, Interval(ge=1, le=30)] = 8
     check_hu: bool = True
     keep_source: bool = False
-    compress: bool = False
+    compress: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

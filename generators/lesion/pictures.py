@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE
 from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, curved_planar, frame
-from lesionforge.generators.types import Panel
+from lesionforge.generators.types import Panel, array_member
 
 CORONARY = VALUE["coronary"]
 ABDOMEN = (-160.0, 240.0)  # HU shown black ... white
@@ -25,8 +25,8 @@ MAX_LESIONS = 3
 
 def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
     """See ``Generator.panels``. A layer called ``before`` puts a slider into the gallery."""
-    end = ".npy.gz" if "ct.npy.gz" in fields else ".npy"
-    ct, label, before = fields[f"ct{end}"], fields["label.npy.gz"], fields.get(f"source_ct{end}")
+    ct, label = (fields[array_member(stem, fields) or stem] for stem in ("ct", "label"))
+    before = fields.get(array_member("source_ct", fields) or "")
     spacing = tuple(meta["spacing_mm"])
     if not meta["lesions"]:
         plaque = bool((label == CORONARY).any())

@@ -21,7 +21,7 @@ from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM
 from lesionforge.generators.lesion.learned.crop import Cube, regions, views
 from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
-from lesionforge.generators.types import stream
+from lesionforge.generators.types import array_member, stream
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning.loop import Item
 from lesionforge.jobs.studies.places import chosen
@@ -78,21 +78,21 @@ class Volumes:
 
     def __init__(self, places: Sequence[str], split: str) -> None:
         self._data: list[Samples] = []
-        self._ct: list[str] = []
+        self._names: list[tuple[str, str]] = []  # of CT and label map in each dataset
         self.classes: set[str] = set()
         spacings: list[Any] = []
         for place in places:
             names = chosen(place, split).members
             try:
-                ct = next((name for name in ("ct.npy", "ct.npy.gz") if name in names), "ct.npy")
-                samples = Samples(place, split=split, members=(ct, "label.npy.gz", "json"))
+                ct, label = (array_member(stem, names) or f"{stem}.npy" for stem in ("ct", "label"))
+                samples = Samples(place, split=split, members=(ct, label, "json"))
                 spacings += samples.column("labels.spacing_mm")
                 lesions = samples.column("labels.lesions")
             except ValueError as error:
                 raise UsageError(f"{error}: give datasets of the lesion generator") from None
             self.classes |= {one["class"] for some in lesions for one in some}
             self._data.append(samples)
-            self._ct.append(ct)
+            self._names.append((ct, label))
         table = np.array(spacings, float)
         self.spacing_mm: tuple[float, float, float] = tuple(np.median(table, axis=0).tolist())
         if (abs(table / self.spacing_mm - 1) > SPACING_TOLERANCE).any():
@@ -116,7 +116,8 @@ class Volumes:
         sample = self._data[dataset][n]
         told = sample["json"]
         legend = {int(value): name for value, name in told["legend"].items()}
-        return Volume(sample[self._ct[dataset]], sample["label.npy.gz"], legend, tuple(told["spacing_mm"]))
+        ct, label = self._names[dataset]
+        return Volume(sample[ct], sample[label], legend, tuple(told["spacing_mm"]))
 
 
 class Cubes:

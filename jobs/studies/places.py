@@ -13,7 +13,7 @@ from lesionforge.engine import dataset
 from lesionforge.engine.privacy import subject_key, unnamed
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.engine.sources.base import Source, open_source
-from lesionforge.generators.types import BadCase
+from lesionforge.generators.types import BadCase, array_member
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.progress import steps
@@ -172,7 +172,7 @@ def samples(
         uri: the dataset.
         split: of it; None takes all.
         needed, welcome: members that each sample must have, and those that are taken where they are there; a name
-            stands for its compressed form as well (``ct.npy`` for ``ct.npy.gz``), which comes under the plain name.
+            stands for its packed forms as well (``ct.npy`` for ``ct.delta.npy.zst``), which come under the plain name.
         advice: end of the message where a member is missing.
         option: that named the dataset, for messages.
 
@@ -180,7 +180,7 @@ def samples(
         UsageError: where no sample is there or one lacks a member.
     """
     there = chosen(uri, split, option).members
-    stored = {name: f"{name}.gz" if name not in there and f"{name}.gz" in there else name for name in needed}
+    stored = {name: array_member(name.removesuffix(".npy"), there) or name for name in needed}
     stored |= {name: name for name in welcome if name in there}
     try:
         found = Samples(uri, split=split, members=list(stored.values()))

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.types import array_member
 from lesionforge.sinks import dataset
 from lesionforge.sinks.reader import Reader, Samples
 from lesionforge.sinks.store import Store
-
-LABELS = "label.npy.gz"
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,13 @@ class Volumes:
     def read(self, split: str) -> Iterator[Scan]:
         """The volumes of a split, in the order of its shards."""
         names = Samples(self._store, split).members
-        image = next((name for name in (f"{self._image}.npy", f"{self._image}.npy.gz") if name in names), None)
-        if image is None or LABELS not in names:
-            needed = f"volumes need {self._image}.npy[.gz] and {LABELS}"
+        image, label = array_member(self._image, names), array_member("label", names)
+        if image is None or label is None:
+            needed = f"volumes need an array {self._image} and an array label"
             raise ValueError(f"samples of {self._store.url()} have {', '.join(names)}: {needed}")
-        for sample in Reader(Samples(self._store, split, [image, LABELS, "json"]), shuffle=False):
+        for sample in Reader(Samples(self._store, split, [image, label, "json"]), shuffle=False):
             self.images[split] += 1
-            yield self._scan(sample, image, split)
+            yield self._scan(sample, image, label, split)
 
     def summary(self) -> dict[str, Any]:
         """The counts, as plain data."""
@@ -82,11 +81,11 @@ class Volumes:
             "left_out": dict(self.left_out),
         }
 
-    def _scan(self, sample: dict[str, Any], image: str, split: str) -> Scan:
-        key, hu, labels, meta = sample["__key__"], sample[image], sample[LABELS], sample["json"]
+    def _scan(self, sample: dict[str, Any], image: str, label: str, split: str) -> Scan:
+        key, hu, labels, meta = sample["__key__"], sample[image], sample[label], sample["json"]
         if hu.dtype != np.int16 or labels.dtype != np.uint8 or hu.shape != labels.shape or hu.ndim != 3:
             raise ValueError(
-                f"sample {key} of {self._store.url()}: {image} is {hu.dtype} {hu.shape}, {LABELS} {labels.dtype} "
+                f"sample {key} of {self._store.url()}: {image} is {hu.dtype} {hu.shape}, {label} {labels.dtype} "
                 f"{labels.shape}; int16 HU and uint8 labels of one shape (i, j, k) can be exported"
             )
         legend, affine, subject = self._geometry(key, meta)

@@ -87,7 +87,7 @@ def lesions(lesion_class: str, backgrounds: Sequence[Volume], count: int) -> tup
 def own_meter(sample: Sample) -> dict[str, float]:
     """Volume, mean HU, contrast and %DS of a sample's first lesion, read from its fields alone."""
     lesion, spacing = sample.labels["lesions"][0], np.array(sample.labels["spacing_mm"])
-    label, hu = sample.fields["label.npy.gz"], sample.fields["ct.npy"]
+    label, hu = sample.fields["label.npy.zst"], sample.fields["ct.delta.npy.zst"]
     own = label == lesion["label"]
     core = ndimage.binary_erosion(own, border_value=1)
     if core.sum() < 8:

@@ -6,6 +6,7 @@ import random
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,13 +46,33 @@ def test_png_is_read_back_by_pillow_and_by_us(value):
     )
 )
 def test_npy_is_read_back_by_numpy_and_by_us(value):
-    for name in ("a.npy", "a.npy.gz"):
+    for name in ("a.npy", "a.npy.gz", "a.npy.zst"):
         data = encode(name, value)
         plain = gzip.decompress(data) if name.endswith("gz") else data
+        plain = pa.input_stream(pa.py_buffer(data), compression="zstd").read() if name.endswith("zst") else plain
         for found in (np.load(io.BytesIO(plain), allow_pickle=False), decode(name, data)):
             assert found.dtype == value.dtype
             assert found.shape == value.shape
             assert np.array_equal(found, value)
+
+
+@given(value=hnp.arrays("i2", hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)))
+def test_differences_are_read_back_by_the_cards_three_lines_and_by_us(value):
+    data = encode("ct.delta.npy.zst", value)
+    steps = np.load(io.BytesIO(pa.input_stream(pa.py_buffer(data), compression="zstd").read()))
+    assert np.array_equal(np.cumsum(steps[0] + steps[1] * np.int16(256), axis=-1, dtype=np.int16), value)
+    assert np.array_equal(found := decode("ct.delta.npy.zst", data), value)
+    assert found.dtype == np.int16
+    assert found.flags.writeable
+    assert encode("ct.delta.npy.zst", np.asfortranarray(value)) == data
+
+
+def test_a_tree_and_a_ct_are_small():
+    tree = np.zeros((64, 64, 64), np.uint8)
+    tree[20:40, 30:33, 10:50] = 1
+    assert len(encode("volume.npy.zst", tree)) < tree.nbytes / 100
+    ct = (RNG.normal(0, 12, (48, 48, 48)) + np.linspace(-100, 300, 48)).astype(np.int16)
+    assert len(encode("ct.delta.npy.zst", ct)) < 0.9 * len(encode("ct.npy.gz", ct))
 
 
 def test_memory_order_of_an_array_does_not_reach_the_bytes():
@@ -87,6 +108,8 @@ def test_numbers_that_are_none_are_refused(number, kind):
         ("a.npy", [1, 2]),
         ("a.npy", None),
         ("a.npy.gz", 3.0),
+        ("a.delta.npy.zst", np.zeros(3, np.float32)),
+        ("a.delta.npy.zst", np.array(3, np.int16)),
         ("a.png", "picture"),
         ("a.png", np.zeros((4, 4), np.float32)),
         ("a.png", np.zeros((4, 4), ">u2")),

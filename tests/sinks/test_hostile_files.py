@@ -44,7 +44,7 @@ def test_arrays_of_objects_are_never_unpickled():
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_come_back_as_they_were_and_can_be_changed(value, order):
     value = np.asarray(value, order=order)
-    for name in ("a.npy", "a.npy.gz"):
+    for name in ("a.npy", "a.npy.gz", "a.npy.zst"):
         found = decode(name, encode.encode(name, value))
         assert found.dtype == value.dtype
         assert np.array_equal(found, value)
@@ -59,6 +59,10 @@ def test_a_packed_member_is_unpacked_to_a_limit(monkeypatch):
         decode("a.npy.gz", gzip.compress(npy("(10000,)", data=bytes(80_000))))
     with pytest.raises(ValueError, match="at most 10000 are packed"):
         encode.encode("a.npy.gz", np.zeros(20_000, np.uint8))
+    with pytest.raises(ValueError, match="unpacks to 80128 bytes; at most 10000 are read"):
+        decode("a.npy.zst", encode.ZSTD.compress(npy("(10000,)", data=bytes(80_000)), asbytes=True))
+    with pytest.raises(ValueError, match="at most 10000 are packed"):
+        encode.encode("a.npy.zst", np.zeros(20_000, np.uint8))
 
 
 def record(**changes):

@@ -4,7 +4,9 @@ import gzip
 import json
 import os
 import resource
+from functools import partial
 
+import pyarrow as pa
 import pytest
 
 from lesionforge.sinks import dataset, index, layout, limits, parquet
@@ -159,6 +161,9 @@ def npy(shape, descr="'|u1'", data=b""):
     return b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head.encode() + data
 
 
+zstd = partial(pa.Codec("zstd").compress, asbytes=True)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
@@ -167,6 +172,16 @@ def npy(shape, descr="'|u1'", data=b""):
         ("a.npy.gz", lambda: gzip.compress(npy("(4,)", data=bytes(5))), "unpacks to more than 132 bytes"),
         ("a.npy.gz", lambda: gzip.compress(npy("(4,)", data=bytes(3))), "does not have 3 bytes"),
         ("a.npy.gz", lambda: gzip.compress(bytes(2**22)), "magic"),
+        ("a.npy.zst", lambda: zstd(npy("(1099511627776,)")), "unpacks to 1099511627904 bytes"),
+        ("a.npy.zst", lambda: zstd(npy("(4,)", data=bytes(5))), "unpacks to more than 132 bytes"),
+        ("a.npy.zst", lambda: zstd(npy("(4,)", data=bytes(3))), "does not have 3 bytes"),
+        ("a.npy.zst", lambda: zstd(npy("(4,)", data=bytes(4))) * 2, "unpacks to more than 132 bytes"),
+        ("a.npy.zst", lambda: zstd(npy("(4,)", data=bytes(4)))[:-3], "a.npy.zst: "),
+        ("a.npy.zst", lambda: zstd(bytes(2**22)), "magic"),
+        ("a.npy.zst", lambda: zstd(npy("(1,)", "'|O'", b"\x80\x04cos\nsystem\n(S'x'\ntR.")), "never read"),
+        ("a.delta.npy.zst", lambda: zstd(npy("(3, 4)", data=bytes(12))), "holds differences"),
+        ("a.delta.npy.zst", lambda: zstd(npy("(2, 4)", "'<i2'", data=bytes(16))), "holds differences"),
+        ("a.json.zst", lambda: zstd(b"{}"), "arrays only"),
         ("a.json.gz.gz", lambda: gzip.compress(b""), "packed twice"),
         ("a.npy", lambda: npy("(1,)", "'|V100000'", bytes(100_000)), "numbers are written and read"),
         ("a.npy", lambda: npy("(1,)", "'|O'", b"\x80\x04cos\nsystem\n(S'x'\ntR."), "never read"),

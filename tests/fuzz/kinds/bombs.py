@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from lesionforge.sinks import layout
 from tests.fuzz.kinds import datasets, indexes, pictures, tars
@@ -37,6 +38,11 @@ def _packed() -> bytes:
     return packed.getvalue()
 
 
+def _packed_zstd() -> bytes:
+    out: bytes = pa.compress(gzip.decompress(_packed()), "zstd", asbytes=True)
+    return out
+
+
 def _objects() -> bytes:
     return b'{"lesions": [' + b"{}," * 3_000_000 + b"{}]}"
 
@@ -56,6 +62,7 @@ def _runs() -> bytes:
 #: Name -> the bytes that go into the tar's member of that ending, or into the file.
 MEMBERS: dict[str, Callable[[], bytes]] = {
     "npy.gz": _packed,
+    "npy.zst": _packed_zstd,
     "png": lambda: pictures.bomb(30_000, 10_000, 0),
     "json": _objects,
 }

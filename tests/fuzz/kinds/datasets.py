@@ -37,7 +37,12 @@ class Drawn(Faulty):
         for case, spec in zip(cases, specs, strict=True):
             rng = spec.rng("noise")
             image = rng.integers(0, 256, (40, 56), dtype=np.uint8)
-            fields = {"image.png": image, "noise.npy": rng.random(4), "mask.npy.gz": image > 200}
+            fields = {
+                "image.png": image,
+                "noise.npy": rng.random(4),
+                "mask.npy.gz": image > 200,
+                "mask.npy.zst": image > 200,
+            }
             lesion = {"box": [3.5, 4, 17, 20.25], "severity_class": "severe", "synthetic": True, "measured_ds": 71.5}
             yield Sample(spec, fields, {"lesions": [lesion], "side": case.side}, {}, {"mean": float(image.mean())})
 

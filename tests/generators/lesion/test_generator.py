@@ -44,7 +44,9 @@ def test_it_is_a_generator():
 @pytest.mark.parametrize("lesion_class", CLASSES[1:])
 def test_a_sample_of_each_class(volumes, lesion_class):
     sample = made(volumes, lesion_class)
-    ct, before, label = (sample.fields[name] for name in ("ct.npy", "source_ct.npy", "label.npy.gz"))
+    ct, before, label = (
+        sample.fields[name] for name in ("ct.delta.npy.zst", "source_ct.delta.npy.zst", "label.npy.zst")
+    )
     lesions = sample.labels["lesions"]
     assert lesions[0]["class"] == lesion_class == sample.labels["class"]
     assert (ct.dtype, label.dtype, ct.shape) == (np.int16, np.uint8, label.shape)
@@ -79,13 +81,13 @@ def test_a_sample_of_each_class(volumes, lesion_class):
 def test_healthy_is_the_background_bit_by_bit(volumes, kind):
     generator = LesionGenerator(PARAMS)
     (sample,) = generator.generate([volumes[kind]], [spec(0, "healthy")])
-    assert (sample.fields["ct.npy"] == sample.fields["source_ct.npy"]).all()
+    assert (sample.fields["ct.delta.npy.zst"] == sample.fields["source_ct.delta.npy.zst"]).all()
     i, j, k = sample.drawn["corner"]
-    n0, n1, n2 = sample.fields["ct.npy"].shape
-    assert (sample.fields["ct.npy"] == volumes[kind].hu[i : i + n0, j : j + n1, k : k + n2]).all()
+    n0, n1, n2 = sample.fields["ct.delta.npy.zst"].shape
+    assert (sample.fields["ct.delta.npy.zst"] == volumes[kind].hu[i : i + n0, j : j + n1, k : k + n2]).all()
     assert sample.labels["lesions"] == []
     assert sample.measured["lesions"] == 0
-    assert sample.fields["label.npy.gz"].any()
+    assert sample.fields["label.npy.zst"].any()
 
 
 def test_a_sample_depends_on_nothing_but_its_spec(volumes):
@@ -96,7 +98,7 @@ def test_a_sample_depends_on_nothing_but_its_spec(volumes):
     for n in (2, 0, 1):
         (alone,) = generator.generate([volume], [specs[n]])
         assert alone.labels == together[n].labels
-        assert (alone.fields["ct.npy"] == together[n].fields["ct.npy"]).all()
+        assert (alone.fields["ct.delta.npy.zst"] == together[n].fields["ct.delta.npy.zst"]).all()
     (again,) = generator.generate([volume], [replace(specs[0], attempt=1)])
     assert again.labels["lesions"][0]["centre_voxel"] != together[0].labels["lesions"][0]["centre_voxel"]
     assert len({tuple(s.labels["lesions"][0]["centre_voxel"]) for s in together}) == 3
@@ -105,7 +107,7 @@ def test_a_sample_depends_on_nothing_but_its_spec(volumes):
 def test_several_lesions_and_classes_in_one_volume(volumes):
     params = LesionParams(size=None, early=(3, 3), others=(2, 2), liver_mm=(10.5, 14), kidney_mm=(10.5, 13))
     sample = made(volumes, "liver_early", 4, params)
-    label, lesions = sample.fields["label.npy.gz"], sample.labels["lesions"]
+    label, lesions = sample.fields["label.npy.zst"], sample.labels["lesions"]
     assert label.shape == volumes["tumour"].hu.shape
     counts = Counter(lesion["class"] for lesion in lesions)
     assert counts["liver_early"] >= 2
@@ -145,7 +147,7 @@ def test_without_a_balance_every_class_that_has_a_place_comes_up(volumes):
 def test_mass_effect_moves_what_lies_within_two_radii(volumes):
     params = replace(PARAMS, mass_effect=0.3, late=(1, 1))
     sample = made(volumes, "liver_late", 2, params)
-    ct, before = sample.fields["ct.npy"], sample.fields["source_ct.npy"]
+    ct, before = sample.fields["ct.delta.npy.zst"], sample.fields["source_ct.delta.npy.zst"]
     lesion, spacing = sample.labels["lesions"][0], np.array(sample.labels["spacing_mm"])
     far = np.sqrt((((np.argwhere(ct != before) - lesion["centre_voxel"]) * spacing) ** 2).sum(axis=1))
     reach = max(2 * lesion["radius_mm"], 4 * sample.drawn["lesions"][0]["sigma_mm"] + 2 * lesion["radius_mm"])

@@ -1,6 +1,5 @@
 """The recipes, whole jobs on toys and real CT: source, plan, shards, verification, and what is in the samples."""
 
-import gzip
 import io
 import json
 import shutil
@@ -18,9 +17,10 @@ from lesionforge.engine.sample import Maker
 from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.types import Rejected, Sample, Volume
+from lesionforge.generators.types import Rejected, Sample, Volume, array_member
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
+from lesionforge.sinks.encode import decode
 from lesionforge.sinks.quarantine import Quarantined
 from lesionforge.sinks.store import Store
 from tests.generators.lesion.toys import spec
@@ -100,8 +100,8 @@ def test_a_whole_job_on_toys(tmp_path, name, kind, classes):
         for key in {name.split(".", 1)[0] for name in members}:
             meta = json.loads(members[f"{key}.json"])
             ct, before, label = (
-                np.load(io.BytesIO(gzip.decompress(members[f"{key}.{field}.npy.gz"])))
-                for field in ("ct", "source_ct", "label")
+                decode(name, members[f"{key}.{name}"])
+                for name in ("ct.delta.npy.zst", "source_ct.delta.npy.zst", "label.npy.zst")
             )
             assert ct.dtype == np.int16
             assert meta["class"] in classes
@@ -135,7 +135,7 @@ def test_real_abdominal_ct(data_dir, tmp_path):
     assert all(isinstance(s, Sample) for s in found), found
     assert {s.labels["class"] for s in found} == set(classes)
     for sample in found:
-        ct, before, label = (sample.fields[f"{n}.npy.gz"] for n in ("ct", "source_ct", "label"))
+        ct, before, label = (sample.fields[array_member(n, sample.fields)] for n in ("ct", "source_ct", "label"))
         mask = label == VALUE[sample.labels["class"]]
         assert mask.any()
         assert (ct != before)[mask].mean() > 0.5
@@ -176,5 +176,7 @@ def test_volumes_thinner_than_the_crop_go_into_one_dataset_with_thick_ones(tmp_p
     assert verdict.problems == []
     (shard,) = (tmp_path / "out" / "shards").glob("*.tar")
     with tarfile.open(shard) as tar:
-        shapes = {np.load(io.BytesIO(tar.extractfile(m).read())).shape for m in tar if m.name.endswith(".ct.npy")}
+        shapes = {
+            np.load(io.BytesIO(tar.extractfile(m).read())).shape for m in tar if m.name.endswith(".ct.delta.npy.zst")
+        }
     assert shapes == {(60, 60, 56), (60, 60, 44)}

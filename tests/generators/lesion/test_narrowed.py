@@ -14,7 +14,7 @@ from tests.generators.lesion.toys import abdomen, spec, vessel
 def test_the_open_lumen_as_a_tree_in_patient_coordinates():
     volume = vessel()
     (sample,) = LesionGenerator(LesionParams(size=48, plaques=(1, 1))).generate([volume], [spec(1, "non_calcified")])
-    label, (lesion,) = sample.fields["label.npy.gz"], sample.labels["lesions"]
+    label, (lesion,) = sample.fields["label.npy.zst"], sample.labels["lesions"]
     tree = narrowed_tree(volume, label, sample.drawn["corner"], [lesion], "right")
     voxels = np.rint((tree.points - np.array(volume.origin_mm)) / volume.spacing_mm).astype(int)
     assert (volume.labels[tuple(voxels.T)] == 1).all()

@@ -46,8 +46,8 @@ def job(folder, name, sources, classes, multiply, **params):
 def check(folder, backend):
     """Only voxels of the blended lesions have changed, and there they have."""
     for sample in Samples(str(folder)):
-        told, label = sample["json"], sample["label.npy.gz"]
-        changed = sample["ct.npy"] != sample["source_ct.npy"]
+        told, label = sample["json"], sample["label.npy.zst"]
+        changed = sample["ct.delta.npy.zst"] != sample["source_ct.delta.npy.zst"]
         assert told["drawn"]["backend"] == backend
         assert told["lesions"]
         weight = np.zeros(label.shape)

@@ -35,10 +35,10 @@ def test_calcified_and_non_calcified_plaque_are_told_apart_by_hu():
 def test_the_second_meter_sees_what_is_wrong():
     (sample,) = LesionGenerator(truth.PARAMS).generate([vessel()], [spec(1, "non_calcified")])
     right = truth.own_meter(sample)
-    sample.fields["ct.npy"] = sample.fields["ct.npy"] + np.int16(200)
+    sample.fields["ct.delta.npy.zst"] = sample.fields["ct.delta.npy.zst"] + np.int16(200)
     assert truth.own_meter(sample)["hu"] == pytest.approx(right["hu"] + 200)
-    label = sample.fields["label.npy.gz"]
+    label = sample.fields["label.npy.zst"]
     lesion = sample.labels["lesions"][0]
-    sample.fields["label.npy.gz"] = np.where(label == lesion["label"], 4, label).astype(np.uint8)  # nothing narrowed
-    sample.fields["label.npy.gz"][tuple(int(c) for c in lesion["centre_voxel"])] = lesion["label"]
+    sample.fields["label.npy.zst"] = np.where(label == lesion["label"], 4, label).astype(np.uint8)  # nothing narrowed
+    sample.fields["label.npy.zst"][tuple(int(c) for c in lesion["centre_voxel"])] = lesion["label"]
     assert truth.own_meter(sample)["ds"] < right["ds"] - 10

@@ -311,10 +311,10 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
     assert len(losses(tmp_path / "prompt")) == 2
     drawn = recipe(tmp_path, "drawn", backend="promptlesion-mask", weights=second + "/model", check_hu=False)
     for sample in Samples(drawn):
-        told, changed = sample["json"], sample["ct.npy"] != sample["source_ct.npy"]
+        told, changed = sample["json"], sample["ct.delta.npy.zst"] != sample["source_ct.delta.npy.zst"]
         assert told["drawn"]["weights"] == own.digest
-        assert changed[sample["label.npy.gz"] == told["lesions"][0]["label"]].any()
-        lesion = sample["label.npy.gz"] == told["lesions"][0]["label"]
+        assert changed[sample["label.npy.zst"] == told["lesions"][0]["label"]].any()
+        lesion = sample["label.npy.zst"] == told["lesions"][0]["label"]
         weight = blend.weights(lesion, told["drawn"]["lesions"][0]["sigma_mm"], (1.5, 1.5, 1.5))
         assert not changed[weight == 0].any()
 
