@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 from lesionforge.engine import links, plugins
 from lesionforge.engine.faults import Fault
@@ -61,12 +62,19 @@ class Pipeline:
         names = classes if balanced is None else balanced
         self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), names, self.links)
 
-    def unnamed(self, case: Case, spec: SampleSpec) -> Case:
-        """A sample's case as a generator may see it. Names are a source's own: 1.png of two folders is two people."""
-        group = self.links.group(spec.source, self.sources[spec.source].subject_of(spec.case))
-        home = self.links.home(spec.source)
+    def read(self, spec: SampleSpec) -> Any:
+        """A sample's case as a generator may see it; what is none, as its source gave it."""
+        case: Any = self.sources[spec.source].read(spec.case)
+        if not isinstance(case, Case):
+            return case
+        group, home = self.named_by(spec)
         name = f"{home} {case.subject}" if home else case.subject
         return unnamed(case, self.subject_key, name if group is None else f"group {group}")
+
+    def named_by(self, spec: SampleSpec) -> tuple[int | None, int]:
+        """The group of a sample's subject, and the source that names it: 1.png of two folders is two people."""
+        group = self.links.group(spec.source, self.sources[spec.source].subject_of(spec.case))
+        return group, self.links.home(spec.source)
 
     def check_limits(self, measured: Iterable[str]) -> None:
         """Hold the names of ``quality.limits`` against what a generator measures.

@@ -15,7 +15,12 @@ from lesionforge.generators.types import Split
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def _bytes(value: Any) -> Any:
+def in_bytes(value: Any) -> Any:
+    """A size such as 256 MiB in bytes; what is no text as it is.
+
+    Raises:
+        ValueError: saying how to write one.
+    """
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
@@ -27,7 +32,7 @@ def _bytes(value: Any) -> Any:
     return int(size)
 
 
-Bytes = Annotated[int, Field(ge=1, json_schema_extra={"examples": ["256 MiB"]}), BeforeValidator(_bytes)]
+Bytes = Annotated[int, Field(ge=1, json_schema_extra={"examples": ["256 MiB"]}), BeforeValidator(in_bytes)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from lesionforge.engine.blame import Suspect
 from lesionforge.engine.faults import Fault, find
+from lesionforge.engine.kept import KeptCases
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.pictures.picture import flags
@@ -39,9 +40,11 @@ class BadOutput(Exception):
 class Maker:
     """Makes samples of one pipeline."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, kept: bool = False) -> None:
+        """``kept``: cases may come from this machine's cache. Who makes a sample again to try it reads them anew."""
         keep_memory()
         self.pipeline = pipeline
+        self._read = KeptCases(pipeline).read if kept else pipeline.read
         self.batch_halvings = 0
         self._prepared = False
 
@@ -59,7 +62,7 @@ class Maker:
             Fault: where the surroundings are to blame.
         """
         try:
-            case = self.pipeline.sources[spec.source].read(spec.case)
+            case = self._read(spec)
         except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
             where = f"sources.{spec.source}, case {spec.case}"
             if isinstance(error, MemoryError):
@@ -68,8 +71,7 @@ class Maker:
                 raise Fault("place", f"{where}: {error}") from None
             text = str(error) if isinstance(error, BadCase) else describe(error, quote=False)
             return self._reason("source", text, error, where)
-        no_case = Quarantined("source", f"read a {type(case).__name__}, no case")
-        return self.pipeline.unnamed(case, spec) if isinstance(case, Case) else no_case
+        return case if isinstance(case, Case) else Quarantined("source", f"read a {type(case).__name__}, no case")
 
     def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | Quarantined]:
         """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone.

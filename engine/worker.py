@@ -72,7 +72,7 @@ class Worker:
             self._open(Pipeline(recipe))
 
     def _open(self, pipeline: Pipeline) -> None:
-        self.pipeline, self.maker = pipeline, Maker(pipeline)
+        self.pipeline, self.maker = pipeline, Maker(pipeline, kept=True)
 
     def make(self, task: Task) -> Report:
         """Make and commit a shard; one that is committed already is left alone.

@@ -49,10 +49,13 @@ class Source(ABC):
         licence: of the cases, for the dataset's card.
         left_over: the files that are in no case, by the reason (in the plural, without a name: "label maps without an
             image"): counted for everybody, their paths for a terminal alone. Files of another kind are no matter.
+        keeps: whether a case takes longer to read than a copy of it on this machine's disk: of recipes with several
+            variants it is then read once (``engine.kept``).
         public_place: whether the place is no address, so that it may be written into the dataset.
     """
 
     Options: ClassVar[type[Any]] = Parameters
+    keeps: ClassVar[bool] = False
     public_place: ClassVar[bool] = False
     subjects: int
     cases_per_subject: int = 1
@@ -121,6 +124,10 @@ class Source(ABC):
 
     def files(self) -> Sequence[Any]:
         """The ``files.File`` objects that cases are read from, in an order of their own; none by default."""
+        return ()
+
+    def case_files(self, case: int) -> Sequence[Any]:
+        """Those of a case, first the one to show to somebody who looks for it; none by default."""
         return ()
 
     def locate(self, case: int) -> str:

@@ -73,6 +73,7 @@ class Phantom(Source):
 
     Options: ClassVar[type[PhantomOptions]] = PhantomOptions
     public_place = True
+    keeps = True
     licence = "CC0-1.0 (procedural, made by lesionforge)"
 
     def __init__(self, place: str, options: PhantomOptions) -> None:

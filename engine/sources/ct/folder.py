@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -59,6 +58,7 @@ class CtVolumes(FolderSource):
     """A case per volume. What is held at once: 3 bytes a voxel, the region's alone where one is named."""
 
     Options: ClassVar[type[CtOptions]] = CtOptions
+    keeps = True
 
     def __init__(self, place: str, options: CtOptions) -> None:
         super().__init__(place, options)
@@ -101,7 +101,6 @@ class CtVolumes(FolderSource):
             )
         order = self.by_subject([entry.name for entry in found.entries], options.subject)
         self._entries = [found.entries[i] for i in order]
-        self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
     def case_files(self, case: int) -> Sequence[File]:
         """The image, its label map and its masks."""
@@ -118,7 +117,7 @@ class CtVolumes(FolderSource):
     def read(self, case: int) -> Volume:
         """One volume and its labels."""
         try:
-            return self._read(case)
+            return self._load(case)
         except BadCase as error:
             raise BadCase(f"volume {case + 1}: {error}") from None
 

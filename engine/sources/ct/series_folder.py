@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,6 +76,7 @@ class CtDicom(FolderSource):
     """The CT series below a folder, split where slices of one series differ in size, spacing, direction or kernel."""
 
     Options: ClassVar[type[CtDicomOptions]] = CtDicomOptions
+    keeps = True
     names_count = False  # they may be a patient's
 
     def __init__(self, place: str, options: CtDicomOptions) -> None:
@@ -99,7 +99,6 @@ class CtDicom(FolderSource):
         if not self._pattern:
             names = [str(one.person if options.subject == "patient" else n) for n, one in enumerate(found)]
         self._series = [found[i] for i in self.by_subject(names, self._pattern)]
-        self._read = lru_cache(maxsize=1)(self._load)  # a case's variants often come one after the other
 
     def case_files(self, case: int) -> Sequence[File]:
         """The slices as they are listed, and their masks."""
@@ -120,7 +119,7 @@ class CtDicom(FolderSource):
     def read(self, case: int) -> Volume:
         """One series and its masks."""
         try:
-            return self._read(case)
+            return self._load(case)
         except BadCase as error:
             raise BadCase(f"series {case + 1}: {error}") from None
 

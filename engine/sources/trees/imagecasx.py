@@ -38,6 +38,7 @@ class ImageCasX(FolderSource):
     """
 
     Options: ClassVar[type[LabelOptions]] = LabelOptions
+    keeps = True
     licence = IMAGECASX
 
     def __init__(self, place: str, options: LabelOptions) -> None:

@@ -43,6 +43,7 @@ class Nifti(FolderSource):
     """Any binary coronary labels: one ``.nii``/``.nii.gz`` file, or a folder of them."""
 
     Options: ClassVar[type[LabelOptions]] = LabelOptions
+    keeps = True
     pattern: ClassVar[str] = r"(.+)\.nii(\.gz)?"
     example: ClassVar[str] = "case1.nii.gz"
 

@@ -1,0 +1,140 @@
+"""Cases kept on the node: of a recipe with several variants each case is read, or painted, once a machine.
+
+A plan walks variant by variant, so that a dataset grows by appending, and a case comes back only after all others have
+been. What is kept is a case as a generator sees it, its subject hashed (promise P8), under a hash of all that decides
+it: source and options, the content of its files, its number, the code and the libraries, and how its subject is named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge import generators
+from lesionforge.engine import sources
+from lesionforge.engine.identity import versions
+from lesionforge.engine.pipeline import Pipeline
+from lesionforge.engine.sources import cache as node
+from lesionforge.engine.sources.entry import Arrays
+from lesionforge.generators.types import Angiogram, Branch, Case, CoronaryTree, Lesion, SampleSpec, Stenosis, Volume
+from lesionforge.sinks import limits
+from lesionforge.sinks.encode import json_bytes
+
+CLASSES = {one.__name__: one for one in (Angiogram, Branch, CoronaryTree, Lesion, Stenosis, Volume)}
+
+
+class KeptCases:
+    """Reads the cases of a pipeline, each from its source or from the node's cache."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Raises ``UserError`` where ``LESIONFORGE_CACHE_SIZE`` is no size."""
+        node.size()
+        self.pipeline = pipeline
+        self._marks: dict[int, str] = {}  # of the sources
+
+    def read(self, spec: SampleSpec) -> Any:
+        """As ``Pipeline.read``, whose errors pass through; what goes wrong in the cache costs the copy alone."""
+        source = self.pipeline.sources[spec.source]
+        if self.pipeline.recipe.multiply == 1 or not source.keeps or node.usable() is None:
+            return self.pipeline.read(spec)
+        mark = self._mark(spec)
+        if (arrays := node.recall(mark)) is not None and (case := decoded(arrays)) is not None:
+            for file in source.case_files(spec.case):  # replaced since the run began? As reading it would say
+                file.check()
+            return case
+        case = self.pipeline.read(spec)
+        with contextlib.suppress(TypeError):  # of what no file here can hold, which is read anew each time
+            node.keep(mark, encoded(case))
+        return case
+
+    def _mark(self, spec: SampleSpec) -> str:
+        """All that decides a case, in words."""
+        if spec.source not in self._marks:
+            self._marks[spec.source] = self._source_mark(spec.source)
+        files = self.pipeline.sources[spec.source].case_files(spec.case)
+        own = [(file.content.digest or file.digest()).hex() for file in files]
+        return f"case {spec.case} {self.pipeline.named_by(spec)} {own}\n{self._marks[spec.source]}"
+
+    def _source_mark(self, n: int) -> str:
+        source, p = self.pipeline.sources[n], self.pipeline
+        kind = type(source)
+        made_by = [p.subject_key.hex(), f"{kind.__module__}.{kind.__qualname__}", code(kind), versions()]
+        place = source.place if source.public_place else ""
+        return json.dumps([*made_by, p.recipe.sources[n].scheme, place, repr(source.options), p.fingerprints[n]])
+
+
+@cache
+def code(kind: type) -> str:
+    """A hash of the code that reads and paints cases: a version stays as it is while somebody works on it."""
+    rooms = [Path(place) for room in (sources, generators) for place in room.__path__]
+    files = [file for room in rooms for file in sorted(room.rglob("*.py"))]
+    own = {getattr(sys.modules.get(one.__module__), "__file__", None) for one in kind.__mro__}
+    out = hashlib.sha256()
+    for path in [*files, *sorted(Path(file) for file in own if file)]:
+        out.update(hashlib.sha256(path.read_bytes()).digest())
+    return out.hexdigest()
+
+
+def encoded(case: Any) -> Arrays:
+    """A case as arrays and, under ``case``, JSON of the rest.
+
+    Raises:
+        TypeError: for what is no case, or holds what would not come back as it was.
+    """
+    arrays = dict[str, NDArray[Any]]()
+
+    def plain(value: Any) -> Any:
+        kind = type(value)
+        if value is None or kind in (bool, int, str) or (kind is float and math.isfinite(value)):
+            return value
+        if kind is np.ndarray:
+            arrays[name := str(len(arrays))] = value
+            return {"array": name}
+        if kind is list:
+            return [plain(item) for item in value]
+        if kind is tuple:
+            return {"tuple": [plain(item) for item in value]}
+        if kind is dict:
+            return {"dict": [[plain(key), plain(item)] for key, item in value.items()]}
+        if CLASSES.get(kind.__name__) is kind:
+            return {kind.__name__: {name: plain(item) for name, item in vars(value).items()}}
+        raise TypeError(f"a {kind.__name__} is not kept")
+
+    if not isinstance(case, Case):
+        raise TypeError(f"a {type(case).__name__} is no case")
+    text = json_bytes(plain(case))
+    return {"case": np.frombuffer(text, np.uint8), **arrays}
+
+
+def decoded(arrays: Arrays) -> Case | None:
+    """The inverse; ``None`` where it is none of ours."""
+
+    def full(value: Any) -> Any:
+        if isinstance(value, list):
+            return [full(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        ((kind, held),) = value.items()
+        if kind == "array":
+            return arrays[held]
+        if kind == "tuple":
+            return tuple(full(item) for item in held)
+        if kind == "dict":
+            return {full(key): full(item) for key, item in held}
+        return CLASSES[kind](**{name: full(item) for name, item in held.items()})
+
+    try:
+        case = full(limits.parsed(arrays["case"].tobytes()))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return case if isinstance(case, Case) else None
