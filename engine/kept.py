@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge import generators
-from lesionforge.engine import sources
 from lesionforge.engine.identity import versions
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.sources import cache as node
+from lesionforge.engine.sources.base import Source
 from lesionforge.engine.sources.entry import Arrays
 from lesionforge.generators.types import Angiogram, Branch, Case, CoronaryTree, Lesion, SampleSpec, Stenosis, Volume
 from lesionforge.sinks import limits
@@ -76,7 +75,7 @@ class KeptCases:
 @cache
 def code(kind: type) -> str:
     """A hash of the code that reads and paints cases: a version stays as it is while somebody works on it."""
-    rooms = [Path(place) for room in (sources, generators) for place in room.__path__]
+    rooms = [Path(str(sys.modules[one.__module__].__file__)).parent for one in (Source, Volume)]
     files = [file for room in rooms for file in sorted(room.rglob("*.py"))]
     own = {getattr(sys.modules.get(one.__module__), "__file__", None) for one in kind.__mro__}
     out = hashlib.sha256()

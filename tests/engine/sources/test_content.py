@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lesionforge.engine.faults import Fault
-from lesionforge.engine.sources import cache, files
+from lesionforge.engine.sources import cache, entry, files
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import digests
 from lesionforge.engine.sources.folder import Folder, content_of
@@ -221,8 +221,8 @@ def test_a_cache_folder_of_others_is_not_used(temporary, tmp_path, monkeypatch):
     temporary.mkdir(mode=0o700)
     assert cache.distrust(temporary) == ""
     poisoned("mark")
-    (entry,) = temporary.glob("*.npz")
-    np.savez(entry, values=np.zeros(3))
+    (kept,) = temporary.glob("*.kept")
+    entry.write(kept, entry.pieces({"values": np.zeros(3)}))
     assert poisoned("mark").tolist() == [0, 0, 0]  # our own folder is believed
     for mode, why in ((0o755, r"others may look there \(mode 755\)"), (0o1777, "others may write there")):
         temporary.chmod(mode)
