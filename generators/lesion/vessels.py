@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import scipy
-import skimage
 from numpy.typing import NDArray
 
 from lesionforge.generators.types import CoronaryTree
@@ -40,13 +39,15 @@ class CtVessel:
 
 def from_label(lumen: NDArray[np.bool_], spacing: tuple[float, float, float]) -> list[CtVessel]:
     """Skeleton and distance transform of a lumen's label."""
+    from skimage.morphology import skeletonize  # not with the module: a plan needs none of it
+
     found = scipy.ndimage.find_objects(lumen.astype(np.uint8))
     if not found or found[0] is None:
         return []
     start = np.array([s.start for s in found[0]])
     inner = np.pad(lumen[found[0]], 1)
     depth = scipy.ndimage.distance_transform_edt(inner, sampling=spacing)
-    chains = _chains(np.argwhere(skimage.morphology.skeletonize(inner)))
+    chains = _chains(np.argwhere(skeletonize(inner)))
     scale = np.array(spacing)
     lines = []
     for chain in chains:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy
-import skimage
 from numpy.typing import NDArray
 
 from lesionforge.generators.vessel.skeleton import chains, wall_distance
@@ -63,6 +62,8 @@ def trace(mask: NDArray[Any]) -> VesselGraph:
     junctions; side twigs that do not leave the vessel's own width are cut, and two vessels that cross are told apart by
     their directions. Raises ValueError for a mask that is not two-dimensional.
     """
+    from skimage.morphology import skeletonize  # not with the module: a plan needs none of it
+
     if np.ndim(mask) != 2:
         raise ValueError(f"mask has {np.ndim(mask)} dimensions, not 2: give one (rows, cols) array")
     inside = np.asarray(mask).view(np.uint8) > 0 if mask.dtype == bool else np.asarray(mask) > 0
@@ -73,7 +74,7 @@ def trace(mask: NDArray[Any]) -> VesselGraph:
     crop = np.pad(inside[rows, cols], 2)
     crop = scipy.ndimage.binary_closing(crop, np.ones((3, 3), bool)).astype(np.uint8)
     corner = np.array([cols.start - 2, rows.start - 2], float)
-    pixels, first, ties, nodes = chains(skimage.morphology.skeletonize(crop > 0).astype(np.uint8))
+    pixels, first, ties, nodes = chains(skeletonize(crop > 0).astype(np.uint8))
 
     wall = np.asarray(inside, np.uint8)
     wall[rows, cols] |= crop[2:-2, 2:-2]
