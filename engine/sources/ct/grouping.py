@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.dicom import NOBODY, PatientId
@@ -28,7 +29,8 @@ Kind = Literal["slice", "segmentation", "localizer", "structure set", "other"]
 Value = str | tuple[float, ...]
 FLAWS = (
     "",
-    "its slices say several patients' ids: one series is of one person; write one PatientID in them, or leave it out",
+    "its slices say several patients' ids and are of one volume: write one PatientID where they are one person's, else "
+    "give each person's a SeriesInstanceUID of its own",
     "its slices lie between those of another part of the series, which differ in kernel, frame of reference, spacing "
     "or direction: neither is a volume",
 )
@@ -114,9 +116,8 @@ def series_of(members: Sequence[Member]) -> list[Series]:
     out = []
     for uid, bucket in buckets.items():
         parts = _parted(sorted(bucket), members)
-        people = {names[n] for n in bucket} - {""}
-        flaw = 1 if len(people) > 1 else 2 if _interleaved([[members[n] for n in part] for part in parts]) else 0
-        for part in parts:
+        flaws = _flaws(parts, names, members)
+        for part, flaw in zip(parts, flaws, strict=True):
             person = next((names[n] for n in part if names[n]), "")
             frames = {_frame(members[n]) for n in part} - {""}
             segmentations = [
@@ -127,6 +128,22 @@ def series_of(members: Sequence[Member]) -> list[Series]:
             ]
             out.append(Series(sorted(part, key=lambda n: not names[n]), segmentations, person, len(parts), flaw))
     return sorted(out, key=lambda series: min(series.slices))
+
+
+def _flaws(parts: Sequence[Sequence[int]], names: Sequence[str], members: Sequence[Member]) -> list[int]:
+    """Of each part: two people whose frames of reference differ are two under one UID, of a program that writes one."""
+    people = [{names[n] for n in part} - {""} for part in parts]
+    frames = [{_frame(members[n]) for n in part} for part in parts]
+    own = all(len(who) == len(frame) == 1 and "" not in frame for who, frame in zip(people, frames, strict=True))
+    frame_of: dict[str, set[str]] = {}
+    for who, frame in zip(people, frames, strict=True):
+        for name in who:
+            frame_of.setdefault(name, set()).update(frame)
+    apart = own and sum(map(len, frame_of.values())) == len(set().union(*frames))
+    if len(set().union(*people)) > 1 and not apart:
+        return [1] * len(parts)
+    flaw = 2 if _interleaved([[members[n] for n in part] for part in parts]) else 0
+    return [flaw] * len(parts)
 
 
 def _parted(bucket: list[int], members: Sequence[Member]) -> list[list[int]]:
@@ -167,7 +184,10 @@ def _overlap(some: Sequence[Member], others: Sequence[Member]) -> bool:
 
 
 def _interleaved(parts: Sequence[Sequence[Member]]) -> bool:
-    """Whether slices of one part lie between another's, as far apart: not where those of another volume would lie."""
+    """Whether slices of one part lie between another's, as far apart: not where those of another volume would lie.
+
+    Or whether they fill the gaps of another part, so that both together are one volume.
+    """
     places = [np.array([m.place for m in part if m.place]) for part in parts]
     for n, some in enumerate(places):
         for others in places[n + 1 :]:
@@ -182,7 +202,16 @@ def _interleaved(parts: Sequence[Sequence[Member]]) -> bool:
             far = np.abs(inside[:, None] - a[None]).min(1, initial=np.inf) > OFF_GRID * step
             if abs(step - other) <= OFF_GRID * step and far.any():
                 return True
+            gaps = not (_even(a) and _even(b))
+            if gaps and _even(np.sort(np.concatenate([a, b]))):
+                return True
     return False
+
+
+def _even(heights: NDArray[np.float64]) -> bool:
+    """Whether heights in order are equally far apart; two alike are not."""
+    steps = np.diff(heights)
+    return bool(steps.min() > SAME_PLACE_MM and np.ptp(steps) <= OFF_GRID * np.median(steps))
 
 
 def _alike(a: Mapping[str, Value], b: Mapping[str, Value]) -> bool:

@@ -210,7 +210,7 @@ def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtS
         }
 
     marks = "\n".join(f"{f.path} {f.mark}" for f in files)
-    known = remembered(f"ct series and their flaws\n{marks}", ("slices", "segmentations", "series", "left"), make)
+    known = remembered(f"ct series, people and flaws\n{marks}", ("slices", "segmentations", "series", "left"), make)
     found = []
     own_files: dict[tuple[str, int], list[File]] = {}
     for key in ("slices", "segmentations"):

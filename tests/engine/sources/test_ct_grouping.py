@@ -127,6 +127,24 @@ def test_a_series_that_is_cut_into_interleaved_parts_is_refused_whole(tmp_path, 
             found.read(n)
 
 
+@pytest.mark.parametrize("every", [3, 4])
+def test_a_part_that_fills_another_s_gaps_is_no_volume(tmp_path, every):
+    heights = np.arange(4 * every) * 2.5
+    write(tmp_path, ConvolutionKernel="x", heights=heights[::every])
+    write(tmp_path, prefix="y", ConvolutionKernel="y", heights=np.delete(heights, np.s_[::every]))
+    found = source(tmp_path)
+    for n in range(2):
+        with pytest.raises(BadCase, match="lie between those of another part"):
+            found.read(n)
+
+
+def test_two_people_with_a_frame_of_reference_each_are_two_under_one_series_uid(tmp_path):
+    for n, patient in enumerate("AB"):
+        write(tmp_path / patient, patient=patient, FrameOfReferenceUID=f"1.2.{n}")
+    found = source(tmp_path)
+    assert (found.subjects, len({found.read(n).subject for n in range(2)})) == (2, 2)
+
+
 def test_slices_that_lack_regularly_are_told(tmp_path):
     write(tmp_path, SliceThickness="2.5")
     assert not {"slices_lacking", "slices_apart"} & source(tmp_path).read(0).notes.keys()
