@@ -253,6 +253,8 @@ def numbers(header: pydicom.Dataset, key: str, count: int) -> NDArray[np.float64
         out = np.array(value if count > 1 else [value], np.float64)
     except (TypeError, ValueError):
         out = np.array([])
+    if value in (None, "") and count == 1:
+        raise BadCase(f"its {key} is missing")
     if out.shape != (count,) or not np.isfinite(out).all():
         raise BadCase(f"its {key} is missing or not {count} numbers" if count > 1 else f"its {key} is no number")
     return out

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box
+from lesionforge.engine.sources.ct.hounsfield import ValueCounts
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.types import BadCase
 
-MIN_SPREAD_HU = 150  # between the smallest and the largest value of any CT: air and water are 1000 apart
-LOWEST_HU = -3100  # of padding in use
 NEARLY = 1e-3  # off a whole number: a label that was stored as a float or scaled
 MAX_TREE_BYTES = 2**30  # of all voxels; a coronary CT of 512 x 512 x 300 has 8e7 to 6e8, by the type of its numbers
 MAX_LABELLED = 2**22  # voxels of a binary label; two trees have about 2e5
@@ -96,47 +95,22 @@ def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]
         BadCase: also for values that are no HU.
     """
     with _placed(file) as (header, stream):
-        out, low, high = _empty(header, axes, box, np.int16), np.inf, -np.inf
+        out, counts = _empty(header, axes, box, np.int16), ValueCounts()
         inside = axes.stored(out)
         plain = header.dtype.str[1:] == "i2" and not header.scaled
         whole = (slice(0, header.shape[0]), slice(0, header.shape[1]), slice(0, header.shape[2]))
         rows, cols, kept = axes.stored_box(box, header.shape) if box else whole
-        counts = np.zeros(2**16, np.int64)
         thin = max(1, min(header.shape[:2]) // 64)
         for k, plane in enumerate(planes(header, stream)):
             values = plane if plain else plane.astype(np.float64) * header.slope + header.intercept
             if not plain and not np.isfinite(values).all():
                 raise BadCase(f"holds values that are no numbers, in slice {k}")
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-            some = np.clip(values[::thin, ::thin], -32768, 32767).astype(np.int64).ravel()
-            counts += np.bincount(some + 32768, minlength=2**16)
+            counts.add(values, thin)
             if kept.start <= k < kept.stop:
                 part = values[rows, cols]
                 inside[:, :, k - kept.start] = part if plain else np.clip(np.rint(part), -32768, 32767)
-    if high - low < MIN_SPREAD_HU or low >= 0:  # noise alone takes water below 0, air is -1000
-        raise BadCase(f"holds values from {low:g} to {high:g}, which are no Hounsfield units: was it normalised?")
-    if wrong := _no_hu(counts, (low, high)):
-        raise BadCase(f"holds values from {low:g} to {high:g}, which are no Hounsfield units: {wrong}")
+    counts.require_hu()
     return out
-
-
-def _no_hu(counts: NDArray[np.int64], ends: tuple[float, float]) -> str:
-    """Why values cannot be HU; empty where they can. No tissue is below air, and there is hardly a body without water.
-
-    Args:
-        counts: of the values from -32768 on; padding may be one value, as -3024 or the least one there is.
-    """
-    counts, zero = counts.copy(), len(counts) // 2
-    if ends[0] == -128 and ends[1] <= 127 and counts[zero - 128] > 0.01 * counts.sum():
-        return "they are a signed byte's, as of grey values"
-    counts[0] = 0
-    if counts[: zero + LOWEST_HU].sum() > 0.01 * counts.sum():
-        return f"more than 1% are below {LOWEST_HU}: were they scaled?"
-    counts[zero + max(-zero, int(ends[0]))] = 0
-    water, lung = counts[zero - 200 : zero + 300].sum(), counts[: zero - 200].sum()
-    if water < max(0.001 * lung, counts[: zero - 1100].sum()):
-        return "too few are near water, which is 0: was an offset taken twice?"
-    return ""
 
 
 def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:

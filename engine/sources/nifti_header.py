@@ -17,6 +17,8 @@ from lesionforge.engine.sources.ct.axes import apart_mm
 from lesionforge.generators.types import BadCase
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it quotes what broken headers hold
+HEADER_BYTES = 348
+NIFTI_2 = tuple((540).to_bytes(4, order) for order in ("little", "big"))
 MAX_EDGE = 4096
 SPACING_MM = (0.01, 20.0)
 MAX_OFFSET = 2**20  # bytes before the voxels: header extensions
@@ -48,7 +50,12 @@ class NiftiHeader:
             BadCase: for what is no three-dimensional NIfTI-1 volume with plain numbers and a usable affine.
         """
         try:
-            found = nib.Nifti1Header.from_fileobj(stream)
+            block = stream.read(HEADER_BYTES)
+            if block[:4] in NIFTI_2:
+                raise BadCase("is NIfTI-2, which is not read: save it as NIfTI-1, as by nibabel.Nifti1Image.from_image")
+            found = nib.Nifti1Header(block, check=False)
+            pixdim = np.array(found["pixdim"][1:4], np.float64)  # nibabel makes 1 of 0
+            found.check_fix()
             shape, dtype = found.get_data_shape(), found.get_data_dtype()
             slope, intercept = found.get_slope_inter()
             affine, other = _affines(found)
@@ -73,10 +80,14 @@ class NiftiHeader:
             raise BadCase(f"its voxels begin at byte {offset}; 352 is usual, at most {MAX_OFFSET} is read")
         placed = int(found["sform_code"]) > 0 or int(found["qform_code"]) > 0
         if placed:
+            edges = np.abs(pixdim) * _unit_mm(found)
+            if (edges == 0).any():
+                if int(found["sform_code"]) <= 0:
+                    raise BadCase("its pixdim says voxels of 0 mm, and its qform has no others: write true ones")
+                other = None  # a qform without sizes says nothing
             far = 0.0 if other is None else apart_mm(affine, other, shape)
             if not far <= FORMS_MM:
                 raise BadCase(f"its sform and its qform put it up to {far:.1f} mm apart: keep the true one alone")
-            edges = np.abs(np.asarray(found["pixdim"][1:4], np.float64)) * _unit_mm(found)
             if not (np.abs(edges / spacing - 1) <= SPACING_SHARE)[edges != 0].all():  # 0 says nothing
                 raise BadCase(
                     f"its pixdim says voxels of {' x '.join(f'{v:.3g}' for v in edges)} mm, its affine of "

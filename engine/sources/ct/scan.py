@@ -15,6 +15,7 @@ from annotated_types import Interval
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box, Floats, box_of
+from lesionforge.engine.sources.ct.hounsfield import require_organs
 from lesionforge.engine.sources.ct.names import standard
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Volume
@@ -165,7 +166,12 @@ def as_volume(
     Args:
         notes: on how it was read; those on resampling are added.
         options: the voxels to resample to.
+
+    Raises:
+        BadCase: where a marked organ has HU that it cannot have.
     """
+    if scan.labels is not None:
+        require_organs(scan.hu, scan.labels, legend)
     spacing_mm, how = options.spacing_mm, options.interpolation
     if spacing_mm is not None and not np.allclose(spacing_mm, scan.spacing_mm, rtol=1e-6):
         stored = [round(mm, 4) for mm in scan.spacing_mm]

@@ -15,6 +15,7 @@ from pydicom.pixels.utils import iter_pixels, pixel_array
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.ct.axes import MAX_SHEAR_DEG, Axes, Floats
 from lesionforge.engine.sources.ct.grouping import SAME
+from lesionforge.engine.sources.ct.hounsfield import ValueCounts
 from lesionforge.engine.sources.ct.scan import AIR, MAX_VOXELS
 from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File
@@ -24,6 +25,7 @@ MIN_SLICES = 3
 SPACING_TOLERANCE = 0.02  # of the distance between slices: positions are written with few digits
 MAX_TILT_DEG = 0.1
 MAX_EDGE = 4096
+MAX_JUMP_HU = 400  # of more than half of all places from a slice to the next one
 HU_TYPES = ("", "HU", "US")  # US: not specified; then the values must tell
 
 
@@ -84,7 +86,7 @@ class SliceStack:
         """HU along LPS, a slice in work at a time, and notes; what is padding becomes air."""
         out = np.empty(tuple(self.shape[a] for a in axes.order), np.int16)
         inside, padded = axes.stored(out), 0
-        low, high, told = 32767, -32768, False
+        counts, before = ValueCounts(), None
         for k, file in enumerate(self.files):
             try:
                 one = HuSlice.of(file, self.shape)
@@ -92,11 +94,14 @@ class SliceStack:
                 raise BadCase(f"slice {k + 1} of {len(self.files)}: {error}") from None
             inside[:, :, k] = one.hu
             padded += int(one.padding.sum())
-            told |= one.rescaled
-            if not one.padding.all():
-                low, high = min(low, int(one.hu[~one.padding].min())), max(high, int(one.hu[~one.padding].max()))
-        if low >= 0 and not told:  # noise alone takes water below 0, air is -1000
-            raise BadCase(f"holds values from {low} to {high} and no rescaling: these are no Hounsfield units")
+            counts.add(one.hu[~one.padding])
+            if before is not None and one.scale != before.scale and (jump := one.apart_hu(before)) > MAX_JUMP_HU:
+                raise BadCase(
+                    f"slices {k} and {k + 1} of {len(self.files)} have other RescaleSlopes or RescaleIntercepts, and "
+                    f"lie {jump:.0f} HU apart: write the true ones in them"
+                )
+            before = one
+        counts.require_hu()
         return out, {"padded_voxels": padded} if padded else {}
 
 
@@ -144,11 +149,11 @@ def _doubts(step: float, headers: Sequence[pydicom.Dataset]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class HuSlice:
-    """HU (columns, rows) of one slice; where it is padding, by now air; whether its numbers are not HU as stored."""
+    """HU (columns, rows) of one slice; where it is padding, by now air; the slope and intercept that made it HU."""
 
     hu: NDArray[np.int16]
     padding: NDArray[np.bool_]
-    rescaled: bool
+    scale: tuple[float, float]
 
     @classmethod
     def of(cls, file: File, shape: tuple[int, int, int]) -> HuSlice:
@@ -169,7 +174,13 @@ class HuSlice:
         values = np.clip(np.rint(stored.astype(np.float64) * slope + intercept), -32768, 32767).astype(np.int16)
         empty = _padding(header, stored)
         values[empty] = AIR
-        return cls(values.T, empty.T, (slope, intercept) != (1.0, 0.0))
+        return cls(values.T, empty.T, (slope, intercept))
+
+    def apart_hu(self, other: HuSlice) -> float:
+        """How far the values lie from those of the next slice, at half of all places or more."""
+        both = ~(self.padding | other.padding)
+        gaps = self.hu[both].astype(np.int32) - other.hu[both]
+        return abs(float(np.median(gaps))) if gaps.size else 0.0
 
 
 def _padding(header: pydicom.Dataset, stored: NDArray[Any]) -> NDArray[np.bool_]:

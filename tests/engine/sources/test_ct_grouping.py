@@ -257,12 +257,12 @@ def test_lesions_of_no_one_organ_are_refused_or_named(tmp_path):
 def test_segmentations_whose_frames_are_no_whole_bytes_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(series, "COLS", 13)
     monkeypatch.setattr(series, "ROWS", 7)
-    liver = np.zeros((13, 7, SLICES), bool)
-    liver[2:9, 3:6, 1:5] = True
+    heart = np.zeros((13, 7, SLICES), bool)
+    heart[2:9, 3:6, 1:5] = True
     write(tmp_path)
-    seg(tmp_path / "seg.dcm", {("Liver", ""): liver}, HEIGHTS)
+    seg(tmp_path / "seg.dcm", {("Heart", ""): heart}, HEIGHTS)
     volume = source(tmp_path).read(0)
-    assert np.array_equal(volume.labels == 1, liver)
+    assert np.array_equal(volume.labels == 1, heart)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""Whether a volume's values can be Hounsfield units: by how often each occurs, and by the organs that are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.generators.types import BadCase
+
+ZERO = 2**15  # index of 0 HU among the counts
+MIN_SPREAD_HU = 150  # between the smallest and the largest value of any CT: air and water are 1000 apart
+LOWEST_HU = -3100  # of padding in use beside other values
+BELOW_AIR_HU = -1100  # no tissue is; what often is, is padding
+LEAST_PADDING_HU = -9999  # beside the least number of 16 bits; ten times air is less
+MAX_PADDINGS = 2  # outside the field of view, and outside the body's box
+FEW = 0.01  # of all voxels
+DENSE_HU = 900  # the least of dense bone and metal; contrast and trabecular bone stay below
+MAX_DENSE = 0.2  # of all voxels; raw values are soft tissue + 1024
+SOLID: Final = ("liver", "spleen", "pancreas", "kidney")
+#: Of any solid organ's median, and wide: all fat it is -100, full of iron 150, a kidney at its brightest 300.
+SOLID_HU: Final = (-250.0, 400.0)
+
+
+@dataclass
+class ValueCounts:
+    """How often each value occurs in a volume, and the ends, without what is said to be padding."""
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2 * ZERO, np.int64))
+    low: float = np.inf
+    high: float = -np.inf
+
+    def add(self, values: NDArray[Any], thin: int = 1) -> None:
+        """Some more values.
+
+        Args:
+            thin: each so many-th along both axes is counted; the ends are of all.
+        """
+        if not values.size:
+            return
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        some = values[::thin, ::thin] if thin > 1 else values
+        index = np.clip(some, -ZERO, ZERO - 1).astype(np.int64).ravel() + ZERO
+        self.counts += np.bincount(index, minlength=2 * ZERO)
+
+    def require_hu(self) -> None:
+        """Refuse what is no HU.
+
+        Raises:
+            BadCase: with the ends, and what may have happened.
+        """
+        if wrong := self._wrong():
+            raise BadCase(
+                f"holds values from {self.low:g} to {self.high:g}, which are no Hounsfield units: {wrong}"
+                if np.isfinite(self.low)
+                else "holds nothing but padding"
+            )
+
+    def _wrong(self) -> str:
+        if not self.high - self.low >= MIN_SPREAD_HU or self.low >= 0:  # noise alone takes water below 0, air is -1000
+            return "was it normalised, or its offset left out?"
+        counts = self.counts.copy()
+        if self.low == -128 and self.high <= 127 and counts[ZERO - 128] > FEW * counts.sum():
+            return "they are a signed byte's, as of grey values"
+        below = counts[: ZERO + BELOW_AIR_HU]
+        counts[0] = 0
+        if self.low >= LEAST_PADDING_HU:
+            counts[ZERO + int(self.low)] = 0
+        often = below[ZERO + LEAST_PADDING_HU :]
+        paddings = np.argsort(often)[-MAX_PADDINGS:]
+        often[paddings[often[paddings] > FEW * counts.sum()]] = 0
+        if counts[: ZERO + LOWEST_HU].sum() > FEW * counts.sum():
+            return f"more than 1% are below {LOWEST_HU}: were they scaled?"
+        water, lung = counts[ZERO - 200 : ZERO + 300].sum(), counts[: ZERO - 200].sum()
+        if water < max(0.001 * lung, below.sum()):
+            return "too few are near water, which is 0: was an offset taken twice?"
+        if counts[ZERO + DENSE_HU :].sum() > MAX_DENSE * counts.sum():
+            return f"more than 20% are above {DENSE_HU}, as dense as bone: was an offset left out, or were they scaled?"
+        return ""
+
+
+def require_organs(hu: NDArray[np.int16], labels: NDArray[np.uint8], legend: Mapping[int, str]) -> None:
+    """Refuse volumes whose marked organs have HU that no such organ has.
+
+    Raises:
+        BadCase: with the organ and its median.
+    """
+    for value, name in legend.items():
+        if name not in SOLID:
+            continue
+        parts = [hu[:, :, k][labels[:, :, k] == value] for k in range(hu.shape[2])]
+        inside = np.concatenate(parts)
+        if not inside.size:
+            continue
+        middle, (low, high) = float(np.median(inside)), SOLID_HU
+        if not low <= middle <= high:
+            raise BadCase(
+                f"its {name} has a median of {middle:g} HU, and {low:g} to {high:g} are possible: its values are no "
+                f"Hounsfield units, or its labels mark something else"
+            )

@@ -1,0 +1,100 @@
+"""Values that are no Hounsfield units, told from a CT's with noise and padding; headers that say no size."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lesionforge.engine.sources.ct.hounsfield import ValueCounts, require_organs
+from lesionforge.generators.types import BadCase
+from tests.engine.sources.test_ct import lits
+from tests.engine.sources.test_ct import source as nifti
+from tests.engine.sources.test_ct_files import header
+from tests.engine.sources.test_ct_series import refusal, write
+
+EDGE = np.hypot(*(np.mgrid[:40, :40] - 19.5))
+
+
+def body(radius=16):
+    """A slice (40, 40): air, fat, muscle, liver and lung, with noise."""
+    out = np.full((40, 40), -1000.0)
+    out[radius > EDGE], out[radius - 2 > EDGE] = -100, 50
+    out[12:18, 12:18], out[26:30, 14:18] = 110, -850
+    return out + np.random.default_rng(0).normal(0, 10, out.shape)
+
+
+def wrong(values):
+    counts = ValueCounts()
+    counts.add(np.rint(values))
+    try:
+        counts.require_hu()
+    except BadCase as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [body() + 1000, np.where(EDGE > 19, -2000, body() + 1024), -body(), body() * 10, body() - 1024, body() / 50],
+    ids=["raw", "raw and padding", "inverted", "ten times", "offset twice", "a fiftieth"],
+)
+def test_values_of_another_scale(values):
+    assert "no Hounsfield units" in wrong(values)
+
+
+@pytest.mark.parametrize("padding", [-1500, -2000, -3024, -4096, -8192, -9999, -32768])
+def test_padding_and_a_streak_below_it(padding):
+    values = np.where(EDGE > 19, padding, body())
+    assert not wrong(values)
+    values[20, 20] = padding - 10
+    assert not wrong(values)
+
+
+def test_two_paddings_around_a_small_body():
+    assert not wrong(np.where(EDGE > 22, -3024, np.where(EDGE > 17, -2048, body(10))))
+
+
+def test_organs_have_possible_medians():
+    labels = np.ones((4, 4, 2), np.uint8)
+    require_organs(np.full(labels.shape, 110, np.int16), labels, {1: "liver"})
+    require_organs(np.full(labels.shape, 1110, np.int16), labels, {1: "liver_tumour"})
+    with pytest.raises(BadCase, match="its liver has a median of 1110 HU"):
+        require_organs(np.full(labels.shape, 1110, np.int16), labels, {1: "liver"})
+
+
+@pytest.mark.parametrize(
+    ("intercept", "words"), [("-3048", "offset taken twice"), ("1024", "no Hounsfield units"), ("-500", "above 900")]
+)
+def test_series_are_held_to_the_same_rule(tmp_path, monkeypatch, intercept, words):
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
+    assert words in refusal(write(tmp_path, RescaleIntercept=intercept))
+
+
+def test_slices_of_one_series_have_one_level(tmp_path, monkeypatch):
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
+    write(tmp_path, heights=[0, 5, 10])
+    write(tmp_path, heights=[2.5, 7.5], prefix="other", RescaleIntercept="0")
+    assert "slices 1 and 2 of 5 have other RescaleSlopes or RescaleIntercepts" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["sform_code", "qform_code"])
+def test_a_pixdim_of_0_says_nothing(tmp_path, form):
+    def change(head):
+        head["sform_code"] = head["qform_code"] = 0
+        head[form], head["pixdim"][1:4] = 1, 0
+
+    lits(tmp_path)
+    for name in ("volume-0", "segmentation-0"):
+        header(tmp_path, change, name)
+    if form == "sform_code":
+        assert nifti(tmp_path).read(0).spacing_mm == pytest.approx((1.5, 2, 3))
+    else:
+        with pytest.raises(BadCase, match="its pixdim says voxels of 0 mm"):
+            nifti(tmp_path).read(0)
+
+
+def test_nifti_2_is_told(tmp_path):
+    lits(tmp_path)
+    path = tmp_path / "volume-0.nii.gz"
+    nib.save(nib.Nifti2Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), path)
+    with pytest.raises(BadCase, match="is NIfTI-2, which is not read: save it as NIfTI-1"):
+        nifti(tmp_path).read(0)
