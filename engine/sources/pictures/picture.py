@@ -87,7 +87,10 @@ def _opened(data: bytes, values: Callable[[Image.Image], NDArray[Any]]) -> NDArr
             if picture.has_transparency_data and np.asarray(picture.convert("RGBA"))[..., 3].min() < OPAQUE:
                 raise BadCase("is transparent in places: store it without an alpha channel")
             return values(picture)
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, AssertionError, struct.error, zlib.error) as error:
+    except (
+        *(OSError, ValueError, TypeError, SyntaxError, EOFError, LookupError, AssertionError),
+        *(struct.error, zlib.error),
+    ) as error:
         raise BadCase(f"is no readable picture: {_words(error)}") from None
     except ImportError:  # Ultralytics, once imported, answers an unknown format by asking Pillow for a HEIF reader
         raise BadCase("is no readable picture: of no known format") from None

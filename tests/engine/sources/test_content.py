@@ -144,6 +144,15 @@ def test_what_was_read_of_a_file_earlier_is_held_against_its_digest_too(tmp_path
         stream.read()
 
 
+def test_what_is_too_large_to_be_read_is_not_hashed(tmp_path):
+    """A sparse file of a terabyte took minutes, and was then told to have changed."""
+    with (tmp_path / "a.nii").open("wb") as file:
+        file.truncate(2**40)
+    (file,) = Folder(str(tmp_path)).walk()
+    assert digests([file]) == [files.UNREADABLE]
+    file.check()
+
+
 def test_a_file_replaced_while_it_is_read_is_noticed(tmp_path, monkeypatch):
     settle(monkeypatch)
     pair(tmp_path / "a", 90)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -63,10 +64,23 @@ def test_a_grey_jpeg_saved_as_colour_is_read_and_a_colour_picture_is_not():
     assert "is in colour: its channels differ by up to 128" in refusal(decode, encoded(colour))
 
 
+def page_without_size():
+    """A TIFF whose second page does not say how large it is."""
+    out, first = io.BytesIO(), Image.new("L", (64, 64))
+    first.save(out, "TIFF", save_all=True, append_images=[Image.new("L", (64, 64))])
+    data = bytearray(out.getvalue())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (at,) = struct.unpack_from("<I", data, at + 2 + 12 * struct.unpack_from("<H", data, at)[0])
+    for entry in range(at + 2, at + 2 + 24, 12):
+        struct.pack_into("<H", data, entry, 65000)  # width and height come first
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (b"", "of no known format"),
+        (page_without_size(), "is no readable picture"),
         (b"not a picture" * 20, "of no known format"),
         (encoded(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[:900], "is no readable picture"),
         (encoded(np.zeros((64, 8), np.uint8)), "has 8 x 64 pixels"),

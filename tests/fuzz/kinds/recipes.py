@@ -99,7 +99,7 @@ SETS = (*SETS, "seed=2001-99-99", "sources.-1.uri=x", "out=" + "[" * 3000, "mult
 
 def told(message: str) -> bool:
     """Every line of a refusal names the file or the option."""
-    fields = ("recipe.yaml", "--set", "sources.", "balance", "the recipe asks")
+    fields = ("recipe.yaml", "--set", "--unset", "sources.", "balance", "the recipe asks")
     return all(any(field in line for field in fields) for line in message.splitlines())
 
 
