@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -181,8 +182,9 @@ class Maker:
         return {**sample.fields, "json": {**sample.labels, **meta}}
 
 
+@cache
 def keep_memory() -> None:
-    """Have this process keep the memory of freed arrays; with another C library than glibc, leave it as it is."""
+    """Have this process keep the memory of freed arrays; another C library than glibc is left as it is."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         for parameter, value in KEEP_MEMORY.items():
             libc.mallopt(parameter, value)
