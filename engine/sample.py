@@ -5,13 +5,10 @@ Free of Ray, threads and storage, so that a worker, ``replay`` and ``plan --esti
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -29,10 +26,6 @@ from lesionforge.generators.types import BadCase, Case, Rejected, Sample, Sample
 from lesionforge.sinks.index import ROW_KEYS, Row
 from lesionforge.sinks.quarantine import MAX_TEXT, Kind, Quarantined
 
-# glibc's M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: one heap for all threads, which keeps freed arrays up to
-# these sizes. Given back, they were faulted in again for every sample, half of the time of painting a whole CT.
-KEEP_MEMORY = {-8: 1, -3: 2**30, -1: 2**31 - 1}
-
 
 class BadOutput(Exception):
     """A generator returned something else than its contract says; the message names the field and the value."""
@@ -43,7 +36,6 @@ class Maker:
 
     def __init__(self, pipeline: Pipeline, kept: bool = False) -> None:
         """``kept``: cases may come from this machine's cache. Who makes a sample again to try it reads them anew."""
-        keep_memory()
         self.pipeline = pipeline
         self._read = KeptCases(pipeline).read if kept else pipeline.read
         self.batch_halvings = 0
@@ -180,14 +172,6 @@ class Maker:
         if taken := sorted(meta.keys() & sample.labels.keys()):
             raise ValueError(f"labels {', '.join(taken)}: these names are the engine's; rename them in the generator")
         return {**sample.fields, "json": {**sample.labels, **meta}}
-
-
-@cache
-def keep_memory() -> None:
-    """Have this process keep the memory of freed arrays; another C library than glibc is left as it is."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        for parameter, value in KEEP_MEMORY.items():
-            libc.mallopt(parameter, value)
 
 
 def checked(output: Iterable[Any], specs: Sequence[SampleSpec]) -> list[Sample]:

@@ -1,8 +1,5 @@
 import itertools
-import platform
 import re
-import resource
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -146,21 +143,3 @@ def test_a_source_that_reads_nothing_is_a_reason():
 def test_classes_must_be_the_generator_s():
     with pytest.raises(PlanError, match="does not make 'heavy'; its classes are mild, severe"):
         Pipeline(toy(balance={"heavy": 1}))
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory as it likes")
-def test_freed_arrays_are_kept_in_threads_too():
-    """Of 64 MiB, the second array comes without a page fault for each of its pages."""
-    Maker(Pipeline(toy()))
-    faults = []
-
-    def paint():
-        for _ in range(2):
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            np.full(2**26, 1, np.uint8)
-            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-
-    thread = threading.Thread(target=paint)
-    thread.start()
-    thread.join()
-    assert faults[1] < 10, faults

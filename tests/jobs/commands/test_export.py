@@ -48,7 +48,7 @@ def test_mistakes_are_named(made):
     for options, reason in (
         (("--class", "spleen"), "no label spleen in its legend"),
         (("--class", "liver", "--organs"), "--organs is for"),
-        (("--image", "source_ct"), "volumes need source_ct.npy"),
+        (("--image", "source_ct"), "volumes need an array source_ct and an array label"),
     ):
         done = run(made, *options)
         assert done.exit_code != 0
