@@ -23,6 +23,7 @@ Member = TypeVar("Member")
 
 def persons_of(folders: Mapping[int, FolderSource]) -> Persons:
     """Whose each case is, in numbers that are equal where hashes are: they alone are remembered on this machine."""
+    folders = {n: one for n, one in folders.items() if type(one).person is not FolderSource.person}  # pictures say none
     cases = [(n, case) for n, source in folders.items() for case in range(source.cases)]
 
     def make() -> dict[str, NDArray[Any]]:

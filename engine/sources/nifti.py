@@ -100,12 +100,11 @@ def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]
         plain = header.dtype.str[1:] == "i2" and not header.scaled
         whole = (slice(0, header.shape[0]), slice(0, header.shape[1]), slice(0, header.shape[2]))
         rows, cols, kept = axes.stored_box(box, header.shape) if box else whole
-        thin = max(1, min(header.shape[:2]) // 64)
         for k, plane in enumerate(planes(header, stream)):
             values = plane if plain else plane.astype(np.float64) * header.slope + header.intercept
             if not plain and not np.isfinite(values).all():
                 raise BadCase(f"holds values that are no numbers, in slice {k}")
-            counts.add(values, thin)
+            counts.add(values)
             if kept.start <= k < kept.stop:
                 part = values[rows, cols]
                 inside[:, :, k - kept.start] = part if plain else np.clip(np.rint(part), -32768, 32767)

@@ -33,18 +33,21 @@ class ValueCounts:
     low: float = np.inf
     high: float = -np.inf
 
-    def add(self, values: NDArray[Any], thin: int = 1) -> None:
-        """Some more values.
+    def add(self, plane: NDArray[Any], padding: NDArray[np.bool_] | None = None) -> None:
+        """The values of one more slice.
 
         Args:
-            thin: each so many-th along both axes is counted; the ends are of all.
+            plane: (a, b); the ends are of all of it, some 64 x 64 of it are counted.
+            padding: where it is none of the image.
         """
+        values = plane if padding is None else plane[~padding]
         if not values.size:
             return
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-        some = values[::thin, ::thin] if thin > 1 else values
-        index = np.clip(some, -ZERO, ZERO - 1).astype(np.int64).ravel() + ZERO
-        self.counts += np.bincount(index, minlength=2 * ZERO)
+        thin = max(1, min(plane.shape) // 64)
+        some = plane[::thin, ::thin]
+        some = some.ravel() if padding is None else some[~padding[::thin, ::thin]]
+        self.counts += np.bincount(np.clip(some, -ZERO, ZERO - 1).astype(np.int64) + ZERO, minlength=2 * ZERO)
 
     def require_hu(self) -> None:
         """Refuse what is no HU.

@@ -94,7 +94,7 @@ class SliceStack:
                 raise BadCase(f"slice {k + 1} of {len(self.files)}: {error}") from None
             inside[:, :, k] = one.hu
             padded += int(one.padding.sum())
-            counts.add(one.hu[~one.padding])
+            counts.add(one.hu, one.padding)
             if before is not None and one.scale != before.scale and (jump := one.apart_hu(before)) > MAX_JUMP_HU:
                 raise BadCase(
                     f"slices {k} and {k + 1} of {len(self.files)} have other RescaleSlopes or RescaleIntercepts, and "

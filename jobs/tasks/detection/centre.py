@@ -111,9 +111,9 @@ class CentreDetector:
             UsageError: where it is none.
         """
         with opened(path, "settings", "lesionforge train detection") as (told, weights):
-            detector = cls(CentreSettings(**told), device)
-            net = filled(network.CentreNet, weights)
-            detector._net = net.to(detector.device, memory_format=torch.channels_last).eval()
+            settings, net = CentreSettings(**told), filled(network.CentreNet, weights)
+        detector = cls(settings, device)
+        detector._net = net.to(detector.device, memory_format=torch.channels_last).eval()
         return detector
 
 

@@ -142,11 +142,11 @@ class Segmenter:
             UsageError: where it is none.
         """
         with opened(path, "segmenter", "lesionforge train segmentation") as (told, weights):
-            made = cls(Settings(**told["settings"]), told["domain"], device)
-            x, y, z = told["spacing_mm"]
-            made.spacing_mm = (float(x), float(y), float(z))
-            net = filled(lambda: build(made.settings, len(made.classes)), weights)
-            made._net = _place(net, made.device).eval()
+            settings, (x, y, z) = Settings(**told["settings"]), map(float, told["spacing_mm"])
+            net = filled(lambda: build(settings, len(classes_of(told["domain"]))), weights)
+        made = cls(settings, told["domain"], device)
+        made.spacing_mm = (x, y, z)
+        made._net = _place(net, made.device).eval()
         return made
 
     def _fitted(self) -> nn.Module:

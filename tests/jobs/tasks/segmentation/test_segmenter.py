@@ -63,6 +63,8 @@ def test_a_file_brings_the_network_back(scans, tmp_path):
     model.fit(train, [], 0.5, 0)
     model.save(tmp_path / "model.safetensors")
     again = Segmenter.load(tmp_path / "model.safetensors")
+    with pytest.raises(RuntimeError, match="nonsense"):  # no fault of the file
+        Segmenter.load(tmp_path / "model.safetensors", "nonsense")
     assert again.settings == model.settings
     assert (again.domain, again.spacing_mm) == ("ccta", (1.0, 1.0, 1.0))
     assert np.array_equal(again.predict(test[0]), model.predict(test[0]))
