@@ -25,16 +25,18 @@ from typing import Any
 
 import numpy as np
 import psutil
+import yaml
 
 from tests.benchmarks.common import Row, alternate, goal, goals, median, table
 from tests.benchmarks.work import FAST, SLOW
 
 ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = {"demo, x20": ("demo", 20, 2), "plaques, x5": ("plaque_phantom", 5, 1)}  # variants; cases of a subject
 WORKERS, LOGICAL_CPUS = 2, 4  # Ray Data's actors take two of four, so that its read and write tasks find a slot
 # glibc gives large arrays back to the system at once, in the main thread more eagerly than in others: a bare loop
 # would spend a fifth of its time on page faults. The same for all.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
-GOAL_RAY_DATA = 1.6
+GOALS = {"5 ms": 1.4, "bi-plane": 1.4, "demo, x20": 3.0, "plaques, x5": 3.0}  # x Ray Data, CPU of a further sample
 
 
 # In the child process
@@ -57,6 +59,11 @@ def recipe(work: str, samples: int, shard: int) -> dict[str, Any]:
     """The recipe of a kind of work: the small pictures of ``work.make``, or the demo's bi-plane samples (4.2 MB)."""
     common = {"name": "bench", "seed": 1, "splits": ["train"], "shard": {"samples": shard}, "resources": {"cpus": 1}}
     everything = {"train": 1.0}
+    if work in SHIPPED:
+        name, multiply, each = SHIPPED[work]
+        raw: dict[str, Any] = yaml.safe_load((ROOT / "jobs" / "recipes" / f"{name}.yaml").read_text())
+        raw["sources"][0]["options"]["count"] = samples // (multiply * each)
+        return {**raw, "multiply": multiply, "shard": {"samples": shard}}
     if work == "bi-plane":
         source = {"uri": "phantom:coronary", "options": {"count": samples // 2}, "split": everything}
         return {**common, "sources": [source], "generator": {"name": "biplane"}}
@@ -165,7 +172,8 @@ def run(engine: str, work: str, samples: int, shard: int) -> Row:
     command = [sys.executable, "-m", "tests.benchmarks.pipeline", engine, work, str(samples), str(shard), str(folder)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
     env.pop("RAY_ADDRESS", None)
-    env |= KEEP_MEMORY
+    env |= KEEP_MEMORY | {"LESIONFORGE_CACHE": str(folder / "cache")}  # nothing is kept from the run before
+    (folder / "cache").mkdir(0o700)
     os.sync()
     start = time.monotonic()
     try:
@@ -206,7 +214,7 @@ def _cpu_seconds(process: subprocess.Popen[str]) -> float:
 
 
 def against_ray_data(work: str, sizes: tuple[int, int], shard: int, rounds: int) -> tuple[list[Row], float | None]:
-    """Rows of both engines and the headline ratio: samples/s at the large size, start-up included."""
+    """Rows of both engines, and CPU of a further sample of Ray Data's better form over ours."""
     # ray.data cannot be imported without pandas
     engines = ("ours", "ray data", "ray data, tuned") if find_spec("pandas") else ("ours",)
     runs: dict[tuple[str, int], list[Row]] = {}
@@ -241,25 +249,33 @@ def against_ray_data(work: str, sizes: tuple[int, int], shard: int, rounds: int)
         return rows, None
     for row in rows:
         row["ratio"] = rows[0]["rate"] / row["rate"]
-    return rows, rows[1]["ratio"]
+        row["cpu_ratio"] = row["marginal_cpu_ms"] / rows[0]["marginal_cpu_ms"]
+    return rows, min(row["cpu_ratio"] for row in rows[1:])
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
-    """Both kinds of work; ``quick`` has one round of small sizes."""
-    sizes = {"5 ms": (200, 800), "bi-plane": (40, 80)} if quick else {"5 ms": (200, 2400), "bi-plane": (40, 400)}
-    shards = {"5 ms": 100, "bi-plane": 20}
+    """All kinds of work; ``quick`` has one round of small sizes of two."""
+    sizes = {"5 ms": (200, 800, 100), "bi-plane": (40, 80, 20)}  # samples: few, many, of a shard
+    if not quick:
+        sizes = {
+            "5 ms": (200, 2400, 100),
+            "bi-plane": (40, 400, 20),
+            "demo, x20": (80, 800, 40),
+            "plaques, x5": (10, 40, 5),
+        }
     rows, told = [], []
-    for work, both in sizes.items():
-        some, ratio = against_ray_data(work, both, shards[work], 1 if quick else 2)
+    for work, (few, many, shard) in sizes.items():
+        some, ratio = against_ray_data(work, (few, many), shard, 1 if quick else 2)
         rows += some
         told.append(_against(work, ratio))
     return {"rows": rows, "goals": told}
 
 
 def _against(work: str, ratio: float | None) -> Row:
+    least = GOALS[work]
     if ratio is None:
-        return goal(f"pipeline, {work}: not measured, ray.data needs pandas (at least {GOAL_RAY_DATA} x)", False)
-    return goal(f"pipeline, {work}: {ratio:.2f} x Ray Data (at least {GOAL_RAY_DATA})", ratio >= GOAL_RAY_DATA)
+        return goal(f"pipeline, {work}: not measured, ray.data needs pandas (at least {least} x)", False)
+    return goal(f"pipeline, {work}: {ratio:.2f} x Ray Data, CPU of a further sample (at least {least})", ratio >= least)
 
 
 def text(result: dict[str, Any]) -> str:
@@ -277,6 +293,7 @@ def text(result: dict[str, Any]) -> str:
         "startup_cpu_s": "CPU s",
         "marginal_rate": "then samples/s",
         "marginal_cpu_ms": "CPU ms",
+        "cpu_ratio": "x",
         "runs": "runs",
     }
     title = f"Generate and write, {WORKERS} workers, start-up included"
