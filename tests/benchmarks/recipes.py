@@ -107,7 +107,7 @@ def _arcade(folder: Path) -> None:
 
 
 def _volumes(folder: Path) -> None:
-    """The real CT of organs: as it is for the small run, then of 512 x 512 x 300 voxels, its slices mirrored to 30 cm."""
+    """The real CT of organs as it is (small run), and of 512 x 512 x 300 voxels, its slices mirrored to 30 cm."""
     import nibabel as nib
     import numpy as np
     from scipy import ndimage
