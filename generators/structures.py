@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from typing import Final, Literal
 
 Kind = Literal["healthy", "lesion", "unknown"]
@@ -10,20 +12,31 @@ Kind = Literal["healthy", "lesion", "unknown"]
 #: Organs that lesions are named after, as ``liver_tumour``.
 ORGANS: Final = ("liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "colon", "lung", "heart", "aorta",
                  "spine", "coronary", "myocardium", "bladder", "prostate", "esophagus", "duodenum", "bone")  # fmt: skip
-_OF: Final = {
-    **{"hepatic": "liver", "leber": "liver", "hcc": "liver", "pancreatic": "pancreas", "pdac": "pancreas"},
-    **{"renal": "kidney", "niere": "kidney", "rcc": "kidney", "splenic": "spleen", "gastric": "stomach"},
-    **{"pulmonary": "lung", "oesophagus": "esophagus", "colonic": "colon"},
+_OF: Final = {  # words of a lesion that tell its organ
+    **{"hepatic": "liver", "hcc": "liver", "pancreatic": "pancreas", "pdac": "pancreas", "renal": "kidney"},
+    **{"rcc": "kidney", "splenic": "spleen", "gastric": "stomach", "pulmonary": "lung", "colonic": "colon"},
+    **{"hepatique": "liver", "hepatiques": "liver", "pulmonaire": "lung", "pulmonaires": "lung"},
+}
+FOREIGN: Final = {  # organs as others write them: British, German, French
+    **{"leber": "liver", "foie": "liver", "niere": "kidney", "nieren": "kidney", "rein": "kidney", "reins": "kidney"},
+    **{"milz": "spleen", "rate": "spleen", "pankreas": "pancreas", "bauchspeicheldruse": "pancreas", "lunge": "lung"},
+    **{"lungen": "lung", "poumon": "lung", "poumons": "lung", "herz": "heart", "coeur": "heart", "magen": "stomach"},
+    **{"estomac": "stomach", "oesophagus": "esophagus"},
 }
 TUMOUR: Final = re.compile(
-    r"tumou?rs?|cancers?|\w*carcinomas?|lesions?|metasta[st]\w+|mets?|mass|masses|nodules?|neoplasms?|malignan\w+|hcc|rcc|"
-    r"pdac|\w*sarcomas?|\w*lymphomas?|hepatomas?|\w*adenomas?|ha?emangiomas?"
+    r"tumou?rs?|tumoren|tumeurs?|cancers?|krebs|\w*[ck]ar[cz]inom\w*|lesions?|lasion(?:en)?|metasta[st]\w+|mets?|mass|"
+    r"masses?|nodules?|neoplasms?|malignan\w+|hcc|rcc|pdac|\w*sarcomas?|\w*lymphomas?|hepatomas?|\w*adenomas?|ha?emangiomas?"
 )
 _OTHER: Final = re.compile(  # lesions that are no tumours
-    r"\w*cysts?|polyps?|abscess\w*|infarct\w*|\w*thromb\w+|plaques?|calci\w+|aneurysms?|stenos\w+|fibros\w+|necro\w+|"
-    r"o?edema|h(?:a?e)morrhage\w*|bleeding|stones?|calcul\w+|patholog\w+|abnormal\w*|diseased?|dissection|opacit\w+|"
-    r"infection\w*|consolidation|effusions?|fractures?|hernias?|nodes?"
+    r"\w*cysts?|\w*zysten?|kystes?|polyps?|abscess\w*|infarct\w*|\w*thromb\w+|plaques?|calci\w+|aneurysms?|stenos\w+|"
+    r"fibros\w+|necro\w+|o?edema|h(?:a?e)morrhage\w*|bleeding|stones?|calcul\w+|patholog\w+|abnormal\w*|diseased?|"
+    r"dissection|opacit\w+|infection\w*|consolidation|effusions?|fractures?|hernias?|nodes?"
 )
+#: Between an organ and a lesion they say that both are marked, or the organ without it.
+_JOINS: Final = re.compile(
+    r"and|und|et|or|oder|ou|plus|with|mit|avec|in[ck]l\w*|ex[ck]l\w*|except|minus|without|ohne|sans|free|no|non|not"
+)
+_NOT: Final = ("no", "non", "not")
 #: Words of TotalSegmentator's, the Decathlon's, AMOS', BTCV's, FLARE's, WORD's and AbdomenAtlas' structures.
 _ANATOMY: Final = frozenset(
     """
@@ -39,7 +52,7 @@ _ANATOMY: Final = frozenset(
     pericardium phalanges pharynx pleura pleural plv portal postcava prostate psoas pulmonary radius rag ramus rca
     rectum renal rib ribs sacrum scapula scapulae septum sinus sinuses skeletal skeleton skin skull sma spinal spine
     spleen splenic sternum stomach subarachnoid subclavian submandibular svc tarsal testicle testis thalamus thorax
-    throat thymus thyroid tibia tissue tonsil tooth torso trachea trapezius trunc trunk ulna ureter ureters urethra
+    throat thymus thyroid tibia tonsil tooth torso trachea trapezius trunc trunk ulna ureter ureters urethra
     urinary uterus valve vein veins vena venous ventricle ventricles vertebra vertebrae vesicle vesicles vessel
     vessels wall
     """.split()  # noqa: SIM905  a list of words a line would take a page
@@ -47,46 +60,75 @@ _ANATOMY: Final = frozenset(
 #: Words that say which part, and which side, and that it is a mask: beside anatomy they say no lesion.
 _PART: Final = frozenset(
     """
-    abdominal and anterior apex arch arterial ascending auto base bile brachial case caudal central cervical common
-    cranial ct descending distal dome dorsal entire external extra feet frontal gall gastrointestinal gt hard head
-    healthy i ii iii image img inferior inner intermediate intermuscular internal intervertebral iv iva ivb ix l
-    label labels large lateral left lower lt lumbar main major manual mask masks maximus medial medius middle
-    minimus minor nasal neck normal occipital of or organ outer parietal part patient phase posterior process
-    proximal r region right rt scan seg segment segmentation segments seminal sigmoid slice slices small soft space
-    structure subcutaneous superior tail temporal the thoracic total tract transverse tree uncinate upper v ventral
-    vi vii viii volume whole zone
+    abdomen abdominal anatomic anatomical and anterior apex arch arterial ascending auto automated automatic
+    automatically back base bilateral bile both brachial case caudal central cervical chest column common contour
+    contours cranial ct deep delineation descending distal dome dorsal droit droite eighth eleventh entire expert
+    external extra feet fifth first fourth frontal future gall gastrointestinal gauche greater gt hard head healthy
+    i ii iii image img inferior inner intermediate intermuscular internal intervertebral iv iva ivb ix l label
+    labels large lateral left lesser linke links lower lt lumbar main major manual mask masks maximus medial medius
+    middle minimus minor nasal neck ninth normal number occipital of or organ outer parietal part patient phase
+    posterior process proximal r reader rechte rechts region remnant right rt scan second seg segment segmentation
+    segmentations segmented segments semiautomatic seminal seventh side sigmoid sixth slice slices small soft space
+    structure subcutaneous superior tail temporal tenth the third thoracic tissue total tract transverse tree
+    twelfth uncinate upper v ventral vi vii viii volume whole wing zone
     """.split()  # noqa: SIM905
 )
 _LEVEL: Final = re.compile(r"[ctls]\d{1,2}")  # of a vertebra; of an organ it may be its lesion
-_GLUED: Final = sorted((*ORGANS, *_OF), key=len, reverse=True)
+_GLUED: Final = sorted((*ORGANS, *_OF, *FOREIGN), key=len, reverse=True)
+
+
+def plain(name: str) -> str:
+    """A name or a free text in lower case without accents, its words joined by ``_``."""
+    text = unicodedata.normalize("NFKD", name.lower().replace("\u0153", "oe"))
+    text = re.sub(r"[+&]", " and ", "".join(c for c in text if not unicodedata.combining(c)))
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_").replace("gall_bladder", "gallbladder")
 
 
 def words(name: str) -> list[str]:
-    """The words of a name or a free text in lower case, without numbers: ``liver``, ``tumor`` of ``Livertumor01``."""
-    found = re.sub(r"(?<![a-z])([a-z]{2,})\d+", r"\1_", re.sub(r"[^a-z0-9]+", "_", name.lower())).split("_")
+    """The words of a name or a free text, without numbers: ``liver``, ``tumor`` of ``Livertumor01``."""
+    found = re.sub(r"(?<![a-z])([a-z]{2,})\d+", r"\1_", plain(name)).split("_")
     return [part for word in found if word and not word.isdecimal() for part in _unglued(word)]
 
 
 def _unglued(word: str) -> list[str]:
     for organ in _GLUED:
         for part in (word.removeprefix(organ), word.removesuffix(organ)):
-            if part != word and (TUMOUR.fullmatch(part) or _OTHER.fullmatch(part)):
+            if part != word and _lesion(part):
                 return [organ, part]
     return [word]
+
+
+def _lesion(word: str) -> bool:
+    return bool(TUMOUR.fullmatch(word) or _OTHER.fullmatch(word))
 
 
 def kind(name: str) -> Kind:
     """What a structure's name says: an organ beside a word that nobody knows here may be a lesion of it."""
     found = words(name)
-    if any(TUMOUR.fullmatch(word) or _OTHER.fullmatch(word) for word in found):
-        return "lesion"
+    if any(map(_lesion, found)):
+        return "unknown" if _joined(found) else "lesion"
     spine = any(word.startswith(("vertebra", "disc", "nerve")) for word in found)
-    known = all(word in _ANATOMY or word in _PART or (spine and _LEVEL.fullmatch(word)) for word in found)
-    return "healthy" if known and any(word in _ANATOMY for word in found) else "unknown"
+    anatomy = {word for word in found if word in _ANATOMY or word in FOREIGN}
+    known = all(word in anatomy or word in _PART or (spine and _LEVEL.fullmatch(word)) for word in found)
+    return "healthy" if known and anatomy else "unknown"
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a name has no word but such as "segment 1": it may be that of anything."""
+    return all(word in _PART for word in words(name))
+
+
+def _joined(found: list[str]) -> bool:
+    """Whether words name more than a lesion: it and its organ, or what is left without it."""
+    if any(word in _NOT and TUMOUR.fullmatch(after) for word, after in itertools.pairwise(found)):
+        return True
+    parts = [list(part) for _, part in itertools.groupby(found, lambda word: bool(_JOINS.fullmatch(word)))]
+    return any(not any(map(_lesion, part)) and organ_of(set(part), lesion=True) for part in parts)
 
 
 def organ_of(words: set[str], lesion: bool) -> str | None:
     """The one organ that words name; None for none or several. Adjectives count for a lesion alone."""
     found = {organ for organ in ORGANS if organ in words or f"{organ}s" in words}
+    found |= {FOREIGN[word] for word in words if word in FOREIGN}
     found |= {_OF[word] for word in words if lesion and word in _OF}
     return found.pop() if len(found) == 1 else None

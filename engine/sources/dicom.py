@@ -74,8 +74,14 @@ SEGMENTATION: Allowed = {
     "SegmentationType": None,
     "SegmentSequence": {
         "SegmentNumber": None,
-        "SegmentLabel": None,  # compared with standard names, never written anywhere
-        "SegmentedPropertyTypeCodeSequence": {"CodeMeaning": None},
+        "SegmentLabel": None,  # as the next ones compared with standard names, never written anywhere
+        "SegmentDescription": None,
+        "SegmentedPropertyCategoryCodeSequence": {"CodeMeaning": None},
+        "SegmentedPropertyTypeCodeSequence": {
+            "CodeMeaning": None,
+            "SegmentedPropertyTypeModifierCodeSequence": {"CodeMeaning": None},
+        },
+        "AnatomicRegionSequence": {"CodeMeaning": None},
     },
     "SharedFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},
     "PerFrameFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},

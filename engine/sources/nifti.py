@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box
 from lesionforge.engine.sources.ct.hounsfield import ValueCounts
+from lesionforge.engine.sources.ct.nrrd import MAX_LABELS
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.types import BadCase
 
 NEARLY = 1e-3  # off a whole number: a label that was stored as a float or scaled
+MAX_RATIO = 1100  # of bytes unpacked and packed: deflate's is 1032 at most
 MAX_TREE_BYTES = 2**30  # of all voxels; a coronary CT of 512 x 512 x 300 has 8e7 to 6e8, by the type of its numbers
 MAX_LABELLED = 2**22  # voxels of a binary label; two trees have about 2e5
 MAX_SPREAD = 2**27  # voxels of the box around them, which is searched for components
@@ -75,6 +77,8 @@ def _placed(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
     with opened(file) as (header, stream):
         if math.prod(header.shape) > MAX_VOXELS:
             raise BadCase(f"has shape {header.shape}; at most {MAX_VOXELS} voxels are read")
+        if 0 < file.size * MAX_RATIO < (need := math.prod(header.shape) * header.dtype.itemsize):
+            raise BadCase(f"has {file.size} bytes, and shape {header.shape} needs {need}: it ends early")
         _require_place(header)
         yield header, stream
 
@@ -135,6 +139,22 @@ def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:
     return out
 
 
+def marks_something(file: File) -> bool:
+    """Whether a volume is a label map that marks a voxel with any value; what has many, or fractions, is an image.
+
+    Raises:
+        BadCase: for what cannot be read.
+    """
+    with _placed(file) as (header, stream):
+        found = np.zeros(0)
+        for plane in planes(header, stream):
+            values = plane * header.slope + header.intercept if header.scaled else plane
+            found = np.union1d(found, values)
+            if len(found) > MAX_LABELS or found[0] < -1 or not np.array_equal(found, np.rint(found)):
+                return False
+    return bool(found.any())
+
+
 def header_of(file: File) -> NiftiHeader:
     """The header alone of a volume that ``read_hu`` or ``read_labels`` would take."""
     with _placed(file) as (header, _):
@@ -146,8 +166,11 @@ def look(file: File, whole: bool) -> bytes:
 
     Args:
         whole: of all; else of the first slice, for which little is unpacked.
+
+    Raises:
+        BadCase: for what ``read_hu`` would not take, before any of it is unpacked.
     """
-    with opened(file) as (header, stream):
+    with _placed(file) as (header, stream):
         digest = hashlib.sha256(repr(header.shape).encode())
         for plane in planes(header, stream):
             values = plane.astype(np.float64) * header.slope + header.intercept if header.scaled else plane

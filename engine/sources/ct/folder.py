@@ -18,7 +18,7 @@ from lesionforge.engine.sources.ct.names import nameless, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
-from lesionforge.engine.sources.nifti import header_of, look, read_hu, read_labels
+from lesionforge.engine.sources.nifti import header_of, look, marks_something, read_hu, read_labels
 from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
@@ -74,6 +74,11 @@ class CtVolumes(FolderSource):
         self.legend = {v: standard(name) for v, name in (options.legend or found.legend).items()}
         if self.layout != "totalsegmentator" and not self.legend:
             raise SourceError(f"does not say what its labels mean: set {LEGEND}")
+        if self.layout == "totalsegmentator" and options.legend:
+            raise SourceError(
+                "has a mask file per structure, whose name says what it marks: the option legend has no effect there; "
+                "leave it out, and rename masks, as liver_tumour"
+            )
         if options.legend and options.labels is None:
             self.notes = [
                 *self.notes,
@@ -93,11 +98,12 @@ class CtVolumes(FolderSource):
                 f"dataset.json gives label {unknown[0]} a name that is no structure known here, or a tumour's of no "
                 f"organ: it would become background. Say what it is in {LEGEND}, or what to keep in the option labels"
             )
-        strange = {name for entry in found.entries for name, _ in entry.masks if kind(name) == "unknown"}
+        strange = nameless(dict(enumerate({name for entry in found.entries for name, _ in entry.masks})))
         if strange and options.labels is None:
             raise SourceError(
-                f"its masks are of {len(strange)} structures whose names say neither anatomy nor a lesion known here: "
-                "they would become background. Rename them, as liver_tumour, or say what to keep in the option labels"
+                f"its masks are of {len(strange)} structures whose names say neither anatomy nor a lesion of one organ "
+                "known here: they would become background. Rename them, as liver_tumour, or say what to keep in the "
+                "option labels"
             )
         order = self.by_subject([entry.name for entry in found.entries], options.subject)
         self._entries = [found.entries[i] for i in order]
@@ -124,6 +130,8 @@ class CtVolumes(FolderSource):
     def _load(self, case: int) -> Volume:
         entry, o = self._entries[case], self.options
         header = header_of(entry.image)
+        if o.labels is None:
+            _require_nothing_beside(entry, header)
         axes = Axes.of(header.affine)
         notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name(), **header.doubts}
         o.check_axes(axes)
@@ -198,6 +206,26 @@ class CtVolumes(FolderSource):
                 f"it in {LEGEND}, or name the structures to keep in the option labels"
             )
         return {str(value): int(counts[value]) for value in unknown}
+
+
+def _require_nothing_beside(entry: CtFiles, image: NiftiHeader) -> None:
+    """Refuse a volume with a mask of a lesion, or of something unknown, outside its folder of masks."""
+    for called, file in entry.beside:
+        if called == "lesion" or (_there(file, image) and marks_something(file)):
+            raise BadCase(
+                "a volume beside its folder segmentations is called a lesion, or marks what nobody knows, and would "
+                "count as healthy: put it there under a name as liver_tumour, take it out, or say what to keep in the "
+                "option labels"
+            )
+
+
+def _there(file: File, image: NiftiHeader) -> bool:
+    """Whether a file is a volume on an image's voxels."""
+    try:
+        _same_place(header_of(file), image)
+    except BadCase:
+        return False
+    return True
 
 
 def _same_place(label: NiftiHeader, image: NiftiHeader) -> None:

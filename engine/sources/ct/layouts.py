@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
-from lesionforge.engine.sources.ct.names import legend_of, standard
+from lesionforge.engine.sources.ct.names import legend_of, owned, standard
 from lesionforge.engine.sources.ct.pairing import IMAGES_ARE, LABEL_FOLDER, LABELS_ARE, NII, Names, home, named, paired
 from lesionforge.engine.sources.files import File, natural
 from lesionforge.engine.sources.trees.terms import IMAGECAS, IMAGECASX, RIGHT, SEGMENTS
+from lesionforge.generators.structures import Kind, kind
 from lesionforge.generators.types import BadCase
 
 Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "imagecasx", "pair"]
@@ -39,17 +40,26 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class CtFiles:
-    """One volume: its image, and one label map with its legend, or binary masks by standard name."""
+    """One volume: its image, and one label map with its legend, or binary masks by standard name.
+
+    ``beside``: what else lies in a folder of masks and is not called healthy anatomy: it may mark a lesion.
+    """
 
     name: str
     image: File
     label: File | None = None
     masks: tuple[tuple[str, File], ...] = ()
+    beside: tuple[tuple[Kind, File], ...] = ()
+
+    @property
+    def read(self) -> list[File]:
+        """Those that voxels are taken from, the image first."""
+        return [self.image, *([self.label] if self.label else []), *(mask for _, mask in self.masks)]
 
     @property
     def files(self) -> list[File]:
         """All of them, the image first."""
-        return [self.image, *([self.label] if self.label else []), *(mask for _, mask in self.masks)]
+        return [*self.read, *(file for _, file in self.beside)]
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class CtListing:
 
     def left_over(self, files: Sequence[File]) -> dict[str, list[str]]:
         """The paths of the volumes among the files that are in no case, by the reason."""
-        used = {file.path for entry in self.entries for file in entry.files}
+        used = {file.path for entry in self.entries for file in entry.read}
         out: dict[str, list[str]] = {}
         by_structure = self.layout == "totalsegmentator"
         cases = {entry.image.name.rpartition("/")[0] for entry in self.entries} - {""} if by_structure else set()
@@ -75,10 +85,10 @@ class CtListing:
             if file.path in used or (by_structure and re.search(TOGETHER, file.name, re.IGNORECASE)):
                 continue
             if any(str(folder) in cases for folder in PurePosixPath(file.name).parents):
-                kind = "volumes of a case outside its folder segmentations"
+                why = "volumes of a case outside its folder segmentations"
             else:
-                kind = "label maps without an image" if _labels(file) else "volumes without a label map"
-            out.setdefault(kind, []).append(file.path)
+                why = "label maps without an image" if _labels(file) else "volumes without a label map"
+            out.setdefault(why, []).append(file.path)
         return out
 
 
@@ -175,11 +185,39 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
             raise SourceError(
                 "two of a volume's mask files are of one structure, as liver.nii and liver.nii.gz: keep one"
             )
+        image = images.one(key, "images")
         parts = tuple((standard(name), file) for name, file in masks[key])
-        entries.append(CtFiles("/".join(filter(None, key)), images.one(key, "images"), masks=parts))
+        entries.append(CtFiles("/".join(filter(None, key)), image, masks=parts))
+    own = owned({name for entry in entries for name, _ in entry.masks})
+    beside = _beside(entries, files)
+    entries = [
+        replace(e, masks=tuple((own[name], file) for name, file in e.masks), beside=tuple(beside[e.image.path]))
+        for e in entries
+    ]
     sets = {"totalsegmentator": r"s\d+", "abdomenatlas": r"BDMAP_\w+"}
     of = [n for n, name in sets.items() if all(re.fullmatch(name, e.name.rpartition("/")[2]) for e in entries)]
     return CtListing("totalsegmentator", tuple(entries), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
+
+
+def _beside(entries: Sequence[CtFiles], files: Sequence[File]) -> dict[str, list[tuple[Kind, File]]]:
+    """By the image's path: what lies below its folder but in no mask's place, and is not called healthy anatomy."""
+    homes = {entry.image.name.rpartition("/")[0]: entry.image.path for entry in entries}
+    used = {file.path for entry in entries for file in entry.read}
+    out: dict[str, list[tuple[Kind, File]]] = {path: [] for path in homes.values()}
+    for file in files:
+        match = re.fullmatch(rf"(.*?){NII}", file.name, re.IGNORECASE)
+        if match is None or file.path in used or re.search(TOGETHER, file.name, re.IGNORECASE):
+            continue
+        folders = ["" if str(above) == "." else str(above) for above in PurePosixPath(file.name).parents]
+        folder = next((above for above in folders if above in homes), None)
+        if folder is not None and (called := _called(match[1].removeprefix(folder))) != "healthy":
+            out[homes[folder]].append((called, file))
+    return out
+
+
+def _called(name: str) -> Kind:
+    """What a mask's name says, or that of a folder above it, as ``lesions/1``."""
+    return "lesion" if kind(name) == "lesion" else kind(name.rpartition("/")[2])
 
 
 def _msd(files: Sequence[File], any_modality: bool, with_legend: bool) -> CtListing | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,31 +14,46 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Floats, apart_mm
-from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, lesion_in, organ_in
-from lesionforge.engine.sources.ct.nrrd import read_mask
+from lesionforge.engine.sources.ct.names import BACKGROUND, TUMOUR_OF_SOMETHING, UNKNOWN, organ_in
+from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.ct.series import pixels
 from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File, stem
-from lesionforge.generators.structures import ORGANS
+from lesionforge.generators.structures import ORGANS, kind, says_nothing, words
 from lesionforge.generators.types import BadCase
 
 Mask = NDArray[np.bool_]
+#: Of a segment's category (CID 7150): "Morphologically Altered Structure", "Morphologically Abnormal Structure".
+ALTERED = re.compile(r"altered|abnormal", re.IGNORECASE)
 
 
 def name_of(texts: Sequence[str], names: Mapping[str, str]) -> str | None:
     """The standard name for what a file or a segment is called: the option's first pattern that fits, or the organ.
 
-    A lesion that one text tells of and the organ that another one names are a lesion of that organ.
+    A lesion that one text tells of and the organ that another one names are a lesion of that organ. A word that nobody
+    knows in any of the texts makes it ``UNKNOWN``: "FNH" of type "Liver" is no liver. None is for what is left out:
+    anatomy that lesions are not named after, and what the option calls ``BACKGROUND``.
     """
     for text in texts:
         for pattern, name in names.items():
             if fnmatch.fnmatchcase(text.lower(), pattern.lower()):
-                return name
+                return None if name == BACKGROUND else name
     together = " ".join(texts)
-    if lesion_in(together):
+    if kind(together) == "lesion":
         return organ_in(together) or TUMOUR_OF_SOMETHING
-    return next((organ for organ in map(organ_in, texts) if organ), None)
+    if kind(together) == "unknown":
+        return UNKNOWN
+    organs = [organ for organ in map(organ_in, texts) if organ]
+    return organ_in(together) or (organs[0] if len(set(organs)) > 1 else None)
+
+
+def _nobody_knows(count: int) -> BadCase:
+    """Of a mask: it may be a lesion, and would count as the organ around it, or as background."""
+    return BadCase(
+        f"marks {count} voxels, and its name says no anatomy or lesion known here: say what it is in the option masks, "
+        "as {'*fnh*': liver_tumour}, or leave it out, as {'*fnh*': background}"
+    )
 
 
 def with_organs(found: Mapping[str, Mask]) -> dict[str, Mask]:
@@ -60,22 +76,38 @@ def with_organs(found: Mapping[str, Mask]) -> dict[str, Mask]:
 
 
 def from_nrrd(
-    file: File, names: Mapping[str, str], affine: Floats, shape: tuple[int, ...]
+    file: File, folder: str, names: Mapping[str, str], affine: Floats, shape: tuple[int, ...]
 ) -> tuple[str | None, Mask | None]:
-    """The name and the mask along LPS; None where nobody says what it shows, or where it lies on other voxels.
+    """The name and the mask along LPS; None where it is left out, lies on other voxels, or is an image, as a second CT.
 
     Args:
+        folder: below that of the slices; its name counts where it tells of lesions.
         affine, shape: of the series' voxels along LPS.
+
+    Raises:
+        BadCase: for a mask that cannot be read, and for one that marks something and nobody knows what.
     """
-    name = name_of([stem(file.name)], names)
+    data = file.read()
+    segments = segment_names(data)
+    above = [folder] if kind(folder) == "lesion" else []
+    name = name_of([stem(file.name), *segments, *above], names)
     if name is None:
         return None, None
-    mask, own = read_mask(file.read())
-    axes = Axes.of(own)
-    turned = axes.turn(mask)
-    if turned.shape != shape or apart_mm(axes.turned(own, mask.shape), affine, shape) > SAME_PLACE_MM:
+    try:
+        own = Nrrd.of(data)
+    except BadCase:
+        if segments or name != UNKNOWN:
+            raise
         return None, None
-    return name, turned
+    axes = Axes.of(own.affine)
+    size = tuple(own.shape[a] for a in axes.order)
+    if size != shape or apart_mm(axes.turned(own.affine, own.shape), affine, shape) > SAME_PLACE_MM:
+        return None, None
+    if name == UNKNOWN:
+        if marked := own.marked():
+            raise _nobody_knows(marked)
+        return None, None
+    return name, axes.turn(own.mask())
 
 
 def from_seg(
@@ -83,13 +115,13 @@ def from_seg(
 ) -> Iterator[tuple[str | None, Mask]]:
     """The segments of a DICOM segmentation by name as masks (column, row, slice) on a series' own voxels.
 
-    A segment that nobody names comes without one.
+    A segment that is left out comes without one.
 
     Args:
         affine, shape: of the series as stored.
 
     Raises:
-        BadCase: where its frames do not lie on the series' slices.
+        BadCase: where its frames do not lie on the series' slices, and for a segment that nobody knows.
     """
     header = dicom.read(data, dicom.SEGMENTATION)
     count = int(number(header, "NumberOfFrames", 1))
@@ -102,9 +134,7 @@ def from_seg(
         raise BadCase(f"its segmentation claims {count} frames")
     titles = {}
     for segment in header.get("SegmentSequence") or ():
-        types = segment.get("SegmentedPropertyTypeCodeSequence") or [pydicom.Dataset()]
-        texts = (str(segment.get("SegmentLabel", "") or ""), str(types[0].get("CodeMeaning", "") or ""))
-        titles[int(numbers(segment, "SegmentNumber", 1)[0])] = name_of(texts, names)
+        titles[int(numbers(segment, "SegmentNumber", 1)[0])] = name_of(_texts(segment), names)
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     frames = list(header.get("PerFrameFunctionalGroupsSequence") or ())
     if len(frames) != count:
@@ -113,18 +143,48 @@ def from_seg(
     normal = affine[:3, 2]
     step2 = float((normal * normal).sum())
     masks: dict[str | None, Mask] = {}
+    strange: dict[int, int] = {}
     for frame, plane in zip(frames, pixels(header), strict=True):
         which = int(numbers(_group(frame, shared, "SegmentIdentificationSequence"), "ReferencedSegmentNumber", 1)[0])
-        name = titles.get(which)
+        name = titles.get(which, UNKNOWN)
         at = numbers(_group(frame, shared, "PlanePositionSequence"), "ImagePositionPatient", 3)
         k = round(float(((at - affine[:3, 3]) * normal).sum()) / step2)
         gap = at - affine[:3, 3] - k * normal
         far = math.sqrt(float((gap * gap).sum()))
         if far > SAME_PLACE_MM or not 0 <= k < shape[2]:
             raise BadCase(f"a frame of its segmentation lies {far:.1f} mm from its slices, at number {k + 1}")
+        if name == UNKNOWN:
+            strange[which] = strange.get(which, 0) + int(np.count_nonzero(plane))
+            continue
         mask = masks.setdefault(name, np.zeros(shape, bool))
         mask[:, :, k] |= plane.T > 0
+    for which, count in strange.items():
+        if count:
+            raise BadCase(f"segment {which} of its segmentation {_nobody_knows(count)}")
     yield from masks.items()
+
+
+def _texts(segment: pydicom.Dataset) -> list[str]:
+    """What a segment is called: its label, its type, and whatever else tells that it is a lesion, or of which organ.
+
+    Its description counts where the label says no more than the type, its region where it is a lesion.
+    """
+    kinds = (segment.get("SegmentedPropertyTypeCodeSequence") or [pydicom.Dataset()])[0]
+    modifiers = kinds.get("SegmentedPropertyTypeModifierCodeSequence") or ()
+    label, of = _text(segment, "SegmentLabel"), " ".join(_text(one, "CodeMeaning") for one in (kinds, *modifiers))
+    texts = [label, of]
+    if set(words(label)) <= set(words(of)) or says_nothing(label):
+        texts.append(_text(segment, "SegmentDescription"))
+    category = " ".join(_text(one, "CodeMeaning") for one in segment.get("SegmentedPropertyCategoryCodeSequence") or ())
+    if ALTERED.search(category):
+        texts.append("lesion")
+    if kind(" ".join(texts)) == "lesion" and organ_in(" ".join(texts)) is None:
+        texts += [_text(one, "CodeMeaning") for one in segment.get("AnatomicRegionSequence") or ()]
+    return texts
+
+
+def _text(item: pydicom.Dataset, key: str) -> str:
+    return str(item.get(key, "") or "")
 
 
 def _check_turn(shared: pydicom.Dataset, frames: list[pydicom.Dataset], affine: Floats) -> None:

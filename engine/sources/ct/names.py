@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from lesionforge.generators.structures import ORGANS, TUMOUR, kind, organ_of, words
+from lesionforge.generators.structures import TUMOUR, kind, organ_of, plain, words
 
 TUMOUR_OF_SOMETHING = "tumour"  # nobody says of which organ
+UNKNOWN = "unknown"  # what is called by a word that nobody knows here, or by none that says anything
+BACKGROUND = "background"  # what is left out knowingly
 
 #: TotalSegmentator's structures (v2) by the standard name they become part of, where that is another one.
 MERGED: Mapping[str, str] = {
@@ -35,6 +37,11 @@ MERGED: Mapping[str, str] = {
     "left_kidney": "kidney",
     "right_kidney": "kidney",
 }
+_SIDES = ("left", "right", "l", "r", "links", "linke", "rechts", "rechte", "gauche", "droit", "droite")
+MASK_WORDS = frozenset(["gt", "label", "labels", "manual", "mask", "masks", "seg", "segmentation", *_SIDES])
+#: Anatomy whose words may stand beside an organ's that is meant; "liver fat" is no liver, "lung vessels" are no lung.
+WITHIN = frozenset(["body", "gland", "lobe", "lobes", "parenchyma", "urinary"])
+TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -43,19 +50,33 @@ def standard(name: str) -> str:
 
     Whatever a tumour is called, as "hepatic lesions", it is ``liver_tumour``, or ``tumour`` where no organ is named.
     """
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return MERGED.get(plain) or _tumour(plain) or plain
+    name = plain(name)
+    return MERGED.get(name) or _tumour(name) or _organ(name) or name
 
 
 def _tumour(name: str) -> str | None:
     """The standard name of a tumour; None for what is none."""
     found = words(name)
     rest = [word for word in found if not TUMOUR.fullmatch(word)]
-    if rest == found:
+    if rest == found or kind(name) != "lesion":
         return None
     if organ := organ_of(set(found), lesion=True):
         return f"{organ}_tumour"
     return f"{'_'.join(rest)}_tumour" if kind("_".join(rest)) == "healthy" else TUMOUR_OF_SOMETHING
+
+
+def _organ(name: str) -> str | None:
+    """An organ whose name says no more than its side, or that it is a mask; None for other structures."""
+    rest = [word for word in words(name) if word not in MASK_WORDS]
+    organ = organ_of(set(rest), lesion=False)
+    return organ if len(rest) == 1 and organ != "coronary" else None
+
+
+def owned(names: Collection[str]) -> dict[str, str]:
+    """Standard names, each with the one it has beside the others: a bare "tumour" is that of the one organ there."""
+    organs = {organ_of(set(words(name)), lesion=kind(name) == "lesion") for name in names} - {None}
+    alone = organs.pop() if len(organs) == 1 else None
+    return {name: f"{alone}_{name}" if alone and name in (TUMOUR_OF_SOMETHING, "cyst") else name for name in names}
 
 
 def legend_of(names: Mapping[int, str]) -> dict[int, str]:
@@ -67,12 +88,8 @@ def legend_of(names: Mapping[int, str]) -> dict[int, str]:
     plain = {value: standard(name) for value, name in names.items() if value != 0}
     if bad := [value for value, name in plain.items() if not _PLAIN.fullmatch(name)]:
         raise ValueError(f"label {bad[0]} has no name that can be used")
-    organs = {name for name in plain.values() if name in ORGANS}
-    alone = next(iter(organs)) if len(organs) == 1 else None
-    return {
-        value: f"{alone}_{name}" if alone and name in (TUMOUR_OF_SOMETHING, "cyst") else name
-        for value, name in plain.items()
-    }
+    own = owned(plain.values())
+    return {value: own[name] for value, name in plain.items()}
 
 
 def nameless(legend: Mapping[int, str]) -> list[int]:
@@ -83,16 +100,17 @@ def nameless(legend: Mapping[int, str]) -> list[int]:
 def organ_in(text: str) -> str | None:
     """The one organ that a free text names, ``liver_seg`` for one, or a lesion of it; None for none or several.
 
-    None also where a word beside the organ is unknown: a "FNH liver" is no liver.
+    None also where a word beside the organ is unknown, or other anatomy: a "FNH liver" is no liver.
     """
     found = words(text)
     lesions = [word for word in found if kind(word) == "lesion"]
     organ = organ_of(set(found), bool(lesions))
-    if organ is None or not lesions:
-        return organ if kind(text) == "healthy" else None
-    return f"{organ}_tumour" if any(TUMOUR.fullmatch(word) for word in lesions) else f"{organ}_{lesions[0]}"
-
-
-def lesion_in(text: str) -> bool:
-    """Whether a free text speaks of a lesion."""
-    return kind(text) == "lesion"
+    if organ is None:
+        return None
+    if lesions:
+        return f"{organ}_tumour" if any(TUMOUR.fullmatch(word) for word in lesions) else f"{organ}_{lesions[0]}"
+    own = WITHIN | TUBES if organ in ("aorta", "coronary") else WITHIN
+    other = [
+        word for word in found if kind(word) == "healthy" and word not in own and not organ_of({word}, lesion=False)
+    ]
+    return organ if kind(text) == "healthy" and not other else None

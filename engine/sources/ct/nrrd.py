@@ -1,4 +1,4 @@
-"""Reading a binary mask from an NRRD file, as 3D Slicer and ITK write it (teem.sourceforge.net/nrrd/format.html)."""
+"""Reading a mask from an NRRD file, as 3D Slicer and ITK write it (teem.sourceforge.net/nrrd/format.html)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 import sys
 import zlib
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from lesionforge.generators.types import BadCase
 
 MAX_VOXELS = 2**28
 MAX_HEADER = 2**16
+MAX_LABELS = 128  # values of a label map; TotalSegmentator's has 118, an image of as many bits as a byte about 256
+LOOKED_AT = 2**16  # values that tell an image without all being sorted
 TYPES = {
     "signed char": "i1", "int8": "i1", "int8_t": "i1", "uchar": "u1", "unsigned char": "u1", "uint8": "u1",
     "uint8_t": "u1", "short": "i2", "short int": "i2", "signed short": "i2", "int16": "i2", "int16_t": "i2",
@@ -29,36 +32,73 @@ TO_LPS = {  # what the axes of a named space are worth along LPS
 }  # fmt: skip
 
 
-def read_mask(data: bytes) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """A mask (n0, n1, n2) and its affine (4, 4) from index to LPS mm.
+@dataclass(frozen=True)
+class Nrrd:
+    """A volume as its header tells of it; ``affine`` (4, 4) from index to LPS mm."""
 
-    Raises:
-        BadCase: for what is no three-dimensional binary mask with a place in the patient.
-    """
-    fields, start = _header(data)
-    try:
-        kind = np.dtype(TYPES[fields["type"].lower()])
-        shape = tuple(int(n) for n in fields["sizes"].split())
-        turn = TO_LPS[fields["space"].lower()]
-        columns = [_vector(part) for part in re.findall(r"\([^)]*\)|none", fields["space directions"])]
-        affine = np.eye(4)
-        affine[:3, :3] = np.array(columns).T * np.array(turn)[:, None]
-        affine[:3, 3] = np.array(_vector(fields["space origin"])) * turn
-        encoding = fields["encoding"].lower()
-    except (KeyError, ValueError):  # whose text may be the header's
-        raise BadCase("is no mask in NRRD with a place in the patient: a field is missing or unknown") from None
-    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
-        raise BadCase(f"has sizes {shape[:4]}; a mask is a volume of at most {MAX_VOXELS} voxels")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise BadCase("its space directions are singular or not finite")
-    need = math.prod(shape) * kind.itemsize
-    values = np.frombuffer(_unpacked(data[start:], encoding, need), kind)
-    swapped = kind.itemsize > 1 and fields.get("endian", sys.byteorder).lower() != sys.byteorder
-    values = values.byteswap() if swapped else values
-    found = np.unique(values)
-    if len(found) > 2 or (len(found) == 2 and found[0] != 0):
-        raise BadCase(f"is not binary: it holds {', '.join(f'{v:g}' for v in found[:4])}; store a structure a file")
-    return (values != 0).reshape(shape, order="F"), affine
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    dtype: np.dtype[Any]
+    encoding: str
+    packed: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, data: bytes) -> Nrrd:
+        """From a file's bytes; no voxel is unpacked.
+
+        Raises:
+            BadCase: for what is no three-dimensional volume with a place in the patient.
+        """
+        fields, start = _header(data)
+        try:
+            dtype = np.dtype(TYPES[fields["type"].lower()])
+            shape = tuple(int(n) for n in fields["sizes"].split())
+            turn = TO_LPS[fields["space"].lower()]
+            columns = [_vector(part) for part in re.findall(r"\([^)]*\)|none", fields["space directions"])]
+            affine = np.eye(4)
+            affine[:3, :3] = np.array(columns).T * np.array(turn)[:, None]
+            affine[:3, 3] = np.array(_vector(fields["space origin"])) * turn
+            encoding = fields["encoding"].lower()
+        except (KeyError, ValueError):  # whose text may be the header's
+            raise BadCase("is no mask in NRRD with a place in the patient: a field is missing or unknown") from None
+        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
+            raise BadCase(f"has sizes {shape[:4]}; a mask is a volume of at most {MAX_VOXELS} voxels")
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise BadCase("its space directions are singular or not finite")
+        little = fields.get("endian", sys.byteorder).lower() == "little"
+        return cls(shape, affine, dtype.newbyteorder("<" if little else ">"), encoding, data[start:])
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Where it is not 0, (n0, n1, n2).
+
+        Raises:
+            BadCase: for what is not binary.
+        """
+        values = self._values()
+        found = np.unique(values)
+        if len(found) > 2 or (len(found) == 2 and found[0] != 0):
+            raise BadCase(f"is not binary: it holds {', '.join(f'{v:g}' for v in found[:4])}; store a structure a file")
+        out: NDArray[np.bool_] = (values != 0).reshape(self.shape, order="F")
+        return out
+
+    def marked(self) -> int:
+        """Voxels that it marks as a label map of any values; 0 for an image, by its many values, fractions or signs."""
+        values = self._values()
+        for some in (values[:: max(1, len(values) // LOOKED_AT)], values):
+            found = np.unique(some)
+            if len(found) > MAX_LABELS or found[0] < -1 or not np.array_equal(found, np.rint(found)):
+                return 0
+        return int(np.count_nonzero(values))
+
+    def _values(self) -> NDArray[Any]:
+        need = math.prod(self.shape) * self.dtype.itemsize
+        return np.frombuffer(_unpacked(self.packed, self.encoding, need), self.dtype)
+
+
+def segment_names(data: bytes) -> list[str]:
+    """What 3D Slicer's ``.seg.nrrd`` calls its segments; empty for other files."""
+    start = data[:MAX_HEADER].partition(b"\n\n")[0].decode(errors="replace")
+    return re.findall(r"^Segment\d+_Name:=(.*?)\r?$", start, re.MULTILINE)
 
 
 def _header(data: bytes) -> tuple[dict[str, str], int]:

@@ -7,8 +7,10 @@ which files belong together; neither they nor a file's name are written anywhere
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +39,7 @@ LEFT: dict[Kind, str] = {
     "other": "DICOM files of another modality",
 }
 LEFT_OVER = tuple(LEFT.values())
+UNREAD = re.compile(r"\.(?:nii|nii\.gz|mha|mhd|mgz|nhdr)$", re.IGNORECASE)  # masks of CT are often stored so
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class CtDicomOptions(FolderOptions, ScanOptions):
             regular expression for what names the patient in the path of a series' first file, as ``^[^/]+`` for a
             folder each.
         masks: standard names of masks, by patterns for what a file or a segment is called, as
-            {"*tumor*": liver_tumour}; names of organs are understood without.
+            {"*tumor*": liver_tumour}; names of organs are understood without. A series with a mask that nobody names is
+            refused, as it may be a lesion; "background" leaves one out.
     """
 
     subject: str = "patient"
@@ -57,7 +61,7 @@ class CtDicomOptions(FolderOptions, ScanOptions):
 
 @dataclass(frozen=True)
 class CtSeries:
-    """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside them.
+    """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside or below them.
 
     The first slice says whose it is, if any does. ``parts``: of how many that bear one UID; ``person``: a number, equal
     for one patient's; ``by_issuer``: the id alone does not tell who that is; ``flaw``: why it is refused, if it is.
@@ -84,8 +88,10 @@ class CtDicom(FolderSource):
         folder = Folder(place)
         files = dicom_files(folder)
         known = {file.path for file in files}
-        nrrds = [f for f in folder.walk() if f.name.lower().endswith(".nrrd") and f.path not in known]
-        found, self.left_over = _list_series(files, nrrds)
+        others = [f for f in folder.walk() if f.path not in known]
+        found, self.left_over = _list_series(files, [f for f in others if f.name.lower().endswith(".nrrd")])
+        if unread := [f.path for f in others if UNREAD.search(f.name)]:
+            self.left_over["volumes of other formats, which are not read here"] = unread
         if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")
         if parted := sum(one.parts > 1 and not one.flaw for one in found):
@@ -166,12 +172,19 @@ class CtDicom(FolderSource):
         shape = tuple(stack.shape[a] for a in axes.order)
         found: dict[str, NDArray[np.bool_]] = {}
         unused = 0
-        parts = [
+        parts: list[tuple[str | None, NDArray[np.bool_] | None]] = [
             (name, axes.turn(mask))
             for file in series.segmentations
             for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape)
         ]
-        for name, mask in (*parts, *(ct_masks.from_nrrd(file, names, affine, shape) for file in series.nrrds)):
+        homes = {_home(file) for file in series.slices}
+        for n, file in enumerate(series.nrrds, 1):
+            home = _home_above(file, homes) or "."
+            try:
+                parts.append(ct_masks.from_nrrd(file, _home(file).removeprefix(home), names, affine, shape))
+            except BadCase as error:
+                raise BadCase(f"its NRRD file {n} of {len(series.nrrds)} {error}") from None
+        for name, mask in parts:
             if name is None or mask is None:
                 unused += 1
             elif mask.any():
@@ -216,11 +229,17 @@ def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtS
     for key in ("slices", "segmentations"):
         for n, number in known[key].tolist():
             own_files.setdefault((key, number), []).append(files[n])
+    homes = {_home(file) for (key, _), own in own_files.items() if key == "slices" for file in own}
+    below: dict[str, list[File]] = {}
+    for file in nrrds:
+        if home := _home_above(file, homes):
+            below.setdefault(home, []).append(file)
     for number, (parts, person, by_issuer, flaw) in enumerate(known["series"].tolist()):
         own, segs = own_files["slices", number], own_files.get(("segmentations", number), [])
-        homes = {_home(file) for file in own}
-        beside = tuple(f for f in nrrds if _home(f) in homes)
-        found.append(CtSeries(tuple(own), tuple(segs), beside, parts, person, bool(by_issuer), FLAWS[flaw]))
+        beside = {f.path: f for home in dict.fromkeys(map(_home, own)) for f in below.get(home, ())}
+        found.append(
+            CtSeries(tuple(own), tuple(segs), tuple(beside.values()), parts, person, bool(by_issuer), FLAWS[flaw])
+        )
     left: dict[str, list[str]] = {}
     for file, why in zip(files, known["left"].tolist(), strict=True):
         if why >= 0:
@@ -232,4 +251,9 @@ def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtS
 
 
 def _home(file: File) -> str:
-    return file.name.rpartition("/")[0]
+    return str(PurePosixPath(file.name).parent)
+
+
+def _home_above(file: File, homes: Collection[str]) -> str | None:
+    """The nearest folder above a file that is one of ``homes``."""
+    return next((str(folder) for folder in PurePosixPath(file.name).parents if str(folder) in homes), None)

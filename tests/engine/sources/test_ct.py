@@ -97,7 +97,7 @@ def test_oblique_volumes_are_refused_with_their_angle_or_resampled(tmp_path):
         -1,
         1,
     ]
-    ramp = np.rint(4 * world[..., 0] + 2 * world[..., 1] + world[..., 2]).astype(np.int16)
+    ramp = np.rint(4 * world[..., 0] + 2 * world[..., 1] + world[..., 2]).astype(np.int16) + np.int16(200)
     folder = lits(tmp_path, ramp, labels(shape), affine)
     assert "7.00 degrees off the patient's" in refusal(folder)
     for how in ("linear", "cubic"):
@@ -106,7 +106,7 @@ def test_oblique_volumes_are_refused_with_their_angle_or_resampled(tmp_path):
         i, j, k = (
             np.arange(n) * mm + o for n, mm, o in zip(volume.hu.shape, volume.spacing_mm, volume.origin_mm, strict=True)
         )
-        expected = 4 * i[:, None, None] + 2 * j[None, :, None] + k[None, None, :]
+        expected = 4 * i[:, None, None] + 2 * j[None, :, None] + k[None, None, :] + 200
         inside = volume.hu > -1024
         middle = tuple(slice(n // 4, -(n // 4)) for n in inside.shape[:2])
         assert inside[middle].mean() > 0.99

@@ -112,21 +112,6 @@ def test_a_mask_is_read_whatever_joins_its_words(tmp_path, name):
     assert (found.read(0).legend, found.left_over) == (LEGEND, {})
 
 
-@pytest.mark.parametrize("name", ["s1/liver_tumor", "s1/segmentations_lesions/liver_tumor", "s1/x/y"])
-def test_volumes_of_a_case_beside_its_masks_are_counted(name):
-    _, left = listing("s1/ct", "s1/segmentations/liver", "s1/combined_labels", name)
-    assert left == {"volumes of a case outside its folder segmentations": 1}
-
-
-def test_a_structure_to_keep_that_no_mask_has_is_refused(tmp_path):
-    write(tmp_path / "s1/ct.nii.gz", hu())
-    for name, value in (("liver", 1), ("lesion", 2)):
-        write(tmp_path / f"s1/segmentations/{name}.nii.gz", (labels() == value).astype(np.uint8))
-    with pytest.raises(SourceError, match=r"nothing called liver_tumour.*it has liver, tumour"):
-        source(tmp_path, labels=("liver", "liver_tumour"))
-    assert source(tmp_path, labels=("liver", "tumour")).read(0).legend == {1: "liver", 2: "tumour"}
-
-
 def nnunet(folder, names, channel="CT", label=None):
     write(folder / "imagesTr" / "a_0000.nii.gz", hu())
     write(folder / "labelsTr" / "a.nii.gz", labels() if label is None else label)

@@ -175,15 +175,6 @@ def test_dicom_files_that_cannot_be_read_are_cases_that_say_so(tmp_path):
     assert all("no DICOM file" in reason for reason in reasons)
 
 
-@pytest.mark.parametrize("title", ["FNH liver", "liver PVTT"])
-def test_segments_of_an_organ_and_an_unknown_word_are_left_out_and_counted(tmp_path, title):
-    liver, tumour = organs()
-    write(tmp_path)
-    seg(tmp_path / "seg.dcm", {("liver", ""): liver, (title, "Organ"): tumour}, HEIGHTS)
-    volume = source(tmp_path).read(0)
-    assert (volume.legend, volume.notes["masks_left_out"]) == ({1: "liver"}, 1)
-
-
 def test_one_id_of_two_issuers_is_two_patients_and_without_an_issuer_one(tmp_path):
     write(tmp_path, patient="7", IssuerOfPatientID="A")
     write(tmp_path, prefix="x", series="1.2.3.2", patient="7", IssuerOfPatientID="B")
@@ -258,8 +249,8 @@ def test_segmentations_whose_frames_are_no_whole_bytes_are_read(tmp_path, monkey
     monkeypatch.setattr(series, "COLS", 13)
     monkeypatch.setattr(series, "ROWS", 7)
     heart = np.zeros((13, 7, SLICES), bool)
-    heart[2:9, 3:6, 1:5] = True
-    write(tmp_path)
+    heart[6:13, 3:6, 1:5] = True
+    write(tmp_path, RescaleIntercept="-724")
     seg(tmp_path / "seg.dcm", {("Heart", ""): heart}, HEIGHTS)
     volume = source(tmp_path).read(0)
     assert np.array_equal(volume.labels == 1, heart)

@@ -1,0 +1,243 @@
+"""Masks that may be of lesions: none is read as healthy anatomy, whatever it is called and wherever it lies."""
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from lesionforge.engine.sources.base import SourceError
+from lesionforge.engine.sources.ct.masks import name_of
+from lesionforge.generators.structures import kind
+from lesionforge.generators.types import BadCase
+from tests.engine.sources import test_ct_series as dicom
+from tests.engine.sources.test_ct import hu, labels, source, write
+from tests.engine.sources.test_ct_files import listing
+from tests.engine.sources.test_ct_series import HEIGHTS, SECRET, code, nrrd, organs, refusal, seg
+
+LIVER, TUMOUR = organs()
+LEGEND = {1: "liver", 2: "liver_tumour"}
+
+
+@pytest.fixture
+def series(tmp_path, monkeypatch):
+    """A CT series with a mask of the liver in NRRD."""
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
+    folder = dicom.write(tmp_path / "ct")
+    nrrd(folder / "liver.nrrd", LIVER)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["liver_FNH", "FNH", "1", "mask_2", "LeberFNH", "Ablation zone", "cible", "rois/liver_dark", "Liver T1"]
+)
+def test_an_nrrd_mask_that_nobody_knows_is_refused_where_it_marks_something(series, name):
+    path = series / f"{name}.nrrd"
+    path.parent.mkdir(exist_ok=True)
+    nrrd(path, TUMOUR)
+    words = refusal(series)
+    assert "its NRRD file " in words
+    assert "of 2 marks 12 voxels, and its name says no anatomy or lesion known here" in words
+    assert dicom.source(series, masks={"*": "liver_tumour", "liver": "liver"}).cases == 1
+    named = dicom.source(series, masks={"liver": "liver", "*": "liver_tumour"}).read(0)
+    assert named.legend == LEGEND
+    left = dicom.source(series, masks={"liver": "liver", "*": "background"}).read(0)
+    assert (left.legend, left.notes["masks_left_out"]) == ({1: "liver"}, 1)
+    nrrd(path, TUMOUR.astype(np.uint8) * 2 + LIVER)  # several structures
+    assert "marks 140 voxels" in refusal(series)
+
+
+@pytest.mark.parametrize("name", ["arterial.nrrd", "CT 2.nrrd", "sub/thing.nrrd"])
+def test_an_nrrd_image_or_one_of_another_place_is_no_reason_to_refuse(series, name):
+    path = series / name
+    path.parent.mkdir(exist_ok=True)
+    nrrd(path, dicom.hu(), kind="short")
+    for change in ({}, {"origin": (0, 0, 0)}, {}):
+        volume = dicom.source(series).read(0)
+        assert (volume.legend, volume.notes["masks_left_out"]) == ({1: "liver"}, 1)
+        nrrd(path, TUMOUR, origin=(0, 0, 0), **({} if change else {"encoding": "raw"}))
+    nrrd(path, np.zeros_like(TUMOUR))  # marks nothing
+    assert dicom.source(series).read(0).legend == {1: "liver"}
+
+
+def test_what_3d_slicer_calls_its_segments_counts(series):
+    nrrd(series / "Segmentation.seg.nrrd", TUMOUR)
+    data = (series / "Segmentation.seg.nrrd").read_bytes()
+    for name, legend in ((b"tumor", LEGEND), (b"Segment_1", None), (b"FNH", None), (b"ribs", {1: "liver"})):
+        header = data.replace(b"NRRD0004\n", b"NRRD0004\nSegment0_Name:=%s\n" % name)
+        (series / "Segmentation.seg.nrrd").write_bytes(header)
+        if legend:
+            assert dicom.source(series).read(0).legend == legend
+        else:
+            assert "nobody" in refusal(series) or "known here" in refusal(series)
+    layers = header.replace(b"FNH", b"x").replace(b"sizes: 16", b"sizes: 2 16").replace(b"ribs", b"x")
+    (series / "Segmentation.seg.nrrd").write_bytes(layers)  # two layers: may be anything
+    assert "has sizes" in refusal(series)
+
+
+def test_masks_in_folders_below_the_slices_are_read_and_other_formats_are_counted(series):
+    (series / "lesions" / "a").mkdir(parents=True)
+    nrrd(series / "lesions" / "a" / "liver.nrrd", TUMOUR)
+    (series / "tumor.nii.gz").write_bytes(b"")
+    found = dicom.source(series)
+    assert found.read(0).legend == LEGEND
+    assert {why: len(paths) for why, paths in found.left_over.items()} == {
+        "volumes of other formats, which are not read here": 1
+    }
+
+
+UNKNOWN = ["FNH", "Ablation zone", "GTV", "GTV-1", "liver dark", "FNH liver", "liver PVTT", f"{SECRET} thing",
+           "Hot spot", "foyer", "Rundherd", "Segment VII dark", "liver without tumor", "Leber ohne Tumor",
+           "liver + lesion"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind_of", ["Liver", "Organ", "Tissue", ""])
+@pytest.mark.parametrize("title", UNKNOWN)
+def test_a_segment_with_a_word_that_nobody_knows_is_no_organ(title, kind_of):
+    assert name_of((title, kind_of), {}) == name_of((kind_of, title), {}) == "unknown"
+    assert name_of((title.upper(), kind_of), {"*": "background"}) is None
+
+
+@pytest.mark.parametrize("titles", [("FNH", "Liver"), ("Segment_2", "Tissue"), ("", ""), ("GTV", "Liver")])
+def test_a_segment_that_nobody_knows_is_refused_where_it_marks_something(series, titles):
+    seg(series / "seg.dcm", {("liver", "Liver"): LIVER, titles: TUMOUR}, HEIGHTS)
+    assert "segment 2 of its segmentation marks 12 voxels" in refusal(series)
+    named = dicom.source(series, masks={"liver": "liver", "*": "liver_tumour"}).read(0)
+    assert named.legend == LEGEND
+
+
+@pytest.mark.parametrize(
+    ("titles", "name"),
+    [
+        (("Segment 1", "Liver"), "liver"),
+        (("", "Liver"), "liver"),
+        (("Left", "Kidney"), "kidney"),
+        (("Organ 3", "Spleen"), "spleen"),
+        (("Mask", "Liver"), "liver"),
+        (("LEBER", "Organ"), "liver"),
+        (("linke Niere", "Kidney"), "kidney"),
+        (("Foie", "Liver"), "liver"),
+        (("Right lobe of liver", "Liver"), "liver"),
+        (("heart", "Myocardium"), "heart"),
+        (("Läsion", "Leber"), "liver_tumour"),
+        (("Métastases", "Foie"), "liver_tumour"),
+        (("Lebermetastase 2", ""), "liver_tumour"),
+        (("liver vessels", "Liver"), None),
+        (("Fat", "Liver"), None),
+        (("First rib", "Bone"), None),
+        (("T12 vertebra", ""), None),
+        (("Deep muscle of back", "Muscle"), None),
+    ],
+    ids=str,
+)
+def test_segments_of_known_words_are_what_they_say(titles, name):
+    assert name_of(titles, {}) == name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SegmentedPropertyCategoryCodeSequence": "Morphologically Altered Structure"},
+        {"SegmentDescription": "HCC, segment VII"},
+        {"SegmentLabel": "Mass", "type": "Neoplasm", "AnatomicRegionSequence": "Liver"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_says_that_a_segment_is_a_lesion_counts(series, changes):
+    path = series / "seg.dcm"
+    seg(path, {("Liver", "Liver"): LIVER, ("Liver", "Liver "): TUMOUR}, HEIGHTS)
+    ds = pydicom.dcmread(path)
+    for key, value in changes.items():
+        item = ds.SegmentSequence[1]
+        if key == "type":
+            item.SegmentedPropertyTypeCodeSequence = code(value)
+        else:
+            setattr(item, key, code(value) if key.endswith("Sequence") else value)
+    ds.save_as(path, enforce_file_format=True)
+    volume = dicom.source(series).read(0)
+    assert volume.legend == LEGEND
+    assert np.array_equal(volume.labels == 2, TUMOUR)
+    ds.SegmentSequence[1].SegmentDescription, ds.SegmentSequence[1].SegmentLabel = "FNH", "1"
+    ds.SegmentSequence[1].SegmentedPropertyTypeCodeSequence = Sequence([Dataset()])
+    ds.SegmentSequence[1].SegmentedPropertyCategoryCodeSequence = Sequence([])
+    ds.save_as(path, enforce_file_format=True)
+    assert "segment 2 of its segmentation marks 12" in refusal(series)
+
+
+def by_structure(folder, **masks):
+    """A volume with a mask per structure, by the label values that each marks."""
+    write(folder / "s1/ct.nii.gz", hu())
+    for name, value in masks.items():
+        write(folder / f"s1/{name.replace('__', '/')}.nii.gz", (labels() == value).astype(np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["lesion", "Tumor", "lesions", "HCC", "Läsion", "tumeur", "metastases 1", "mass"])
+def test_a_lesion_beside_one_organ_is_that_organ_s(tmp_path, name):
+    by_structure(tmp_path, segmentations__liver=1, **{f"segmentations__{name}": 2})
+    for options in ({}, {"labels": ("liver", "liver_tumour")}):
+        assert source(tmp_path, **options).read(0).legend == LEGEND
+    assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
+    with pytest.raises(SourceError, match=r"nothing called spleen.*it has liver, liver_tumour"):
+        source(tmp_path, labels=("spleen",))
+
+
+def test_a_lesion_beside_two_organs_is_nobody_s(tmp_path):
+    by_structure(tmp_path, segmentations__liver=1, segmentations__lung_left=0, segmentations__lesion=2)
+    with pytest.raises(SourceError, match="nor a lesion of one organ known here"):
+        source(tmp_path)
+    with pytest.raises(SourceError, match=r"nothing called liver_tumour.*it has liver, lung, tumour"):
+        source(tmp_path, labels=("liver", "liver_tumour"))
+    assert source(tmp_path, labels=("liver", "tumour")).read(0).legend == {1: "liver", 2: "tumour"}
+
+
+def test_a_legend_without_effect_is_refused(tmp_path):
+    by_structure(tmp_path, segmentations__liver=1)
+    with pytest.raises(SourceError, match="the option legend has no effect there"):
+        source(tmp_path, legend={1: "liver_tumour"})
+
+
+@pytest.mark.parametrize("name", ["liver_tumor", "lesions/1", "segmentations_2/HCC", "Metastasen/leber", "tumeur",
+                                  "FNH", "masks/liver_fnh", "x/y", "Segmentation"])  # fmt: skip
+def test_a_mask_of_a_lesion_outside_the_folder_of_masks_is_refused(tmp_path, name):
+    by_structure(tmp_path, segmentations__liver=1, **{name: 2})
+    found = source(tmp_path)
+    with pytest.raises(BadCase, match="beside its folder segmentations is called a lesion, or marks what nobody knows"):
+        found.read(0)
+    assert list(found.left_over) == ["volumes of a case outside its folder segmentations"]
+    assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
+
+
+@pytest.mark.parametrize("name", ["combined_labels", "liver", "old/spleen", "kidney_left"])
+def test_healthy_masks_images_and_other_grids_outside_are_no_reason_to_refuse(tmp_path, name):
+    by_structure(tmp_path, segmentations__liver=1, **{name: 2})
+    write(tmp_path / "s1/ct_2.nii.gz", hu())
+    write(tmp_path / "s1/thing.nii.gz", labels((3, 3, 3)))
+    write(tmp_path / "s1/empty.nii.gz", np.zeros_like(labels()))
+    assert source(tmp_path).read(0).legend == {1: "liver"}
+
+
+@pytest.mark.parametrize("name", ["s1/liver_tumor", "s1/segmentations_lesions/liver_tumor", "s1/x/y"])
+def test_volumes_of_a_case_beside_its_masks_are_counted(name):
+    _, left = listing("s1/ct", "s1/segmentations/liver", "s1/combined_labels", name)
+    assert left == {"volumes of a case outside its folder segmentations": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("liver without tumor", "unknown"),
+        ("tumour-free liver", "unknown"),
+        ("liver_and_tumor", "unknown"),
+        ("Leber mit Metastasen", "unknown"),
+        ("foie sans lésion", "unknown"),
+        ("non-calcified nodule", "lesion"),
+        ("mass with necrosis", "lesion"),
+        ("kidney tumor and cyst", "lesion"),
+        ("tissue", "unknown"),
+        ("liver tissue", "healthy"),
+        ("gall bladder", "healthy"),
+    ],
+)
+def test_a_name_of_two_things_or_of_one_without_the_other_is_unknown(name, says):
+    assert kind(name) == says
