@@ -60,17 +60,19 @@ _ANATOMY: Final = frozenset(
 #: Words that say which part, and which side, and that it is a mask: beside anatomy they say no lesion.
 _PART: Final = frozenset(
     """
-    abdomen abdominal anatomic anatomical and anterior apex arch arterial ascending auto automated automatic
-    automatically back base bilateral bile both brachial case caudal central cervical chest column common contour
-    contours cranial ct deep delineation descending distal dome dorsal droit droite eighth eleventh entire expert
-    external extra feet fifth first fourth frontal future gall gastrointestinal gauche greater gt hard head healthy
-    i ii iii image img inferior inner intermediate intermuscular internal intervertebral iv iva ivb ix l label
-    labels large lateral left lesser linke links lower lt lumbar main major manual mask masks maximus medial medius
-    middle minimus minor nasal neck ninth normal number occipital of or organ outer parietal part patient phase
-    posterior process proximal r reader rechte rechts region remnant right rt scan second seg segment segmentation
-    segmentations segmented segments semiautomatic seminal seventh side sigmoid sixth slice slices small soft space
-    structure subcutaneous superior tail temporal tenth the third thoracic tissue total tract transverse tree
-    twelfth uncinate upper v ventral vi vii viii volume whole wing zone
+    abdomen abdominal ai anatomic anatomical anatomy and anterior apex arch arterial ascending auto automated
+    automatic automatically back base bilateral bile binary both brachial case caudal central cervical chest column
+    common contour contours copy corrected cranial cropped ct d das de deep delineation der des descending die
+    distal dome dorsal droit droite du edited eighth eleventh entire expert external extra feet fifth final first
+    fourth frontal future gall gastrointestinal gauche greater gt hard head healthy i ii iii image img inferior
+    inner intermediate intermuscular internal intervertebral iv iva ivb ix l la label labels large lateral le left
+    les lesser linke links lower lt lumbar main major manual mask maske masken masks masque maximus medial medius
+    middle minimus minor nasal neck new ninth normal number occipital of old or organ organs outer parietal part
+    patient phase posterior pred predicted prediction process proximal r reader rechte rechts region remnant
+    resampled revised right rt scan second seg segment segmentation segmentations segmented segmentierung segments
+    semiautomatic seminal seventh side sigmoid sixth slice slices small smoothed soft space structure structures
+    subcutaneous superior tail temporal tenth the third thoracic tissue total tract transverse tree twelfth uncinate
+    upper v ventral version vi vii viii volume whole wing zone
     """.split()  # noqa: SIM905
 )
 _LEVEL: Final = re.compile(r"[ctls]\d{1,2}")  # of a vertebra; of an organ it may be its lesion
@@ -78,8 +80,8 @@ _GLUED: Final = sorted((*ORGANS, *_OF, *FOREIGN), key=len, reverse=True)
 
 
 def plain(name: str) -> str:
-    """A name or a free text in lower case without accents, its words joined by ``_``."""
-    text = unicodedata.normalize("NFKD", name.lower().replace("\u0153", "oe"))
+    """A name or a free text without capitals and accents, its words joined by ``_``, those of ``LeftKidney`` too."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unicodedata.normalize("NFKD", name)).lower().replace("\u0153", "oe")
     text = re.sub(r"[+&]", " and ", "".join(c for c in text if not unicodedata.combining(c)))
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_").replace("gall_bladder", "gallbladder")
 

@@ -77,8 +77,8 @@ def _placed(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
     with opened(file) as (header, stream):
         if math.prod(header.shape) > MAX_VOXELS:
             raise BadCase(f"has shape {header.shape}; at most {MAX_VOXELS} voxels are read")
-        if 0 < file.size * MAX_RATIO < (need := math.prod(header.shape) * header.dtype.itemsize):
-            raise BadCase(f"has {file.size} bytes, and shape {header.shape} needs {need}: it ends early")
+        if 0 < file.size * MAX_RATIO < math.prod(header.shape) * header.dtype.itemsize:
+            raise BadCase(f"has shape {header.shape}, which {file.size} bytes cannot hold: it ends early")
         _require_place(header)
         yield header, stream
 

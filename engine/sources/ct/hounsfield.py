@@ -26,17 +26,17 @@ MIN_ORGAN = 27  # voxels; of fewer, most may lie on the organ's edge
 #: (Thieme 2003), and Buzug, Computed Tomography (Springer 2008): air -1000, lung about -850 (here also collapsed, and
 #: enhanced), fat -120 to -50, solid organs 20 to 70, bone up to 3000. Fat in an organ takes 1.7 HU a per cent
 #: (Starekova et al., Radiology 2021;301:250: -3 HU at 40%): all fat, as an old pancreas, it is as fat is: the lower
-#: ends, with some noise. Contrast agent at 120 kV adds some 100 HU to liver and pancreas, 150 to the spleen, 250 to the
-#: kidney and 500 to vessels, and 3 times that at 40 keV (iodine against water in Hubbell and Seltzer, NISTIR 5632,
-#: 1995): the upper ends, with iron and calcium below. Vessels and bones may be metal; hollow organs hold gas, food or
-#: barium, which tells nothing.
+#: ends, with some noise and air. Contrast agent at 120 kV adds some 100 HU to liver and pancreas, 150 to the spleen,
+#: 250 to the kidney and 500 to vessels, and 3 times that at 40 keV (iodine against water in Hubbell and Seltzer,
+#: NISTIR 5632, 1995): the upper ends, with iron and calcium below. Vessels and bones may be metal; hollow organs hold
+#: gas, food or barium, which tells nothing.
 ORGAN_HU: Final[Mapping[str, tuple[float, float]]] = {
     "lung": (BELOW_AIR_HU, 350),
-    **dict.fromkeys(("liver", "pancreas", "prostate"), (-150, 450)),
-    **dict.fromkeys(("spleen", "myocardium"), (-150, 600)),
-    "kidney": (-150, 900),
-    **dict.fromkeys(("aorta", "heart"), (-150, 2000)),
-    **dict.fromkeys(("coronary", "bone", "spine"), (-150, 4000)),
+    **dict.fromkeys(("liver", "pancreas", "prostate"), (-200, 450)),
+    **dict.fromkeys(("spleen", "myocardium"), (-200, 600)),
+    "kidney": (-200, 900),
+    **dict.fromkeys(("aorta", "heart"), (-200, 2000)),
+    **dict.fromkeys(("coronary", "bone", "spine"), (-200, 4000)),
 }
 
 

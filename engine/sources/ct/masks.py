@@ -13,9 +13,9 @@ import pydicom
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
-from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Floats, apart_mm
+from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Box, Floats, apart_mm
 from lesionforge.engine.sources.ct.names import BACKGROUND, TUMOUR_OF_SOMETHING, UNKNOWN, organ_in
-from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names
+from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names, sizes
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.ct.series import pixels
 from lesionforge.engine.sources.dicom import number, numbers
@@ -95,19 +95,32 @@ def from_nrrd(
         return None, None
     try:
         own = Nrrd.of(data)
+        axes = Axes.of(own.affine)
     except BadCase:
-        if segments or name != UNKNOWN:
+        if segments or name != UNKNOWN or sorted(sizes(data)) == sorted(shape):
             raise
         return None, None
-    axes = Axes.of(own.affine)
-    size = tuple(own.shape[a] for a in axes.order)
-    if size != shape or apart_mm(axes.turned(own.affine, own.shape), affine, shape) > SAME_PLACE_MM:
+    box = _box(axes.turned(own.affine, own.shape), tuple(own.shape[a] for a in axes.order), affine, shape)
+    if box is None:
         return None, None
     if name == UNKNOWN:
         if marked := own.marked():
             raise _nobody_knows(marked)
         return None, None
-    return name, axes.turn(own.mask())
+    out = np.zeros(shape, bool)
+    out[box] = axes.turn(own.mask())
+    return name, out
+
+
+def _box(own: Floats, size: tuple[int, ...], affine: Floats, shape: tuple[int, ...]) -> Box | None:
+    """Where a grid along LPS lies in another, as masks cropped to what they mark do; None for what is no part of it."""
+    first = np.rint(np.linalg.solve(affine[:3, :3], own[:3, 3] - affine[:3, 3]))
+    part = affine.copy()
+    part[:3, 3] += affine[:3, :3] @ first
+    if (first < 0).any() or (first + size > shape).any() or apart_mm(own, part, size) > SAME_PLACE_MM:
+        return None
+    a, b, c = (slice(int(n), int(n) + edge) for n, edge in zip(first, size, strict=True))
+    return a, b, c
 
 
 def from_seg(

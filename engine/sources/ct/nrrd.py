@@ -23,7 +23,8 @@ TYPES = {
     "uint8_t": "u1", "short": "i2", "short int": "i2", "signed short": "i2", "int16": "i2", "int16_t": "i2",
     "ushort": "u2", "unsigned short": "u2", "uint16": "u2", "uint16_t": "u2", "int": "i4", "signed int": "i4",
     "int32": "i4", "int32_t": "i4", "uint": "u4", "unsigned int": "u4", "uint32": "u4", "uint32_t": "u4",
-    "float": "f4", "double": "f8",
+    "float": "f4", "double": "f8", "long long": "i8", "longlong": "i8", "signed long long": "i8", "int64": "i8",
+    "int64_t": "i8", "unsigned long long": "u8", "ulonglong": "u8", "uint64": "u8", "uint64_t": "u8",
 }  # fmt: skip
 TO_LPS = {  # what the axes of a named space are worth along LPS
     "left-posterior-superior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
@@ -93,6 +94,12 @@ class Nrrd:
     def _values(self) -> NDArray[Any]:
         need = math.prod(self.shape) * self.dtype.itemsize
         return np.frombuffer(_unpacked(self.packed, self.encoding, need), self.dtype)
+
+
+def sizes(data: bytes) -> list[int]:
+    """Those of the axes, whatever else the header lacks; empty for what is no header."""
+    found = re.search(rb"^sizes: *([\d ]{1,99})\r?$", data[:MAX_HEADER], re.MULTILINE)
+    return [int(n) for n in found[1].split()] if found else []
 
 
 def segment_names(data: bytes) -> list[str]:

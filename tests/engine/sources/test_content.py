@@ -1,5 +1,6 @@
 """What a source holds is known by content, wherever and under whatever name it lies."""
 
+import gzip
 import hashlib
 import os
 import stat
@@ -11,13 +12,16 @@ import pytest
 from PIL import Image
 
 from lesionforge.engine.faults import Fault
-from lesionforge.engine.sources import cache, entry, files
+from lesionforge.engine.sources import cache, entry, files, nifti
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import digests
 from lesionforge.engine.sources.folder import Folder, content_of
 from lesionforge.engine.sources.pictures.masks import Masks, MasksOptions
 from lesionforge.engine.sources.trees.labels import LabelOptions, Nifti
 from lesionforge.engine.sources.xa.runs import DicomOptions, XaDicom
+from lesionforge.generators.types import BadCase
+from tests.engine.sources.test_ct import lits
+from tests.engine.sources.test_ct import source as volumes
 
 
 @pytest.fixture(autouse=True)
@@ -260,3 +264,28 @@ def test_a_link_in_the_place_of_the_cache_folder_is_not_followed(temporary, tmp_
 def test_a_new_cache_folder_is_nobody_else_s(temporary):
     poisoned("mark")
     assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+
+
+def test_ct_larger_than_a_case_may_be_is_not_unpacked_to_be_compared(tmp_path, monkeypatch):
+    """Two equal bombs of 1 GiB took 15 s."""
+    for n in range(2):
+        lits(tmp_path, n=n)
+    equal = volumes(tmp_path).contents([0, 1], True)
+    assert equal[0] == equal[1] != b""
+    (tmp_path / "volume-0.nii.gz").touch()
+    monkeypatch.setattr(nifti, "MAX_VOXELS", 100)
+    monkeypatch.setattr(nifti, "planes", lambda *_: pytest.fail("it was unpacked"))
+    found = volumes(tmp_path)
+    assert found.contents([0, 1], True) == [b"", b""]
+    with pytest.raises(BadCase, match="at most 100 voxels are read"):
+        found.read(0)
+
+
+def test_a_volume_that_cannot_be_in_its_file_is_known_by_size_and_header(tmp_path, monkeypatch):
+    lits(tmp_path)
+    raw = bytearray(gzip.decompress((tmp_path / "volume-0.nii.gz").read_bytes()))
+    raw[42:48] = np.array([512, 512, 900], "<i2").tobytes()
+    (tmp_path / "volume-0.nii.gz").write_bytes(gzip.compress(bytes(raw)))
+    monkeypatch.setattr(nifti, "planes", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(BadCase, match=r"has shape \(512, 512, 900\), which \d+ bytes cannot hold"):
+        volumes(tmp_path).read(0)

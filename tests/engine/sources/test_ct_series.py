@@ -272,7 +272,7 @@ def nrrd(path, mask, encoding="gzip", space="left-posterior-superior", sign=1, o
         f"space directions: ({sign * 0.75},0,0) (0,{sign * 1.5},0) (0,0,2.5)\nkinds: domain domain domain\n"
         f"endian: big\nencoding: {encoding}\nspace origin: ({sign * origin[0]},{sign * origin[1]},{origin[2]})\n\n"
     )
-    raw = mask.astype({"uchar": "u1", "short": ">i2"}[kind]).tobytes(order="F")
+    raw = mask.astype({"uchar": "u1", "short": ">i2", "int64": ">i8"}[kind]).tobytes(order="F")
     path.write_bytes(header.encode() + (gzip.compress(raw) if encoding == "gzip" else raw))
 
 

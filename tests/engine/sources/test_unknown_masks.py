@@ -60,6 +60,37 @@ def test_an_nrrd_image_or_one_of_another_place_is_no_reason_to_refuse(series, na
     assert dicom.source(series).read(0).legend == {1: "liver"}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"type: uchar", b"type: other"),
+        (b"encoding: gzip", b"encoding: bzip2"),
+        (b"space: left-posterior-superior\n", b""),
+        (b"space origin", b"origin"),
+    ],
+    ids=str,
+)
+def test_an_nrrd_of_the_series_size_that_cannot_be_read_is_refused(series, change):
+    nrrd(series / "thing.nrrd", TUMOUR)
+    data = (series / "thing.nrrd").read_bytes()
+    (series / "thing.nrrd").write_bytes(data.replace(*change))
+    assert "its NRRD file 2 of 2 is " in refusal(series)
+    (series / "thing.nrrd").write_bytes(data.replace(*change).replace(b"sizes: 16 12 6", b"sizes: 16 12 7"))
+    assert dicom.source(series).read(0).legend == {1: "liver"}
+
+
+@pytest.mark.parametrize("kind_of", ["uchar", "int64"])
+def test_masks_cropped_to_what_they_mark_lie_where_they_were(series, kind_of):
+    part = TUMOUR[5:9, 3:8, 1:5]
+    origin = (-30 + 5 * 0.75, 20 + 3 * 1.5, -40 + 2.5)
+    nrrd(series / "tumor.nrrd", part, origin=origin, kind=kind_of)
+    volume = dicom.source(series).read(0)
+    assert volume.legend == LEGEND
+    assert np.array_equal(volume.labels == 2, TUMOUR)
+    (series / "tumor.nrrd").rename(series / "thing.nrrd")
+    assert "marks 12 voxels" in refusal(series)
+
+
 def test_what_3d_slicer_calls_its_segments_counts(series):
     nrrd(series / "Segmentation.seg.nrrd", TUMOUR)
     data = (series / "Segmentation.seg.nrrd").read_bytes()
