@@ -21,11 +21,13 @@ FOREIGN: Final = {  # organs as others write them: British, German, French
     **{"leber": "liver", "foie": "liver", "niere": "kidney", "nieren": "kidney", "rein": "kidney", "reins": "kidney"},
     **{"milz": "spleen", "rate": "spleen", "pankreas": "pancreas", "bauchspeicheldruse": "pancreas", "lunge": "lung"},
     **{"lungen": "lung", "poumon": "lung", "poumons": "lung", "herz": "heart", "coeur": "heart", "magen": "stomach"},
-    **{"estomac": "stomach", "oesophagus": "esophagus"},
+    **{"estomac": "stomach", "oesophagus": "esophagus", "gallenblase": "gallbladder", "wirbelsaule": "spine"},
+    **{"harnblase": "bladder", "vessie": "bladder"},
 }
 TUMOUR: Final = re.compile(
     r"tumou?rs?|tumoren|tumeurs?|cancers?|krebs|\w*[ck]ar[cz]inom\w*|lesions?|lasion(?:en)?|metasta[st]\w+|mets?|mass|"
-    r"masses?|nodules?|neoplasms?|malignan\w+|hcc|rcc|pdac|\w*sarcomas?|\w*lymphomas?|hepatomas?|\w*adenomas?|ha?emangiomas?"
+    r"masses?|nodules?|neoplasms?|malignan\w+|hcc|rcc|pdac|\w*sarcomas?|\w*lymphomas?|hepatomas?|\w*adenomas?|"
+    r"ha?emangiomas?"
 )
 _OTHER: Final = re.compile(  # lesions that are no tumours
     r"\w*cysts?|\w*zysten?|kystes?|polyps?|abscess\w*|infarct\w*|\w*thromb\w+|plaques?|calci\w+|aneurysms?|stenos\w+|"
@@ -53,8 +55,8 @@ _ANATOMY: Final = frozenset(
     rectum renal rib ribs sacrum scapula scapulae septum sinus sinuses skeletal skeleton skin skull sma spinal spine
     spleen splenic sternum stomach subarachnoid subclavian submandibular svc tarsal testicle testis thalamus thorax
     throat thymus thyroid tibia tonsil tooth torso trachea trapezius trunc trunk ulna ureter ureters urethra
-    urinary uterus valve vein veins vena venous ventricle ventricles vertebra vertebrae vesicle vesicles vessel
-    vessels wall
+    urinary uterus valve vein veins vena venous ventricle ventricles vertebra vertebrae vertebral vesicle vesicles
+    vessel vessels wall
     """.split()  # noqa: SIM905  a list of words a line would take a page
 )
 #: Words that say which part, and which side, and that it is a mask: beside anatomy they say no lesion.
@@ -62,20 +64,22 @@ _PART: Final = frozenset(
     """
     abdomen abdominal ai anatomic anatomical anatomy and anterior apex arch arterial ascending auto automated
     automatic automatically back base bilateral bile binary both brachial case caudal central cervical chest column
-    common contour contours copy corrected cranial cropped ct d das de deep delineation der des descending die
-    distal dome dorsal droit droite du edited eighth eleventh entire expert external extra feet fifth final first
-    fourth frontal future gall gastrointestinal gauche greater gt hard head healthy i ii iii image img inferior
-    inner intermediate intermuscular internal intervertebral iv iva ivb ix l la label labels large lateral le left
-    les lesser linke links lower lt lumbar main major manual mask maske masken masks masque maximus medial medius
-    middle minimus minor nasal neck new ninth normal number occipital of old or organ organs outer parietal part
-    patient phase posterior pred predicted prediction process proximal r reader rechte rechts region remnant
-    resampled revised right rt scan second seg segment segmentation segmentations segmented segmentierung segments
-    semiautomatic seminal seventh side sigmoid sixth slice slices small smoothed soft space structure structures
-    subcutaneous superior tail temporal tenth the third thoracic tissue total tract transverse tree twelfth uncinate
-    upper v ventral version vi vii viii volume whole wing zone
+    common contour contours copy corrected couinaud cranial cropped ct d das de deep delineation der des descending
+    die distal dome dorsal droit droite du edited eighth eleventh entire equina expert external extra feet fifth
+    final first fourth frontal future gall gastrointestinal gauche great greater gt hard head healthy i ii iii image
+    img inferior inner intermediate intermuscular internal intervertebral iv iva ivb ix l la label labels large
+    lateral le left les lesser linke links lower lt lumbar main major manual mask maske masken masks masque maximus
+    medial medius middle minimus minor nasal neck new ninth normal number occipital of old or organ organs outer
+    parietal part patient phase posterior pred predicted prediction process proximal r reader rechte rechts region
+    remnant resampled revised right rt scan second seg segment segmentation segmentations segmented segmentierung
+    segments semiautomatic seminal seventh side sigmoid sixth slice slices small smoothed soft space structure
+    structures subcutaneous superior tail temporal tenth the third thoracic tissue total tract transverse tree
+    twelfth uncinate upper v ventral version vi vii viii visceral volume whole wing zone
     """.split()  # noqa: SIM905
 )
 _LEVEL: Final = re.compile(r"[ctls]\d{1,2}")  # of a vertebra; of an organ it may be its lesion
+SOLID: Final = ("liver", "kidney", "pancreas", "spleen")
+_NOT_IN_SOLID: Final = frozenset(("air", "cavity", "chamber", "fat"))  # healthy elsewhere
 _GLUED: Final = sorted((*ORGANS, *_OF, *FOREIGN), key=len, reverse=True)
 
 
@@ -112,7 +116,8 @@ def kind(name: str) -> Kind:
     spine = any(word.startswith(("vertebra", "disc", "nerve")) for word in found)
     anatomy = {word for word in found if word in _ANATOMY or word in FOREIGN}
     known = all(word in anatomy or word in _PART or (spine and _LEVEL.fullmatch(word)) for word in found)
-    return "healthy" if known and anatomy else "unknown"
+    odd = anatomy & _NOT_IN_SOLID and organ_of(set(found), lesion=False) in SOLID
+    return "healthy" if known and anatomy and not odd else "unknown"
 
 
 def says_nothing(name: str) -> bool:

@@ -130,7 +130,7 @@ class CtVolumes(FolderSource):
     def _load(self, case: int) -> Volume:
         entry, o = self._entries[case], self.options
         header = header_of(entry.image)
-        if o.labels is None:
+        if o.labels is None and not any(kind(name) == "lesion" for name in self.legend.values()):
             _require_nothing_beside(entry, header)
         axes = Axes.of(header.affine)
         notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name(), **header.doubts}
@@ -209,12 +209,12 @@ class CtVolumes(FolderSource):
 
 
 def _require_nothing_beside(entry: CtFiles, image: NiftiHeader) -> None:
-    """Refuse a volume with a mask of a lesion, or of something unknown, outside its folder of masks."""
+    """Refuse a volume with a mask of a lesion, or of something unknown, beside its label map or its folder of masks."""
     for called, file in entry.beside:
         if called == "lesion" or (_there(file, image) and marks_something(file)):
             raise BadCase(
-                "a volume beside its folder segmentations is called a lesion, or marks what nobody knows, and would "
-                "count as healthy: put it there under a name as liver_tumour, take it out, or say what to keep in the "
+                "a volume beside its label map or folder segmentations is called a lesion, or marks what nobody knows, "
+                "and would count as healthy: mark it there, as liver_tumour, take it out, or say what to keep in the "
                 "option labels"
             )
 

@@ -11,10 +11,21 @@ from typing import Any, Literal, get_args
 
 from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
 from lesionforge.engine.sources.ct.names import legend_of, owned, standard
-from lesionforge.engine.sources.ct.pairing import IMAGES_ARE, LABEL_FOLDER, LABELS_ARE, NII, Names, home, named, paired
+from lesionforge.engine.sources.ct.pairing import (
+    IMAGES_ARE,
+    LABEL_FOLDER,
+    LABELS_ARE,
+    NII,
+    Names,
+    home,
+    lesions_beside,
+    named,
+    paired,
+    volumes_below,
+)
 from lesionforge.engine.sources.files import File, natural
 from lesionforge.engine.sources.trees.terms import IMAGECAS, IMAGECASX, RIGHT, SEGMENTS
-from lesionforge.generators.structures import Kind, kind
+from lesionforge.generators.structures import Kind
 from lesionforge.generators.types import BadCase
 
 Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "imagecasx", "pair"]
@@ -42,7 +53,7 @@ PAIRS = (
 class CtFiles:
     """One volume: its image, and one label map with its legend, or binary masks by standard name.
 
-    ``beside``: what else lies in a folder of masks and is not called healthy anatomy: it may mark a lesion.
+    ``beside``: what else is there of this volume, outside its masks, and may mark a lesion by what it is called.
     """
 
     name: str
@@ -189,7 +200,9 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
         parts = tuple((standard(name), file) for name, file in masks[key])
         entries.append(CtFiles("/".join(filter(None, key)), image, masks=parts))
     own = owned({name for entry in entries for name, _ in entry.masks})
-    beside = _beside(entries, files)
+    used = {file.path for entry in entries for file in entry.read}
+    others = [f for f in files if f.path not in used and not re.search(TOGETHER, f.name, re.IGNORECASE)]
+    beside = volumes_below([entry.image for entry in entries], others)
     entries = [
         replace(e, masks=tuple((own[name], file) for name, file in e.masks), beside=tuple(beside[e.image.path]))
         for e in entries
@@ -197,27 +210,6 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
     sets = {"totalsegmentator": r"s\d+", "abdomenatlas": r"BDMAP_\w+"}
     of = [n for n, name in sets.items() if all(re.fullmatch(name, e.name.rpartition("/")[2]) for e in entries)]
     return CtListing("totalsegmentator", tuple(entries), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
-
-
-def _beside(entries: Sequence[CtFiles], files: Sequence[File]) -> dict[str, list[tuple[Kind, File]]]:
-    """By the image's path: what lies below its folder but in no mask's place, and is not called healthy anatomy."""
-    homes = {entry.image.name.rpartition("/")[0]: entry.image.path for entry in entries}
-    used = {file.path for entry in entries for file in entry.read}
-    out: dict[str, list[tuple[Kind, File]]] = {path: [] for path in homes.values()}
-    for file in files:
-        match = re.fullmatch(rf"(.*?){NII}", file.name, re.IGNORECASE)
-        if match is None or file.path in used or re.search(TOGETHER, file.name, re.IGNORECASE):
-            continue
-        folders = ["" if str(above) == "." else str(above) for above in PurePosixPath(file.name).parents]
-        folder = next((above for above in folders if above in homes), None)
-        if folder is not None and (called := _called(match[1].removeprefix(folder))) != "healthy":
-            out[homes[folder]].append((called, file))
-    return out
-
-
-def _called(name: str) -> Kind:
-    """What a mask's name says, or that of a folder above it, as ``lesions/1``."""
-    return "lesion" if kind(name) == "lesion" else kind(name.rpartition("/")[2])
 
 
 def _msd(files: Sequence[File], any_modality: bool, with_legend: bool) -> CtListing | None:
@@ -285,4 +277,6 @@ def _pair(files: Sequence[File]) -> CtListing:
     labels = named(files, rf"(?:([^/]+?)[_.])?{marks}{NII}")
     maps = {file.path for same in labels.files.values() for file in same}
     images = named([f for f in files if f.path not in maps], rf"([^/]+?){NII}", ends=IMAGE_ENDS)
-    return CtListing("pair", _both(images, labels))
+    entries = _both(images, labels)
+    beside = lesions_beside(images, {entry.image.path for entry in entries})
+    return CtListing("pair", tuple(replace(entry, beside=tuple(beside[entry.image.path])) for entry in entries))

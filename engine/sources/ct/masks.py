@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Box, Floats, apart_mm
-from lesionforge.engine.sources.ct.names import BACKGROUND, TUMOUR_OF_SOMETHING, UNKNOWN, organ_in
+from lesionforge.engine.sources.ct.names import (
+    BACKGROUND,
+    TUMOUR_OF_SOMETHING,
+    UNKNOWN,
+    lesion_of,
+    organ_in,
+    owned,
+)
 from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names, sizes
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.ct.series import pixels
 from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File, stem
-from lesionforge.generators.structures import ORGANS, kind, says_nothing, words
+from lesionforge.generators.structures import kind, says_nothing, words
 from lesionforge.generators.types import BadCase
 
 Mask = NDArray[np.bool_]
@@ -41,7 +48,7 @@ def name_of(texts: Sequence[str], names: Mapping[str, str]) -> str | None:
                 return None if name == BACKGROUND else name
     together = " ".join(texts)
     if kind(together) == "lesion":
-        return organ_in(together) or TUMOUR_OF_SOMETHING
+        return organ_in(together) or lesion_of(together)
     if kind(together) == "unknown":
         return UNKNOWN
     organs = [organ for organ in map(organ_in, texts) if organ]
@@ -57,22 +64,22 @@ def _nobody_knows(count: int) -> BadCase:
 
 
 def with_organs(found: Mapping[str, Mask]) -> dict[str, Mask]:
-    """The masks with a tumour that names no organ called after the one organ beside it.
+    """The masks with lesions that name no organ called after the one organ beside them.
 
     Raises:
-        BadCase: where there are several: it would become background.
+        BadCase: where there are several: they would become background.
     """
-    out = dict(found)
-    if (mask := out.pop(TUMOUR_OF_SOMETHING, None)) is None:
-        return out
-    organs = [name for name in out if name in ORGANS]
-    if len(organs) != 1:
+    own = owned(found)
+    if TUMOUR_OF_SOMETHING in own.values():
+        count = np.count_nonzero(found[TUMOUR_OF_SOMETHING])
         raise BadCase(
-            f"one of its masks marks a lesion in {np.count_nonzero(mask)} voxels and no one organ: say whose it is in "
-            "the option masks, as {'*tumor*': liver_tumour}"
+            f"one of its masks marks a lesion in {count} voxels and no one organ: say whose it is in the option masks, "
+            "as {'*tumor*': liver_tumour}"
         )
-    name = f"{organs[0]}_tumour"
-    return {**out, name: out[name] | mask if name in out else mask}
+    out: dict[str, Mask] = {}
+    for name, mask in found.items():
+        out[own[name]] = out[own[name]] | mask if own[name] in out else mask
+    return out
 
 
 def from_nrrd(

@@ -38,7 +38,7 @@ MERGED: Mapping[str, str] = {
     "right_kidney": "kidney",
 }
 _SIDES = ("left", "right", "l", "r", "links", "linke", "rechts", "rechte", "gauche", "droit", "droite")
-MASK_WORDS = frozenset(["gt", "label", "labels", "manual", "mask", "masks", "seg", "segmentation", *_SIDES])
+MASK_WORDS = frozenset(["gt", "label", "labels", "manual", "mask", "maske", "masks", "seg", "segmentation", *_SIDES])
 #: Anatomy whose words may stand beside an organ's that is meant; "liver fat" is no liver, "lung vessels" are no lung.
 WITHIN = frozenset(["body", "gland", "lobe", "lobes", "parenchyma", "urinary"])
 TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
@@ -114,3 +114,9 @@ def organ_in(text: str) -> str | None:
         word for word in found if kind(word) == "healthy" and word not in own and not organ_of({word}, lesion=False)
     ]
     return organ if kind(text) == "healthy" and not other else None
+
+
+def lesion_of(text: str) -> str:
+    """A lesion that a free text names without its organ: ``TUMOUR_OF_SOMETHING``, or as ``cyst`` what is no tumour."""
+    lesions = [word for word in words(text) if kind(word) == "lesion"]
+    return TUMOUR_OF_SOMETHING if any(TUMOUR.fullmatch(word) for word in lesions) else lesions[0]

@@ -7,11 +7,13 @@ Numbers begin anew in another folder, and ``ct.nii.gz`` is every patient's: name
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural
+from lesionforge.generators.structures import Kind, kind
 
 NII = r"\.nii(?:\.gz)?"
 IMAGES_ARE = r"(?:images|imagesTr)"
@@ -92,3 +94,38 @@ def _images(label: Key, images: Names, labels: Names) -> list[Key]:
     plain = [name, *(name.removesuffix(end) for end in labels.ends if name.endswith(end))]
     fits = dict.fromkeys((folder, base + end) for base in plain for end in ("", *images.ends))
     return [key for key in fits if key in images.files and (key == label or key not in labels.files)]
+
+
+def lesions_beside(images: Names, paths: Collection[str]) -> dict[str, list[tuple[Kind, File]]]:
+    """By the path of each image in a pair: the files called after it and a lesion, as ``a_tumor`` beside ``a_ct``.
+
+    Args:
+        paths: of the images in pairs.
+    """
+    bases: dict[Key, str] = {}
+    for (folder, name), (file, *_) in images.files.items():
+        if file.path in paths:
+            bases |= {(folder, name.removesuffix(end)): file.path for end in ("", *images.ends)}
+    out: dict[str, list[tuple[Kind, File]]] = {path: [] for path in paths}
+    for (folder, name), files in images.files.items():
+        cuts = [m.start() for m in re.finditer(r"[-_. ]", name) if kind(name[m.start() :]) == "lesion"]
+        of = [bases[folder, name[:cut]] for cut in cuts if (folder, name[:cut]) in bases]
+        if of and files[0].path not in paths:
+            out[of[-1]] += [("lesion", file) for file in files]
+    return out
+
+
+def volumes_below(images: Sequence[File], others: Sequence[File]) -> dict[str, list[tuple[Kind, File]]]:
+    """By the path of each image: the other volumes below its folder that are not called healthy anatomy."""
+    homes = {PurePosixPath(image.name).parent: image.path for image in images}
+    out: dict[str, list[tuple[Kind, File]]] = {path: [] for path in homes.values()}
+    for file in others:
+        match = re.fullmatch(rf"(.*?){NII}", file.name, re.IGNORECASE)
+        above = next((folder for folder in PurePosixPath(file.name).parents if folder in homes), None)
+        if match is None or above is None:
+            continue
+        name = str(PurePosixPath(match[1]).relative_to(above))  # with folders: ``lesions/1``
+        called: Kind = "lesion" if kind(name) == "lesion" else kind(name.rpartition("/")[2])
+        if called != "healthy":
+            out[homes[above]].append((called, file))
+    return out

@@ -119,7 +119,7 @@ def test_masks_in_folders_below_the_slices_are_read_and_other_formats_are_counte
 
 UNKNOWN = ["FNH", "Ablation zone", "GTV", "GTV-1", "liver dark", "FNH liver", "liver PVTT", f"{SECRET} thing",
            "Hot spot", "foyer", "Rundherd", "Segment VII dark", "liver without tumor", "Leber ohne Tumor",
-           "liver + lesion"]  # fmt: skip
+           "liver + lesion", "liver air", "liver cavity"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind_of", ["Liver", "Organ", "Tissue", ""])
@@ -154,7 +154,8 @@ def test_a_segment_that_nobody_knows_is_refused_where_it_marks_something(series,
         (("Métastases", "Foie"), "liver_tumour"),
         (("Lebermetastase 2", ""), "liver_tumour"),
         (("liver vessels", "Liver"), None),
-        (("Fat", "Liver"), None),
+        (("cyst", ""), "cyst"),
+        (("Stones", "Gallbladder"), "gallbladder_stones"),
         (("First rib", "Bone"), None),
         (("T12 vertebra", ""), None),
         (("Deep muscle of back", "Muscle"), None),
@@ -233,7 +234,7 @@ def test_a_legend_without_effect_is_refused(tmp_path):
 def test_a_mask_of_a_lesion_outside_the_folder_of_masks_is_refused(tmp_path, name):
     by_structure(tmp_path, segmentations__liver=1, **{name: 2})
     found = source(tmp_path)
-    with pytest.raises(BadCase, match="beside its folder segmentations is called a lesion, or marks what nobody knows"):
+    with pytest.raises(BadCase, match="or folder segmentations is called a lesion, or marks what nobody knows"):
         found.read(0)
     assert list(found.left_over) == ["volumes of a case outside its folder segmentations"]
     assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
@@ -272,3 +273,17 @@ def test_volumes_of_a_case_beside_its_masks_are_counted(name):
 )
 def test_a_name_of_two_things_or_of_one_without_the_other_is_unknown(name, says):
     assert kind(name) == says
+
+
+@pytest.mark.parametrize("name", ["a_tumor", "a_liver-lesions", "a HCC 2", "a.Läsion"])
+@pytest.mark.parametrize("image", ["a_ct", "a"])
+def test_a_lesion_beside_a_pair_whose_legend_has_none_is_refused(tmp_path, image, name):
+    for n, mask in ((image, hu()), ("a_seg", labels()), ("b_ct", hu()), ("b_seg", labels()), (name, labels() == 2)):
+        write(tmp_path / f"{n}.nii.gz", mask.astype(np.int16))
+    found = source(tmp_path, legend={1: "liver", 2: "spleen"})
+    with pytest.raises(BadCase, match="beside its label map"):
+        found.read(0)
+    assert found.read(1).legend == {1: "liver", 2: "spleen"}
+    assert found.left_over
+    assert source(tmp_path, legend=LEGEND).read(0).legend == LEGEND
+    assert source(tmp_path, legend={1: "liver"}, labels=("liver",)).read(0).legend == {1: "liver"}
