@@ -36,7 +36,7 @@ _OTHER: Final = re.compile(  # lesions that are no tumours
 )
 #: Between an organ and a lesion they say that both are marked, or the organ without it.
 _JOINS: Final = re.compile(
-    r"and|und|et|or|oder|ou|plus|with|mit|avec|in[ck]l\w*|ex[ck]l\w*|except|minus|without|ohne|sans|free|no|non|not"
+    r"and|und|et|or|oder|ou|plus|with|mit|avec|in[ck]l\w*|ex[ck]l\w*|except|minus|without|ohne|sans|free|no|non|not|wo?"
 )
 _NOT: Final = ("no", "non", "not")
 #: Words of TotalSegmentator's, the Decathlon's, AMOS', BTCV's, FLARE's, WORD's and AbdomenAtlas' structures.

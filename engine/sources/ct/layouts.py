@@ -18,7 +18,7 @@ from lesionforge.engine.sources.ct.pairing import (
     NII,
     Names,
     home,
-    lesions_beside,
+    lesions_elsewhere,
     named,
     paired,
     volumes_below,
@@ -43,6 +43,7 @@ CT_WORDS = frozenset({"CT", "CTA", "CCTA", "CTCA", "CTPA", "CTP", "CECT", "NCCT"
 SHOWN = re.compile(r"[\w .,/()+-]{1,40}")  # of dataset.json's channel: a word, no escape sequence
 TOGETHER = rf"(?:^|/)combined_labels{NII}$"  # AbdomenAtlas' masks once more, in one map
 IMAGE_ENDS = ("_ct", "_img", "_image", "_0000")
+LABEL_ENDS = ("_seg", "_label", "_mask")
 PAIRS = (
     "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask in one "
     "folder, or images/NAME with labels/NAME, NAME being the same"
@@ -200,16 +201,25 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
         parts = tuple((standard(name), file) for name, file in masks[key])
         entries.append(CtFiles("/".join(filter(None, key)), image, masks=parts))
     own = owned({name for entry in entries for name, _ in entry.masks})
-    used = {file.path for entry in entries for file in entry.read}
-    others = [f for f in files if f.path not in used and not re.search(TOGETHER, f.name, re.IGNORECASE)]
-    beside = volumes_below([entry.image for entry in entries], others)
-    entries = [
-        replace(e, masks=tuple((own[name], file) for name, file in e.masks), beside=tuple(beside[e.image.path]))
-        for e in entries
-    ]
+    entries = [replace(e, masks=tuple((own[name], file) for name, file in e.masks)) for e in entries]
     sets = {"totalsegmentator": r"s\d+", "abdomenatlas": r"BDMAP_\w+"}
     of = [n for n, name in sets.items() if all(re.fullmatch(name, e.name.rpartition("/")[2]) for e in entries)]
-    return CtListing("totalsegmentator", tuple(entries), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
+    return CtListing("totalsegmentator", _beside(entries, files), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
+
+
+def _beside(entries: Sequence[CtFiles], files: Sequence[File], ends: tuple[str, ...] = ()) -> tuple[CtFiles, ...]:
+    """With what else is there of a volume; ``ends`` may follow its name, and else all below its folder is of it."""
+    used = {file.path for entry in entries for file in entry.read}
+    others = [f for f in files if f.path not in used and not re.search(TOGETHER, f.name, re.IGNORECASE)]
+    below = {} if ends else volumes_below([entry.image for entry in entries], others)
+    names: dict[str, list[File]] = {}
+    for entry in entries:
+        name = entry.name.rpartition("/")[2]
+        for end in ("", *ends):
+            names.setdefault(name.removesuffix(end), []).append(entry.image)
+    for path, lesions in lesions_elsewhere(names, others).items():
+        below.setdefault(path, []).extend(("lesion", file) for file in lesions)
+    return tuple(replace(entry, beside=tuple(below.get(entry.image.path, ()))) for entry in entries)
 
 
 def _msd(files: Sequence[File], any_modality: bool, with_legend: bool) -> CtListing | None:
@@ -270,13 +280,11 @@ def _values(labels: Mapping[str, Any]) -> dict[int, str]:
 def _pair(files: Sequence[File]) -> CtListing:
     """See ``PAIRS``."""
     images = named(files, rf"{IMAGES_ARE}/(.+?){NII}", ends=IMAGE_ENDS)
-    labels = named(files, rf"{LABELS_ARE}/(.+?){NII}", ends=("_seg", "_label", "_mask"))
+    labels = named(files, rf"{LABELS_ARE}/(.+?){NII}", ends=LABEL_ENDS)
     if entries := _both(images, labels):
-        return CtListing("pair", entries)
+        return CtListing("pair", _beside(entries, files, (*IMAGE_ENDS, *LABEL_ENDS)))
     marks = r"(?:seg|label|mask|segmentation)"
     labels = named(files, rf"(?:([^/]+?)[_.])?{marks}{NII}")
     maps = {file.path for same in labels.files.values() for file in same}
     images = named([f for f in files if f.path not in maps], rf"([^/]+?){NII}", ends=IMAGE_ENDS)
-    entries = _both(images, labels)
-    beside = lesions_beside(images, {entry.image.path for entry in entries})
-    return CtListing("pair", tuple(replace(entry, beside=tuple(beside[entry.image.path])) for entry in entries))
+    return CtListing("pair", _beside(_both(images, labels), files, (*IMAGE_ENDS, *LABEL_ENDS)))

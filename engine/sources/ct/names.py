@@ -38,7 +38,8 @@ MERGED: Mapping[str, str] = {
     "right_kidney": "kidney",
 }
 _SIDES = ("left", "right", "l", "r", "links", "linke", "rechts", "rechte", "gauche", "droit", "droite")
-MASK_WORDS = frozenset(["gt", "label", "labels", "manual", "mask", "maske", "masks", "seg", "segmentation", *_SIDES])
+_WHOLE = ("whole", "entire", "parenchyma")
+MASK_WORDS = frozenset(["gt", "label", "labels", "manual", "mask", "maske", "masks", "seg", "segmentation"])
 #: Anatomy whose words may stand beside an organ's that is meant; "liver fat" is no liver, "lung vessels" are no lung.
 WITHIN = frozenset(["body", "gland", "lobe", "lobes", "parenchyma", "urinary"])
 TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
@@ -67,7 +68,7 @@ def _tumour(name: str) -> str | None:
 
 def _organ(name: str) -> str | None:
     """An organ whose name says no more than its side, or that it is a mask; None for other structures."""
-    rest = [word for word in words(name) if word not in MASK_WORDS]
+    rest = [word for word in words(name) if word not in (*MASK_WORDS, *_SIDES, *_WHOLE)]
     organ = organ_of(set(rest), lesion=False)
     return organ if len(rest) == 1 and organ != "coronary" else None
 

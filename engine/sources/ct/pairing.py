@@ -6,8 +6,9 @@ Numbers begin anew in another folder, and ``ct.nii.gz`` is every patient's: name
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -96,29 +97,38 @@ def _images(label: Key, images: Names, labels: Names) -> list[Key]:
     return [key for key in fits if key in images.files and (key == label or key not in labels.files)]
 
 
-def lesions_beside(images: Names, paths: Collection[str]) -> dict[str, list[tuple[Kind, File]]]:
-    """By the path of each image in a pair: the files called after it and a lesion, as ``a_tumor`` beside ``a_ct``.
+def lesions_elsewhere(names: Mapping[str, Sequence[File]], others: Sequence[File]) -> dict[str, list[File]]:
+    """By the path of each image: the volumes called after it and a lesion, as ``a_tumor`` or ``tumors/a`` of ``a_ct``.
 
     Args:
-        paths: of the images in pairs.
+        names: images by what they are called.
     """
-    bases: dict[Key, str] = {}
-    for (folder, name), (file, *_) in images.files.items():
-        if file.path in paths:
-            bases |= {(folder, name.removesuffix(end)): file.path for end in ("", *images.ends)}
-    out: dict[str, list[tuple[Kind, File]]] = {path: [] for path in paths}
-    for (folder, name), files in images.files.items():
-        cuts = [m.start() for m in re.finditer(r"[-_. ]", name) if kind(name[m.start() :]) == "lesion"]
-        of = [bases[folder, name[:cut]] for cut in cuts if (folder, name[:cut]) in bases]
-        if of and files[0].path not in paths:
-            out[of[-1]] += [("lesion", file) for file in files]
+    called: dict[str, dict[str, File]] = {}
+    for name, files in names.items():
+        called.setdefault(name.lower(), {}).update((file.path, file) for file in files)
+    out: dict[str, list[File]] = {}
+    for file in others:
+        match = re.fullmatch(rf"(.*?){NII}", file.name.lower())
+        parts = match[1].split("/") if match else []
+        for n, part in enumerate(parts):
+            for cut in (found.start() for found in re.finditer(r"[-_. ]|$", part)):
+                rest = [*parts[:n], part[cut:], *parts[n + 1 :]]  # the volume's own name tells of no lesion
+                for path, image in called.get(part[:cut], {}).items():
+                    if kind("/".join(rest[_folders_shared(image.name.lower(), parts) :])) == "lesion":
+                        out.setdefault(path, []).append(file)
     return out
+
+
+def _folders_shared(name: str, parts: Sequence[str]) -> int:
+    """How many folders two files' names begin with alike."""
+    both = zip(name.split("/")[:-1], parts[:-1], strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda ends: ends[0] == ends[1], both))
 
 
 def volumes_below(images: Sequence[File], others: Sequence[File]) -> dict[str, list[tuple[Kind, File]]]:
     """By the path of each image: the other volumes below its folder that are not called healthy anatomy."""
     homes = {PurePosixPath(image.name).parent: image.path for image in images}
-    out: dict[str, list[tuple[Kind, File]]] = {path: [] for path in homes.values()}
+    out: dict[str, list[tuple[Kind, File]]] = {}
     for file in others:
         match = re.fullmatch(rf"(.*?){NII}", file.name, re.IGNORECASE)
         above = next((folder for folder in PurePosixPath(file.name).parents if folder in homes), None)
@@ -127,5 +137,5 @@ def volumes_below(images: Sequence[File], others: Sequence[File]) -> dict[str, l
         name = str(PurePosixPath(match[1]).relative_to(above))  # with folders: ``lesions/1``
         called: Kind = "lesion" if kind(name) == "lesion" else kind(name.rpartition("/")[2])
         if called != "healthy":
-            out[homes[above]].append((called, file))
+            out.setdefault(homes[above], []).append((called, file))
     return out

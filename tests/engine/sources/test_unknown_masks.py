@@ -230,13 +230,14 @@ def test_a_legend_without_effect_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["liver_tumor", "lesions/1", "segmentations_2/HCC", "Metastasen/leber", "tumeur",
-                                  "FNH", "masks/liver_fnh", "x/y", "Segmentation"])  # fmt: skip
+                                  "FNH", "masks/liver_fnh", "x/y", "Segmentation", "../s1_tumor", "../Tumors/S1",
+                                  "../S1/segmentations/HCC"])  # fmt: skip
 def test_a_mask_of_a_lesion_outside_the_folder_of_masks_is_refused(tmp_path, name):
     by_structure(tmp_path, segmentations__liver=1, **{name: 2})
     found = source(tmp_path)
     with pytest.raises(BadCase, match="or folder segmentations is called a lesion, or marks what nobody knows"):
         found.read(0)
-    assert list(found.left_over) == ["volumes of a case outside its folder segmentations"]
+    assert sum(map(len, found.left_over.values())) == 1
     assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
 
 
@@ -275,7 +276,7 @@ def test_a_name_of_two_things_or_of_one_without_the_other_is_unknown(name, says)
     assert kind(name) == says
 
 
-@pytest.mark.parametrize("name", ["a_tumor", "a_liver-lesions", "a HCC 2", "a.Läsion"])
+@pytest.mark.parametrize("name", ["a_tumor", "a_liver-lesions", "A HCC 2", "a.Läsion", "tumors/a", "x/lesions/a_1"])
 @pytest.mark.parametrize("image", ["a_ct", "a"])
 def test_a_lesion_beside_a_pair_whose_legend_has_none_is_refused(tmp_path, image, name):
     for n, mask in ((image, hu()), ("a_seg", labels()), ("b_ct", hu()), ("b_seg", labels()), (name, labels() == 2)):
@@ -287,3 +288,11 @@ def test_a_lesion_beside_a_pair_whose_legend_has_none_is_refused(tmp_path, image
     assert found.left_over
     assert source(tmp_path, legend=LEGEND).read(0).legend == LEGEND
     assert source(tmp_path, legend={1: "liver"}, labels=("liver",)).read(0).legend == {1: "liver"}
+
+
+def test_a_set_or_volume_called_after_a_lesion_has_none_for_that(tmp_path):
+    for name, values in (("HCC_1_ct", hu()), ("HCC_1_seg", labels()), ("HCC_1_0001", hu()), ("HCC_12_x", labels())):
+        write(tmp_path / f"tumor cases/{name}.nii.gz", values.astype(np.int16))
+    found = source(tmp_path, legend={1: "liver", 2: "spleen"})
+    assert found.read(0).legend == {1: "liver", 2: "spleen"}
+    assert sum(map(len, found.left_over.values())) == 2
