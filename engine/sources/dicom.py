@@ -60,6 +60,7 @@ _SHARED = {
     "PixelMeasuresSequence": {"PixelSpacing": None, "SpacingBetweenSlices": None},
 }
 _SEGMENT = {"SegmentIdentificationSequence": {"ReferencedSegmentNumber": None}}
+_CODE: Allowed = {"CodeMeaning": None}
 _SLICE_PLACE: Allowed = dict.fromkeys(
     ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "GantryDetectorTilt",
      "SliceThickness", "InstanceNumber",
@@ -76,12 +77,9 @@ SEGMENTATION: Allowed = {
         "SegmentNumber": None,
         "SegmentLabel": None,  # as the next ones compared with standard names, never written anywhere
         "SegmentDescription": None,
-        "SegmentedPropertyCategoryCodeSequence": {"CodeMeaning": None},
-        "SegmentedPropertyTypeCodeSequence": {
-            "CodeMeaning": None,
-            "SegmentedPropertyTypeModifierCodeSequence": {"CodeMeaning": None},
-        },
-        "AnatomicRegionSequence": {"CodeMeaning": None},
+        "SegmentedPropertyCategoryCodeSequence": _CODE,
+        "SegmentedPropertyTypeCodeSequence": {**_CODE, "SegmentedPropertyTypeModifierCodeSequence": _CODE},
+        "AnatomicRegionSequence": _CODE,
     },
     "SharedFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},
     "PerFrameFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},

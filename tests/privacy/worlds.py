@@ -181,7 +181,7 @@ def ctdicom(folder: Path, canaries: Canaries) -> tuple[str, Path, dict[str, Any]
             f"content: {canaries.text('NRRD')}\npatient:={canaries.text('NRRD')}\n\n"
         )
         (home / f"{name()} liver.nrrd").write_bytes(header.encode() + bytes([0, 1]) * (24 * 24 * 3))
-    return "ctdicom", place, {}
+    return "ctdicom", place, {"masks": {"*liver": "liver"}}
 
 
 def _labels(folder: Path, canaries: Canaries, kind: str, ending: str) -> Path:
