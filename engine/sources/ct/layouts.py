@@ -190,6 +190,7 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
     for file in files:
         if match := re.search(rf"(?:^|/){pattern}$", file.name, re.IGNORECASE):
             masks.setdefault((home(file.name[: match.start()]), match[1] or ""), []).append((match[2], file))
+    called = {name: standard(name) for name in {name for same in masks.values() for name, _ in same}}
     entries = []
     for key in sorted(masks.keys() & images.files.keys(), key=lambda key: (natural(key[0]), natural(key[1]))):
         raw = [name for name, _ in masks[key]]
@@ -197,9 +198,8 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
             raise SourceError(
                 "two of a volume's mask files are of one structure, as liver.nii and liver.nii.gz: keep one"
             )
-        image = images.one(key, "images")
-        parts = tuple((standard(name), file) for name, file in masks[key])
-        entries.append(CtFiles("/".join(filter(None, key)), image, masks=parts))
+        parts = tuple((called[name], file) for name, file in masks[key])
+        entries.append(CtFiles("/".join(filter(None, key)), images.one(key, "images"), masks=parts))
     own = owned({name for entry in entries for name, _ in entry.masks})
     entries = [replace(e, masks=tuple((own[name], file) for name, file in e.masks)) for e in entries]
     sets = {"totalsegmentator": r"s\d+", "abdomenatlas": r"BDMAP_\w+"}

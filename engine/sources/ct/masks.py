@@ -193,7 +193,7 @@ def _texts(segment: pydicom.Dataset) -> list[str]:
     modifiers = kinds.get("SegmentedPropertyTypeModifierCodeSequence") or ()
     label, of = _text(segment, "SegmentLabel"), " ".join(_text(one, "CodeMeaning") for one in (kinds, *modifiers))
     texts = [label, of]
-    if set(words(label)) <= set(words(of)) or says_nothing(label):
+    if says_nothing(label) or set(words(label)) <= set(words(of)):
         texts.append(_text(segment, "SegmentDescription"))
     category = " ".join(_text(one, "CodeMeaning") for one in segment.get("SegmentedPropertyCategoryCodeSequence") or ())
     if ALTERED.search(category):

@@ -37,9 +37,11 @@ MERGED: Mapping[str, str] = {
     "left_kidney": "kidney",
     "right_kidney": "kidney",
 }
-_SIDES = ("left", "right", "l", "r", "links", "linke", "rechts", "rechte", "gauche", "droit", "droite")
-_WHOLE = ("whole", "entire", "parenchyma")
-MASK_WORDS = frozenset(["gt", "label", "labels", "manual", "mask", "maske", "masks", "seg", "segmentation"])
+#: Words that may stand beside an organ's in the name of all of it, or of one of two.
+MASK_WORDS = frozenset(
+    ["gt", "label", "labels", "manual", "mask", "maske", "masks", "parenchyma", "seg", "segmentation", "whole"]
+)
+SIDES = frozenset(["left", "right", "l", "r", "links", "linke", "rechts", "rechte", "gauche", "droit", "droite"])
 #: Anatomy whose words may stand beside an organ's that is meant; "liver fat" is no liver, "lung vessels" are no lung.
 WITHIN = frozenset(["body", "gland", "lobe", "lobes", "parenchyma", "urinary"])
 TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
@@ -68,7 +70,7 @@ def _tumour(name: str) -> str | None:
 
 def _organ(name: str) -> str | None:
     """An organ whose name says no more than its side, or that it is a mask; None for other structures."""
-    rest = [word for word in words(name) if word not in (*MASK_WORDS, *_SIDES, *_WHOLE)]
+    rest = [word for word in words(name) if word not in MASK_WORDS | SIDES]
     organ = organ_of(set(rest), lesion=False)
     return organ if len(rest) == 1 and organ != "coronary" else None
 
