@@ -110,9 +110,11 @@ def from_nrrd(
     box = _box(axes.turned(own.affine, own.shape), tuple(own.shape[a] for a in axes.order), affine, shape)
     if box is None:
         return None, None
-    if name == UNKNOWN:
-        if marked := own.marked():
-            raise _nobody_knows(marked)
+    if len(segments) > 1 and own.marked():
+        raise BadCase(f"holds {len(segments)} segments: store a structure a file")
+    if name == UNKNOWN and (marked := own.marked()):
+        raise _nobody_knows(marked)
+    if name == UNKNOWN or (kind(name) == "healthy" and own.values.min() < -1):
         return None, None
     out = np.zeros(shape, bool)
     out[box] = axes.turn(own.mask())

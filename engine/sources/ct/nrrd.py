@@ -7,6 +7,7 @@ import re
 import sys
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,31 +70,35 @@ class Nrrd:
         little = fields.get("endian", sys.byteorder).lower() == "little"
         return cls(shape, affine, dtype.newbyteorder("<" if little else ">"), encoding, data[start:])
 
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """All of them, (n0 * n1 * n2,), the first index running fastest.
+
+        Raises:
+            BadCase: where they cannot be unpacked.
+        """
+        need = math.prod(self.shape) * self.dtype.itemsize
+        return np.frombuffer(_unpacked(self.packed, self.encoding, need), self.dtype)
+
     def mask(self) -> NDArray[np.bool_]:
         """Where it is not 0, (n0, n1, n2).
 
         Raises:
             BadCase: for what is not binary.
         """
-        values = self._values()
-        found = np.unique(values)
+        found = np.unique(self.values)
         if len(found) > 2 or (len(found) == 2 and found[0] != 0):
             raise BadCase(f"is not binary: it holds {', '.join(f'{v:g}' for v in found[:4])}; store a structure a file")
-        out: NDArray[np.bool_] = (values != 0).reshape(self.shape, order="F")
+        out: NDArray[np.bool_] = (self.values != 0).reshape(self.shape, order="F")
         return out
 
     def marked(self) -> int:
         """Voxels that it marks as a label map of any values; 0 for an image, by its many values, fractions or signs."""
-        values = self._values()
-        for some in (values[:: max(1, len(values) // LOOKED_AT)], values):
+        for some in (self.values[:: max(1, len(self.values) // LOOKED_AT)], self.values):
             found = np.unique(some)
             if len(found) > MAX_LABELS or found[0] < -1 or not np.array_equal(found, np.rint(found)):
                 return 0
-        return int(np.count_nonzero(values))
-
-    def _values(self) -> NDArray[Any]:
-        need = math.prod(self.shape) * self.dtype.itemsize
-        return np.frombuffer(_unpacked(self.packed, self.encoding, need), self.dtype)
+        return int(np.count_nonzero(self.values))
 
 
 def sizes(data: bytes) -> list[int]:

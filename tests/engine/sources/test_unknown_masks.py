@@ -46,7 +46,7 @@ def test_an_nrrd_mask_that_nobody_knows_is_refused_where_it_marks_something(seri
     assert "marks 140 voxels" in refusal(series)
 
 
-@pytest.mark.parametrize("name", ["arterial.nrrd", "CT 2.nrrd", "sub/thing.nrrd"])
+@pytest.mark.parametrize("name", ["arterial.nrrd", "CT 2.nrrd", "sub/thing.nrrd", "CT spleen.nrrd"])
 def test_an_nrrd_image_or_one_of_another_place_is_no_reason_to_refuse(series, name):
     path = series / name
     path.parent.mkdir(exist_ok=True)
@@ -57,6 +57,8 @@ def test_an_nrrd_image_or_one_of_another_place_is_no_reason_to_refuse(series, na
         nrrd(path, TUMOUR, origin=(0, 0, 0), **({} if change else {"encoding": "raw"}))
     nrrd(path, np.zeros_like(TUMOUR))  # marks nothing
     assert dicom.source(series).read(0).legend == {1: "liver"}
+    nrrd(series / "tumor.nrrd", dicom.hu(), kind="short")
+    assert "is not binary" in refusal(series)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,9 @@ def test_what_3d_slicer_calls_its_segments_counts(series):
             assert dicom.source(series).read(0).legend == legend
         else:
             assert "nobody" in refusal(series) or "known here" in refusal(series)
+    both = header.replace(b"Segment0_Name:=ribs", b"Segment0_Name:=spleen\nSegment1_Name:=liver")
+    (series / "Segmentation.seg.nrrd").write_bytes(both)
+    assert "holds 2 segments: store a structure a file" in refusal(series)
     layers = header.replace(b"FNH", b"x").replace(b"sizes: 16", b"sizes: 2 16").replace(b"ribs", b"x")
     (series / "Segmentation.seg.nrrd").write_bytes(layers)  # two layers: may be anything
     assert "has sizes" in refusal(series)
