@@ -64,21 +64,25 @@ class ValueCounts:
         some = some.ravel() if padding is None else some[~padding[::thin, ::thin]]
         self.counts += np.bincount(np.clip(some, -ZERO, ZERO - 1).astype(np.int64) + ZERO, minlength=2 * ZERO)
 
-    def require_hu(self) -> None:
+    def require_hu(self, offset_told: bool = False) -> None:
         """Refuse what is no HU.
+
+        Args:
+            offset_told: a header takes something off the stored values: none is left out, and soft tissue alone is CT.
 
         Raises:
             BadCase: with the ends, and what may have happened.
         """
-        if wrong := self._wrong():
+        if wrong := self._wrong(offset_told):
             raise BadCase(
                 f"holds values from {self.low:g} to {self.high:g}, which are no Hounsfield units: {wrong}"
                 if np.isfinite(self.low)
                 else "holds nothing but padding"
             )
 
-    def _wrong(self) -> str:
-        if not self.high - self.low >= MIN_SPREAD_HU or self.low >= 0:  # noise alone takes water below 0, air is -1000
+    def _wrong(self, offset_told: bool) -> str:
+        narrow = not self.high - self.low >= MIN_SPREAD_HU
+        if (narrow or self.low >= 0) and not (offset_told and self.high > self.low):  # noise takes water below 0
             return "was it normalised, or its offset left out?"
         counts = self.counts.copy()
         if self.low == -128 and self.high <= 127 and counts[ZERO - 128] > FEW * counts.sum():

@@ -86,7 +86,7 @@ class SliceStack:
         """HU along LPS, a slice in work at a time, and notes; what is padding becomes air."""
         out = np.empty(tuple(self.shape[a] for a in axes.order), np.int16)
         inside, padded = axes.stored(out), 0
-        counts, before = ValueCounts(), None
+        counts, before, offset_told = ValueCounts(), None, True
         for k, file in enumerate(self.files):
             try:
                 one = HuSlice.of(file, self.shape)
@@ -95,13 +95,14 @@ class SliceStack:
             inside[:, :, k] = one.hu
             padded += int(one.padding.sum())
             counts.add(one.hu, one.padding)
+            offset_told &= one.scale[1] < 0
             if before is not None and one.scale != before.scale and (jump := one.apart_hu(before)) > MAX_JUMP_HU:
                 raise BadCase(
                     f"slices {k} and {k + 1} of {len(self.files)} have other RescaleSlopes or RescaleIntercepts, and "
                     f"lie {jump:.0f} HU apart: write the true ones in them"
                 )
             before = one
-        counts.require_hu()
+        counts.require_hu(offset_told)
         return out, {"padded_voxels": padded} if padded else {}
 
 

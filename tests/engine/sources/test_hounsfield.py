@@ -2,6 +2,7 @@
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from lesionforge.engine.sources.ct.hounsfield import ValueCounts, require_organs
@@ -10,6 +11,7 @@ from tests.engine.sources.test_ct import lits
 from tests.engine.sources.test_ct import source as nifti
 from tests.engine.sources.test_ct_files import header
 from tests.engine.sources.test_ct_series import refusal, write
+from tests.engine.sources.test_ct_series import source as series
 
 EDGE = np.hypot(*(np.mgrid[:40, :40] - 19.5))
 
@@ -103,6 +105,21 @@ def test_a_few_voxels_of_an_organ_tell_nothing():
 def test_series_are_held_to_the_same_rule(tmp_path, monkeypatch, intercept, words):
     monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
     assert words in refusal(write(tmp_path, RescaleIntercept=intercept))
+
+
+@pytest.mark.parametrize(("intercept", "read"), [(-1024, True), (0, False), (1, False)])
+def test_soft_tissue_alone_is_ct_where_an_offset_is_told(tmp_path, monkeypatch, intercept, read):
+    """The series of ``shared/cases`` hold nothing but 40 and 110 HU."""
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
+    for path in write(tmp_path, RescaleSlope="1", RescaleIntercept=str(intercept)).glob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        values = np.where(np.arange(ds.Rows * ds.Columns) % 7, 40, 110) - intercept
+        ds.PixelData = values.astype(np.uint16).tobytes()
+        ds.save_as(path, enforce_file_format=True)
+    if read:
+        assert set(np.unique(series(tmp_path).read(0).hu)) == {40, 110}
+    else:
+        assert "no Hounsfield units: was it normalised" in refusal(tmp_path)
 
 
 def test_slices_of_one_series_have_one_level(tmp_path, monkeypatch):
