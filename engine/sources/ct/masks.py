@@ -26,7 +26,7 @@ from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names, sizes
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.ct.series import pixels
 from lesionforge.engine.sources.dicom import number, numbers
-from lesionforge.engine.sources.files import File, stem
+from lesionforge.engine.sources.files import File
 from lesionforge.generators.structures import kind, says_nothing, words
 from lesionforge.generators.types import BadCase
 
@@ -83,12 +83,12 @@ def with_organs(found: Mapping[str, Mask]) -> dict[str, Mask]:
 
 
 def from_nrrd(
-    file: File, folder: str, names: Mapping[str, str], affine: Floats, shape: tuple[int, ...]
+    file: File, called: Sequence[str], names: Mapping[str, str], affine: Floats, shape: tuple[int, ...]
 ) -> tuple[str | None, Mask | None]:
     """The name and the mask along LPS; None where it is left out, lies on other voxels, or is an image, as a second CT.
 
     Args:
-        folder: below that of the slices; its name counts where it tells of lesions.
+        called: what the file's name says, and that of its folder.
         affine, shape: of the series' voxels along LPS.
 
     Raises:
@@ -96,8 +96,7 @@ def from_nrrd(
     """
     data = file.read()
     segments = segment_names(data)
-    above = [folder] if kind(folder) == "lesion" else []
-    name = name_of([stem(file.name), *segments, *above], names)
+    name = name_of([*called, *segments], names)
     if name is None:
         return None, None
     try:

@@ -7,6 +7,7 @@ which files belong together; neither they nor a file's name are written anywhere
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from lesionforge.engine.sources.ct.names import standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.dicom_folder import dicom_files
-from lesionforge.engine.sources.files import File
+from lesionforge.engine.sources.files import File, stem
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource, Person
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
@@ -111,6 +112,12 @@ class CtDicom(FolderSource):
         s = self._series[case]
         return [*s.slices, *s.segmentations, *s.nrrds]
 
+    def annotations(self) -> Sequence[bytes]:
+        """What the names of the NRRD files say: called otherwise they mark something else."""
+        names = self._mask_names()
+        marks = [[ct_masks.name_of(called, names) for called in _called(series)] for series in self._series]
+        return [json.dumps(marks).encode()] if any(marks) else []
+
     def content(self, case: int, whole: bool) -> bytes:
         """The slices' pixels as they are stored, in any order; in short the first one's and their number."""
         slices = self._series[case].slices
@@ -164,11 +171,14 @@ class CtDicom(FolderSource):
         who = f"file {self.subject_name(case)}" if self._pattern else dicom.named(patient, series.by_issuer)
         return hashlib.sha256(who.encode() if who else data).hexdigest()[:32]
 
+    def _mask_names(self) -> dict[str, str]:
+        return {pattern: standard(name) for pattern, name in (self.options.masks or {}).items()}
+
     def _labels(
         self, series: CtSeries, stack: SliceStack, axes: Axes, affine: NDArray[np.float64]
     ) -> tuple[NDArray[np.uint8] | None, dict[int, str], dict[str, Any]]:
         """Label map along LPS, legend and notes; where masks overlap, a lesion lies on its organ."""
-        names = {pattern: standard(name) for pattern, name in (self.options.masks or {}).items()}
+        names = self._mask_names()
         shape = tuple(stack.shape[a] for a in axes.order)
         found: dict[str, NDArray[np.bool_]] = {}
         unused = 0
@@ -177,11 +187,9 @@ class CtDicom(FolderSource):
             for file in series.segmentations
             for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape)
         ]
-        homes = {_home(file) for file in series.slices}
-        for n, file in enumerate(series.nrrds, 1):
-            home = _home_above(file, homes) or "."
+        for n, (file, called) in enumerate(zip(series.nrrds, _called(series), strict=True), 1):
             try:
-                parts.append(ct_masks.from_nrrd(file, _home(file).removeprefix(home), names, affine, shape))
+                parts.append(ct_masks.from_nrrd(file, called, names, affine, shape))
             except BadCase as error:
                 raise BadCase(f"its NRRD file {n} of {len(series.nrrds)} {error}") from None
         for name, mask in parts:
@@ -257,3 +265,13 @@ def _home(file: File) -> str:
 def _home_above(file: File, homes: Collection[str]) -> str | None:
     """The nearest folder above a file that is one of ``homes``."""
     return next((str(folder) for folder in PurePosixPath(file.name).parents if str(folder) in homes), None)
+
+
+def _called(series: CtSeries) -> list[list[str]]:
+    """What each NRRD file is called, and the folder below the slices' where that tells of lesions."""
+    homes = {_home(file) for file in series.slices}
+    folders = [_home(file).removeprefix(_home_above(file, homes) or ".") for file in series.nrrds]
+    return [
+        [stem(file.name), *([folder] if kind(folder) == "lesion" else [])]
+        for file, folder in zip(series.nrrds, folders, strict=True)
+    ]

@@ -92,6 +92,16 @@ def test_masks_cropped_to_what_they_mark_lie_where_they_were(series, kind_of):
     assert "marks 12 voxels" in refusal(series)
 
 
+def test_an_nrrd_called_otherwise_is_another_source(series):
+    """Its name decides what it marks, though no name counts but for that."""
+    before = dicom.source(series).fingerprint()
+    for name, same in (("Leber", True), ("liver_seg", True), ("spleen", False), ("liver tumor", False), ("FNH", False)):
+        (path,) = series.glob("*.nrrd")
+        path.rename(series / f"{name}.nrrd")
+        assert (dicom.source(series).fingerprint() == before) == same
+    assert dicom.source(series, masks={"fnh": "liver"}).fingerprint() == before
+
+
 def test_what_3d_slicer_calls_its_segments_counts(series):
     nrrd(series / "Segmentation.seg.nrrd", TUMOUR)
     data = (series / "Segmentation.seg.nrrd").read_bytes()
