@@ -36,36 +36,54 @@ def voxelise(branches: Sequence[Branch], voxel_mm: float = 0.4) -> NDArray[np.fl
     low = np.floor(np.min([p.min(axis=0) for p in points], axis=0) - reach).astype(np.int64)
     high = np.ceil(np.max([p.max(axis=0) for p in points], axis=0) + reach).astype(np.int64)
     grid: Occupied = np.zeros(tuple(int(n) for n in high - low + 1), dtype=np.uint8)
-    for p, r in zip(points, radii, strict=True):
-        _fill(grid, p - low, r)
-    centres: NDArray[np.float32] = ((np.argwhere(grid) + low) * voxel_mm).astype(np.float32)
+    found = np.sort(np.concatenate([_fill(grid, p - low, r) for p, r in zip(points, radii, strict=True)]))
+    centres: NDArray[np.float32] = (
+        (np.stack(np.unravel_index(found, grid.shape), axis=1) + low) * voxel_mm
+    ).astype(np.float32)
     return centres
 
 
 @jit
-def _fill(grid: Occupied, points: NDArray[np.float64], radii: NDArray[np.float64]) -> None:
+def _fill(grid: Occupied, points: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.int64]:
     """Mark the lattice points inside one branch; everything in voxels from the grid's corner.
 
     No fastmath: the comparisons must come out alike on every machine.
+
+    Returns:
+        Flat indices of those that no branch before it had marked: the grid itself is too large to be searched.
     """
-    for k in range(points.shape[0] - 1):
-        a, b = points[k], points[k + 1]
-        ra, rb = radii[k], radii[k + 1]
-        d0, d1, d2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    found, count = np.empty(1024, np.int64), 0
+    for s in range(points.shape[0] - 1):
+        a0, a1, a2 = points[s, 0], points[s, 1], points[s, 2]
+        b0, b1, b2 = points[s + 1, 0], points[s + 1, 1], points[s + 1, 2]
+        ra, rb = radii[s], radii[s + 1]
+        d0, d1, d2 = b0 - a0, b1 - a1, b2 - a2
         dd = d0 * d0 + d1 * d1 + d2 * d2
+        flat = d0 * d0 + d1 * d1
         widest = max(ra, rb)
-        i0, i1 = math.ceil(min(a[0], b[0]) - widest), math.floor(max(a[0], b[0]) + widest)
-        j0, j1 = math.ceil(min(a[1], b[1]) - widest), math.floor(max(a[1], b[1]) + widest)
-        k0, k1 = math.ceil(min(a[2], b[2]) - widest), math.floor(max(a[2], b[2]) + widest)
-        for i in range(i0, i1 + 1):
-            for j in range(j0, j1 + 1):
-                for m in range(k0, k1 + 1):
-                    if grid[i, j, m]:
+        for i in range(math.ceil(min(a0, b0) - widest), math.floor(max(a0, b0) + widest) + 1):
+            for j in range(math.ceil(min(a1, b1) - widest), math.floor(max(a1, b1) + widest) + 1):
+                e0, e1 = i - a0, j - a1
+                t = min(max((e0 * d0 + e1 * d1) / flat, 0.0), 1.0) if flat > 0.0 else 0.0
+                g0, g1 = e0 - t * d0, e1 - t * d1
+                room = widest * widest - (g0 * g0 + g1 * g1)
+                if room < -1e-6:  # the whole column passes it by
+                    continue
+                half = math.sqrt(max(room, 0.0)) + 1e-3
+                for k in range(math.ceil(min(a2, b2) - half), math.floor(max(a2, b2) + half) + 1):
+                    if grid[i, j, k]:
                         continue
-                    e0, e1, e2 = i - a[0], j - a[1], m - a[2]
+                    e2 = k - a2
                     t = (e0 * d0 + e1 * d1 + e2 * d2) / dd if dd > 0.0 else 0.0
                     t = min(max(t, 0.0), 1.0)
-                    e0, e1, e2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
+                    g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
                     r = ra + t * (rb - ra)
-                    if e0 * e0 + e1 * e1 + e2 * e2 <= r * r:
-                        grid[i, j, m] = 1
+                    if g0 * g0 + g1 * g1 + g2 * g2 <= r * r:
+                        grid[i, j, k] = 1
+                        if count == found.size:
+                            more = np.empty(2 * count, np.int64)
+                            more[:count] = found
+                            found = more
+                        found[count] = (i * grid.shape[1] + j) * grid.shape[2] + k
+                        count += 1
+    return found[:count].copy()
