@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.tree.heart import Floats, Heart
+from lesionforge.generators.phantom.tree.heart import Floats, Heart, surface
 
 STEP_MM = 0.5  # spacing of centreline points
 GRID_MM = 2.0**-10  # centrelines lie on this grid, which swallows the last bits that differ between CPUs
@@ -29,8 +29,7 @@ def course(rng: np.random.Generator, heart: Heart, way: Floats, *, wander: float
     """
     depth = np.zeros(len(way)) if free else heart.depth(way)
     draws = rng.random((1 if free else 2, 4, 2))
-    semi = np.array([heart.ahead, heart.behind])
-    out: Floats = _course(np.column_stack([way, depth]), np.stack(heart.axes), semi, draws, wander, wiggle, free)
+    out: Floats = _course(np.column_stack([way, depth]), *heart.frame, draws, wander, wiggle, free)
     return out
 
 
@@ -55,7 +54,7 @@ def _course(
     if not free:  # the spline cuts the corners of the surface: give each point the depth the way points ask for
         for n in range(len(points)):
             x, y, z = points[n, 0], points[n, 1], points[n, 2]
-            keep = 1.0 / _normal(x, y, z, axes, semi)[3] - points[n, 3] / math.sqrt(x * x + y * y + z * z)
+            keep = 1.0 / surface(x, y, z, axes, semi)[3] - points[n, 3] / math.sqrt(x * x + y * y + z * z)
             points[n, 0], points[n, 1], points[n, 2] = x * keep, y * keep, z * keep
     points = _resample(points, _FINE_MM)
     tangent, along = _tangents(points), _length(points)
@@ -65,13 +64,13 @@ def _course(
     for n in range(len(points)):
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
         if not free:
-            a, b, c, _ = _normal(x, y, z, axes, semi)
+            a, b, c, _ = surface(x, y, z, axes, semi)
         u, v, w = tangent[n, 0], tangent[n, 1], tangent[n, 2]
         i, j, k = b * w - c * v, c * u - a * w, a * v - b * u
         share = aside[n] / max(math.sqrt(i * i + j * j + k * k), 1e-6)
         x, y, z = x + share * i, y + share * j, z + share * k
         if not free:  # the same, flatter, through the fat under the epicardium
-            i, j, k, _ = _normal(x, y, z, axes, semi)
+            i, j, k, _ = surface(x, y, z, axes, semi)
             x, y, z = x + lift[n] * i, y + lift[n] * j, z + lift[n] * k
         points[n, 0], points[n, 1], points[n, 2] = x, y, z
     points = _resample(_smooth(points), STEP_MM)
@@ -79,20 +78,6 @@ def _course(
         for axis in range(3):
             points[n, axis] = np.rint(points[n, axis] / GRID_MM) * GRID_MM  # a zero keeps its sign
     return points
-
-
-@jit
-def _normal(x: float, y: float, z: float, axes: Floats, semi: Floats) -> tuple[float, float, float, float]:
-    """Outward unit normal of the ovoid on the ray of a world point, and how many radii out that lies."""
-    a = b = c = rho = 0.0
-    for k in range(3):
-        own = x * axes[k, 0] + y * axes[k, 1] + z * axes[k, 2]
-        edge = semi[0, k] if own >= 0.0 else semi[1, k]
-        scaled = own / edge
-        rho += scaled * scaled
-        a, b, c = a + scaled / edge * axes[k, 0], b + scaled / edge * axes[k, 1], c + scaled / edge * axes[k, 2]
-    size = math.sqrt(a * a + b * b + c * c)
-    return a / size, b / size, c / size, math.sqrt(rho)
 
 
 @jit

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.tree.calibre import MIN_RADIUS_MM, reach, snap, taper
 from lesionforge.generators.phantom.tree.curve import STEP_MM, course, tangents
 from lesionforge.generators.phantom.tree.heart import Floats, Heart
@@ -57,7 +58,7 @@ def grow(rng: np.random.Generator, heart: Heart, side: Side) -> tuple[Branch, ..
 
 
 def _root(rng: np.random.Generator, heart: Heart, limb: Limb) -> Floats:
-    way = np.stack([heart.at(*place) for place in _jitter(rng, limb)])
+    way = heart.at(_jitter(rng, limb))
     if limb.length_mm is not None:
         low, high = limb.length_mm
         length = min(max(0.5 * (low + high) + 0.25 * (high - low) * float(rng.standard_normal()), low), high)
@@ -95,7 +96,7 @@ def _named(
             turn = 0.0
             if limb.lead is not None:
                 turn = heart.clock(shoot.points[index]) + limb.lead - limb.way[0][1]
-            way = np.stack([heart.at(t, phi + turn, depth) for t, phi, depth in _jitter(rng, limb)])
+            way = heart.at([(theta, phi + turn, depth) for theta, phi, depth in _jitter(rng, limb)])
             points = _branch_off(rng, heart, shoot, index, way, limb)
             clear = _clearance(points, others)
             if clear > room:
@@ -185,11 +186,18 @@ def _far(v: Floats) -> float:
 def _clearance(points: Floats, others: list[Floats]) -> float:
     """Least distance in mm of a branch, its first stretch apart, from the vessels there are."""
     own = points[int(_FIRST_MM / STEP_MM) :: 2]
-    rest = np.concatenate(others)
-    if len(own) == 0:
-        return math.inf
-    gap = own[:, None, :] - rest[None, :, :]
-    return math.sqrt(float((gap * gap).sum(axis=2).min()))
+    return math.inf if len(own) == 0 else math.sqrt(_nearest(own, np.concatenate(others)))
+
+
+@jit
+def _nearest(own: Floats, rest: Floats) -> float:
+    """Least squared distance between two sets of points (n, 3)."""
+    least = np.inf
+    for n in range(len(own)):
+        for m in range(len(rest)):
+            x, y, z = own[n, 0] - rest[m, 0], own[n, 1] - rest[m, 1], own[n, 2] - rest[m, 2]
+            least = min(least, x * x + y * y + z * z)
+    return least
 
 
 def _calibre(rng: np.random.Generator, shoot: _Shoot, shoots: list[_Shoot]) -> tuple[Floats, list[_Shoot]]:

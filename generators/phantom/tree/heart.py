@@ -8,12 +8,16 @@ The population means stand between that supine CT case and the textbook heart (4
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lesionforge.generators.kernels import jit
 
 Floats = NDArray[np.float64]
 Dominance = Literal["right", "left", "co"]
@@ -67,46 +71,84 @@ class Heart:
             calibre=1.0 + 0.09 * _normal(rng),
         )
 
-    def at(self, theta: float, phi: float, depth: float = 0.0) -> Floats:
-        """World point (3,) in mm of one place; angles in degrees."""
-        t, p = math.radians(theta), math.radians(phi)
-        return self._out(np.array([math.cos(t), math.sin(t) * math.cos(p), math.sin(t) * math.sin(p)]), depth)
+    @functools.cached_property
+    def frame(self) -> tuple[Floats, Floats]:
+        """The axes (3, 3) and the semi-axes ahead and behind (2, 3), for kernels."""
+        return np.stack(self.axes), np.array([self.ahead, self.behind])
+
+    def at(self, places: Sequence[tuple[float, float, float]]) -> Floats:
+        """World points (n, 3) in mm of places; angles in degrees."""
+        out: Floats = _at(np.array(places), *self.frame)
+        return out
 
     def clock(self, point: Floats) -> float:
         """The ``phi`` in degrees of a world point (3,)."""
-        own = self._direction(point)
-        return math.degrees(math.atan2(float(own[2]), float(own[1])))
+        high, wide = (
+            along / (self.ahead if along >= 0.0 else self.behind)[k]
+            for k, along in ((k, float((point * self.axes[k]).sum())) for k in (1, 2))
+        )
+        return math.degrees(math.atan2(wide, high))
 
-    def onto(self, points: Floats, depth: Floats | float = 0.0) -> Floats:
-        """Move world points (n, 3) along their ray from the centre to ``depth`` mm under the surface."""
-        return self._out(self._direction(points), depth)
+    def onto(self, points: Floats, depth: Floats) -> Floats:
+        """Move world points (n, 3) along their ray from the centre to ``depth`` (n,) mm under the surface."""
+        shares = 1.0 / self._radii(points) - depth / np.sqrt((points * points).sum(axis=1))
+        out: Floats = points * shares[:, None]
+        return out
 
     def depth(self, points: Floats) -> Floats:
         """How many mm each world point (n, 3) lies under the surface along its ray; negative outside."""
-        surface = self._out(self._direction(points), 0.0)
-        length: Floats = _norm(surface) - _norm(points)
+        length: Floats = np.sqrt((points * points).sum(axis=1)) * (1.0 / self._radii(points) - 1.0)
         return length
 
     def normal(self, points: Floats) -> Floats:
         """Outward unit normals (n, 3) of the ovoid on the rays of world points (n, 3)."""
-        u = self._direction(points)
-        u = u / self._semi(u)
-        return _unit(sum((u[..., k, None] * self.axes[k] for k in range(3)), np.zeros(u.shape)))
+        normals: Floats = _charted(points, *self.frame)[:, :3]
+        return normals
 
-    def _direction(self, points: Floats) -> Floats:
-        """Unit vectors in the ovoid's own frame, each axis scaled by its semi-axis (the sphere's chart)."""
-        own = np.stack([(points * axis).sum(axis=-1) for axis in self.axes], axis=-1)
-        return _unit(own / self._semi(own))
+    def _radii(self, points: Floats) -> Floats:
+        """How many radii out world points (n, 3) lie: 1 on the surface."""
+        radii: Floats = _charted(points, *self.frame)[:, 3]
+        return radii
 
-    def _semi(self, own: Floats) -> Floats:
-        return np.where(own >= 0.0, np.array(self.ahead), np.array(self.behind))
 
-    def _out(self, unit: Floats, depth: Floats | float) -> Floats:
-        own = unit * self._semi(unit)
-        world = sum((own[..., k, None] * self.axes[k] for k in range(3)), np.zeros(own.shape))
-        inward = np.asarray(depth)[..., None] * _unit(world)
-        out: Floats = world - inward
-        return out
+@jit
+def _at(places: Floats, axes: Floats, semi: Floats) -> Floats:
+    out = np.zeros((len(places), 3))
+    for n in range(len(places)):
+        theta, phi, depth = math.radians(places[n, 0]), math.radians(places[n, 1]), places[n, 2]
+        x = y = z = 0.0
+        for k in range(3):
+            unit = math.cos(theta)
+            if k > 0:
+                unit = math.sin(theta) * (math.cos(phi) if k == 1 else math.sin(phi))
+            own = unit * (semi[0, k] if unit >= 0.0 else semi[1, k])
+            x, y, z = x + own * axes[k, 0], y + own * axes[k, 1], z + own * axes[k, 2]
+        far = math.sqrt(x * x + y * y + z * z)
+        out[n, 0], out[n, 1], out[n, 2] = x - depth * (x / far), y - depth * (y / far), z - depth * (z / far)
+    return out
+
+
+@jit
+def _charted(points: Floats, axes: Floats, semi: Floats) -> Floats:
+    out = np.empty((len(points), 4))
+    for n in range(len(points)):
+        chart = surface(points[n, 0], points[n, 1], points[n, 2], axes, semi)
+        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = chart
+    return out
+
+
+@jit
+def surface(x: float, y: float, z: float, axes: Floats, semi: Floats) -> tuple[float, float, float, float]:
+    """Outward unit normal of the ovoid on the ray of a world point, and how many radii out that lies."""
+    a = b = c = rho = 0.0
+    for k in range(3):
+        own = x * axes[k, 0] + y * axes[k, 1] + z * axes[k, 2]
+        edge = semi[0, k] if own >= 0.0 else semi[1, k]
+        scaled = own / edge
+        rho += scaled * scaled
+        a, b, c = a + scaled / edge * axes[k, 0], b + scaled / edge * axes[k, 1], c + scaled / edge * axes[k, 2]
+    size = math.sqrt(a * a + b * b + c * c)
+    return a / size, b / size, c / size, math.sqrt(rho)
 
 
 def _normal(rng: np.random.Generator) -> float:
@@ -114,11 +156,6 @@ def _normal(rng: np.random.Generator) -> float:
     return float(min(max(rng.standard_normal(), -2.0), 2.0))
 
 
-def _norm(v: Floats) -> Floats:
-    out: Floats = np.sqrt((v * v).sum(axis=-1))
-    return out
-
-
 def _unit(v: Floats) -> Floats:
-    out: Floats = v / _norm(v)[..., None]
+    out: Floats = v / np.sqrt((v * v).sum())
     return out
