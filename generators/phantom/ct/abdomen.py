@@ -74,8 +74,9 @@ def phantom_abdomen(
     noise = float(rng.uniform(8.0, 15.0)) if noise_hu is None else noise_hu
     grid, chosen = CtGrid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
-    cavity = paint_wall(canvas, phase.fat, VALUE)
-    paint_organs(canvas, cavity, phase, VALUE)
+    for tile in canvas.tiles():
+        cavity = paint_wall(tile, phase.fat, VALUE)
+        paint_organs(tile, cavity, phase, VALUE)
     hu = scan(rng, canvas, chosen, noise)
     return Volume(
         subject=subject,

@@ -8,29 +8,33 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.kernels import jit
+from lesionforge.generators.phantom.ct.waves import Waves
 from lesionforge.generators.types import stream
 
 Floats = NDArray[np.float64]
 
 AIR = -1000.0
-REACH_MM = 300.0  # noise is drawn for this far from the world's origin; beyond, its last value goes on
-_SPLINE_SD = 151.0 / 315.0  # mean over a cell of the sum of the squared weights of a cubic B-spline
+TILE = 32  # voxels an edge: what a painter works on at a time stays in a core's cache
 
 
 @dataclass(frozen=True)
 class CtGrid:
-    """Voxel centres along LPS axes: ``origin_mm`` the first one's, ``spacing_mm`` their distances."""
+    """Voxel centres along LPS axes: ``origin_mm`` the one of index 0, ``spacing_mm`` their distances.
+
+    ``first`` is the index of the first voxel: not 0 in a part of a larger grid.
+    """
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
+    first: tuple[int, int, int] = (0, 0, 0)
 
     @classmethod
     def around(
@@ -43,8 +47,8 @@ class CtGrid:
     def axes(self) -> tuple[Floats, Floats, Floats]:
         """World coordinates in mm, shaped (n, 1, 1), (1, n, 1) and (1, 1, n) to be broadcast."""
         x, y, z = (
-            o + mm * np.arange(n, dtype=np.float64)
-            for o, mm, n in zip(self.origin_mm, self.spacing_mm, self.shape, strict=True)
+            o + mm * np.arange(i, i + n, dtype=np.float64)
+            for o, mm, i, n in zip(self.origin_mm, self.spacing_mm, self.first, self.shape, strict=True)
         )
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
@@ -68,29 +72,47 @@ class Canvas:
         self.hu: Floats = np.full(grid.shape, float(hu))
         self.labels = np.zeros(grid.shape, np.uint8)
         self.at = (slice(None), slice(None), slice(None))  # of a crop: where it lies in what it was cropped from
+        self._whole = grid
+        self._waves: dict[tuple[str, float], Waves] = {}
 
     def rng(self, name: str) -> np.random.Generator:
         """The stream of one structure."""
         return stream(self.key, f"phantom/ct/{name}")
 
     def waves(self, name: str, scale_mm: float) -> Floats:
-        """``waves`` from the stream of that name, on this canvas."""
-        return waves(self.rng(name), self.grid, scale_mm)
+        """Smooth noise from the stream of that name on this canvas (``Waves``)."""
+        known = self._waves.get((name, scale_mm))
+        if known is None:
+            whole = self._whole
+            known = Waves(self.rng(name), whole.shape, whole.spacing_mm, whole.origin_mm, scale_mm)
+            self._waves[name, scale_mm] = known
+        return known.on(self.grid.first, self.grid.shape)
+
+    def tiles(self) -> Iterator[Canvas]:
+        """Parts that together cover the canvas, painted through. Painted one by one, no array is as large as it."""
+        for i in range(0, self.grid.shape[0], TILE):
+            for j in range(0, self.grid.shape[1], TILE):
+                for k in range(0, self.grid.shape[2], TILE):
+                    yield self._part([slice(n, n + TILE) for n in (i, j, k)])
 
     def crop(self, low: Sequence[float], high: Sequence[float]) -> Canvas | None:
         """The part of this canvas between two world corners, painted through; None where there is none."""
-        parts, shape, origin = [], [], []
-        for o, mm, n, a, b in zip(self.grid.origin_mm, self.grid.spacing_mm, self.grid.shape, low, high, strict=True):
-            first, last = max(0, math.floor((a - o) / mm)), min(n, math.ceil((b - o) / mm) + 1)
-            if first >= last:
+        grid, parts = self.grid, []
+        for o, mm, i, n, a, b in zip(
+            grid.origin_mm, grid.spacing_mm, grid.first, grid.shape, low, high, strict=True
+        ):
+            start, stop = max(0, math.floor((a - o) / mm) - i), min(n, math.ceil((b - o) / mm) + 1 - i)
+            if start >= stop:
                 return None
-            parts.append(slice(first, last))
-            shape.append(last - first)
-            origin.append(o + mm * first)
-        part = copy.copy(self)
-        part.grid = CtGrid((shape[0], shape[1], shape[2]), self.grid.spacing_mm, (origin[0], origin[1], origin[2]))
+            parts.append(slice(start, stop))
+        return self._part(parts)
+
+    def _part(self, parts: list[slice]) -> Canvas:
+        part, grid = copy.copy(self), self.grid
         part.at = (parts[0], parts[1], parts[2])
         part.hu, part.labels = self.hu[part.at], self.labels[part.at]
+        i, j, k = (at + s.start for at, s in zip(grid.first, parts, strict=True))
+        part.grid = CtGrid(part.labels.shape, grid.spacing_mm, grid.origin_mm, (i, j, k))
         return part
 
     def paint(self, depth: Floats, hu: Floats | float, label: int | None = None) -> None:
@@ -125,28 +147,6 @@ def _lay(
                 canvas[i, j, k] += share * (tissue[i, j, k] - canvas[i, j, k])
                 if label >= 0 and share >= 0.5:
                     labels[i, j, k] = label
-
-
-def waves(rng: np.random.Generator, grid: CtGrid, scale_mm: float) -> Floats:
-    """Smooth noise of mean 0 and standard deviation 1 in the world, its lumps about ``scale_mm`` apart.
-
-    Cubic B-splines over white noise on a lattice fixed in the world.
-    """
-    count = int(2 * REACH_MM / scale_mm) + 4
-    out: Floats = rng.standard_normal((count, count, count))
-    for o, mm, n in zip(grid.origin_mm, grid.spacing_mm, grid.shape, strict=True):
-        at = np.clip((o + mm * np.arange(n) + REACH_MM) / scale_mm, 0.0, count - 3.001)
-        cell = at.astype(np.int64)
-        t = at - cell
-        weights = np.zeros((n, count))
-        for k, w in enumerate(
-            ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
-        ):
-            weights[np.arange(n), cell + k] = w / math.sqrt(_SPLINE_SD)
-        low, high = int(cell.min()), int(cell.max()) + 4
-        # the first axis is contracted and the new one goes last, so that after three turns all stand in order
-        out = np.tensordot(out[low:high], weights[:, low:high], (0, 1))
-    return np.ascontiguousarray(out)
 
 
 def strands(a: Floats, b: Floats, width: float) -> Floats:
@@ -198,12 +198,12 @@ def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.
     """
     radius = np.ascontiguousarray(np.broadcast_to(np.asarray(radii, np.float64), len(way)))
     out: Floats = np.full(grid.shape, -reach_mm)
-    _tube(out, np.ascontiguousarray(way) - grid.origin_mm, radius, np.array(grid.spacing_mm))
+    _tube(out, np.ascontiguousarray(way) - grid.origin_mm, radius, np.array(grid.spacing_mm), np.array(grid.first))
     return out
 
 
 @jit
-def _tube(out: Floats, way: Floats, radii: Floats, mm: Floats) -> None:
+def _tube(out: Floats, way: Floats, radii: Floats, mm: Floats, first: NDArray[np.int64]) -> None:
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
     reach = -out[0, 0, 0]
     for s in range(way.shape[0] - 1):
@@ -212,8 +212,9 @@ def _tube(out: Floats, way: Floats, radii: Floats, mm: Floats) -> None:
         dd = d0 * d0 + d1 * d1 + d2 * d2
         wide = max(radii[s], radii[s + 1]) + reach
         for axis in range(3):
-            low[axis] = max(0, math.floor((min(a[axis], b[axis]) - wide) / mm[axis]))
-            high[axis] = min(out.shape[axis] - 1, math.ceil((max(a[axis], b[axis]) + wide) / mm[axis]))
+            least, most = first[axis], first[axis] + out.shape[axis] - 1
+            low[axis] = max(least, math.floor((min(a[axis], b[axis]) - wide) / mm[axis]))
+            high[axis] = min(most, math.ceil((max(a[axis], b[axis]) + wide) / mm[axis]))
         for i in range(low[0], high[0] + 1):
             for j in range(low[1], high[1] + 1):
                 for k in range(low[2], high[2] + 1):
@@ -221,5 +222,6 @@ def _tube(out: Floats, way: Floats, radii: Floats, mm: Floats) -> None:
                     t = min(max((e0 * d0 + e1 * d1 + e2 * d2) / dd, 0.0), 1.0)
                     g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
                     depth = radii[s] + t * (radii[s + 1] - radii[s]) - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
-                    if depth > out[i, j, k]:
-                        out[i, j, k] = depth
+                    at = i - first[0], j - first[1], k - first[2]
+                    if depth > out[at]:
+                        out[at] = depth

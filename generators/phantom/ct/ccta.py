@@ -79,10 +79,11 @@ def phantom_ccta(
     grid, chosen = CtGrid.around(_centre(healthy, about).tolist(), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
     vessels = GreatVessels.of(heart, healthy)
-    paint_chest(canvas, VALUE)
-    vessels.bed(canvas)
-    paint_heart(canvas, heart, blood, VALUE)
-    vessels.paint(canvas, blood, VALUE)
+    for tile in canvas.tiles():
+        paint_chest(tile, VALUE)
+        vessels.bed(tile)
+        paint_heart(tile, heart, blood, VALUE)
+        vessels.paint(tile, blood, VALUE)
     _coronaries(canvas, vessels, trees, healthy, blood)
     hu = scan(rng, canvas, chosen, noise)
     return Volume(
