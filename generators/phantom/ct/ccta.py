@@ -13,7 +13,7 @@ from lesionforge.generators.phantom.ct.ccta_chest import paint_chest
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, paint_heart
 from lesionforge.generators.phantom.ct.ccta_vessels import GreatVessels
 from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
-from lesionforge.generators.phantom.ct.vessels import filled
+from lesionforge.generators.phantom.ct.vessels import capsules, filled
 from lesionforge.generators.phantom.tree.coronary import LICENCE, coronary_tree, phantom_tree
 from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import Branch, CoronaryTree, Side, Volume, stream
@@ -41,6 +41,42 @@ class Wall:
         """Radii in mm of the vessel with its wall."""
         out: Floats = radii + np.clip(self.share * radii, *self.limits_mm)
         return out
+
+
+@dataclass(frozen=True)
+class Coronaries:
+    """The coronary vessels as ``capsules``: with their fat, with their walls, and the lumen of each side."""
+
+    sheaths: Floats
+    walls: Floats
+    lumens: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, trees: tuple[CoronaryTree, ...], healthy: tuple[tuple[Branch, ...], ...]) -> Coronaries:
+        """Those of trees, in walls of their healthy calibre."""
+        wall = Wall()
+        return cls(
+            capsules((b.points, wall.outer(b.radii) + SHEATH_MM) for b in _on_the_surface(healthy)),
+            capsules((b.points, wall.outer(b.radii)) for branches in healthy for b in branches),
+            tuple(capsules((b.points, b.radii) for b in tree.branches) for tree in trees),
+        )
+
+    def paint(self, canvas: Canvas, vessels: GreatVessels, blood: Blood) -> None:
+        """The vessels in their fat, and the aorta they come from."""
+        outside = np.ones(canvas.hu.shape)
+        if near := vessels.aorta.near(canvas, canvas.grid.voxel_mm):
+            part, aorta = near
+            outside[part.at] -= np.clip(aorta / canvas.grid.voxel_mm + 0.5, 0.0, 1.0)
+        self._lay(canvas, self.sheaths, outside, FAT, "epicardial_fat")
+        vessels.paint_aorta(canvas, blood, VALUE)
+        self._lay(canvas, self.walls, outside, Wall().hu, "coronary_wall")
+        for side, lumen in zip(SIDES, self.lumens, strict=True):
+            self._lay(canvas, lumen, outside, blood.left, f"coronary_{side}")
+
+    def _lay(self, canvas: Canvas, pieces: Floats, outside: Floats, hu: float, name: str) -> None:
+        share = filled(canvas.grid, pieces)
+        if share is not None:
+            canvas.blend(share * outside, hu, VALUE[name])
 
 
 def phantom_ccta(
@@ -78,13 +114,14 @@ def phantom_ccta(
     noise = float(rng.uniform(18.0, 34.0)) if noise_hu is None else noise_hu
     grid, chosen = CtGrid.around(_centre(healthy, about).tolist(), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
+    coronaries = Coronaries.of(trees, healthy)
     vessels = GreatVessels.of(heart, healthy)
     for tile in canvas.tiles():
         paint_chest(tile, VALUE)
         vessels.bed(tile)
         paint_heart(tile, heart, blood, VALUE)
         vessels.paint(tile, blood, VALUE)
-    _coronaries(canvas, vessels, trees, healthy, blood)
+        coronaries.paint(tile, vessels, blood)
     hu = scan(rng, canvas, chosen, noise)
     return Volume(
         subject=subject,
@@ -111,27 +148,6 @@ def _centre(trees: tuple[tuple[Branch, ...], ...], about: About) -> Floats:
     branch = next(b for b in trees[SIDES.index(about)] if b.name in ("LAD", "RCA"))
     out: Floats = branch.points[len(branch.points) // 5]
     return out
-
-
-def _coronaries(
-    canvas: Canvas,
-    vessels: GreatVessels,
-    trees: tuple[CoronaryTree, ...],
-    healthy: tuple[tuple[Branch, ...], ...],
-    blood: Blood,
-) -> None:
-    """The vessels in their fat, and the aorta they come from."""
-    grid, wall = canvas.grid, Wall()
-    aorta = vessels.aorta.depth(grid)
-    outside = 1.0 - np.clip(aorta / grid.voxel_mm + 0.5, 0.0, 1.0)
-    sheath = filled(grid, [(b.points, wall.outer(b.radii) + SHEATH_MM) for b in _on_the_surface(healthy)])
-    canvas.blend(sheath * outside, FAT, VALUE["epicardial_fat"])
-    vessels.paint_aorta(canvas, aorta, blood, VALUE)
-    every = [(b.points, wall.outer(b.radii)) for branches in healthy for b in branches]
-    canvas.blend(filled(grid, every) * outside, wall.hu, VALUE["coronary_wall"])
-    for side, tree in zip(SIDES, trees, strict=True):
-        lumen = filled(grid, [(b.points, b.radii) for b in tree.branches]) * outside
-        canvas.blend(lumen, blood.left, VALUE[f"coronary_{side}"])
 
 
 def _on_the_surface(trees: tuple[tuple[Branch, ...], ...]) -> list[Branch]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, Floats, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, tube
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, world
 from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import Branch
@@ -25,9 +26,11 @@ class Pipe:
     way: Floats
     radii: Floats
 
-    def depth(self, grid: CtGrid) -> Floats:
-        """Depth in mm inside it."""
-        return tube(grid, self.way, self.radii)
+    def near(self, canvas: Canvas, margin: float) -> tuple[Canvas, Floats] | None:
+        """The part of a canvas about it, and the depth in mm inside it there, down to -``margin``."""
+        out = self.radii[:, None] + margin
+        part = canvas.crop((self.way - out).min(axis=0).tolist(), (self.way + out).max(axis=0).tolist())
+        return None if part is None else (part, tube(part.grid, self.way, self.radii, margin))
 
     def meets(self, points: Floats, margin: float) -> int:
         """How many of the points (n, 3) lie nearer than ``margin`` mm to its wall, or inside."""
@@ -83,26 +86,33 @@ class GreatVessels:
     def bed(self, canvas: Canvas) -> None:
         """The fat that the vessels run in, painted before the heart."""
         for pipe in (self.aorta, self.pulmonary, *self.branches, self.cava):
-            canvas.paint(pipe.depth(canvas.grid) + 5.0, FAT, 0)
+            if near := pipe.near(canvas, 5.0 + canvas.grid.voxel_mm):
+                part, depth = near
+                part.paint(depth + 5.0, FAT, 0)
 
     def paint(self, canvas: Canvas, blood: Blood, names: dict[str, int]) -> None:
         """The vein and the artery of the lungs, painted on the heart, walls first where no chamber opens into them."""
-        _pipe(canvas, self.cava.depth(canvas.grid), blood.right + 90.0, 0, names["right_atrium"])
-        stem = self.pulmonary.depth(canvas.grid)
-        for side in self.branches:
-            stem = np.maximum(stem, side.depth(canvas.grid))
-        _pipe(canvas, stem, blood.right + 20.0, names["pulmonary_artery"], names["right_ventricle"])
+        _pipes(canvas, (self.cava,), blood.right + 90.0, 0, names["right_atrium"])
+        stem = (self.pulmonary, *self.branches)
+        _pipes(canvas, stem, blood.right + 20.0, names["pulmonary_artery"], names["right_ventricle"])
 
-    def paint_aorta(self, canvas: Canvas, depth: Floats, blood: Blood, names: dict[str, int]) -> None:
-        """The aorta, ``depth`` mm inside it; over all but the coronaries."""
-        _pipe(canvas, depth, blood.left, names["aorta"], names["left_ventricle"])
+    def paint_aorta(self, canvas: Canvas, blood: Blood, names: dict[str, int]) -> None:
+        """The aorta, over all but the coronaries."""
+        _pipes(canvas, (self.aorta,), blood.left, names["aorta"], names["left_ventricle"])
 
 
-def _pipe(canvas: Canvas, depth: Floats, hu: float, label: int, opens: int) -> None:
-    """A vessel of ``label`` with a wall, but for where it opens into the chamber ``opens``."""
-    inside = canvas.labels == opens
-    canvas.paint(np.where(inside, -10.0, depth + 1.4), 60.0, 0)
-    canvas.paint(np.where(inside, -10.0, depth), hu, label)
+def _pipes(canvas: Canvas, pipes: Sequence[Pipe], hu: float, label: int, opens: int) -> None:
+    """Vessels of one ``label`` with a wall, but for where they open into the chamber ``opens``."""
+    margin = 1.4 + canvas.grid.voxel_mm
+    found = [near for pipe in pipes if (near := pipe.near(canvas, margin))]
+    if not found:
+        return
+    depth = np.full(canvas.hu.shape, -margin)
+    for part, own in found:
+        np.maximum(depth[part.at], own, out=depth[part.at])
+    depth[canvas.labels == opens] = -margin
+    canvas.paint(depth + 1.4, 60.0, 0)
+    canvas.paint(depth, hu, label)
 
 
 def _off(point: Floats, x: float, y: float, z: float) -> Floats:

@@ -15,61 +15,80 @@ Floats = NDArray[np.float64]
 SUB = 4  # points along a voxel's edge, spelled out below: 64 fill one integer
 
 
-def filled(grid: CtGrid, courses: Iterable[tuple[Floats, Floats]]) -> Floats:
-    """Share 0 ... 1 of each voxel inside any of the vessels, exact to 1/64.
+def capsules(courses: Iterable[tuple[Floats, Floats]]) -> Floats:
+    """The pieces (n, 8) of courses: centre in LPS mm and radius in mm of either end.
 
     Args:
         courses: centreline (n, 3) in LPS mm and radii (n,) in mm of each branch.
     """
+    ends = [np.column_stack([points, radii]) for points, radii in courses]
+    return np.concatenate([np.column_stack([e[:-1], e[1:]]) for e in ends])
+
+
+def filled(grid: CtGrid, pieces: Floats) -> Floats | None:
+    """Share 0 ... 1 of each voxel inside any of the ``capsules``, exact to 1/64; None where there are none."""
+    spacing, origin, first = np.array(grid.spacing_mm), np.array(grid.origin_mm), np.array(grid.first)
+    low, high = origin + spacing * (first - 1), origin + spacing * (first + grid.shape)
+    a, b = pieces[:, :3], pieces[:, 4:7]
+    wide = np.maximum(pieces[:, 3], pieces[:, 7])[:, None]
+    near = ((np.minimum(a, b) - wide <= high) & (np.maximum(a, b) + wide >= low)).all(axis=1)
+    if not near.any():
+        return None
     bits = np.zeros(grid.shape, np.uint64)
-    spacing, origin = np.array(grid.spacing_mm), np.array(grid.origin_mm)
-    for points, radii in courses:
-        _mark(bits, points - origin, np.asarray(radii, np.float64), spacing)
+    _mark(bits, pieces[near] - np.concatenate([origin, [0.0], origin, [0.0]]), spacing, first)
     out: Floats = np.bitwise_count(bits) / float(SUB**3)
     return out
 
 
 @jit
-def _mark(bits: NDArray[np.uint64], points: Floats, radii: Floats, mm: Floats) -> None:
-    """Set the bit of each of a voxel's sample points that lies in one branch; mm from the grid's first voxel.
+def _mark(bits: NDArray[np.uint64], pieces: Floats, mm: Floats, first: NDArray[np.int64]) -> None:
+    """Set the bit of each of a voxel's sample points that lies in a piece; mm from the grid's voxel of index 0.
 
     No fastmath: the comparisons must come out alike on every machine.
     """
     corner = 0.5 * math.sqrt(mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2])
     full = ~np.uint64(0)
     low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
-    for k in range(points.shape[0] - 1):
-        a, b = points[k], points[k + 1]
-        ra, rb = radii[k], radii[k + 1]
+    for n in range(len(pieces)):
+        a, b = pieces[n, :3], pieces[n, 4:7]
+        ra, rb = pieces[n, 3], pieces[n, 7]
         d0, d1, d2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
         dd = d0 * d0 + d1 * d1 + d2 * d2
-        reach = max(ra, rb)
+        reach, slant = max(ra, rb), abs(rb - ra)
         for axis in range(3):
-            low[axis] = max(0, math.floor((min(a[axis], b[axis]) - reach) / mm[axis] - 0.5))
-            high[axis] = min(bits.shape[axis] - 1, math.ceil((max(a[axis], b[axis]) + reach) / mm[axis] + 0.5))
+            least, most = first[axis], first[axis] + bits.shape[axis] - 1
+            low[axis] = max(least, math.floor((min(a[axis], b[axis]) - reach) / mm[axis] - 0.5))
+            high[axis] = min(most, math.ceil((max(a[axis], b[axis]) + reach) / mm[axis] + 0.5))
         for i in range(low[0], high[0] + 1):
             for j in range(low[1], high[1] + 1):
-                for m in range(low[2], high[2] + 1):
-                    if bits[i, j, m] == full:
+                for k in range(low[2], high[2] + 1):
+                    at = i - first[0], j - first[1], k - first[2]
+                    known = bits[at]
+                    if known == full:
                         continue
-                    e0, e1, e2 = i * mm[0] - a[0], j * mm[1] - a[1], m * mm[2] - a[2]
+                    e0, e1, e2 = i * mm[0] - a[0], j * mm[1] - a[1], k * mm[2] - a[2]
                     t = (e0 * d0 + e1 * d1 + e2 * d2) / dd if dd > 0.0 else 0.0
                     t = min(max(t, 0.0), 1.0)
                     g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
                     gap = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2) - (ra + t * (rb - ra))
-                    if gap > corner + abs(rb - ra):
+                    if gap > corner + slant:
+                        continue
+                    if gap < -1e-6 - corner - slant:  # all of it lies inside
+                        bits[at] = full
                         continue
                     bit = np.uint64(1)
                     for u in range(4):
                         for v in range(4):
                             for w in range(4):
-                                s0 = e0 + (u - 1.5) * 0.25 * mm[0]
-                                s1 = e1 + (v - 1.5) * 0.25 * mm[1]
-                                s2 = e2 + (w - 1.5) * 0.25 * mm[2]
-                                t = (s0 * d0 + s1 * d1 + s2 * d2) / dd if dd > 0.0 else 0.0
-                                t = min(max(t, 0.0), 1.0)
-                                g0, g1, g2 = s0 - t * d0, s1 - t * d1, s2 - t * d2
-                                r = ra + t * (rb - ra)
-                                if g0 * g0 + g1 * g1 + g2 * g2 <= r * r:
-                                    bits[i, j, m] |= bit
+                                if not known & bit:
+                                    s0 = e0 + (u - 1.5) * 0.25 * mm[0]
+                                    s1 = e1 + (v - 1.5) * 0.25 * mm[1]
+                                    s2 = e2 + (w - 1.5) * 0.25 * mm[2]
+                                    t = (s0 * d0 + s1 * d1 + s2 * d2) / dd if dd > 0.0 else 0.0
+                                    t = min(max(t, 0.0), 1.0)
+                                    g0, g1, g2 = s0 - t * d0, s1 - t * d1, s2 - t * d2
+                                    r = ra + t * (rb - ra)
+                                    if g0 * g0 + g1 * g1 + g2 * g2 <= r * r:
+                                        known |= bit
                                 bit = bit << np.uint64(1)
+                    bits[at] = known
