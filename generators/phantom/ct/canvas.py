@@ -20,6 +20,8 @@ from lesionforge.generators.types import stream
 
 Floats = NDArray[np.float64]
 
+Place = tuple[float, float, float]
+
 AIR = -1000.0
 TILE = 32  # voxels an edge: what a painter works on at a time stays in a core's cache
 
@@ -141,12 +143,20 @@ def _lay(
         for j in range(canvas.shape[1]):
             for k in range(canvas.shape[2]):
                 share = field[i, j, k] * slope + offset
-                if share <= 0.0:
-                    continue
-                share = min(share, 1.0)
-                canvas[i, j, k] += share * (tissue[i, j, k] - canvas[i, j, k])
-                if label >= 0 and share >= 0.5:
-                    labels[i, j, k] = label
+                if share > 0.0:
+                    canvas[i, j, k], labels[i, j, k] = cover(
+                        canvas[i, j, k], labels[i, j, k], share, tissue[i, j, k], label
+                    )
+
+
+@jit
+def cover(hu: float, named: int, share: float, tissue: float, label: int) -> tuple[float, int]:
+    """HU and label of a voxel of which ``share`` is covered with a tissue; see ``Canvas.paint``."""
+    if share > 0.0:
+        hu += min(share, 1.0) * (tissue - hu)
+        if label >= 0 and share >= 0.5:
+            named = label
+    return hu, named
 
 
 def strands(a: Floats, b: Floats, width: float) -> Floats:
@@ -177,18 +187,22 @@ def _ellipsoid(
     x: Floats,
     y: Floats,
     z: Floats,
-    centre: tuple[float, float, float],
-    semi: tuple[float, float, float],
+    centre: Place,
+    semi: Place,
     scale: float,
     out: Floats,
 ) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
-                a = (x[i, j, k] - centre[0]) / semi[0]
-                b = (y[i, j, k] - centre[1]) / semi[1]
-                c = (z[i, j, k] - centre[2]) / semi[2]
-                out[i, j, k] = (1.0 - math.sqrt(a * a + b * b + c * c)) * scale
+                out[i, j, k] = under(x[i, j, k], y[i, j, k], z[i, j, k], centre, semi, scale)
+
+
+@jit
+def under(x: float, y: float, z: float, centre: Place, semi: Place, scale: float) -> float:
+    """Depth of one place under an ellipsoid's surface, in units of ``scale``."""
+    a, b, c = (x - centre[0]) / semi[0], (y - centre[1]) / semi[1], (z - centre[2]) / semi[2]
+    return (1.0 - math.sqrt(a * a + b * b + c * c)) * scale
 
 
 def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:

@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Place, cover, under
 from lesionforge.generators.phantom.tree.heart import Heart
 
 MEAN_MM = (53.0, 36.0, 50.0)  # semi-axes of the mean heart, in which the chambers are given
@@ -21,6 +22,9 @@ AV_COSINE = -0.29  # of theta at the atrioventricular groove
 VALVES = -16.0  # mm on the long axis: the plane of the valves
 FAT = -98.0
 REACH_MM = 85.0  # from the origin; no heart with its fat is larger
+OUTSIDE_MM = 20.0  # above the surface: no noise lifts the pericardium so far
+ORIFICES = (15.0, -24.0)  # mm towards the free wall: of the mitral and of the tricuspid valve
+PARTS = ("epicardial_fat", "myocardium", "right_ventricle", "left_ventricle", "right_atrium", "left_atrium")
 
 
 @dataclass(frozen=True)
@@ -37,56 +41,6 @@ class Blood:
         return cls(float(rng.uniform(284, 367)), float(rng.uniform(120, 260)), float(rng.uniform(88, 122)))
 
 
-@dataclass(frozen=True)
-class Chart:
-    """Where the voxels lie on a heart: its own axes in mm of the mean heart, and the depth under its surface."""
-
-    own: tuple[Floats, Floats, Floats]
-    unit: tuple[Floats, Floats, Floats]  # directions on the sphere's chart
-    depth: Floats  # mm along the ray from the centre, negative outside
-
-    @classmethod
-    def of(cls, heart: Heart, grid: CtGrid) -> Chart:
-        """The chart of a grid's voxels."""
-        own = np.empty(grid.shape), np.empty(grid.shape), np.empty(grid.shape)
-        unit = np.empty(grid.shape), np.empty(grid.shape), np.empty(grid.shape)
-        depth = np.empty(grid.shape)
-        semi = np.array([heart.ahead, heart.behind])
-        x, y, z = (axis.ravel() for axis in grid.axes())
-        _chart(x, y, z, np.stack(heart.axes), semi, np.array(MEAN_MM), own, unit, depth)
-        return cls(own, unit, depth)
-
-
-@jit
-def _chart(
-    x: Floats,
-    y: Floats,
-    z: Floats,
-    axes: Floats,
-    semi: Floats,
-    mean: Floats,
-    own: tuple[Floats, Floats, Floats],
-    unit: tuple[Floats, Floats, Floats],
-    depth: Floats,
-) -> None:
-    """One pass over the voxels; no fastmath: the bits must come out alike on every machine."""
-    scaled = np.empty(3)
-    for i in range(x.size):
-        for j in range(y.size):
-            for k in range(z.size):
-                rho = 0.0
-                for r in range(3):
-                    along = x[i] * axes[r, 0] + y[j] * axes[r, 1] + z[k] * axes[r, 2]
-                    scaled[r] = along / (semi[0, r] if along >= 0.0 else semi[1, r])
-                    rho += scaled[r] * scaled[r]
-                turn = 1.0 / (math.sqrt(rho) + 1e-9)
-                own[0][i, j, k], own[1][i, j, k] = scaled[0] * mean[0], scaled[1] * mean[1]
-                own[2][i, j, k] = scaled[2] * mean[2]
-                unit[0][i, j, k], unit[1][i, j, k] = scaled[0] * turn, scaled[1] * turn
-                unit[2][i, j, k] = scaled[2] * turn
-                depth[i, j, k] = math.sqrt(x[i] * x[i] + y[j] * y[j] + z[k] * z[k]) * (turn - 1.0)
-
-
 def world(heart: Heart, own: tuple[float, float, float]) -> Floats:
     """World point (3,) of a place in a heart's own axes, mm of the mean heart."""
     out = np.zeros(3)
@@ -100,79 +54,153 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
     part = canvas.crop([-REACH_MM] * 3, [REACH_MM] * 3)
     if part is None:
         return
-    canvas = part
-    chart = Chart.of(heart, canvas.grid)
-    own, lumps, mixing = chart.own, canvas.waves("heart", 16.0), canvas.waves("mixing", 9.0)
-    sac = chart.depth + 4.4 + 1.2 * lumps + 1.5 * np.clip(-0.03 * own[0], 0, 1)
-    canvas.paint(sac, 25.0, 0)  # the pericardium, a line 1 to 2 mm thick
-    canvas.paint(sac - 1.4, FAT + 9.0 * mixing, names["epicardial_fat"])
-    meat = chart.depth - _fat_depth(canvas, chart)
-    basal = own[0] - VALVES
-    muscle = blood.myocardium + 5.0 * mixing
-    canvas.paint(np.minimum(meat, basal + 4.0), muscle, names["myocardium"])
-    a, b = canvas.waves("cords a", 9.0), canvas.waves("cords b", 9.0)
-    cords = strands(a, b, 0.34)
-    # right ventricle: what its thin wall and the left ventricle leave, rough with trabeculae
-    left_out = ellipsoid(own, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0))
-    cavity = np.minimum(np.minimum(meat - 3.2, -left_out - 0.5), np.minimum(basal - 1.0, 40.0 - own[0]))
-    canvas.paint(cavity, blood.right + 18.0 * mixing, names["right_ventricle"])
-    near = np.clip(1.2 - cavity / 9.0, 0.0, 1.0) * (cavity > -1.0)
-    canvas.blend(np.minimum(1.6 * near * cords, 1.0), muscle)
-    # left ventricle, with trabeculae and papillary muscles along its free wall
-    left = np.minimum(ellipsoid(own, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0)) + 0.8 * lumps, basal - 1.0)
-    canvas.paint(left, blood.left + 6.0 * mixing, names["left_ventricle"])
-    near = np.clip(1.2 - left / 9.0, 0.0, 1.0) * ((own[0] > 0) & (left > -1.0))
-    canvas.blend(np.minimum(1.6 * near * cords, 1.0), muscle)
-    for radius, at in ((4.6, (12.0, -13.0, 26.0)), (4.2, (12.0, 10.0, 30.0))):
-        way = np.stack([world(heart, at), world(heart, (at[0] + 24.0, 0.8 * at[1], at[2] - 6.0))])
-        pillar = tube(canvas.grid, way, radius) + 1.2 * a
-        canvas.paint(np.minimum(pillar, left + 2.0), muscle, names["myocardium"])
-    _atria(canvas, chart, blood, names, lumps, mixing)
-    _valves(canvas, heart, own, blood, names)
+    x, y, z = part.grid.axes()
+    axes, semi = heart.frame
+    chart = np.empty((7, *part.grid.shape))
+    _chart(x.ravel(), y.ravel(), z.ravel(), axes, semi, np.array(MEAN_MM), chart)
+    if float(chart[6].max()) < -OUTSIDE_MM - part.grid.voxel_mm:
+        return
+    fields = tuple(
+        part.waves(name, mm)
+        for name, mm in (("heart", 16.0), ("mixing", 9.0), ("cords a", 9.0), ("cords b", 9.0), ("fat", 16.0))
+    )
+    pillars = [
+        (*world(heart, at), *world(heart, (at[0] + 24.0, 0.8 * at[1], at[2] - 6.0)), radius)
+        for radius, at in ((4.6, (12.0, -13.0, 26.0)), (4.2, (12.0, 10.0, 30.0)))
+    ]
+    doors = [(*world(heart, (-24.0, -1.0, at)), *world(heart, (-10.0, -1.0, at)), 12.0) for at in ORIFICES]
+    _paint(
+        part.hu,
+        part.labels,
+        (x.ravel(), y.ravel(), z.ravel()),
+        chart,
+        fields,
+        1.0 / part.grid.voxel_mm,
+        (blood.left, blood.right, blood.myocardium),
+        tuple(names[name] for name in PARTS),
+        np.array(pillars + doors),
+    )
 
 
-def _groove(chart: Chart, width: float) -> Floats:
+@jit
+def _chart(x: Floats, y: Floats, z: Floats, axes: Floats, semi: Floats, mean: Floats, out: Floats) -> None:
+    """Where voxels lie on a heart, (7, i, j, k).
+
+    Its own axes in mm of the mean heart, the directions on the sphere's chart, and the depth in mm under its surface,
+    along the ray from the centre, negative outside. No fastmath: the bits must come out alike on every machine.
+    """
+    scaled = np.empty(3)
+    for i in range(x.size):
+        for j in range(y.size):
+            for k in range(z.size):
+                rho = 0.0
+                for r in range(3):
+                    along = x[i] * axes[r, 0] + y[j] * axes[r, 1] + z[k] * axes[r, 2]
+                    scaled[r] = along / (semi[0, r] if along >= 0.0 else semi[1, r])
+                    rho += scaled[r] * scaled[r]
+                turn = 1.0 / (math.sqrt(rho) + 1e-9)
+                for r in range(3):
+                    out[r, i, j, k], out[3 + r, i, j, k] = scaled[r] * mean[r], scaled[r] * turn
+                out[6, i, j, k] = math.sqrt(x[i] * x[i] + y[j] * y[j] + z[k] * z[k]) * (turn - 1.0)
+
+
+@jit
+def _paint(
+    hu: Floats,
+    labels: NDArray[np.uint8],
+    axes: tuple[Floats, Floats, Floats],
+    chart: Floats,
+    fields: tuple[Floats, Floats, Floats, Floats, Floats],
+    per_mm: float,
+    blood: Place,
+    names: tuple[int, int, int, int, int, int],
+    capsules: Floats,
+) -> None:
+    """All of the heart in one pass over the voxels; ``capsules`` (4, 7): papillary muscles, then orifices."""
+    fat, myocardium, right_ventricle, left_ventricle, right_atrium, left_atrium = names
+    full, washed, muscle = blood
+    for i in range(hu.shape[0]):
+        for j in range(hu.shape[1]):
+            for k in range(hu.shape[2]):
+                a, b, c, depth = chart[0, i, j, k], chart[1, i, j, k], chart[2, i, j, k], chart[6, i, j, k]
+                u, w = chart[3, i, j, k], chart[5, i, j, k]
+                lumps, mixing, cord, other = fields[0][i, j, k], fields[1][i, j, k], fields[2][i, j, k], fields[3][i, j, k]
+                at, name = hu[i, j, k], labels[i, j, k]
+                # the pericardium, a line 1 to 2 mm thick
+                sac = depth + 4.4 + 1.2 * lumps + 1.5 * min(max(-0.03 * a, 0.0), 1.0)
+                at, name = cover(at, name, sac * per_mm + 0.5, 25.0, 0)
+                at, name = cover(at, name, (sac - 1.4) * per_mm + 0.5, FAT + 9.0 * mixing, fat)
+                meat, basal = depth - _fat_depth(u, w, fields[4][i, j, k]), a - VALVES
+                meat_hu = muscle + 5.0 * mixing
+                at, name = cover(at, name, min(meat, basal + 4.0) * per_mm + 0.5, meat_hu, myocardium)
+                cords = max(1.0 - (cord * cord + other * other) / 0.34**2, 0.0)
+                # right ventricle: what its thin wall and the left ventricle leave, rough with trabeculae
+                left_out = under(a, b, c, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0), 35.0)
+                cavity = min(min(meat - 3.2, -left_out - 0.5), min(basal - 1.0, 40.0 - a))
+                at, name = cover(at, name, cavity * per_mm + 0.5, washed + 18.0 * mixing, right_ventricle)
+                if cavity > -1.0:
+                    at, name = cover(at, name, _rough(cavity, cords), meat_hu, -1)
+                # left ventricle, with trabeculae and papillary muscles along its free wall
+                left = under(a, b, c, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0), 24.0) + 0.8 * lumps
+                left = min(left, basal - 1.0)
+                at, name = cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
+                if a > 0.0 and left > -1.0:
+                    at, name = cover(at, name, _rough(left, cords), meat_hu, -1)
+                place = axes[0][i], axes[1][j], axes[2][k]
+                if (left + 2.0) * per_mm + 0.5 > 0.0:
+                    for n in range(2):
+                        pillar = min(_inside(place, capsules[n]) + 1.2 * cord, left + 2.0)
+                        at, name = cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
+                room = VALVES - 1.0 - a
+                if (room + 1.8) * per_mm + 0.5 > 0.0:
+                    # the groove's fat, in which the right coronary and the circumflex run, comes between
+                    room = min(room, depth + 3.5 - 13.0 * _groove(u, 0.17))
+                    body = under(a, b, c, (-30.0, -6.0, -25.0), (24.0, 27.0, 21.0), 21.0) + 1.5 * lumps
+                    body = min(body, room)
+                    at, name = cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
+                    at, name = cover(at, name, body * per_mm + 0.5, washed + 40.0 * mixing, right_atrium)
+                    body = under(a, b, c, (-36.0, 2.0, 16.0), (19.0, 27.0, 27.0), 19.0) + 1.5 * lumps
+                    body = min(body, room)
+                    at, name = cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
+                    at, name = cover(at, name, body * per_mm + 0.5, full + 6.0 * mixing, left_atrium)
+                # mitral and tricuspid orifice: blood through the plane of the valves, between leaflets of muscle's HU
+                for n in range(2):
+                    door = _inside(place, capsules[2 + n])
+                    chamber, flow = (left_ventricle, full) if n == 0 else (right_ventricle, washed)
+                    at, name = cover(at, name, door * per_mm + 0.5, flow, chamber)
+                    leaf = min(door + 1.0, 1.0 - abs(a - VALVES - 0.5 * abs(c - ORIFICES[n])))
+                    at, name = cover(at, name, leaf * per_mm + 0.5, muscle - 20.0, -1)
+                hu[i, j, k], labels[i, j, k] = at, name
+
+
+@jit
+def _groove(u: float, width: float) -> float:
     """1 in the atrioventricular groove, 0 away from it; ``width`` in cosines of theta."""
-    out: Floats = np.exp(-(((chart.unit[0] - AV_COSINE) / width) ** 2))
-    return out
+    off = (u - AV_COSINE) / width
+    return math.exp(-(off * off))
 
 
-def _fat_depth(canvas: Canvas, chart: Chart) -> Floats:
+@jit
+def _fat_depth(u: float, w: float, lumps: float) -> float:
     """Depth in mm at which the myocardium begins: deep in the grooves, shallow over the free walls."""
-    u = chart.unit
-    groove = _groove(chart, 0.13)
-    septum = np.exp(-(((u[2] + 0.17 + 0.15 * u[0]) / 0.13) ** 2)) * (u[0] > AV_COSINE) * (1 - u[0] * u[0])
-    out: Floats = 1.6 + 8.5 * groove + 3.5 * septum + 0.9 * canvas.waves("fat", 16.0)
-    return out
+    out = 1.6 + 8.5 * _groove(u, 0.13)
+    if u > AV_COSINE:
+        off = (w + 0.17 + 0.15 * u) / 0.13
+        out += 3.5 * (math.exp(-(off * off)) * (1.0 - u * u))
+    return out + 0.9 * lumps
 
 
-def _atria(
-    canvas: Canvas,
-    chart: Chart,
-    blood: Blood,
-    names: dict[str, int],
-    lumps: Floats,
-    mixing: Floats,
-) -> None:
-    own = chart.own
-    # the groove's fat, in which the right coronary and the circumflex run, comes between atria and ventricles
-    room = np.minimum(VALVES - 1.0 - own[0], chart.depth + 3.5 - 13.0 * _groove(chart, 0.17))
-    for name, centre, semi, hu in (
-        ("right_atrium", (-30.0, -6.0, -25.0), (24.0, 27.0, 21.0), blood.right + 40.0 * mixing),
-        ("left_atrium", (-36.0, 2.0, 16.0), (19.0, 27.0, 27.0), blood.left + 6.0 * mixing),
-    ):
-        body = np.minimum(ellipsoid(own, centre, semi) + 1.5 * lumps, room)
-        canvas.paint(body + 1.8, blood.myocardium - 15.0, 0)
-        canvas.paint(body, hu, names[name])
+@jit
+def _rough(depth: float, cords: float) -> float:
+    """Share of trabeculae so many mm inside a ventricle."""
+    return min(1.6 * min(max(1.2 - depth / 9.0, 0.0), 1.0) * cords, 1.0)
 
 
-def _valves(
-    canvas: Canvas, heart: Heart, own: tuple[Floats, Floats, Floats], blood: Blood, names: dict[str, int]
-) -> None:
-    """Mitral and tricuspid orifice: blood through the plane of the valves, between leaflets of muscle's HU."""
-    for name, at, hu in (("left_ventricle", 15.0, blood.left), ("right_ventricle", -24.0, blood.right)):
-        way = np.stack([world(heart, (-24.0, -1.0, at)), world(heart, (-10.0, -1.0, at))])
-        door = tube(canvas.grid, way, 12.0)
-        leaf = np.minimum(door + 1.0, 1.0 - np.abs(own[0] - VALVES - 0.5 * np.abs(own[2] - at)))
-        canvas.paint(door, hu, names[name])
-        canvas.paint(leaf, blood.myocardium - 20.0)
+@jit
+def _inside(place: Place, capsule: Floats) -> float:
+    """Depth in mm of a place in a capsule (7,): both ends and the radius."""
+    d0, d1, d2 = capsule[3] - capsule[0], capsule[4] - capsule[1], capsule[5] - capsule[2]
+    e0, e1, e2 = place[0] - capsule[0], place[1] - capsule[1], place[2] - capsule[2]
+    t = min(max((e0 * d0 + e1 * d1 + e2 * d2) / (d0 * d0 + d1 * d1 + d2 * d2), 0.0), 1.0)
+    g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
+    return capsule[6] - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
