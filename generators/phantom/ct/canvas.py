@@ -129,9 +129,14 @@ class Canvas:
         self._lay(share, 1.0, 0.0, hu, label)
 
     def _lay(self, field: Floats, slope: float, offset: float, hu: Floats | float, label: int | None) -> None:
-        shape = self.hu.shape
-        tissue = np.broadcast_to(np.asarray(hu, np.float64), shape)
-        _lay(self.hu, self.labels, np.broadcast_to(field, shape), slope, offset, tissue, -1 if label is None else label)
+        name = -1 if label is None else label
+        _lay(self.hu, self.labels, self._over(field), slope, offset, self._over(hu), name)
+
+    def _over(self, value: Floats | float) -> Floats:
+        """A number or an array on every voxel, without a copy."""
+        if isinstance(value, np.ndarray):
+            return value if value.shape == self.hu.shape else np.broadcast_to(value, self.hu.shape)
+        return np.ndarray(self.hu.shape, np.float64, np.array(value, np.float64), strides=(0, 0, 0))
 
 
 @jit

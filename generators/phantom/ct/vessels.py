@@ -12,7 +12,8 @@ from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.ct.canvas import CtGrid
 
 Floats = NDArray[np.float64]
-SUB = 4  # points along a voxel's edge, spelled out below: 64 fill one integer
+SUB = 4  # points along a voxel's edge: 64 fill one integer
+_POINTS = (np.stack(np.indices((SUB, SUB, SUB)).reshape(3, -1)) + 0.5) / SUB - 0.5  # of a voxel, in its edges
 
 
 def capsules(courses: Iterable[tuple[Floats, Floats]]) -> Floats:
@@ -35,30 +36,33 @@ def filled(grid: CtGrid, pieces: Floats) -> Floats | None:
     if not near.any():
         return None
     bits = np.zeros(grid.shape, np.uint64)
-    _mark(bits, pieces[near] - np.concatenate([origin, [0.0], origin, [0.0]]), spacing, first)
+    _mark(bits, pieces[near] - [*origin, 0.0, *origin, 0.0], spacing, first, _POINTS * spacing[:, None])
     out: Floats = np.bitwise_count(bits) / float(SUB**3)
     return out
 
 
 @jit
-def _mark(bits: NDArray[np.uint64], pieces: Floats, mm: Floats, first: NDArray[np.int64]) -> None:
+def _mark(bits: NDArray[np.uint64], pieces: Floats, mm: Floats, first: NDArray[np.int64], points: Floats) -> None:
     """Set the bit of each of a voxel's sample points that lies in a piece; mm from the grid's voxel of index 0.
 
     No fastmath: the comparisons must come out alike on every machine.
     """
     corner = 0.5 * math.sqrt(mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2])
     full = ~np.uint64(0)
-    low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    low, high, ahead = np.zeros(3, np.int64), np.zeros(3, np.int64), np.empty(points.shape[1])
     for n in range(len(pieces)):
         a, b = pieces[n, :3], pieces[n, 4:7]
-        ra, rb = pieces[n, 3], pieces[n, 7]
+        ra, slope = pieces[n, 3], pieces[n, 7] - pieces[n, 3]
         d0, d1, d2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
         dd = d0 * d0 + d1 * d1 + d2 * d2
-        reach, slant = max(ra, rb), abs(rb - ra)
+        per = 1.0 / dd if dd > 0.0 else 0.0
+        reach, unsure = max(ra, pieces[n, 7]), corner + abs(slope) + 1e-6
         for axis in range(3):
             least, most = first[axis], first[axis] + bits.shape[axis] - 1
             low[axis] = max(least, math.floor((min(a[axis], b[axis]) - reach) / mm[axis] - 0.5))
             high[axis] = min(most, math.ceil((max(a[axis], b[axis]) + reach) / mm[axis] + 0.5))
+        for m in range(ahead.size):
+            ahead[m] = points[0, m] * d0 + points[1, m] * d1 + points[2, m] * d2
         for i in range(low[0], high[0] + 1):
             for j in range(low[1], high[1] + 1):
                 for k in range(low[2], high[2] + 1):
@@ -67,28 +71,20 @@ def _mark(bits: NDArray[np.uint64], pieces: Floats, mm: Floats, first: NDArray[n
                     if known == full:
                         continue
                     e0, e1, e2 = i * mm[0] - a[0], j * mm[1] - a[1], k * mm[2] - a[2]
-                    t = (e0 * d0 + e1 * d1 + e2 * d2) / dd if dd > 0.0 else 0.0
-                    t = min(max(t, 0.0), 1.0)
+                    along = e0 * d0 + e1 * d1 + e2 * d2
+                    t = min(max(along * per, 0.0), 1.0)
                     g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
-                    gap = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2) - (ra + t * (rb - ra))
-                    if gap > corner + slant:
+                    gap = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2) - (ra + t * slope)
+                    if gap > unsure:
                         continue
-                    if gap < -1e-6 - corner - slant:  # all of it lies inside
+                    if gap < -unsure:  # all of it lies inside
                         bits[at] = full
                         continue
-                    bit = np.uint64(1)
-                    for u in range(4):
-                        for v in range(4):
-                            for w in range(4):
-                                if not known & bit:
-                                    s0 = e0 + (u - 1.5) * 0.25 * mm[0]
-                                    s1 = e1 + (v - 1.5) * 0.25 * mm[1]
-                                    s2 = e2 + (w - 1.5) * 0.25 * mm[2]
-                                    t = (s0 * d0 + s1 * d1 + s2 * d2) / dd if dd > 0.0 else 0.0
-                                    t = min(max(t, 0.0), 1.0)
-                                    g0, g1, g2 = s0 - t * d0, s1 - t * d1, s2 - t * d2
-                                    r = ra + t * (rb - ra)
-                                    if g0 * g0 + g1 * g1 + g2 * g2 <= r * r:
-                                        known |= bit
-                                bit = bit << np.uint64(1)
+                    for m in range(ahead.size):
+                        t = min(max((along + ahead[m]) * per, 0.0), 1.0)
+                        g0 = e0 + points[0, m] - t * d0
+                        g1 = e1 + points[1, m] - t * d1
+                        g2 = e2 + points[2, m] - t * d2
+                        r = ra + t * slope
+                        known |= np.uint64(g0 * g0 + g1 * g1 + g2 * g2 <= r * r) << np.uint64(m)
                     bits[at] = known
