@@ -95,7 +95,7 @@ class Canvas:
         for i in range(0, self.grid.shape[0], TILE):
             for j in range(0, self.grid.shape[1], TILE):
                 for k in range(0, self.grid.shape[2], TILE):
-                    yield self._part([slice(n, n + TILE) for n in (i, j, k)])
+                    yield self.part([slice(n, n + TILE) for n in (i, j, k)])
 
     def crop(self, low: Sequence[float], high: Sequence[float]) -> Canvas | None:
         """The part of this canvas between two world corners, painted through; None where there is none."""
@@ -107,15 +107,23 @@ class Canvas:
             if start >= stop:
                 return None
             parts.append(slice(start, stop))
-        return self._part(parts)
+        return self.part(parts)
 
-    def _part(self, parts: list[slice]) -> Canvas:
+    def part(self, parts: Sequence[slice]) -> Canvas:
+        """The part of this canvas between indices of its own, painted through."""
         part, grid = copy.copy(self), self.grid
         part.at = (parts[0], parts[1], parts[2])
         part.hu, part.labels = self.hu[part.at], self.labels[part.at]
         i, j, k = (at + s.start for at, s in zip(grid.first, parts, strict=True))
         part.grid = CtGrid(part.labels.shape, grid.spacing_mm, grid.origin_mm, (i, j, k))
         return part
+
+    def tube(self, way: Floats, radii: Floats, margin: float) -> tuple[Canvas, Floats] | None:
+        """The part about a ``tube`` and the depth inside it, down to -``margin`` mm and a voxel; None if far off."""
+        margin += self.grid.voxel_mm
+        out = radii[:, None] + margin
+        part = self.crop((way - out).min(axis=0).tolist(), (way + out).max(axis=0).tolist())
+        return None if part is None else (part, tube(part.grid, way, radii, margin))
 
     def paint(self, depth: Floats, hu: Floats | float, label: int | None = None) -> None:
         """Lay a tissue where ``depth`` (mm under its surface, negative outside) says, half a voxel soft.

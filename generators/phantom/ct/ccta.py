@@ -10,7 +10,7 @@ import numpy as np
 
 from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, CtGrid, Floats
 from lesionforge.generators.phantom.ct.ccta_chest import paint_chest
-from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, paint_heart
+from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, heart_in, paint_heart
 from lesionforge.generators.phantom.ct.ccta_vessels import GreatVessels
 from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
 from lesionforge.generators.phantom.ct.vessels import capsules, filled
@@ -64,7 +64,7 @@ class Coronaries:
     def paint(self, canvas: Canvas, vessels: GreatVessels, blood: Blood) -> None:
         """The vessels in their fat, and the aorta they come from."""
         outside = np.ones(canvas.hu.shape)
-        if near := vessels.aorta.near(canvas, canvas.grid.voxel_mm):
+        if near := canvas.tube(vessels.aorta.way, vessels.aorta.radii, 0.0):
             part, aorta = near
             outside[part.at] -= np.clip(aorta / canvas.grid.voxel_mm + 0.5, 0.0, 1.0)
         self._lay(canvas, self.sheaths, outside, FAT, "epicardial_fat")
@@ -117,9 +117,12 @@ def phantom_ccta(
     coronaries = Coronaries.of(trees, healthy)
     vessels = GreatVessels.of(heart, healthy)
     for tile in canvas.tiles():
-        paint_chest(tile, VALUE)
-        vessels.bed(tile)
-        paint_heart(tile, heart, blood, VALUE)
+        bare, shows = heart_in(tile, heart)
+        if bare is not None:
+            paint_chest(bare, VALUE)
+            vessels.bed(bare)
+        if shows:
+            paint_heart(tile, heart, blood, VALUE)
         vessels.paint(tile, blood, VALUE)
         coronaries.paint(tile, vessels, blood)
     hu = scan(rng, canvas, chosen, noise)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesionforge.generators.phantom.ct.bones import bony, ribs, spine
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands
 
 MIDLINE = -14.0  # LPS x in mm
 SPINE_Y = 82.0  # centre of the vertebral bodies
@@ -24,12 +24,14 @@ def paint_chest(canvas: Canvas, names: dict[str, int]) -> None:
     cavity = ellipsoid(p[:2], (MIDLINE, 4.0), (136.0 * wide, 93.0)) + 0.5 * bend
     if float(cavity.min()) < 20.0:
         _wall(canvas, p, wide, bend, grain, cavity, names)
-    middle = _mediastinum(x, y) + 0.4 * bend
-    _lungs(canvas, cavity, np.minimum(cavity, -middle), names)
-    canvas.paint(np.minimum(cavity, middle), FAT + 6.0 * grain, 0)
+    middle = np.minimum(_mediastinum(x, y) + 0.4 * bend, cavity)
+    if float(middle.min()) < canvas.grid.voxel_mm:
+        _lungs(canvas, cavity, np.minimum(cavity, -middle), names)
+    canvas.paint(middle, FAT + 6.0 * grain, 0)
     gullet = np.array([(MIDLINE + 4.0, 57.0, -200.0), (MIDLINE + 2.0, 59.0, 200.0)])
-    canvas.paint(tube(canvas.grid, gullet, 7.0), 45.0)
-    canvas.paint(tube(canvas.grid, gullet - np.array([0.0, 1.0, 0.0]), 1.6), -500.0)
+    for shift, radius, hu in ((0.0, 7.0, 45.0), (-1.0, 1.6, -500.0)):
+        if near := canvas.tube(gullet + np.array([0.0, shift, 0.0]), np.full(2, radius), 0.0):
+            near[0].paint(near[1], hu)
     _belly(canvas, cavity, names, bend)
     spine(canvas, (MIDLINE, SPINE_Y), names["bone"])
     _sternum(canvas, names)
@@ -65,9 +67,13 @@ def _wall(
 
 def _lungs(canvas: Canvas, cavity: Floats, inside: Floats, names: dict[str, int]) -> None:
     """Air and tissue, and vessels as the curves on which two fields of noise are 0."""
+    if float(cavity.max()) < -canvas.grid.voxel_mm:
+        return
     base = LUNG + 22.0 * canvas.waves("lung", 7.0) + 25.0 * canvas.waves("perfusion", 45.0)
     canvas.paint(cavity, base, names["lung"])  # all of it, so that nothing shows between lung and mediastinum
     room = np.clip((inside - 2.0) / 8.0, 0.0, 1.0)
+    if not room.any():
+        return
     for scale, width, hu in ((26.0, 0.17, 280.0), (16.0, 0.19, 220.0), (9.0, 0.2, 60.0)):
         line = strands(canvas.waves(f"vessels {scale} a", scale), canvas.waves(f"vessels {scale} b", scale), width)
         canvas.blend(np.minimum(3.0 * line, 1.0) * room, hu)

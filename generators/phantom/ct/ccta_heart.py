@@ -21,8 +21,8 @@ MEAN_MM = (53.0, 36.0, 50.0)  # semi-axes of the mean heart, in which the chambe
 AV_COSINE = -0.29  # of theta at the atrioventricular groove
 VALVES = -16.0  # mm on the long axis: the plane of the valves
 FAT = -98.0
-REACH_MM = 85.0  # from the origin; no heart with its fat is larger
-OUTSIDE_MM = 20.0  # above the surface: no noise lifts the pericardium so far
+OUTSIDE_MM = 20.0  # above the surface, nothing of the heart is left: no noise lifts the pericardium so far
+HIDDEN_MM = 6.0  # under it, all that was painted before is: no noise sinks the fat so deep
 ORIFICES = (15.0, -24.0)  # mm towards the free wall: of the mitral and of the tricuspid valve
 PARTS = ("epicardial_fat", "myocardium", "right_ventricle", "left_ventricle", "right_atrium", "left_atrium")
 
@@ -49,19 +49,19 @@ def world(heart: Heart, own: tuple[float, float, float]) -> Floats:
     return out
 
 
+def heart_in(canvas: Canvas, heart: Heart) -> tuple[Canvas | None, bool]:
+    """The part of a canvas that a heart does not hide, if any, and whether it shows in it at all."""
+    x, y, z = (axis.ravel() for axis in canvas.grid.axes())
+    mm = canvas.grid.voxel_mm
+    *box, deepest = _extent(x, y, z, *heart.frame, HIDDEN_MM + mm)
+    bare = [slice(first, last + 1) for first, last in zip(box[:3], box[3:], strict=True)]
+    return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - mm
+
+
 def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int]) -> None:
     """Fat, muscle and chambers; great vessels and coronaries come on top."""
-    part = canvas.crop([-REACH_MM] * 3, [REACH_MM] * 3)
-    if part is None:
-        return
-    x, y, z = part.grid.axes()
-    axes, semi = heart.frame
-    chart = np.empty((7, *part.grid.shape))
-    _chart(x.ravel(), y.ravel(), z.ravel(), axes, semi, np.array(MEAN_MM), chart)
-    if float(chart[6].max()) < -OUTSIDE_MM - part.grid.voxel_mm:
-        return
     fields = tuple(
-        part.waves(name, mm)
+        canvas.waves(name, mm)
         for name, mm in (("heart", 16.0), ("mixing", 9.0), ("cords a", 9.0), ("cords b", 9.0), ("fat", 16.0))
     )
     pillars = [
@@ -69,13 +69,15 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
         for radius, at in ((4.6, (12.0, -13.0, 26.0)), (4.2, (12.0, 10.0, 30.0)))
     ]
     doors = [(*world(heart, (-24.0, -1.0, at)), *world(heart, (-10.0, -1.0, at)), 12.0) for at in ORIFICES]
+    x, y, z = (axis.ravel() for axis in canvas.grid.axes())
     _paint(
-        part.hu,
-        part.labels,
-        (x.ravel(), y.ravel(), z.ravel()),
-        chart,
+        canvas.hu,
+        canvas.labels,
+        (x, y, z),
+        heart.frame,
+        MEAN_MM,
         fields,
-        1.0 / part.grid.voxel_mm,
+        1.0 / canvas.grid.voxel_mm,
         (blood.left, blood.right, blood.myocardium),
         tuple(names[name] for name in PARTS),
         np.array(pillars + doors),
@@ -83,25 +85,36 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
 
 
 @jit
-def _chart(x: Floats, y: Floats, z: Floats, axes: Floats, semi: Floats, mean: Floats, out: Floats) -> None:
-    """Where voxels lie on a heart, (7, i, j, k).
+def _chart(x: float, y: float, z: float, axes: Floats, semi: Floats) -> tuple[float, float, float, float, float]:
+    """A place on a heart: along its own axes in semi-axes, 1 over their length, mm under the surface along the ray.
 
-    Its own axes in mm of the mean heart, the directions on the sphere's chart, and the depth in mm under its surface,
-    along the ray from the centre, negative outside. No fastmath: the bits must come out alike on every machine.
+    No fastmath: the bits must come out alike on every machine.
     """
-    scaled = np.empty(3)
+    a = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    b = x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2]
+    c = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    a /= semi[0, 0] if a >= 0.0 else semi[1, 0]
+    b /= semi[0, 1] if b >= 0.0 else semi[1, 1]
+    c /= semi[0, 2] if c >= 0.0 else semi[1, 2]
+    turn = 1.0 / (math.sqrt(a * a + b * b + c * c) + 1e-9)
+    return a, b, c, turn, math.sqrt(x * x + y * y + z * z) * (turn - 1.0)
+
+
+@jit
+def _extent(
+    x: Floats, y: Floats, z: Floats, axes: Floats, semi: Floats, deep: float
+) -> tuple[int, int, int, int, int, int, float]:
+    """First and last indices of what lies less than ``deep`` mm under a heart's surface, and the greatest depth."""
+    box, deepest = np.array([x.size, y.size, z.size, -1, -1, -1]), -np.inf
     for i in range(x.size):
         for j in range(y.size):
             for k in range(z.size):
-                rho = 0.0
-                for r in range(3):
-                    along = x[i] * axes[r, 0] + y[j] * axes[r, 1] + z[k] * axes[r, 2]
-                    scaled[r] = along / (semi[0, r] if along >= 0.0 else semi[1, r])
-                    rho += scaled[r] * scaled[r]
-                turn = 1.0 / (math.sqrt(rho) + 1e-9)
-                for r in range(3):
-                    out[r, i, j, k], out[3 + r, i, j, k] = scaled[r] * mean[r], scaled[r] * turn
-                out[6, i, j, k] = math.sqrt(x[i] * x[i] + y[j] * y[j] + z[k] * z[k]) * (turn - 1.0)
+                depth = _chart(x[i], y[j], z[k], axes, semi)[4]
+                deepest = max(deepest, depth)
+                if depth < deep:
+                    box[0], box[1], box[2] = min(box[0], i), min(box[1], j), min(box[2], k)
+                    box[3], box[4], box[5] = max(box[3], i), max(box[4], j), max(box[5], k)
+    return box[0], box[1], box[2], box[3], box[4], box[5], deepest
 
 
 @jit
@@ -109,7 +122,8 @@ def _paint(
     hu: Floats,
     labels: NDArray[np.uint8],
     axes: tuple[Floats, Floats, Floats],
-    chart: Floats,
+    frame: tuple[Floats, Floats],
+    mean: Place,
     fields: tuple[Floats, Floats, Floats, Floats, Floats],
     per_mm: float,
     blood: Place,
@@ -122,9 +136,14 @@ def _paint(
     for i in range(hu.shape[0]):
         for j in range(hu.shape[1]):
             for k in range(hu.shape[2]):
-                a, b, c, depth = chart[0, i, j, k], chart[1, i, j, k], chart[2, i, j, k], chart[6, i, j, k]
-                u, w = chart[3, i, j, k], chart[5, i, j, k]
-                lumps, mixing, cord, other = fields[0][i, j, k], fields[1][i, j, k], fields[2][i, j, k], fields[3][i, j, k]
+                place = axes[0][i], axes[1][j], axes[2][k]
+                a, b, c, turn, depth = _chart(place[0], place[1], place[2], frame[0], frame[1])
+                if depth < -OUTSIDE_MM - 1.0 / per_mm:
+                    continue
+                u, w = a * turn, c * turn  # of the direction on the sphere's chart
+                a, b, c = a * mean[0], b * mean[1], c * mean[2]
+                lumps, mixing = fields[0][i, j, k], fields[1][i, j, k]
+                cord, other = fields[2][i, j, k], fields[3][i, j, k]
                 at, name = hu[i, j, k], labels[i, j, k]
                 # the pericardium, a line 1 to 2 mm thick
                 sac = depth + 4.4 + 1.2 * lumps + 1.5 * min(max(-0.03 * a, 0.0), 1.0)
@@ -146,7 +165,6 @@ def _paint(
                 at, name = cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
                 if a > 0.0 and left > -1.0:
                     at, name = cover(at, name, _rough(left, cords), meat_hu, -1)
-                place = axes[0][i], axes[1][j], axes[2][k]
                 if (left + 2.0) * per_mm + 0.5 > 0.0:
                     for n in range(2):
                         pillar = min(_inside(place, capsules[n]) + 1.2 * cord, left + 2.0)

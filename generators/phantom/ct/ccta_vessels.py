@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, world
 from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import Branch
@@ -25,12 +25,6 @@ class Pipe:
 
     way: Floats
     radii: Floats
-
-    def near(self, canvas: Canvas, margin: float) -> tuple[Canvas, Floats] | None:
-        """The part of a canvas about it, and the depth in mm inside it there, down to -``margin``."""
-        out = self.radii[:, None] + margin
-        part = canvas.crop((self.way - out).min(axis=0).tolist(), (self.way + out).max(axis=0).tolist())
-        return None if part is None else (part, tube(part.grid, self.way, self.radii, margin))
 
     def meets(self, points: Floats, margin: float) -> int:
         """How many of the points (n, 3) lie nearer than ``margin`` mm to its wall, or inside."""
@@ -86,7 +80,7 @@ class GreatVessels:
     def bed(self, canvas: Canvas) -> None:
         """The fat that the vessels run in, painted before the heart."""
         for pipe in (self.aorta, self.pulmonary, *self.branches, self.cava):
-            if near := pipe.near(canvas, 5.0 + canvas.grid.voxel_mm):
+            if near := canvas.tube(pipe.way, pipe.radii, 5.0):
                 part, depth = near
                 part.paint(depth + 5.0, FAT, 0)
 
@@ -103,14 +97,13 @@ class GreatVessels:
 
 def _pipes(canvas: Canvas, pipes: Sequence[Pipe], hu: float, label: int, opens: int) -> None:
     """Vessels of one ``label`` with a wall, but for where they open into the chamber ``opens``."""
-    margin = 1.4 + canvas.grid.voxel_mm
-    found = [near for pipe in pipes if (near := pipe.near(canvas, margin))]
+    found = [near for pipe in pipes if (near := canvas.tube(pipe.way, pipe.radii, 1.4))]
     if not found:
         return
-    depth = np.full(canvas.hu.shape, -margin)
+    depth = np.full(canvas.hu.shape, -np.inf)
     for part, own in found:
         np.maximum(depth[part.at], own, out=depth[part.at])
-    depth[canvas.labels == opens] = -margin
+    depth[canvas.labels == opens] = -np.inf
     canvas.paint(depth + 1.4, 60.0, 0)
     canvas.paint(depth, hu, label)
 
