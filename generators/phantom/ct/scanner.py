@@ -7,12 +7,15 @@ Pelc and Chesler 1978; Solomon and Samei 2012 for the shapes of clinical kernels
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid
 
 Floats = NDArray[np.float64]
@@ -45,20 +48,27 @@ KERNELS = {
 
 
 def scan(rng: np.random.Generator, canvas: Canvas, kernel: Kernel, noise_hu: float) -> NDArray[np.int16]:
-    """The canvas as a scanner shows it: blurred, noisy, whole HU.
+    """The canvas as a scanner shows it: blurred, noisy, whole HU. What was painted is used up.
 
     Args:
+        rng: draws the noise.
+        canvas: all of it, not a part.
+        kernel: how it is reconstructed.
         noise_hu: standard deviation of the noise, whatever the voxels' size.
     """
     widths = (kernel.plane_mm, kernel.plane_mm, kernel.slice_mm)
     sigmas = [SIGMA * mm / edge for mm, edge in zip(widths, canvas.grid.spacing_mm, strict=True)]
-    seen = scipy.ndimage.gaussian_filter(canvas.hu, sigmas, mode="nearest", truncate=3.0)
+    seen = canvas.hu
+    blur(seen, sigmas)
     if kernel.edge:
-        wide = scipy.ndimage.gaussian_filter(seen, [1.5 * s for s in sigmas], mode="nearest", truncate=3.0)
+        wide = seen.copy()
+        blur(wide, [1.5 * s for s in sigmas])
         seen += kernel.edge * (seen - wide)
-    seen += noise(rng, canvas.grid, kernel, noise_hu)
-    np.clip(np.rint(seen, out=seen), *HU_RANGE, out=seen)
-    out: NDArray[np.int16] = seen.astype(np.int16)
+    grain = noise(rng, canvas.grid, kernel, noise_hu)
+    out = np.empty(seen.shape, np.int16)
+    for sheet, own, whole in zip(seen, grain, out, strict=True):
+        sheet += own
+        whole[:] = np.clip(np.rint(sheet, out=sheet), *HU_RANGE, out=sheet)
     return out
 
 
@@ -71,8 +81,46 @@ def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) 
     plane = across**0.25 * np.exp(-across / (2 * kernel.noise_cut**2))  # amplitude: the root of the power
     along = np.exp(-2 * (np.pi * SIGMA * kernel.slice_mm * scipy.fft.rfftfreq(c, grid.spacing_mm[2])) ** 2)
     plane[0, 0] = 0.3 * plane.max()  # the ramp's zero: no scanner's noise is that free of slow drifts
-    seen: Floats = scipy.fft.irfftn(
-        scipy.fft.rfftn(rng.standard_normal(grid.shape)) * (plane[:, :, None] * along), s=grid.shape, overwrite_x=True
-    )
-    seen *= sd_hu / seen.std()
+    spectrum = scipy.fft.rfftn(rng.standard_normal(grid.shape))
+    parts, twice = spectrum.view(np.float64), np.repeat(along, 2)  # real and imaginary parts: no complex product
+    for sheet, weights in zip(parts, plane, strict=True):
+        sheet *= weights[:, None] * twice
+    seen: Floats = scipy.fft.irfftn(spectrum, s=grid.shape, overwrite_x=True)
+    flat = seen.ravel()
+    seen *= sd_hu / math.sqrt(float(flat @ flat) / flat.size - float(seen.mean()) ** 2)
     return seen
+
+
+def blur(volume: Floats, sigmas: Sequence[float]) -> None:
+    """Gaussian blur in place, ``sigmas`` in voxels, cut at three of them; the border's voxels go on outside."""
+    for axis, sigma in enumerate(sigmas):
+        reach = np.arange(int(3.0 * sigma + 0.5) + 1)
+        weights = np.exp(-0.5 / (sigma * sigma) * reach**2)
+        weights /= 2 * weights.sum() - weights[0]
+        shape = volume.shape
+        _blur(volume.reshape(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])), weights)
+
+
+@jit
+def _blur(volume: Floats, weights: Floats) -> None:
+    """Along the middle axis; a strip of the last one at a time, so that it stays in the cache."""
+    lines, count, wide = volume.shape
+    reach, strip = weights.size - 1, min(wide, 256)
+    padded, out = np.empty((count + 2 * reach) * strip), np.empty(count * strip)
+    for line in range(lines):
+        for start in range(0, wide, strip):
+            width = min(strip, wide - start)
+            for n in range(count + 2 * reach):
+                at = min(max(n - reach, 0), count - 1)
+                for k in range(width):
+                    padded[n * width + k] = volume[line, at, start + k]
+            size, middle = count * width, reach * width
+            for k in range(size):
+                out[k] = padded[middle + k] * weights[0]
+            for far in range(reach, 0, -1):
+                off, weight = far * width, weights[far]
+                for k in range(size):
+                    out[k] += (padded[middle + k - off] + padded[middle + k + off]) * weight
+            for n in range(count):
+                for k in range(width):
+                    volume[line, n, start + k] = out[n * width + k]
