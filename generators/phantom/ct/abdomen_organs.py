@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, tube
 
 Point = tuple[Floats, Floats, Floats]
 BEND_MM = 25.0  # more than any place is moved by: four deviations of the noise
@@ -105,9 +105,9 @@ def _sway(canvas: Canvas, name: str, way: Floats, mm: float) -> Floats:
 def _mesentery(scene: AbdomenScene, hu: Tissues) -> None:
     """Vessels in the fat between the loops."""
     canvas, cavity, p = scene.canvas, scene.cavity, scene.p
+    room = ((cavity > 4.0) & (p[1] < 40.0)).astype(np.float64)
     for scale, width in ((20.0, 0.14), (11.0, 0.13)):
-        lines = strands(canvas.waves(f"twigs {scale} a", scale), canvas.waves(f"twigs {scale} b", scale), width)
-        canvas.blend(np.minimum(2.0 * lines, 0.8) * ((cavity > 4.0) & (p[1] < 40.0)), hu.veins - 20.0)
+        canvas.strands(f"twigs {scale}", scale, width, hu.veins - 20.0, room, (2.0, 0.8))
 
 
 def _small_bowel(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -197,8 +197,7 @@ def _liver(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     canvas.paint(np.minimum(depth, cleft), -70.0, 0)
     inside = np.clip((depth - 3.0) / 6.0, 0.0, 1.0)
     for scale, width, veins in ((30.0, 0.13, 1.0), (17.0, 0.13, 0.8)):
-        lines = strands(canvas.waves(f"liver {scale} a", scale), canvas.waves(f"liver {scale} b", scale), width)
-        canvas.blend(np.minimum(2.5 * lines, 1.0) * inside * veins, hu.veins - 8.0)
+        canvas.strands(f"liver {scale}", scale, width, hu.veins - 8.0, inside * veins, (2.5, 1.0))
     root = (-24.0, 2.0, 86.0)
     for end, middle in (((-118.0, 10.0, 40.0), (-70.0, 4.0, 72.0)), ((-70.0, -60.0, 30.0), (-44.0, -24.0, 66.0)),
                         ((10.0, -50.0, 44.0), (-8.0, -22.0, 70.0))):  # fmt: skip
@@ -232,6 +231,5 @@ def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float
     canvas.paint(body, hu.kidney + 4.0 * scene.fine, names["kidney"])
     pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
     canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
-    tree = strands(canvas.waves("calyx a", 11.0), canvas.waves("calyx b", 11.0), 0.35)
     room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)
-    canvas.blend(np.minimum(2.0 * tree, 1.0) * room, hu.veins - 30.0)
+    canvas.strands("calyx", 11.0, 0.35, hu.veins - 30.0, room, (2.0, 1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesionforge.generators.phantom.ct.bones import MUSCLE, ribs, spine
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, tube
 
 SPINE = (0.0, 44.0)
 LUNG = -850.0
@@ -26,8 +26,7 @@ def paint_wall(canvas: Canvas, fat_hu: float, names: dict[str, int]) -> Floats:
     canvas.paint(skin, 5.0)
     fat = fat_hu + 6.0 * grain
     canvas.paint(skin - 2.0, fat)
-    septa = strands(canvas.waves("septa a", 14.0), canvas.waves("septa b", 14.0), 0.12)
-    canvas.blend(np.minimum(1.5 * septa, 0.6) * (skin > 3.0), 20.0)
+    canvas.strands("septa", 14.0, 0.12, 20.0, (skin > 3.0).astype(np.float64), (1.5, 0.6))
     flank = 8.0 + 5.0 * np.minimum(np.abs(x) / 80.0, 1.0) - 6.0 * (np.abs(x) < 8.0) * (y < 0)
     canvas.paint(inner + flank, MUSCLE + 5.0 * grain)
     sheets = np.minimum(0.9 - np.abs(inner + 0.5 * flank), np.abs(x) - 50.0)
@@ -44,8 +43,7 @@ def paint_wall(canvas: Canvas, fat_hu: float, names: dict[str, int]) -> Floats:
     lungs = np.minimum(inner - 3.0, -roof)
     canvas.paint(np.minimum(inner, 3.0 - roof), MUSCLE)
     canvas.paint(lungs, LUNG + 25.0 * grain, names["lung"])
-    lines = strands(canvas.waves("lung a", 15.0), canvas.waves("lung b", 15.0), 0.2)
-    canvas.blend(np.minimum(3.0 * lines, 1.0) * np.clip((lungs - 2.0) / 8.0, 0.0, 1.0), 150.0)
+    canvas.strands("lung", 15.0, 0.2, 150.0, np.clip((lungs - 2.0) / 8.0, 0.0, 1.0), (3.0, 1.0))
     heart = ellipsoid(p, (22.0, -30.0, 142.0), (62.0, 46.0, 48.0)) + 0.5 * bend
     canvas.paint(np.minimum(heart + 6.0, inner - 4.0), fat, 0)
     canvas.paint(np.minimum(heart, inner - 8.0), 125.0 + 8.0 * grain, 0)

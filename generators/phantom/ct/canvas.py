@@ -21,6 +21,7 @@ from lesionforge.generators.types import stream
 Floats = NDArray[np.float64]
 
 Place = tuple[float, float, float]
+Strength = tuple[float, float]
 
 AIR = -1000.0
 TILE = 32  # voxels an edge: what a painter works on at a time stays in a core's cache
@@ -136,6 +137,20 @@ class Canvas:
         """Lay a tissue that fills ``share`` (0 ... 1) of each voxel."""
         self._lay(share, 1.0, 0.0, hu, label)
 
+    def strands(self, name: str, scale_mm: float, width: float, hu: float, room: Floats, share: Strength) -> None:
+        """Lay a tissue on the curves where two noise fields are both 0, falling off over ``width`` deviations.
+
+        Args:
+            name: the fields are called so and ``a`` or ``b``.
+            hu: of the tissue.
+            room: share of it that each voxel may take.
+            share: on the curve, and at most.
+        """
+        if not room.any():
+            return
+        a, b = self.waves(f"{name} a", scale_mm), self.waves(f"{name} b", scale_mm)
+        _strands(self.hu, a, b, 1.0 / (width * width), *share, self._over(room), hu)
+
     def _lay(self, field: Floats, slope: float, offset: float, hu: Floats | float, label: int | None) -> None:
         name = -1 if label is None else label
         _lay(self.hu, self.labels, self._over(field), slope, offset, self._over(hu), name)
@@ -172,17 +187,16 @@ def cover(hu: float, named: int, share: float, tissue: float, label: int) -> tup
     return hu, named
 
 
-def strands(a: Floats, b: Floats, width: float) -> Floats:
-    """1 on the curves where two noise fields are both 0, falling to 0 over ``width`` of their deviations."""
-    out: Floats = np.empty_like(a)
-    _strands(a.ravel(), b.ravel(), 1.0 / (width * width), out.ravel())
-    return out
-
-
 @jit
-def _strands(a: Floats, b: Floats, scale: float, out: Floats) -> None:
-    for n in range(a.size):
-        out[n] = max(1.0 - (a[n] * a[n] + b[n] * b[n]) * scale, 0.0)
+def _strands(
+    canvas: Floats, a: Floats, b: Floats, scale: float, gain: float, most: float, room: Floats, tissue: float
+) -> None:
+    for i in range(canvas.shape[0]):
+        for j in range(canvas.shape[1]):
+            for k in range(canvas.shape[2]):
+                near = 1.0 - (a[i, j, k] * a[i, j, k] + b[i, j, k] * b[i, j, k]) * scale
+                if near > 0.0:
+                    canvas[i, j, k] += min(min(gain * near, most) * room[i, j, k], 1.0) * (tissue - canvas[i, j, k])
 
 
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:

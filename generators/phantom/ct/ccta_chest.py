@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesionforge.generators.phantom.ct.bones import bony, ribs, spine
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, strands
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid
 
 MIDLINE = -14.0  # LPS x in mm
 SPINE_Y = 82.0  # centre of the vertebral bodies
@@ -72,11 +72,8 @@ def _lungs(canvas: Canvas, cavity: Floats, inside: Floats, names: dict[str, int]
     base = LUNG + 22.0 * canvas.waves("lung", 7.0) + 25.0 * canvas.waves("perfusion", 45.0)
     canvas.paint(cavity, base, names["lung"])  # all of it, so that nothing shows between lung and mediastinum
     room = np.clip((inside - 2.0) / 8.0, 0.0, 1.0)
-    if not room.any():
-        return
     for scale, width, hu in ((26.0, 0.17, 280.0), (16.0, 0.19, 220.0), (9.0, 0.2, 60.0)):
-        line = strands(canvas.waves(f"vessels {scale} a", scale), canvas.waves(f"vessels {scale} b", scale), width)
-        canvas.blend(np.minimum(3.0 * line, 1.0) * room, hu)
+        canvas.strands(f"vessels {scale}", scale, width, hu, room, (3.0, 1.0))
 
 
 def _sternum(canvas: Canvas, names: dict[str, int]) -> None:

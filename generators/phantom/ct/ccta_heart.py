@@ -22,6 +22,7 @@ AV_COSINE = -0.29  # of theta at the atrioventricular groove
 VALVES = -16.0  # mm on the long axis: the plane of the valves
 FAT = -98.0
 OUTSIDE_MM = 20.0  # above the surface, nothing of the heart is left: no noise lifts the pericardium so far
+SHALLOW_MM = 6.0  # and no muscle or chamber
 HIDDEN_MM = 6.0  # under it, all that was painted before is: no noise sinks the fat so deep
 ORIFICES = (15.0, -24.0)  # mm towards the free wall: of the mitral and of the tricuspid valve
 PARTS = ("epicardial_fat", "myocardium", "right_ventricle", "left_ventricle", "right_atrium", "left_atrium")
@@ -133,12 +134,13 @@ def _paint(
     """All of the heart in one pass over the voxels; ``capsules`` (4, 7): papillary muscles, then orifices."""
     fat, myocardium, right_ventricle, left_ventricle, right_atrium, left_atrium = names
     full, washed, muscle = blood
+    edge = 1.0 / per_mm  # a surface further off than that does not touch a voxel
     for i in range(hu.shape[0]):
         for j in range(hu.shape[1]):
             for k in range(hu.shape[2]):
                 place = axes[0][i], axes[1][j], axes[2][k]
                 a, b, c, turn, depth = _chart(place[0], place[1], place[2], frame[0], frame[1])
-                if depth < -OUTSIDE_MM - 1.0 / per_mm:
+                if depth < -OUTSIDE_MM - edge:
                     continue
                 u, w = a * turn, c * turn  # of the direction on the sphere's chart
                 a, b, c = a * mean[0], b * mean[1], c * mean[2]
@@ -149,28 +151,32 @@ def _paint(
                 sac = depth + 4.4 + 1.2 * lumps + 1.5 * min(max(-0.03 * a, 0.0), 1.0)
                 at, name = cover(at, name, sac * per_mm + 0.5, 25.0, 0)
                 at, name = cover(at, name, (sac - 1.4) * per_mm + 0.5, FAT + 9.0 * mixing, fat)
-                meat, basal = depth - _fat_depth(u, w, fields[4][i, j, k]), a - VALVES
-                meat_hu = muscle + 5.0 * mixing
-                at, name = cover(at, name, min(meat, basal + 4.0) * per_mm + 0.5, meat_hu, myocardium)
+                basal, meat_hu = a - VALVES, muscle + 5.0 * mixing
                 cords = max(1.0 - (cord * cord + other * other) / 0.34**2, 0.0)
+                meat = depth - _fat_depth(u, w, fields[4][i, j, k]) if depth > -SHALLOW_MM - edge else -edge
+                if meat > -edge:
+                    at, name = cover(at, name, min(meat, basal + 4.0) * per_mm + 0.5, meat_hu, myocardium)
                 # right ventricle: what its thin wall and the left ventricle leave, rough with trabeculae
-                left_out = under(a, b, c, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0), 35.0)
-                cavity = min(min(meat - 3.2, -left_out - 0.5), min(basal - 1.0, 40.0 - a))
-                at, name = cover(at, name, cavity * per_mm + 0.5, washed + 18.0 * mixing, right_ventricle)
-                if cavity > -1.0:
-                    at, name = cover(at, name, _rough(cavity, cords), meat_hu, -1)
+                cavity = min(meat - 3.2, min(basal - 1.0, 40.0 - a))
+                if cavity > -edge:
+                    left_out = under(a, b, c, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0), 35.0)
+                    cavity = min(cavity, -left_out - 0.5)
+                    at, name = cover(at, name, cavity * per_mm + 0.5, washed + 18.0 * mixing, right_ventricle)
+                    if cavity > -1.0:
+                        at, name = cover(at, name, _rough(cavity, cords), meat_hu, -1)
                 # left ventricle, with trabeculae and papillary muscles along its free wall
-                left = under(a, b, c, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0), 24.0) + 0.8 * lumps
-                left = min(left, basal - 1.0)
-                at, name = cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
-                if a > 0.0 and left > -1.0:
-                    at, name = cover(at, name, _rough(left, cords), meat_hu, -1)
-                if (left + 2.0) * per_mm + 0.5 > 0.0:
-                    for n in range(2):
-                        pillar = min(_inside(place, capsules[n]) + 1.2 * cord, left + 2.0)
-                        at, name = cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
+                if basal - 1.0 > -2.0 - edge:
+                    left = under(a, b, c, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0), 24.0) + 0.8 * lumps
+                    left = min(left, basal - 1.0)
+                    at, name = cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
+                    if a > 0.0 and left > -1.0:
+                        at, name = cover(at, name, _rough(left, cords), meat_hu, -1)
+                    if left + 2.0 > -edge:
+                        for n in range(2):
+                            pillar = min(_inside(place, capsules[n]) + 1.2 * cord, left + 2.0)
+                            at, name = cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
                 room = VALVES - 1.0 - a
-                if (room + 1.8) * per_mm + 0.5 > 0.0:
+                if room + 1.8 > -edge and depth > -SHALLOW_MM - edge:
                     # the groove's fat, in which the right coronary and the circumflex run, comes between
                     room = min(room, depth + 3.5 - 13.0 * _groove(u, 0.17))
                     body = under(a, b, c, (-30.0, -6.0, -25.0), (24.0, 27.0, 21.0), 21.0) + 1.5 * lumps
@@ -182,12 +188,13 @@ def _paint(
                     at, name = cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
                     at, name = cover(at, name, body * per_mm + 0.5, full + 6.0 * mixing, left_atrium)
                 # mitral and tricuspid orifice: blood through the plane of the valves, between leaflets of muscle's HU
-                for n in range(2):
-                    door = _inside(place, capsules[2 + n])
-                    chamber, flow = (left_ventricle, full) if n == 0 else (right_ventricle, washed)
-                    at, name = cover(at, name, door * per_mm + 0.5, flow, chamber)
-                    leaf = min(door + 1.0, 1.0 - abs(a - VALVES - 0.5 * abs(c - ORIFICES[n])))
-                    at, name = cover(at, name, leaf * per_mm + 0.5, muscle - 20.0, -1)
+                if abs(basal) < 30.0 + 2.0 * edge:
+                    for n in range(2):
+                        door = _inside(place, capsules[2 + n])
+                        chamber, flow = (left_ventricle, full) if n == 0 else (right_ventricle, washed)
+                        at, name = cover(at, name, door * per_mm + 0.5, flow, chamber)
+                        leaf = min(door + 1.0, 1.0 - abs(basal - 0.5 * abs(c - ORIFICES[n])))
+                        at, name = cover(at, name, leaf * per_mm + 0.5, muscle - 20.0, -1)
                 hu[i, j, k], labels[i, j, k] = at, name
 
 

@@ -29,16 +29,28 @@ def capsules(courses: Iterable[tuple[Floats, Floats]]) -> Floats:
 def filled(grid: CtGrid, pieces: Floats) -> Floats | None:
     """Share 0 ... 1 of each voxel inside any of the ``capsules``, exact to 1/64; None where there are none."""
     spacing, origin, first = np.array(grid.spacing_mm), np.array(grid.origin_mm), np.array(grid.first)
-    low, high = origin + spacing * (first - 1), origin + spacing * (first + grid.shape)
-    a, b = pieces[:, :3], pieces[:, 4:7]
-    wide = np.maximum(pieces[:, 3], pieces[:, 7])[:, None]
-    near = ((np.minimum(a, b) - wide <= high) & (np.maximum(a, b) + wide >= low)).all(axis=1)
-    if not near.any():
+    near = _near(pieces, origin + spacing * (first - 1), origin + spacing * (first + grid.shape))
+    if not near.size:
         return None
     bits = np.zeros(grid.shape, np.uint64)
-    _mark(bits, pieces[near] - [*origin, 0.0, *origin, 0.0], spacing, first, _POINTS * spacing[:, None])
+    _mark(bits, near - [*origin, 0.0, *origin, 0.0], spacing, first, _POINTS * spacing[:, None])
     out: Floats = np.bitwise_count(bits) / float(SUB**3)
     return out
+
+
+@jit
+def _near(pieces: Floats, low: Floats, high: Floats) -> Floats:
+    """The pieces that may reach into a box."""
+    out, count = np.empty_like(pieces), 0
+    for n in range(len(pieces)):
+        wide, meets = max(pieces[n, 3], pieces[n, 7]), True
+        for axis in range(3):
+            a, b = pieces[n, axis], pieces[n, 4 + axis]
+            meets &= min(a, b) - wide <= high[axis] and max(a, b) + wide >= low[axis]
+        if meets:
+            out[count] = pieces[n]
+            count += 1
+    return out[:count]
 
 
 @jit
