@@ -75,8 +75,8 @@ def phantom_abdomen(
     grid, chosen = CtGrid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
     for tile in canvas.tiles():
-        cavity = paint_wall(tile, phase.fat, VALUE)
-        paint_organs(tile, cavity, phase, VALUE)
+        if (cavity := paint_wall(tile, phase.fat, VALUE)) is not None:
+            paint_organs(tile, cavity, phase, VALUE)
     hu = scan(rng, canvas, chosen, noise)
     return Volume(
         subject=subject,

@@ -79,6 +79,8 @@ def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, i
 
 def _spleen(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     body = ellipsoid(scene.p, (100.0, 28.0, 48.0), (27.0, 44.0, 50.0))
+    if not scene.canvas.meets(body):
+        return
     hollow = ellipsoid(scene.p, (66.0, 18.0, 46.0), (28.0, 30.0, 60.0))
     body = np.minimum(np.minimum(body, -hollow), scene.cavity - 2.0)
     scene.canvas.paint(body, hu.spleen + 3.0 * scene.fine, names["spleen"])
@@ -91,6 +93,8 @@ def _pancreas(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
                     (56.0, 10.0, 24.0), (78.0, 24.0, 34.0)])  # fmt: skip
     radii = np.array([13.0, 14.0, 10.0, 11.5, 10.5, 8.0])
     gland = tube(canvas.grid, way + _sway(canvas, "pancreas", way, 4.0), radii) + 1.2 * scene.lumps + 1.5 * scene.fine
+    if not canvas.meets(gland):
+        return
     canvas.paint(gland, hu.pancreas + 6.0 * scene.fine, names["pancreas"])
     gaps = np.abs(canvas.waves("lobules", 9.0))
     canvas.blend(np.clip(0.55 - 4.0 * gaps, 0.0, 1.0) * (gland > 0.0), -60.0)
@@ -113,12 +117,13 @@ def _mesentery(scene: AbdomenScene, hu: Tissues) -> None:
 def _small_bowel(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Loops: thick tubes around the curves on which two fields of noise are 0."""
     canvas, cavity, p = scene.canvas, scene.cavity, scene.p
-    a, b = canvas.waves("loops a", 30.0), canvas.waves("loops b", 30.0)
-    loops = (0.75 - np.sqrt(a * a + b * b)) * 15.0
     room = np.minimum(
         np.minimum(cavity - 6.0, 22.0 - p[1]), np.minimum(-18.0 - p[2] - 0.25 * p[1], 92.0 - np.abs(p[0]))
     )
-    loops = np.minimum(loops, room)
+    if not canvas.meets(room):
+        return
+    a, b = canvas.waves("loops a", 30.0), canvas.waves("loops b", 30.0)
+    loops = np.minimum((0.75 - np.sqrt(a * a + b * b)) * 15.0, room)
     canvas.paint(loops, 92.0, names["small_bowel"])
     canvas.paint(loops - 3.2, 22.0 + 14.0 * canvas.waves("chyme", 9.0))
 
@@ -132,6 +137,8 @@ def _colon(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     radii = np.array([23.0, 24.0, 20.0, 18.0, 17.0, 17.0, 17.0, 15.0, 15.0])
     gut = tube(canvas.grid, way + _sway(canvas, "colon", way, 7.0), radii) + 2.2 * lumps
     gut = np.minimum(gut, cavity - 2.0)
+    if not canvas.meets(gut):
+        return
     canvas.paint(gut, 70.0, names["colon"])
     gas = np.clip(3.0 * canvas.waves("gas", 16.0) - 1.0, 0.0, 1.0)
     stool = 10.0 + 45.0 * fine - 300.0 * np.clip(fine - 0.7, 0.0, 1.0)
@@ -161,10 +168,10 @@ def _stomach(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
 
 def _great_vessels(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Aorta, inferior vena cava, portal system, renal and mesenteric vessels."""
-    canvas, grid = scene.canvas, scene.canvas.grid
 
     def pipe(way: list[tuple[float, float, float]], radii: list[float], value: float, label: int) -> None:
-        canvas.paint(tube(grid, np.array(way), np.array(radii)), value, label)
+        if near := scene.canvas.tube(np.array(way), np.array(radii), 0.0):
+            near[0].paint(near[1], value, label)
 
     vena, aorta, portal = names["inferior_vena_cava"], names["aorta"], names["portal_vein"]
     pipe([(-22.0, 14.0, -150.0), (-24.0, 12.0, 0.0), (-26.0, 4.0, 80.0), (-22.0, -2.0, 120.0)],
@@ -185,30 +192,38 @@ def _great_vessels(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> N
 
 def _liver(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     """Right and left lobe under the diaphragm, a sharp lower edge, vessels, the gallbladder in its bed."""
-    canvas, p, cavity, fine = scene.canvas, scene.p, scene.cavity, scene.fine
+    canvas, p = scene.canvas, scene.p
     whole = ellipsoid(p, (-56.0, -10.0, 48.0), (104.0, 92.0, 112.0))
-    below = (p[2] + 62.0 - 0.72 * (p[0] + 118.0) * (p[0] > -118.0) + 0.15 * p[1]) / 1.2
-    back = np.maximum(0.75 * (-40.0 - p[0]), 26.0 - p[1])  # the hollow before the spine and the right kidney
-    kidney = ellipsoid(p, (-60.0, 44.0, -16.0), (34.0, 34.0, 62.0))
-    left = 0.8 * (62.0 - p[0])
-    depth = np.minimum(np.minimum(np.minimum(whole, below), np.minimum(back, -kidney)), np.minimum(left, cavity - 1.5))
-    canvas.paint(depth, hu.liver + 2.5 * fine, names["liver"])
+    if canvas.meets(whole):
+        below = (p[2] + 62.0 - 0.72 * (p[0] + 118.0) * (p[0] > -118.0) + 0.15 * p[1]) / 1.2
+        back = np.maximum(0.75 * (-40.0 - p[0]), 26.0 - p[1])  # the hollow before the spine and the right kidney
+        kidney = ellipsoid(p, (-60.0, 44.0, -16.0), (34.0, 34.0, 62.0))
+        left = np.minimum(0.8 * (62.0 - p[0]), scene.cavity - 1.5)
+        depth = np.minimum(np.minimum(np.minimum(whole, below), np.minimum(back, -kidney)), left)
+        if canvas.meets(depth):
+            _liver_with_vessels(scene, depth, hu, names)
+    sac = ellipsoid(p, (-50.0, -46.0, -10.0), (14.0, 22.0, 20.0))
+    canvas.paint(sac + 1.5, 60.0, 0)
+    canvas.paint(sac, 6.0, names["gallbladder"])
+
+
+def _liver_with_vessels(scene: AbdomenScene, depth: Floats, hu: Tissues, names: dict[str, int]) -> None:
+    canvas, p = scene.canvas, scene.p
+    canvas.paint(depth, hu.liver + 2.5 * scene.fine, names["liver"])
     cleft = np.minimum(1.6 - np.abs(p[0] - 2.0 + 0.2 * p[1]), np.minimum(-10.0 - p[1], 60.0 - p[2]))
     canvas.paint(np.minimum(depth, cleft), -70.0, 0)
     inside = np.clip((depth - 3.0) / 6.0, 0.0, 1.0)
     for scale, width, veins in ((30.0, 0.13, 1.0), (17.0, 0.13, 0.8)):
         canvas.strands(f"liver {scale}", scale, width, hu.veins - 8.0, inside * veins, (2.5, 1.0))
     root = (-24.0, 2.0, 86.0)
-    for end, middle in (((-118.0, 10.0, 40.0), (-70.0, 4.0, 72.0)), ((-70.0, -60.0, 30.0), (-44.0, -24.0, 66.0)),
-                        ((10.0, -50.0, 44.0), (-8.0, -22.0, 70.0))):  # fmt: skip
-        vein = tube(canvas.grid, np.array([root, middle, end]), np.array([5.5, 4.2, 1.6]))
-        canvas.paint(np.minimum(vein, depth), hu.veins - 8.0)
-    portal = tube(canvas.grid, np.array([(-56.0, -12.0, 48.0), (-84.0, -8.0, 44.0), (-112.0, 10.0, 20.0)]),
-                  np.array([6.0, 5.0, 1.6]))  # fmt: skip
-    canvas.paint(np.minimum(portal, depth), hu.veins)
-    sac = ellipsoid(p, (-50.0, -46.0, -10.0), (14.0, 22.0, 20.0))
-    canvas.paint(sac + 1.5, 60.0, 0)
-    canvas.paint(sac, 6.0, names["gallbladder"])
+    for way, radii, value in (
+        ((root, (-70.0, 4.0, 72.0), (-118.0, 10.0, 40.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
+        ((root, (-44.0, -24.0, 66.0), (-70.0, -60.0, 30.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
+        ((root, (-8.0, -22.0, 70.0), (10.0, -50.0, 44.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
+        (((-56.0, -12.0, 48.0), (-84.0, -8.0, 44.0), (-112.0, 10.0, 20.0)), (6.0, 5.0, 1.6), hu.veins),
+    ):
+        if near := canvas.tube(np.array(way), np.array(radii), 0.0):
+            near[0].paint(np.minimum(near[1], depth[near[0].at]), value)
 
 
 def _left_kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -225,6 +240,8 @@ def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float
     up = p[2] - height
     q = (side * p[0] - 62.0 + 0.18 * up, p[1] - 40.0 - 0.12 * up, up)
     bean = ellipsoid(q, (0.0, 0.0, 0.0), (27.0, 25.0, 54.0))
+    if not canvas.meets(bean + 7.0):
+        return
     sinus = ellipsoid(q, (-17.0, -5.0, 0.0), (16.0, 10.0, 22.0))
     canvas.paint(bean + 7.0, -104.0, 0)
     body = np.minimum(bean, -sinus)

@@ -7,6 +7,7 @@ spacing and through any field of view. All in float64: what CPUs round different
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ Place = tuple[float, float, float]
 Strength = tuple[float, float]
 
 AIR = -1000.0
-TILE = 32  # voxels an edge: what a painter works on at a time stays in a core's cache
+TILE = 32  # voxels an edge, about: what a painter works on at a time stays in a core's cache
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,9 @@ class Canvas:
 
     def tiles(self) -> Iterator[Canvas]:
         """Parts that together cover the canvas, painted through. Painted one by one, no array is as large as it."""
-        for i in range(0, self.grid.shape[0], TILE):
-            for j in range(0, self.grid.shape[1], TILE):
-                for k in range(0, self.grid.shape[2], TILE):
-                    yield self.part([slice(n, n + TILE) for n in (i, j, k)])
+        cuts = [np.linspace(0, n, max(round(n / TILE), 1) + 1).astype(int).tolist() for n in self.grid.shape]
+        for corner in itertools.product(*(itertools.pairwise(at) for at in cuts)):
+            yield self.part([slice(start, stop) for start, stop in corner])
 
     def crop(self, low: Sequence[float], high: Sequence[float]) -> Canvas | None:
         """The part of this canvas between two world corners, painted through; None where there is none."""
@@ -126,6 +126,10 @@ class Canvas:
         part = self.crop((way - out).min(axis=0).tolist(), (way + out).max(axis=0).tolist())
         return None if part is None else (part, tube(part.grid, way, radii, margin))
 
+    def meets(self, depth: Floats) -> bool:
+        """Whether a tissue so deep would be seen in any voxel."""
+        return float(depth.max()) > -self.grid.voxel_mm
+
     def paint(self, depth: Floats, hu: Floats | float, label: int | None = None) -> None:
         """Lay a tissue where ``depth`` (mm under its surface, negative outside) says, half a voxel soft.
 
@@ -149,17 +153,24 @@ class Canvas:
         if not room.any():
             return
         a, b = self.waves(f"{name} a", scale_mm), self.waves(f"{name} b", scale_mm)
-        _strands(self.hu, a, b, 1.0 / (width * width), *share, self._over(room), hu)
+        _strands(self.hu, a, b, 1.0 / (width * width), *share, _spread(room, self.hu.shape), hu)
 
     def _lay(self, field: Floats, slope: float, offset: float, hu: Floats | float, label: int | None) -> None:
-        name = -1 if label is None else label
-        _lay(self.hu, self.labels, self._over(field), slope, offset, self._over(hu), name)
+        name, shape = -1 if label is None else label, self.hu.shape
+        _lay(self.hu, self.labels, _spread(field, shape), slope, offset, _spread(hu, shape), name)
 
-    def _over(self, value: Floats | float) -> Floats:
-        """A number or an array on every voxel, without a copy."""
-        if isinstance(value, np.ndarray):
-            return value if value.shape == self.hu.shape else np.broadcast_to(value, self.hu.shape)
-        return np.ndarray(self.hu.shape, np.float64, np.array(value, np.float64), strides=(0, 0, 0))
+
+def _spread(value: Floats | float, shape: tuple[int, ...]) -> Floats:
+    """``np.broadcast_to``, which is slow to begin with, for numbers and for arrays without gaps."""
+    array: Floats = np.asarray(value, np.float64)
+    if array.shape == shape:
+        return array
+    if array.ndim == 0:
+        return np.ndarray(shape, np.float64, array, strides=(0,) * len(shape))
+    if not array.flags.c_contiguous or any(n not in (1, m) for n, m in zip(array.shape, shape, strict=True)):
+        return np.broadcast_to(array, shape)
+    strides = [0 if n == 1 else step for n, step in zip(array.shape, array.strides, strict=True)]
+    return np.ndarray(shape, np.float64, array, strides=strides)
 
 
 @jit
@@ -202,7 +213,7 @@ def _strands(
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
     """Depth in mm (about) under an ellipsoid's surface; with two coordinates, that of an endless column."""
     shape = np.broadcast_shapes(*(q.shape for q in p))
-    at = [np.broadcast_to(q, shape) for q in p]
+    at = [_spread(q, shape) for q in p]
     third, c, s = (at[2], centre[2], semi[2]) if len(p) == 3 else (at[0], 0.0, np.inf)
     out: Floats = np.empty(shape)
     _ellipsoid(at[0], at[1], third, (centre[0], centre[1], c), (semi[0], semi[1], s), float(min(semi)), out)
