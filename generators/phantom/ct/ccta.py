@@ -65,18 +65,18 @@ class Coronaries:
         """The vessels in their fat, and the aorta they come from."""
         outside = np.ones(canvas.hu.shape)
         if near := canvas.tube(vessels.aorta.way, vessels.aorta.radii, 0.0):
-            part, aorta = near
-            outside[part.at] -= np.clip(aorta / canvas.grid.voxel_mm + 0.5, 0.0, 1.0)
-        self._lay(canvas, self.sheaths, outside, FAT, "epicardial_fat")
+            outside[near[0].at] -= np.clip(near[1] / canvas.grid.voxel_mm + 0.5, 0.0, 1.0)
+        _lay(canvas, self.sheaths, outside, FAT, "epicardial_fat")
         vessels.paint_aorta(canvas, blood, VALUE)
-        self._lay(canvas, self.walls, outside, Wall().hu, "coronary_wall")
+        _lay(canvas, self.walls, outside, Wall().hu, "coronary_wall")
         for side, lumen in zip(SIDES, self.lumens, strict=True):
-            self._lay(canvas, lumen, outside, blood.left, f"coronary_{side}")
+            _lay(canvas, lumen, outside, blood.left, f"coronary_{side}")
 
-    def _lay(self, canvas: Canvas, pieces: Floats, outside: Floats, hu: float, name: str) -> None:
-        share = filled(canvas.grid, pieces)
-        if share is not None:
-            canvas.blend(share * outside, hu, VALUE[name])
+
+def _lay(canvas: Canvas, pieces: Floats, outside: Floats, hu: float, name: str) -> None:
+    if near := filled(canvas, pieces):
+        part, share = near
+        part.blend(share * outside[part.at], hu, VALUE[name])
 
 
 def phantom_ccta(

@@ -94,13 +94,17 @@ def _belly(canvas: Canvas, cavity: Floats, names: dict[str, int], bend: Floats) 
     right = -34.0 - ((x - MIDLINE + 62.0) / 80.0) ** 2 * 40.0 - (y / 80.0) ** 2 * 38.0
     left = -40.0 - ((x - MIDLINE - 66.0) / 70.0) ** 2 * 40.0 - ((y - 5.0) / 75.0) ** 2 * 40.0
     dome = np.minimum(np.maximum(right, left) + 0.6 * bend - z, cavity + 2.0)
+    if not canvas.meets(dome):
+        return
     spongy = canvas.waves("spongy", 8.0)
     canvas.paint(dome, MUSCLE, 0)
     canvas.paint(dome - 2.5, FAT)
     liver = np.minimum(dome - 2.5, MIDLINE + 42.0 - x - 0.4 * (z + 60.0))
     canvas.paint(liver, 72.0 + 4.0 * spongy, names["liver"])
-    spleen = ellipsoid(p, (MIDLINE + 88.0, 40.0, -75.0), (30.0, 42.0, 32.0))
-    canvas.paint(np.minimum(spleen, dome - 2.5), 105.0 + 6.0 * spongy, names["spleen"])
+    spleen = np.minimum(ellipsoid(p, (MIDLINE + 88.0, 40.0, -75.0), (30.0, 42.0, 32.0)), dome - 2.5)
+    if canvas.meets(spleen):
+        canvas.paint(spleen, 105.0 + 6.0 * spongy, names["spleen"])
     stomach = np.minimum(ellipsoid(p, (MIDLINE + 62.0, -20.0, -72.0), (32.0, 38.0, 24.0)), dome - 3.0)
-    canvas.paint(stomach, 60.0, 0)
-    canvas.paint(stomach - 4.0, np.where(y < -25.0, -950.0, 12.0))
+    if canvas.meets(stomach):
+        canvas.paint(stomach, 60.0, 0)
+        canvas.paint(stomach - 4.0, np.where(y < -25.0, -950.0, 12.0))

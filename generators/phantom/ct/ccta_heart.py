@@ -52,11 +52,11 @@ def world(heart: Heart, own: tuple[float, float, float]) -> Floats:
 
 def heart_in(canvas: Canvas, heart: Heart) -> tuple[Canvas | None, bool]:
     """The part of a canvas that a heart does not hide, if any, and whether it shows in it at all."""
-    x, y, z = (axis.ravel() for axis in canvas.grid.axes())
-    mm = canvas.grid.voxel_mm
-    *box, deepest = _extent(x, y, z, *heart.frame, HIDDEN_MM + mm)
-    bare = [slice(first, last + 1) for first, last in zip(box[:3], box[3:], strict=True)]
-    return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - mm
+    x, y, z = (axis.ravel()[::2] for axis in canvas.grid.axes())  # depth changes by no more than 2 mm a mm
+    blur = 2.0 * math.hypot(*canvas.grid.spacing_mm) + canvas.grid.voxel_mm
+    *box, deepest = _extent(x, y, z, *heart.frame, HIDDEN_MM + blur)
+    bare = [slice(max(2 * first - 1, 0), 2 * last + 2) for first, last in zip(box[:3], box[3:], strict=True)]
+    return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - blur
 
 
 def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int]) -> None:
@@ -165,7 +165,7 @@ def _paint(
                     if cavity > -1.0:
                         at, name = cover(at, name, _rough(cavity, cords), meat_hu, -1)
                 # left ventricle, with trabeculae and papillary muscles along its free wall
-                if basal - 1.0 > -2.0 - edge:
+                if basal + 1.0 > -edge and abs(c - 16.0) < 32.0 + edge:
                     left = under(a, b, c, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0), 24.0) + 0.8 * lumps
                     left = min(left, basal - 1.0)
                     at, name = cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)

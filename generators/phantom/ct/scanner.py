@@ -85,9 +85,10 @@ def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) 
     parts, twice = spectrum.view(np.float64), np.repeat(along, 2)  # real and imaginary parts: no complex product
     for sheet, weights in zip(parts, plane, strict=True):
         sheet *= weights[:, None] * twice
+    mean = float(parts[0, 0, 0]) / math.prod(grid.shape)
     seen: Floats = scipy.fft.irfftn(spectrum, s=grid.shape, overwrite_x=True)
     flat = seen.ravel()
-    seen *= sd_hu / math.sqrt(float(flat @ flat) / flat.size - float(seen.mean()) ** 2)
+    seen *= sd_hu / math.sqrt(float(flat @ flat) / flat.size - mean * mean)
     return seen
 
 

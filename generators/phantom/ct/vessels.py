@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.ct.canvas import CtGrid
+from lesionforge.generators.phantom.ct.canvas import Canvas
 
 Floats = NDArray[np.float64]
 SUB = 4  # points along a voxel's edge: 64 fill one integer
@@ -26,16 +26,26 @@ def capsules(courses: Iterable[tuple[Floats, Floats]]) -> Floats:
     return np.concatenate([np.column_stack([e[:-1], e[1:]]) for e in ends])
 
 
-def filled(grid: CtGrid, pieces: Floats) -> Floats | None:
-    """Share 0 ... 1 of each voxel inside any of the ``capsules``, exact to 1/64; None where there are none."""
+def filled(canvas: Canvas, pieces: Floats) -> tuple[Canvas, Floats] | None:
+    """The part of a canvas about ``capsules``, and the share 0 ... 1 of each voxel in it inside any of them.
+
+    Exact to 1/64; None where none reaches into the canvas.
+    """
+    grid = canvas.grid
     spacing, origin, first = np.array(grid.spacing_mm), np.array(grid.origin_mm), np.array(grid.first)
     near = _near(pieces, origin + spacing * (first - 1), origin + spacing * (first + grid.shape))
     if not near.size:
         return None
-    bits = np.zeros(grid.shape, np.uint64)
-    _mark(bits, near - [*origin, 0.0, *origin, 0.0], spacing, first, _POINTS * spacing[:, None])
-    out: Floats = np.bitwise_count(bits) / float(SUB**3)
-    return out
+    out = np.maximum(near[:, 3], near[:, 7])[:, None] + grid.voxel_mm
+    low, high = np.minimum(near[:, :3], near[:, 4:7]) - out, np.maximum(near[:, :3], near[:, 4:7]) + out
+    part = canvas.crop(low.min(axis=0).tolist(), high.max(axis=0).tolist())
+    if part is None:
+        return None
+    bits = np.zeros(part.grid.shape, np.uint64)
+    shifted = near - [*grid.origin_mm, 0.0, *grid.origin_mm, 0.0]
+    _mark(bits, shifted, spacing, np.array(part.grid.first), _POINTS * spacing[:, None])
+    share: Floats = np.bitwise_count(bits) / float(SUB**3)
+    return part, share
 
 
 @jit
