@@ -25,7 +25,7 @@ Place = tuple[float, float, float]
 Strength = tuple[float, float]
 
 AIR = -1000.0
-TILE = 32  # voxels an edge, about: what a painter works on at a time stays in a core's cache
+TILE = 48  # voxels an edge, about: what a painter works on at a time stays in a core's cache
 
 
 @dataclass(frozen=True)
