@@ -8,7 +8,7 @@ Pelc and Chesler 1978; Solomon and Samei 2012 for the shapes of clinical kernels
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,16 +64,15 @@ def scan(rng: np.random.Generator, canvas: Canvas, kernel: Kernel, noise_hu: flo
         wide = seen.copy()
         blur(wide, [1.5 * s for s in sigmas])
         seen += kernel.edge * (seen - wide)
-    grain = noise(rng, canvas.grid, kernel, noise_hu)
     out = np.empty(seen.shape, np.int16)
-    for sheet, own, whole in zip(seen, grain, out, strict=True):
-        sheet += own
+    for whole, sheet, grain in zip(out, seen, noise(rng, canvas.grid, kernel, noise_hu), strict=True):
+        sheet += grain
         whole[:] = np.clip(np.rint(sheet, out=sheet), *HU_RANGE, out=sheet)
     return out
 
 
-def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) -> Floats:
-    """Noise with the kernel's texture: mean 0, standard deviation ``sd_hu``."""
+def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) -> Iterator[Floats]:
+    """Noise with the kernel's texture, mean 0, standard deviation ``sd_hu``: sheets (j, k), one for every i."""
     a, b, c = grid.shape
     across = (
         scipy.fft.fftfreq(a, grid.spacing_mm[0])[:, None] ** 2 + scipy.fft.fftfreq(b, grid.spacing_mm[1])[None, :] ** 2
@@ -81,15 +80,25 @@ def noise(rng: np.random.Generator, grid: CtGrid, kernel: Kernel, sd_hu: float) 
     plane = across**0.25 * np.exp(-across / (2 * kernel.noise_cut**2))  # amplitude: the root of the power
     along = np.exp(-2 * (np.pi * SIGMA * kernel.slice_mm * scipy.fft.rfftfreq(c, grid.spacing_mm[2])) ** 2)
     plane[0, 0] = 0.3 * plane.max()  # the ramp's zero: no scanner's noise is that free of slow drifts
-    spectrum = scipy.fft.rfftn(rng.standard_normal(grid.shape))
+    spectrum = np.empty((a, b, c // 2 + 1), np.complex128)  # the only array as large as the volume
+    for sheet in spectrum:
+        sheet[:] = scipy.fft.rfft(rng.standard_normal((b, c)))
+    spectrum = scipy.fft.fft2(spectrum, axes=(0, 1), overwrite_x=True)
     parts, twice = spectrum.view(np.float64), np.repeat(along, 2)  # real and imaginary parts: no complex product
+    count = np.full(twice.size, 2.0)  # how often the whole spectrum holds each
+    count[:2] = 1.0
+    if c % 2 == 0:
+        count[-2:] = 1.0
+    power = 0.0
     for sheet, weights in zip(parts, plane, strict=True):
         sheet *= weights[:, None] * twice
-    mean = float(parts[0, 0, 0]) / math.prod(grid.shape)
-    seen: Floats = scipy.fft.irfftn(spectrum, s=grid.shape, overwrite_x=True)
-    flat = seen.ravel()
-    seen *= sd_hu / math.sqrt(float(flat @ flat) / flat.size - mean * mean)
-    return seen
+        power += float(np.square(sheet).sum(axis=0) @ count)
+    power -= float(parts[0, 0, 0]) ** 2
+    scale = sd_hu * math.prod(grid.shape) / math.sqrt(power)
+    for sheet in scipy.fft.ifft2(spectrum, axes=(0, 1), overwrite_x=True):
+        seen: Floats = scipy.fft.irfft(sheet, c, overwrite_x=True)
+        seen *= scale
+        yield seen
 
 
 def blur(volume: Floats, sigmas: Sequence[float]) -> None:
@@ -98,30 +107,29 @@ def blur(volume: Floats, sigmas: Sequence[float]) -> None:
         reach = np.arange(int(3.0 * sigma + 0.5) + 1)
         weights = np.exp(-0.5 / (sigma * sigma) * reach**2)
         weights /= 2 * weights.sum() - weights[0]
-        shape = volume.shape
-        _blur(volume.reshape(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])), weights)
+        _blur(volume.reshape(-1), volume.shape[axis], math.prod(volume.shape[axis + 1 :]), weights)
 
 
 @jit
-def _blur(volume: Floats, weights: Floats) -> None:
-    """Along the middle axis; a strip of the last one at a time, so that it stays in the cache."""
-    lines, count, wide = volume.shape
+def _blur(flat: Floats, count: int, wide: int, weights: Floats) -> None:
+    """Along the axis of ``count`` voxels, ``wide`` apart; a strip of lines at a time, so that it stays in the cache."""
     reach, strip = weights.size - 1, min(wide, 256)
     padded, out = np.empty((count + 2 * reach) * strip), np.empty(count * strip)
-    for line in range(lines):
-        for start in range(0, wide, strip):
-            width = min(strip, wide - start)
-            for n in range(count + 2 * reach):
-                at = min(max(n - reach, 0), count - 1)
-                for k in range(width):
-                    padded[n * width + k] = volume[line, at, start + k]
+    for block in range(0, flat.size, count * wide):
+        for start in range(block, block + wide, strip):
+            width = min(strip, block + wide - start)
             size, middle = count * width, reach * width
+            for n in range(count if width < wide else 1):
+                for k in range(width if width < wide else size):
+                    padded[middle + n * width + k] = flat[start + n * wide + k]
+            for k in range(middle):
+                padded[k], padded[middle + size + k] = padded[middle + k % width], padded[size + middle - width + k % width]
             for k in range(size):
                 out[k] = padded[middle + k] * weights[0]
             for far in range(reach, 0, -1):
                 off, weight = far * width, weights[far]
                 for k in range(size):
                     out[k] += (padded[middle + k - off] + padded[middle + k + off]) * weight
-            for n in range(count):
-                for k in range(width):
-                    volume[line, n, start + k] = out[n * width + k]
+            for n in range(count if width < wide else 1):
+                for k in range(width if width < wide else size):
+                    flat[start + n * wide + k] = out[n * width + k]
