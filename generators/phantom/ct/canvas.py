@@ -239,7 +239,7 @@ def _ellipsoid(
 @jit
 def under(x: float, y: float, z: float, centre: Place, semi: Place, scale: float) -> float:
     """Depth of one place under an ellipsoid's surface, in units of ``scale``."""
-    a, b, c = (x - centre[0]) / semi[0], (y - centre[1]) / semi[1], (z - centre[2]) / semi[2]
+    a, b, c = (x - centre[0]) * (1.0 / semi[0]), (y - centre[1]) * (1.0 / semi[1]), (z - centre[2]) * (1.0 / semi[2])
     return (1.0 - math.sqrt(a * a + b * b + c * c)) * scale
 
 

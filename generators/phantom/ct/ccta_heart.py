@@ -54,7 +54,7 @@ def heart_in(canvas: Canvas, heart: Heart) -> tuple[Canvas | None, bool]:
     """The part of a canvas that a heart does not hide, if any, and whether it shows in it at all."""
     x, y, z = (axis.ravel()[::2] for axis in canvas.grid.axes())  # depth changes by no more than 2 mm a mm
     blur = 2.0 * math.hypot(*canvas.grid.spacing_mm) + canvas.grid.voxel_mm
-    *box, deepest = _extent(x, y, z, *heart.frame, HIDDEN_MM + blur)
+    *box, deepest = _extent(x, y, z, heart.frame[0], 1.0 / heart.frame[1], HIDDEN_MM + blur)
     bare = [slice(max(2 * first - 1, 0), 2 * last + 2) for first, last in zip(box[:3], box[3:], strict=True)]
     return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - blur
 
@@ -75,7 +75,7 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
         canvas.hu,
         canvas.labels,
         (x, y, z),
-        heart.frame,
+        (heart.frame[0], 1.0 / heart.frame[1]),
         MEAN_MM,
         fields,
         1.0 / canvas.grid.voxel_mm,
@@ -86,31 +86,31 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
 
 
 @jit
-def _chart(x: float, y: float, z: float, axes: Floats, semi: Floats) -> tuple[float, float, float, float, float]:
-    """A place on a heart: along its own axes in semi-axes, 1 over their length, mm under the surface along the ray.
+def _chart(x: float, y: float, z: float, axes: Floats, per_semi: Floats) -> tuple[float, float, float, float, float]:
+    """A place on a heart: along its own axes in semi-axes (``per_semi`` is 1 over those), 1 over how far, mm under the surface along the ray.
 
     No fastmath: the bits must come out alike on every machine.
     """
     a = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
     b = x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2]
     c = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
-    a /= semi[0, 0] if a >= 0.0 else semi[1, 0]
-    b /= semi[0, 1] if b >= 0.0 else semi[1, 1]
-    c /= semi[0, 2] if c >= 0.0 else semi[1, 2]
+    a *= per_semi[0, 0] if a >= 0.0 else per_semi[1, 0]
+    b *= per_semi[0, 1] if b >= 0.0 else per_semi[1, 1]
+    c *= per_semi[0, 2] if c >= 0.0 else per_semi[1, 2]
     turn = 1.0 / (math.sqrt(a * a + b * b + c * c) + 1e-9)
     return a, b, c, turn, math.sqrt(x * x + y * y + z * z) * (turn - 1.0)
 
 
 @jit
 def _extent(
-    x: Floats, y: Floats, z: Floats, axes: Floats, semi: Floats, deep: float
+    x: Floats, y: Floats, z: Floats, axes: Floats, per_semi: Floats, deep: float
 ) -> tuple[int, int, int, int, int, int, float]:
     """First and last indices of what lies less than ``deep`` mm under a heart's surface, and the greatest depth."""
     box, deepest = np.array([x.size, y.size, z.size, -1, -1, -1]), -np.inf
     for i in range(x.size):
         for j in range(y.size):
             for k in range(z.size):
-                depth = _chart(x[i], y[j], z[k], axes, semi)[4]
+                depth = _chart(x[i], y[j], z[k], axes, per_semi)[4]
                 deepest = max(deepest, depth)
                 if depth < deep:
                     box[0], box[1], box[2] = min(box[0], i), min(box[1], j), min(box[2], k)
