@@ -183,19 +183,9 @@ def _lay(
             for k in range(canvas.shape[2]):
                 share = field[i, j, k] * slope + offset
                 if share > 0.0:
-                    canvas[i, j, k], labels[i, j, k] = cover(
-                        canvas[i, j, k], labels[i, j, k], share, tissue[i, j, k], label
-                    )
-
-
-@jit
-def cover(hu: float, named: int, share: float, tissue: float, label: int) -> tuple[float, int]:
-    """HU and label of a voxel of which ``share`` is covered with a tissue; see ``Canvas.paint``."""
-    if share > 0.0:
-        hu += min(share, 1.0) * (tissue - hu)
-        if label >= 0 and share >= 0.5:
-            named = label
-    return hu, named
+                    canvas[i, j, k] += min(share, 1.0) * (tissue[i, j, k] - canvas[i, j, k])
+                    if label >= 0 and share >= 0.5:
+                        labels[i, j, k] = label
 
 
 @jit
@@ -248,7 +238,7 @@ def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.
 
     Further than ``reach_mm`` outside it is not worked out and is -``reach_mm``.
     """
-    radius = np.ascontiguousarray(np.broadcast_to(np.asarray(radii, np.float64), len(way)))
+    radius = np.array(np.broadcast_to(np.asarray(radii, np.float64), len(way)))  # one type, compiled once
     out: Floats = np.full(grid.shape, -reach_mm)
     _tube(out, np.ascontiguousarray(way) - grid.origin_mm, radius, np.array(grid.spacing_mm), np.array(grid.first))
     return out

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Place, cover, under
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Place, under
 from lesionforge.generators.phantom.tree.heart import Heart
 
 MEAN_MM = (53.0, 36.0, 50.0)  # semi-axes of the mean heart, in which the chambers are given
@@ -146,56 +146,66 @@ def _paint(
                 a, b, c = a * mean[0], b * mean[1], c * mean[2]
                 lumps, mixing = fields[0][i, j, k], fields[1][i, j, k]
                 cord, other = fields[2][i, j, k], fields[3][i, j, k]
-                at, name = hu[i, j, k], labels[i, j, k]
+                at, name = hu[i, j, k], int(labels[i, j, k])
                 # the pericardium, a line 1 to 2 mm thick
                 sac = depth + 4.4 + 1.2 * lumps + 1.5 * min(max(-0.03 * a, 0.0), 1.0)
-                at, name = cover(at, name, sac * per_mm + 0.5, 25.0, 0)
-                at, name = cover(at, name, (sac - 1.4) * per_mm + 0.5, FAT + 9.0 * mixing, fat)
+                at, name = _cover(at, name, sac * per_mm + 0.5, 25.0, 0)
+                at, name = _cover(at, name, (sac - 1.4) * per_mm + 0.5, FAT + 9.0 * mixing, fat)
                 basal, meat_hu = a - VALVES, muscle + 5.0 * mixing
                 cords = max(1.0 - (cord * cord + other * other) / 0.34**2, 0.0)
                 meat = depth - _fat_depth(u, w, fields[4][i, j, k]) if depth > -SHALLOW_MM - edge else -edge
                 if meat > -edge:
-                    at, name = cover(at, name, min(meat, basal + 4.0) * per_mm + 0.5, meat_hu, myocardium)
+                    at, name = _cover(at, name, min(meat, basal + 4.0) * per_mm + 0.5, meat_hu, myocardium)
                 # right ventricle: what its thin wall and the left ventricle leave, rough with trabeculae
                 cavity = min(meat - 3.2, min(basal - 1.0, 40.0 - a))
                 if cavity > -edge:
                     left_out = under(a, b, c, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0), 35.0)
                     cavity = min(cavity, -left_out - 0.5)
-                    at, name = cover(at, name, cavity * per_mm + 0.5, washed + 18.0 * mixing, right_ventricle)
+                    at, name = _cover(at, name, cavity * per_mm + 0.5, washed + 18.0 * mixing, right_ventricle)
                     if cavity > -1.0:
-                        at, name = cover(at, name, _rough(cavity, cords), meat_hu, -1)
+                        at, name = _cover(at, name, _rough(cavity, cords), meat_hu, -1)
                 # left ventricle, with trabeculae and papillary muscles along its free wall
                 if basal + 1.0 > -edge and abs(c - 16.0) < 32.0 + edge:
                     left = under(a, b, c, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0), 24.0) + 0.8 * lumps
                     left = min(left, basal - 1.0)
-                    at, name = cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
+                    at, name = _cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
                     if a > 0.0 and left > -1.0:
-                        at, name = cover(at, name, _rough(left, cords), meat_hu, -1)
+                        at, name = _cover(at, name, _rough(left, cords), meat_hu, -1)
                     if left + 2.0 > -edge:
                         for n in range(2):
                             pillar = min(_inside(place, capsules[n]) + 1.2 * cord, left + 2.0)
-                            at, name = cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
+                            at, name = _cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
                 room = VALVES - 1.0 - a
                 if room + 1.8 > -edge and depth > -SHALLOW_MM - edge:
                     # the groove's fat, in which the right coronary and the circumflex run, comes between
                     room = min(room, depth + 3.5 - 13.0 * _groove(u, 0.17))
                     body = under(a, b, c, (-30.0, -6.0, -25.0), (24.0, 27.0, 21.0), 21.0) + 1.5 * lumps
                     body = min(body, room)
-                    at, name = cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
-                    at, name = cover(at, name, body * per_mm + 0.5, washed + 40.0 * mixing, right_atrium)
+                    at, name = _cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
+                    at, name = _cover(at, name, body * per_mm + 0.5, washed + 40.0 * mixing, right_atrium)
                     body = under(a, b, c, (-36.0, 2.0, 16.0), (19.0, 27.0, 27.0), 19.0) + 1.5 * lumps
                     body = min(body, room)
-                    at, name = cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
-                    at, name = cover(at, name, body * per_mm + 0.5, full + 6.0 * mixing, left_atrium)
+                    at, name = _cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
+                    at, name = _cover(at, name, body * per_mm + 0.5, full + 6.0 * mixing, left_atrium)
                 # mitral and tricuspid orifice: blood through the plane of the valves, between leaflets of muscle's HU
                 if abs(basal) < 30.0 + 2.0 * edge:
                     for n in range(2):
                         door = _inside(place, capsules[2 + n])
                         chamber, flow = (left_ventricle, full) if n == 0 else (right_ventricle, washed)
-                        at, name = cover(at, name, door * per_mm + 0.5, flow, chamber)
+                        at, name = _cover(at, name, door * per_mm + 0.5, flow, chamber)
                         leaf = min(door + 1.0, 1.0 - abs(basal - 0.5 * abs(c - ORIFICES[n])))
-                        at, name = cover(at, name, leaf * per_mm + 0.5, muscle - 20.0, -1)
+                        at, name = _cover(at, name, leaf * per_mm + 0.5, muscle - 20.0, -1)
                 hu[i, j, k], labels[i, j, k] = at, name
+
+
+@jit
+def _cover(hu: float, named: int, share: float, tissue: float, label: int) -> tuple[float, int]:
+    """HU and label of a voxel of which ``share`` is covered with a tissue, as ``Canvas.blend`` does."""
+    if share > 0.0:
+        hu += min(share, 1.0) * (tissue - hu)
+        if label >= 0 and share >= 0.5:
+            named = label
+    return hu, named
 
 
 @jit

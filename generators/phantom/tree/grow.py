@@ -185,7 +185,7 @@ def _far(v: Floats) -> float:
 
 def _clearance(points: Floats, others: list[Floats]) -> float:
     """Least distance in mm of a branch, its first stretch apart, from the vessels there are."""
-    own = points[int(_FIRST_MM / STEP_MM) :: 2]
+    own = np.ascontiguousarray(points[int(_FIRST_MM / STEP_MM) :: 2])
     return math.inf if len(own) == 0 else math.sqrt(_nearest(own, np.concatenate(others)))
 
 
