@@ -111,7 +111,7 @@ def _mesentery(scene: AbdomenScene, hu: Tissues) -> None:
     canvas, cavity, p = scene.canvas, scene.cavity, scene.p
     room = ((cavity > 4.0) & (p[1] < 40.0)).astype(np.float64)
     for scale, width in ((20.0, 0.14), (11.0, 0.13)):
-        canvas.strands(f"twigs {scale}", scale, width, hu.veins - 20.0, room, (2.0, 0.8))
+        canvas.strands(f"twigs {scale}", scale, width, hu.veins - 20.0, room, 2.0, 0.8)
 
 
 def _small_bowel(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -214,7 +214,7 @@ def _liver_with_vessels(scene: AbdomenScene, depth: Floats, hu: Tissues, names: 
     canvas.paint(np.minimum(depth, cleft), -70.0, 0)
     inside = np.clip((depth - 3.0) / 6.0, 0.0, 1.0)
     for scale, width, veins in ((30.0, 0.13, 1.0), (17.0, 0.13, 0.8)):
-        canvas.strands(f"liver {scale}", scale, width, hu.veins - 8.0, inside * veins, (2.5, 1.0))
+        canvas.strands(f"liver {scale}", scale, width, hu.veins - 8.0, inside * veins, 2.5)
     root = (-24.0, 2.0, 86.0)
     for way, radii, value in (
         ((root, (-70.0, 4.0, 72.0), (-118.0, 10.0, 40.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
@@ -249,4 +249,4 @@ def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float
     pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
     canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
     room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)
-    canvas.strands("calyx", 11.0, 0.35, hu.veins - 30.0, room, (2.0, 1.0))
+    canvas.strands("calyx", 11.0, 0.35, hu.veins - 30.0, room, 2.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesionforge.generators.phantom.ct.bones import MUSCLE, ribs, spine
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid
 
 SPINE = (0.0, 44.0)
 LUNG = -850.0
@@ -52,7 +52,7 @@ def _layers(canvas: Canvas, x: Floats, y: Floats, skin: Floats, inner: Floats, f
     """Skin, fat with its septa, and muscles with fat between them."""
     canvas.paint(skin, 5.0)
     canvas.paint(skin - 2.0, fat)
-    canvas.strands("septa", 14.0, 0.12, 20.0, (skin > 3.0).astype(np.float64), (1.5, 0.6))
+    canvas.strands("septa", 14.0, 0.12, 20.0, (skin > 3.0).astype(np.float64), 1.5, 0.6)
     flank = 8.0 + 5.0 * np.minimum(np.abs(x) / 80.0, 1.0) - 6.0 * (np.abs(x) < 8.0) * (y < 0)
     canvas.paint(inner + flank, MUSCLE + 5.0 * grain)
     canvas.paint(np.minimum(0.9 - np.abs(inner + 0.5 * flank), np.abs(x) - 50.0), fat)
@@ -66,7 +66,7 @@ def _chest(
     lungs = np.minimum(inner - 3.0, -roof)
     canvas.paint(np.minimum(inner, 3.0 - roof), MUSCLE)
     canvas.paint(lungs, LUNG + 25.0 * grain, names["lung"])
-    canvas.strands("lung", 15.0, 0.2, 150.0, np.clip((lungs - 2.0) / 8.0, 0.0, 1.0), (3.0, 1.0))
+    canvas.strands("lung", 15.0, 0.2, 150.0, np.clip((lungs - 2.0) / 8.0, 0.0, 1.0), 3.0)
     heart = ellipsoid(p, (22.0, -30.0, 142.0), (62.0, 46.0, 48.0)) + 0.5 * bend
     if canvas.meets(heart + 6.0):
         canvas.paint(np.minimum(heart + 6.0, inner - 4.0), fat, 0)

@@ -20,9 +20,7 @@ from lesionforge.generators.phantom.ct.waves import Waves
 from lesionforge.generators.types import stream
 
 Floats = NDArray[np.float64]
-
 Place = tuple[float, float, float]
-Strength = tuple[float, float]
 
 AIR = -1000.0
 TILE = 48  # voxels an edge, about: what a painter works on at a time stays in a core's cache
@@ -76,7 +74,7 @@ class Canvas:
         self.hu: Floats = np.full(grid.shape, float(hu))
         self.labels = np.zeros(grid.shape, np.uint8)
         self.at = (slice(None), slice(None), slice(None))  # of a crop: where it lies in what it was cropped from
-        self._whole = grid
+        self._whole = grid  # what it is a part of, and the noise drawn for that
         self._waves: dict[tuple[str, float], Waves] = {}
 
     def rng(self, name: str) -> np.random.Generator:
@@ -101,9 +99,7 @@ class Canvas:
     def crop(self, low: Sequence[float], high: Sequence[float]) -> Canvas | None:
         """The part of this canvas between two world corners, painted through; None where there is none."""
         grid, parts = self.grid, []
-        for o, mm, i, n, a, b in zip(
-            grid.origin_mm, grid.spacing_mm, grid.first, grid.shape, low, high, strict=True
-        ):
+        for o, mm, i, n, a, b in zip(grid.origin_mm, grid.spacing_mm, grid.first, grid.shape, low, high, strict=True):
             start, stop = max(0, math.floor((a - o) / mm) - i), min(n, math.ceil((b - o) / mm) + 1 - i)
             if start >= stop:
                 return None
@@ -141,26 +137,29 @@ class Canvas:
         """Lay a tissue that fills ``share`` (0 ... 1) of each voxel."""
         self._lay(share, 1.0, 0.0, hu, label)
 
-    def strands(self, name: str, scale_mm: float, width: float, hu: float, room: Floats, share: Strength) -> None:
-        """Lay a tissue on the curves where two noise fields are both 0, falling off over ``width`` deviations.
+    def strands(
+        self, name: str, scale_mm: float, width: float, hu: float, room: Floats, gain: float, most: float = 1.0
+    ) -> None:
+        """Lay a tissue on the curves where two noise fields are both 0: 1 there, 0 ``width`` deviations away.
 
         Args:
-            name: the fields are called so and ``a`` or ``b``.
+            name: of the two fields, which are called ``a`` and ``b`` besides.
+            scale_mm: of both, see ``waves``.
             hu: of the tissue.
-            room: share of it that each voxel may take.
-            share: on the curve, and at most.
+            room: the most that each voxel takes, 0 ... 1.
+            gain, most: what the 1 is multiplied by, and where it is cut.
         """
         if not room.any():
             return
         a, b = self.waves(f"{name} a", scale_mm), self.waves(f"{name} b", scale_mm)
-        _strands(self.hu, a, b, 1.0 / (width * width), *share, _spread(room, self.hu.shape), hu)
+        _strands(self.hu, a, b, 1.0 / (width * width), gain, most, _broadcast(room, self.hu.shape), hu)
 
     def _lay(self, field: Floats, slope: float, offset: float, hu: Floats | float, label: int | None) -> None:
         name, shape = -1 if label is None else label, self.hu.shape
-        _lay(self.hu, self.labels, _spread(field, shape), slope, offset, _spread(hu, shape), name)
+        _lay(self.hu, self.labels, _broadcast(field, shape), slope, offset, _broadcast(hu, shape), name)
 
 
-def _spread(value: Floats | float, shape: tuple[int, ...]) -> Floats:
+def _broadcast(value: Floats | float, shape: tuple[int, ...]) -> Floats:
     """``np.broadcast_to``, which is slow to begin with, for numbers and for arrays without gaps."""
     array: Floats = np.asarray(value, np.float64)
     if array.shape == shape:
@@ -203,7 +202,7 @@ def _strands(
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
     """Depth in mm (about) under an ellipsoid's surface; with two coordinates, that of an endless column."""
     shape = np.broadcast_shapes(*(q.shape for q in p))
-    at = [_spread(q, shape) for q in p]
+    at = [_broadcast(q, shape) for q in p]
     third, c, s = (at[2], centre[2], semi[2]) if len(p) == 3 else (at[0], 0.0, np.inf)
     out: Floats = np.empty(shape)
     _ellipsoid(at[0], at[1], third, (centre[0], centre[1], c), (semi[0], semi[1], s), float(min(semi)), out)
@@ -211,15 +210,7 @@ def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float
 
 
 @jit
-def _ellipsoid(
-    x: Floats,
-    y: Floats,
-    z: Floats,
-    centre: Place,
-    semi: Place,
-    scale: float,
-    out: Floats,
-) -> None:
+def _ellipsoid(x: Floats, y: Floats, z: Floats, centre: Place, semi: Place, scale: float, out: Floats) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):

@@ -73,7 +73,7 @@ def _lungs(canvas: Canvas, cavity: Floats, inside: Floats, names: dict[str, int]
     canvas.paint(cavity, base, names["lung"])  # all of it, so that nothing shows between lung and mediastinum
     room = np.clip((inside - 2.0) / 8.0, 0.0, 1.0)
     for scale, width, hu in ((26.0, 0.17, 280.0), (16.0, 0.19, 220.0), (9.0, 0.2, 60.0)):
-        canvas.strands(f"vessels {scale}", scale, width, hu, room, (3.0, 1.0))
+        canvas.strands(f"vessels {scale}", scale, width, hu, room, 3.0)
 
 
 def _sternum(canvas: Canvas, names: dict[str, int]) -> None:

@@ -52,11 +52,11 @@ def world(heart: Heart, own: tuple[float, float, float]) -> Floats:
 
 def heart_in(canvas: Canvas, heart: Heart) -> tuple[Canvas | None, bool]:
     """The part of a canvas that a heart does not hide, if any, and whether it shows in it at all."""
-    x, y, z = (axis.ravel()[::2] for axis in canvas.grid.axes())  # depth changes by no more than 2 mm a mm
-    blur = 2.0 * math.hypot(*canvas.grid.spacing_mm) + canvas.grid.voxel_mm
-    *box, deepest = _extent(x, y, z, heart.frame[0], 1.0 / heart.frame[1], HIDDEN_MM + blur)
+    x, y, z = (axis.ravel()[::2] for axis in canvas.grid.axes())  # every other voxel will do:
+    slack = 2.0 * math.hypot(*canvas.grid.spacing_mm) + canvas.grid.voxel_mm  # depth changes by 2 mm a mm at most
+    *box, deepest = _extent(x, y, z, heart.frame[0], 1.0 / heart.frame[1], HIDDEN_MM + slack)
     bare = [slice(max(2 * first - 1, 0), 2 * last + 2) for first, last in zip(box[:3], box[3:], strict=True)]
-    return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - blur
+    return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - slack
 
 
 def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int]) -> None:
@@ -87,9 +87,14 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
 
 @jit
 def _chart(x: float, y: float, z: float, axes: Floats, per_semi: Floats) -> tuple[float, float, float, float, float]:
-    """A place on a heart: along its own axes in semi-axes (``per_semi`` is 1 over those), 1 over how far, mm under the surface along the ray.
+    """Where a world point lies on a heart. No fastmath: the bits must come out alike on every machine.
 
-    No fastmath: the bits must come out alike on every machine.
+    Args:
+        axes, per_semi: ``Heart.frame``, the semi-axes inverted.
+
+    Returns:
+        Its place along the heart's axes in semi-axes, 1 over that vector's length, and the depth in mm under the
+        surface, along the ray from the centre, negative outside.
     """
     a = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
     b = x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2]
@@ -125,13 +130,24 @@ def _paint(
     axes: tuple[Floats, Floats, Floats],
     frame: tuple[Floats, Floats],
     mean: Place,
-    fields: tuple[Floats, Floats, Floats, Floats, Floats],
+    fields: tuple[Floats, ...],
     per_mm: float,
     blood: Place,
-    names: tuple[int, int, int, int, int, int],
+    names: tuple[int, ...],
     capsules: Floats,
 ) -> None:
-    """All of the heart in one pass over the voxels; ``capsules`` (4, 7): papillary muscles, then orifices."""
+    """All of the heart in one pass over the voxels.
+
+    Args:
+        hu, labels: the canvas.
+        axes: world coordinates of its voxels in mm, x, y and z.
+        frame, mean: see ``_chart``; semi-axes of the mean heart.
+        fields: noise that ``paint_heart`` names.
+        per_mm: 1 over a voxel's edge.
+        blood: HU of the left and of the right heart's, and of the myocardium.
+        names: labels of ``PARTS``.
+        capsules: papillary muscles, then orifices (4, 7).
+    """
     fat, myocardium, right_ventricle, left_ventricle, right_atrium, left_atrium = names
     full, washed, muscle = blood
     edge = 1.0 / per_mm  # a surface further off than that does not touch a voxel
@@ -238,4 +254,5 @@ def _inside(place: Place, capsule: Floats) -> float:
     e0, e1, e2 = place[0] - capsule[0], place[1] - capsule[1], place[2] - capsule[2]
     t = min(max((e0 * d0 + e1 * d1 + e2 * d2) / (d0 * d0 + d1 * d1 + d2 * d2), 0.0), 1.0)
     g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
-    return capsule[6] - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
+    out: float = capsule[6] - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
+    return out

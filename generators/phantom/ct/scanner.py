@@ -123,7 +123,8 @@ def _blur(flat: Floats, count: int, wide: int, weights: Floats) -> None:
                 for k in range(width if width < wide else size):
                     padded[middle + n * width + k] = flat[start + n * wide + k]
             for k in range(middle):
-                padded[k], padded[middle + size + k] = padded[middle + k % width], padded[size + middle - width + k % width]
+                padded[k] = padded[middle + k % width]
+                padded[middle + size + k] = padded[middle + size - width + k % width]
             for k in range(size):
                 out[k] = padded[middle + k] * weights[0]
             for far in range(reach, 0, -1):

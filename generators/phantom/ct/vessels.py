@@ -13,7 +13,7 @@ from lesionforge.generators.phantom.ct.canvas import Canvas
 
 Floats = NDArray[np.float64]
 SUB = 4  # points along a voxel's edge: 64 fill one integer
-_POINTS = (np.stack(np.indices((SUB, SUB, SUB)).reshape(3, -1)) + 0.5) / SUB - 0.5  # of a voxel, in its edges
+_POINTS = (np.indices((SUB, SUB, SUB)).reshape(3, -1) + 0.5) / SUB - 0.5  # of a voxel, in its edges
 
 
 def capsules(courses: Iterable[tuple[Floats, Floats]]) -> Floats:

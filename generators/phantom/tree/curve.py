@@ -40,9 +40,7 @@ def tangents(points: Floats) -> Floats:
 
 
 @jit
-def _course(
-    way: Floats, axes: Floats, semi: Floats, draws: Floats, wander: float, wiggle: float, free: bool
-) -> Floats:
+def _course(way: Floats, axes: Floats, semi: Floats, draws: Floats, wander: float, wiggle: float, free: bool) -> Floats:
     """``course`` after its draws.
 
     Args:

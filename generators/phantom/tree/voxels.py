@@ -37,9 +37,8 @@ def voxelise(branches: Sequence[Branch], voxel_mm: float = 0.4) -> NDArray[np.fl
     high = np.ceil(np.max([p.max(axis=0) for p in points], axis=0) + reach).astype(np.int64)
     grid: Occupied = np.zeros(tuple(int(n) for n in high - low + 1), dtype=np.uint8)
     found = np.sort(np.concatenate([_fill(grid, p - low, r) for p, r in zip(points, radii, strict=True)]))
-    centres: NDArray[np.float32] = (
-        (np.stack(np.unravel_index(found, grid.shape), axis=1) + low) * voxel_mm
-    ).astype(np.float32)
+    index = np.stack(np.unravel_index(found, grid.shape), axis=1) + low
+    centres: NDArray[np.float32] = (index * voxel_mm).astype(np.float32)
     return centres
 
 
