@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, ellipsoid, strands, tube, waves
-from lesionforge.generators.phantom.ct.scanner import KERNELS, Kernel, noise, scan
-from lesionforge.generators.phantom.ct.vessels import filled
+from lesionforge.generators.phantom.ct.canvas import Canvas, CtGrid, ellipsoid, tube
+from lesionforge.generators.phantom.ct.scanner import KERNELS, Kernel, blur, noise, scan
+from lesionforge.generators.phantom.ct.vessels import capsules, filled
+from lesionforge.generators.phantom.ct.waves import Waves
 
 UNIT = (1.0, 1.0, 1.0)
 
@@ -16,10 +18,16 @@ def grid(n=48, mm=1.0, centre=(0.0, 0.0, 0.0)):
     return CtGrid.around(centre, (n, n, n), (mm, mm, mm))
 
 
+def waves(seed, of, scale_mm):
+    """A field on a whole grid."""
+    rng = np.random.default_rng(seed)
+    return Waves(rng, of.shape, of.spacing_mm, of.origin_mm, scale_mm).on((0, 0, 0), of.shape)
+
+
 def test_noise_is_fixed_in_the_world():
     """A finer grid, and another field of view, show the same field at the same places."""
-    coarse = waves(np.random.default_rng(1), grid(20, 2.0), 15.0)
-    fine = waves(np.random.default_rng(1), grid(61, 1.0, (3.0, 0.0, 0.0)), 15.0)
+    coarse = waves(1, grid(20, 2.0), 15.0)
+    fine = waves(1, grid(61, 1.0, (3.0, 0.0, 0.0)), 15.0)
     a, b = grid(20, 2.0), grid(61, 1.0, (3.0, 0.0, 0.0))
     at = [np.rint(np.arange(20) * 2.0 + o - p).astype(int) for o, p in zip(a.origin_mm, b.origin_mm, strict=True)]
     inside = [(i >= 0) & (i < 61) for i in at]
@@ -29,12 +37,13 @@ def test_noise_is_fixed_in_the_world():
 
 
 def test_noise_has_unit_deviation():
-    field = waves(np.random.default_rng(2), grid(120, 2.0), 6.0)
+    field = waves(2, grid(120, 2.0), 6.0)
     assert abs(field.mean()) < 0.05
     assert field.std() == pytest.approx(1.0, abs=0.05)
-    lines = strands(field, waves(np.random.default_rng(3), grid(120, 2.0), 6.0), 0.3)
-    assert 0 < (lines > 0).mean() < 0.1
-    assert lines.max() <= 1
+    own = Canvas(grid(60, 2.0), 0.0, b"key")
+    own.strands("lines", 6.0, 0.3, 100.0, np.ones(own.hu.shape), 1.0, 0.8)
+    assert 0 < (own.hu > 0).mean() < 0.1
+    assert 70 < own.hu.max() <= 80
 
 
 @pytest.mark.parametrize("shape", ["ball", "slab", "tube"])
@@ -71,16 +80,19 @@ def test_vessels_fill_their_volume_however_thin(radius, mm, limit):
     way = np.stack([np.linspace(-14, 14, 57), np.linspace(-3, 4, 57), np.linspace(0, 6, 57)], axis=1)
     length = math.sqrt(28**2 + 7**2 + 6**2)
     exact = math.pi * radius**2 * length + 4 / 3 * math.pi * radius**3
-    share = filled(grid(int(48 / mm), mm), [(way, np.full(57, radius))])
+    own, one = Canvas(grid(int(48 / mm), mm), 0.0, b"key"), (way, np.full(57, radius))
+    part, share = filled(own, capsules([one]))
     assert share.sum() * mm**3 == pytest.approx(exact, rel=limit)
-    twice = filled(grid(int(48 / mm), mm), [(way, np.full(57, radius)), (way[::-1], np.full(57, radius))])
-    np.testing.assert_array_equal(share, twice)  # a union, not a sum
+    part.blend(share, 1.0)
+    assert own.hu.sum() == share.sum()
+    np.testing.assert_array_equal(share, filled(own, capsules([one, (way[::-1], one[1])]))[1])  # a union, not a sum
+    assert filled(own.crop((-24, 12, -24), (24, 24, 24)), capsules([one])) is None
 
 
 def test_noise_has_its_deviation_and_its_kernel_s_grain():
     wide = {}
     for name, kernel in KERNELS.items():
-        field = noise(np.random.default_rng(0), grid(64, 0.5), kernel, 25.0)
+        field = np.stack(list(noise(np.random.default_rng(0), grid(64, 0.5), kernel, 25.0)))
         assert field.std() == pytest.approx(25.0, rel=1e-9)
         assert abs(field.mean()) < 2.0
         power = (np.abs(np.fft.rfft(field, axis=0)) ** 2).mean((1, 2))
@@ -102,3 +114,11 @@ def test_the_kernel_s_point_spread_is_as_wide_as_it_says():
     sharp = Canvas(grid(41, 0.25), 0.0, b"key")
     sharp.hu[20:] = 1000.0
     assert scan(np.random.default_rng(0), sharp, KERNELS["sharp"], 0.0).max() > 1010  # overshoots at edges
+
+
+@pytest.mark.parametrize("shape", [(20, 31, 17), (16, 3, 300), (1, 18, 2)])
+def test_the_blur_is_a_gaussian_filter_in_place(shape):
+    field = np.random.default_rng(0).normal(0, 300, shape)
+    whole = gaussian_filter(field, (0.8, 1.3, 0.2), mode="nearest", truncate=3.0)
+    blur(field, (0.8, 1.3, 0.2))
+    np.testing.assert_allclose(field, whole, atol=1e-9)

@@ -1,0 +1,76 @@
+"""How phantoms are painted leaves no trace: not the tiles, not the version; and it takes little memory."""
+
+import hashlib
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy.interpolate import Akima1DInterpolator
+
+from lesionforge.generators.phantom.ct import canvas
+from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
+from lesionforge.generators.phantom.ct.ccta import phantom_ccta
+from lesionforge.generators.phantom.tree.coronary import phantom_tree
+from lesionforge.generators.phantom.tree.curve import _spline
+
+KEY = hashlib.blake2b(b"golden", digest_size=32).digest()
+CCTA = {"shape": (44, 40, 36), "spacing_mm": (3.0, 3.0, 3.0), "kernel": "sharp", "stenoses": 1}
+CLOSE = {"shape": (40, 36, 32), "spacing_mm": (0.7, 0.7, 0.9), "about": "left"}
+ABDOMEN = {"shape": (56, 44, 38), "spacing_mm": (7.0, 6.0, 8.0)}
+
+
+def digest(*arrays):
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("paint", "options", "known"),
+    [
+        (phantom_ccta, CCTA, "49c99e8c2c65ec1d"),
+        (phantom_ccta, CLOSE, "5013cc36cbcb9200"),
+        (phantom_abdomen, ABDOMEN, "0b48c7cec0cc6e83"),
+    ],
+)
+def test_volumes_are_byte_for_byte_those_of_earlier_versions(paint, options, known):
+    volume = paint(KEY, "s", **options)
+    assert digest(volume.hu, volume.labels) == known
+
+
+@pytest.mark.parametrize(("side", "known"), [("left", "59abdc3a87a7f457"), ("right", "6df609feeab2cb26")])
+def test_trees_are_byte_for_byte_those_of_earlier_versions(side, known):
+    tree = phantom_tree(KEY, side, "s", stenoses=1)
+    assert digest(tree.points, *(b.points for b in tree.branches), *(b.radii for b in tree.branches)) == known
+
+
+@pytest.mark.parametrize(
+    ("paint", "options"), [(phantom_ccta, CCTA), (phantom_ccta, CLOSE), (phantom_abdomen, ABDOMEN)]
+)
+def test_tiles_do_not_show(monkeypatch, paint, options):
+    """What is left out of a tile, because nothing of it would be seen there, is not seen in a larger one either."""
+    volumes = []
+    for edge in (9, 24):
+        monkeypatch.setattr(canvas, "TILE", edge)
+        volumes.append(paint(KEY, "s", **options))
+    np.testing.assert_array_equal(volumes[0].hu, volumes[1].hu)
+    np.testing.assert_array_equal(volumes[0].labels, volumes[1].labels)
+
+
+def test_painting_takes_a_few_bytes_a_voxel():
+    """It was 226 of them: temporaries of the whole volume."""
+    shape = (96, 96, 96)
+    phantom_ccta(KEY, "s", **CLOSE)  # compiled, imported
+    tracemalloc.start()
+    phantom_ccta(KEY, "s", shape=shape, spacing_mm=(1.0, 1.0, 1.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * np.prod(shape)  # HU and the spectrum of the noise are 16 of them, the results 3
+
+
+@pytest.mark.parametrize("points", [3, 4, 9])
+def test_courses_are_akima_splines(points):
+    way = np.random.default_rng(points).normal(0, 20, (points, 4))
+    along = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(way[:, :3], axis=0) ** 2).sum(1)))])
+    fine = _spline(way)
+    expected = Akima1DInterpolator(along, way)(np.linspace(0, along[-1], len(fine)))
+    np.testing.assert_allclose(fine, expected, atol=1e-9)
+    assert along[-1] / (len(fine) - 1) <= 0.25
