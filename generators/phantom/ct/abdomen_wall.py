@@ -26,22 +26,25 @@ def paint_wall(canvas: Canvas, fat_hu: float, names: dict[str, int]) -> Floats |
         return None
     inner = ellipsoid(p[:2], (0.0, -6.0), (136.0 * wide, 88.0 * deep)) + 0.6 * bend
     fat = fat_hu + 6.0 * grain
-    if float(inner.min()) < canvas.grid.voxel_mm:
+    walled = float(inner.min()) < 1.0 + canvas.grid.voxel_mm  # ribs reach 0.8 mm in
+    if walled:
         _layers(canvas, x, y, skin, inner, fat, grain)
     canvas.paint(inner, fat)
-    if float(inner.min()) < canvas.grid.voxel_mm:
+    if walled:
         ribs(canvas, inner - 2.0, SPINE, names["bone"], cartilage_y=-45.0, floor_mm=15.0)
     spine(canvas, SPINE, names["bone"], 34.0)
+    soft = 1.0 + 0.1 * canvas.grid.voxel_mm  # how many radii out a muscle 10 mm thick may be seen
     for side in (-1.0, 1.0):
         way = np.array([(side * 25.0, 50.0, 25.0), (side * 40.0, 40.0, -55.0), (side * 54.0, 28.0, -130.0)])
         if near := canvas.tube(way, np.array([6.0, 17.0, 21.0]), 10.0):
             near[0].paint(near[1] + 1.5 * grain[near[0].at], MUSCLE)
-        if square := canvas.crop((side * 68.0 - 23.0, 49.0, -1e4), (side * 68.0 + 23.0, 71.0, 0.0)):
+        u, v = 22.0 * soft, 10.0 * soft
+        if square := canvas.crop((side * 68.0 - u, 60.0 - v, -1e4), (side * 68.0 + u, 60.0 + v, 0.0)):
             u, v, w = square.grid.axes()
             depth = ellipsoid((u - side * 68.0, v - 60.0), (0.0, 0.0), (22.0, 10.0))
             square.paint(np.minimum(np.minimum(depth, inner[square.at] + 2.0), -w - 5.0), MUSCLE)
     roof = _dome(x, y, float(rng.uniform(-10.0, 10.0))) + 0.8 * bend - z
-    if canvas.meets(3.0 - roof):
+    if canvas.meets(3.0 - roof) or float(z.max()) > 60.0 - canvas.grid.voxel_mm:
         _chest(canvas, inner, roof, bend, grain, fat, names)
     spine(canvas, SPINE, names["bone"], 34.0)
     out: Floats = np.minimum(inner, roof - 2.5)

@@ -89,7 +89,7 @@ def _sternum(canvas: Canvas, names: dict[str, int]) -> None:
 def _belly(canvas: Canvas, cavity: Floats, names: dict[str, int], bend: Floats) -> None:
     """Under the diaphragm: liver on the right, fat, stomach and spleen on the left."""
     x, y, z = p = canvas.grid.axes()
-    if float(z.min()) > -20.0:
+    if float(z.min()) > canvas.grid.voxel_mm - 20.0:
         return
     right = -34.0 - ((x - MIDLINE + 62.0) / 80.0) ** 2 * 40.0 - (y / 80.0) ** 2 * 38.0
     left = -40.0 - ((x - MIDLINE - 66.0) / 70.0) ** 2 * 40.0 - ((y - 5.0) / 75.0) ** 2 * 40.0

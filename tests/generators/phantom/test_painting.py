@@ -17,6 +17,7 @@ KEY = hashlib.blake2b(b"golden", digest_size=32).digest()
 CCTA = {"shape": (44, 40, 36), "spacing_mm": (3.0, 3.0, 3.0), "kernel": "sharp", "stenoses": 1}
 CLOSE = {"shape": (40, 36, 32), "spacing_mm": (0.7, 0.7, 0.9), "about": "left"}
 ABDOMEN = {"shape": (56, 44, 38), "spacing_mm": (7.0, 6.0, 8.0)}
+FLAT = {"shape": (100, 16, 20), "spacing_mm": (3.0, 8.0, 10.0)}  # large voxels: soft edges reach far
 
 
 def digest(*arrays):
@@ -29,6 +30,7 @@ def digest(*arrays):
         (phantom_ccta, CCTA, "49c99e8c2c65ec1d"),
         (phantom_ccta, CLOSE, "5013cc36cbcb9200"),
         (phantom_abdomen, ABDOMEN, "0b48c7cec0cc6e83"),
+        (phantom_abdomen, FLAT, "1e23465534e8de06"),
     ],
 )
 def test_volumes_are_byte_for_byte_those_of_earlier_versions(paint, options, known):
