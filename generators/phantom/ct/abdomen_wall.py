@@ -38,8 +38,10 @@ def paint_wall(canvas: Canvas, fat_hu: float, names: dict[str, int]) -> Floats |
         way = np.array([(side * 25.0, 50.0, 25.0), (side * 40.0, 40.0, -55.0), (side * 54.0, 28.0, -130.0)])
         if near := canvas.tube(way, np.array([6.0, 17.0, 21.0]), 10.0):
             near[0].paint(near[1] + 1.5 * grain[near[0].at], MUSCLE)
-        u, v = 22.0 * soft, 10.0 * soft
-        if square := canvas.crop((side * 68.0 - u, 60.0 - v, -1e4), (side * 68.0 + u, 60.0 + v, 0.0)):
+        across, through = 22.0 * soft, 10.0 * soft
+        if square := canvas.crop(
+            (side * 68.0 - across, 60.0 - through, -1e4), (side * 68.0 + across, 60.0 + through, 0.0)
+        ):
             u, v, w = square.grid.axes()
             depth = ellipsoid((u - side * 68.0, v - 60.0), (0.0, 0.0), (22.0, 10.0))
             square.paint(np.minimum(np.minimum(depth, inner[square.at] + 2.0), -w - 5.0), MUSCLE)
