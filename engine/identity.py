@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class Terms:
             raise Fault("place", f"{told}as many files, of other names, sizes or labels{rule}")
 
 
+@functools.cache  # a tenth of a second, and asked for every run and worker
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that decide bytes."""
     out = {"zlib": zlib.ZLIB_RUNTIME_VERSION}  # Python's own, which packs .npy.gz

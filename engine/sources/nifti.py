@@ -221,7 +221,7 @@ def _voxels(header: NiftiHeader, stream: BinaryIO, several: bool) -> tuple[NDArr
     found, kept, values, count = [], [], set[float](), 0
     for k, slab in enumerate(planes(header, stream)):
         plane = slab.ravel(order="F")
-        at = np.flatnonzero(plane)
+        at = np.flatnonzero(plane != 0)  # of booleans it takes a fifth of the time
         marks = _whole(plane[at])
         at, marks = at[marks != 0], marks[marks != 0]
         count += len(at)

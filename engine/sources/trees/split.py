@@ -39,12 +39,28 @@ class VoxelLabel:
 
 
 def components(voxels: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    """26-connected components of a set of voxel indices, largest first (ties by first voxel)."""
-    low = voxels.min(0)
-    box = np.zeros(voxels.max(0) - low + 1, np.uint8)
-    at = tuple((voxels - low).T)
-    box[at] = 1
-    marks = scipy.ndimage.label(box, structure=np.ones((3, 3, 3)))[0][at]
+    """26-connected components of a set of voxel indices, largest first (ties by first voxel).
+
+    By runs along the last axis: a label of both trees spans a box of which they fill a three-hundredth.
+    """
+    at = voxels.T.astype(np.int64) - voxels.min(0)[:, None] + 1  # nothing lies at the faces: no run meets the next line
+    _, rows, line = shape = at.max(axis=1) + 2
+    flat = np.ravel_multi_index(tuple(at), shape)
+    order = np.argsort(flat, kind="stable")
+    sorted_flat = flat[order]
+    ends = np.flatnonzero(np.diff(sorted_flat) != 1)
+    first, last = sorted_flat[np.r_[0, ends + 1]], sorted_flat[np.r_[ends, -1]]
+    pairs = list[NDArray[np.int64]]()
+    for step in (line, (rows - 1) * line, rows * line, (rows + 1) * line):  # the lines beside each that follow it
+        low, high = np.searchsorted(last, first + step - 1), np.searchsorted(first, last + step + 1, side="right")
+        run = np.repeat(np.arange(len(first)), high - low)
+        pairs.append(np.stack([run, np.arange(len(run)) + (high - np.cumsum(high - low))[run]]))
+    one, other = np.concatenate(pairs, axis=1)
+    graph = scipy.sparse.coo_array((np.ones(len(one), bool), (one, other)), shape=(len(first), len(first)))
+    _, found = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    _, begin, part = np.unique(found, return_index=True, return_inverse=True)
+    marks = np.empty(len(voxels), np.int64)
+    marks[order] = np.repeat(begin[part], last - first + 1)  # the first run of each, in the voxels' order
     order = np.argsort(marks, kind="stable")
     parts = np.split(voxels[order], np.flatnonzero(np.diff(marks[order])) + 1)
     return sorted(parts, key=len, reverse=True)

@@ -3,10 +3,12 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.phantom import Phantom, PhantomOptions
 from lesionforge.engine.sources.trees.labels import ImageCas, LabelOptions, Nifti
+from lesionforge.engine.sources.trees.split import components
 from lesionforge.generators.types import BadCase
 
 
@@ -72,6 +74,20 @@ def test_world_coordinates_are_nibabel_s(tmp_path):
     both = np.concatenate([source.read(0).points, source.read(1).points])
     np.testing.assert_allclose(both[np.lexsort(both.T)], world[np.lexsort(world.astype(np.float32).T)], atol=1e-4)
     np.testing.assert_allclose(source.read(0).voxel_mm, [0.4, 0.5, 0.8], rtol=1e-5)
+
+
+def test_components_are_those_of_scipy():
+    """Largest first, of equal ones the one whose first voxel comes first; voxels in the order in which they came."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        box = rng.random(rng.integers(1, 12, 3)) < rng.random() * 0.4
+        voxels = rng.permutation(np.argwhere(box)).astype(np.int32)
+        if not len(voxels):
+            continue
+        marks = ndimage.label(box, np.ones((3, 3, 3)))[0][tuple(voxels.T)]
+        wanted = sorted((voxels[marks == n] for n in range(1, marks.max() + 1)), key=len, reverse=True)
+        for found, part in zip(components(voxels - np.int32(3)), wanted, strict=True):
+            assert np.array_equal(found + 3, part)
 
 
 def test_strays_are_dropped_and_counted(tmp_path):
