@@ -31,6 +31,9 @@ class Generator:
             None: not known before a sample is made.
         places: names of parameters that say where weights lie, a file or a folder. Their content is part of a dataset's
             identity, whatever they are called; no dataset holds where they lay.
+        judge: to be called with what is measured of a draw before its costly part is made, with the names and values
+            that ``Sample.measured`` will have. Raises ``Rejected`` where the recipe's limits refuse them: that draw is
+            over. The engine puts it there; a generator alone refuses nothing.
     """
 
     Params: ClassVar[type[Any]] = Parameters
@@ -39,6 +42,7 @@ class Generator:
     limits: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...] | None] = None
     places: ClassVar[tuple[str, ...]] = ()
+    judge: Callable[[SampleSpec, Mapping[str, float]], None] = staticmethod(lambda spec, measured: None)
 
     def __init__(self, params: Any) -> None:
         """``params`` is an instance of ``Params``. Loads nothing: a plan is made of a generator that is never run."""

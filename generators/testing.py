@@ -111,10 +111,15 @@ def _accepted(generator: Generator, case: Any, spec: SampleSpec, attempts: int) 
 
 
 def _one(generator: Generator, case: Any, spec: SampleSpec) -> Sample:
+    judged = dict[str, float]()
+    generator.judge = lambda _, measured: judged.update(measured)
     made = list(generator.generate([case], [spec]))
     _hold(len(made) == 1, f"generate: {len(made)} samples for one spec")
     _hold(isinstance(made[0], Sample), f"generate: a {type(made[0]).__name__} in place of a Sample")
     _hold(made[0].spec == spec, f"generate: the spec of {spec.sample_id} came back altered")
+    for name, value in judged.items():
+        found = made[0].measured.get(name)
+        _hold(found == value, f"judge: {spec.sample_id} is judged by {name} {value}, and measures {found}")
     return made[0]
 
 

@@ -16,7 +16,7 @@ from lesionforge.generators.carm.projector import check_clear
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.kernels import run_parallel, thread_count
 
-_BLOCK = 8  # cells per edge tested at once; 4 costs more tests, 16 more cells
+_BLOCK = 8  # cells per edge tested at once, an even number; 4 costs more tests, 16 more cells
 _SHARE = 8  # pieces per thread, as filled and empty regions differ in cost
 
 

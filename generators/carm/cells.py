@@ -64,3 +64,31 @@ def occupy(
         if not (0 <= i < ni and 0 <= j < nj and 0 <= k < nk):
             outside += 1
     return outside
+
+
+@jit
+def average(
+    cells: NDArray[np.int64], low: NDArray[np.int64], share: NDArray[np.float64], size: int, total: NDArray[np.float64]
+) -> None:
+    """Add to ``total`` what each cell has in the coarser cells that it reaches; see ``grid.average_down``.
+
+    Corner after corner, each summed on its own before it is added: single sums over all would have other last bits.
+    """
+    n = low.size
+    first = np.empty(cells.size, np.int64)
+    shares = np.empty((cells.size, 3))
+    for m in range(cells.size):
+        ij, k = cells[m] // n, cells[m] % n
+        i, j = ij // n, ij % n
+        first[m] = (low[i] * size + low[j]) * size + low[k]
+        shares[m, 0], shares[m, 1], shares[m, 2] = share[i], share[j], share[k]
+    part = np.zeros(total.size)
+    for corner in range(8):
+        a, b, c = corner >> 2 & 1, corner >> 1 & 1, corner & 1
+        step = (a * size + b) * size + c
+        for m in range(cells.size):
+            x, y, z = shares[m]
+            part[first[m] + step] += abs(a - x) * abs(b - y) * abs(c - z)  # the share, or of the next what it leaves
+        for m in range(cells.size):
+            total[first[m] + step] += part[first[m] + step]
+            part[first[m] + step] = 0

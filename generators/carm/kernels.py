@@ -34,6 +34,7 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Table = NDArray[np.int32]
+Views = tuple[Constants, ...]
 
 
 @jit
@@ -243,43 +244,55 @@ def gather(
 
 
 @jit
-def carve(
-    lit: Bytes, tables: Table, gs: tuple[Constants, ...], spacing: float, block: int, part: int, parts: int, out: Bytes
-) -> None:
+def _lit(at: Shape, edge: int, shape: Shape, spacing: float, lit: Bytes, tables: Table, gs: Views) -> bool:
+    """False where some view has nothing lit in the window of the block of ``edge`` cells that begins ``at`` a cell."""
+    x = (at[0] + 0.5 * (edge - 1) - 0.5 * (shape[0] - 1)) * spacing
+    y = (at[1] + 0.5 * (edge - 1) - 0.5 * (shape[1] - 1)) * spacing
+    z = (at[2] + 0.5 * (edge - 1) - 0.5 * (shape[2] - 1)) * spacing
+    rows, cols = lit.shape[1], lit.shape[2]
+    for v in range(len(gs)):
+        # Half a pixel more on each side: nearest-pixel rounding.
+        r0, r1, c0, c1, _, _, _ = _window(x, y, z, 0.5 * edge * spacing, gs[v], rows, cols)
+        r0, r1 = max(r0 - 1, 0), min(r1 + 1, rows - 1)
+        c0, c1 = max(c0 - 1, 0), min(c1 + 1, cols - 1)
+        if _empty(tables[v], r0, r1, c0, c1):
+            return False
+    return True
+
+
+@jit
+def _carve(at: Shape, edge: int, spacing: float, lit: Bytes, gs: Views, out: Bytes) -> None:
+    """``carve`` cell by cell in a block; a later view is looked at only where the earlier ones are lit."""
+    shape, rows, cols = out.shape, lit.shape[1], lit.shape[2]
+    for i in range(at[0], min(at[0] + edge, shape[0])):
+        x = (i - 0.5 * (shape[0] - 1)) * spacing
+        for j in range(at[1], min(at[1] + edge, shape[1])):
+            y = (j - 0.5 * (shape[1] - 1)) * spacing
+            for k in range(at[2], min(at[2] + edge, shape[2])):
+                z = (k - 0.5 * (shape[2] - 1)) * spacing
+                inside = 1
+                for v in range(len(gs)):
+                    row, col = _pixel(x, y, z, gs[v])
+                    if not (0 <= row < rows and 0 <= col < cols) or lit[v, row, col] == 0:
+                        inside = 0
+                        break
+                out[i, j, k] = inside
+
+
+@jit
+def carve(lit: Bytes, tables: Table, gs: Views, spacing: float, block: int, part: int, parts: int, out: Bytes) -> None:
     """out = 1 where a cell's centre falls on lit pixels in every view.
 
-    Whole blocks are skipped where some view has nothing lit in the block's window. Only blocks that can be lit
-    are looked at cell by cell, and there a later view only where the earlier ones are lit: same result as dense.
+    Blocks are skipped where some view has nothing lit in the block's window, and of the others the eighths for which
+    that holds: same result as dense.
     """
-    shape = out.shape
-    rows, cols = lit.shape[1], lit.shape[2]
-    half = 0.5 * block * spacing
-    views = len(gs)
+    shape, half = out.shape, block // 2
     for bi in range(part * block, shape[0], parts * block):
         for bj in range(0, shape[1], block):
             for bk in range(0, shape[2], block):
-                x = (bi + 0.5 * (block - 1) - 0.5 * (shape[0] - 1)) * spacing
-                y = (bj + 0.5 * (block - 1) - 0.5 * (shape[1] - 1)) * spacing
-                z = (bk + 0.5 * (block - 1) - 0.5 * (shape[2] - 1)) * spacing
-                possible = True
-                for v in range(views):
-                    # Half a pixel more on each side: nearest-pixel rounding.
-                    r0, r1, c0, c1, _, _, _ = _window(x, y, z, half, gs[v], rows, cols)
-                    r0, r1 = max(r0 - 1, 0), min(r1 + 1, rows - 1)
-                    c0, c1 = max(c0 - 1, 0), min(c1 + 1, cols - 1)
-                    if _empty(tables[v], r0, r1, c0, c1):
-                        possible = False
-                        break
-                if not possible:
+                if not _lit((bi, bj, bk), block, shape, spacing, lit, tables, gs):
                     continue
-                for i in range(bi, min(bi + block, shape[0])):
-                    for j in range(bj, min(bj + block, shape[1])):
-                        for k in range(bk, min(bk + block, shape[2])):
-                            inside = 1
-                            x, y, z = _centre((i * shape[1] + j) * shape[2] + k, shape, spacing)
-                            for v in range(views):
-                                row, col = _pixel(x, y, z, gs[v])
-                                if not (0 <= row < rows and 0 <= col < cols) or lit[v, row, col] == 0:
-                                    inside = 0
-                                    break
-                            out[i, j, k] = inside
+                for eighth in range(8):
+                    at = (bi + half * (eighth >> 2), bj + half * (eighth >> 1 & 1), bk + half * (eighth & 1))
+                    if _lit(at, half, shape, spacing, lit, tables, gs):
+                        _carve(at, half, spacing, lit, gs, out)

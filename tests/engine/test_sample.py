@@ -8,6 +8,7 @@ import pytest
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.plan import PlanError
 from lesionforge.engine.sample import BadOutput, Maker, checked
+from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Sample, stream
 from lesionforge.sinks.quarantine import Quarantined
 from tests.engine.conftest import toy
@@ -126,6 +127,35 @@ def test_limits_reject_and_unknown_limits_are_named():
         make_all(toy(quality__limits={"meen": {"min": 0}}))
     with pytest.raises(PlanError, match=r"burned_in_text: of a CoronaryTree nobody measures it; leave it out"):
         make_all(toy(quality__limits={"burned_in_text": {"max": 0}}), batch=5)
+
+
+class Judged(Generator):
+    """Knows one figure before its costly part."""
+
+    classes = ("mild", "severe")
+    measures = ("early", "late")
+    made = 0
+
+    def make(self, case, spec):
+        early = {"early": float(spec.rng("early").random())}
+        self.judge(spec, early)
+        self.made += 1
+        return Sample(spec, {}, {}, {}, {**early, "late": float(spec.rng("late").random())})
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_what_is_judged_early_saves_its_costly_part_and_changes_nothing_else(batch, monkeypatch):
+    def make():
+        kind, limits = "tests.engine.test_sample.Judged", {"late": {"min": 0.3}, "early": {"min": 0.7}}
+        maker, made = make_all(toy(generator__name=kind, quality__limits=limits, quality__redraws=3), batch)
+        return maker.pipeline.generator.made, [s if isinstance(s, Quarantined) else vars(s) for s in made]
+
+    early, judged = make()
+    monkeypatch.setattr(Maker, "_judge", lambda *_: None)
+    late, whole = make()
+    assert judged == whole
+    assert {str(s)[:16] for s in judged if isinstance(s, Quarantined)} == {"quality: late is", "quality: early i"}
+    assert early < 0.6 * late
 
 
 def test_unreadable_cases_are_reasons():

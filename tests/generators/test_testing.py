@@ -140,6 +140,12 @@ class TextMeasure(Good):
         return Sample(spec, super().make(case, spec).fields, {}, {}, {"mean": "much"})
 
 
+class JudgesOther(Good):
+    def make(self, case, spec):
+        self.judge(spec, {"mean": 0.0})
+        return super().make(case, spec)
+
+
 class OtherSpec(Good):
     def make(self, case, spec):
         sample = super().make(case, spec)
@@ -216,6 +222,7 @@ def test_a_good_one_passes_and_its_samples_come_back():
         (ArrayLabel, "^encode: .* are no JSON: ndarray cannot stand in JSON"),
         (OtherMeasure, "^measures: train-0000-00000000 has maen, which OtherMeasure.measures lacks"),
         (TextMeasure, "^measures: .* mean is 'much', not a number"),
+        (JudgesOther, r"^judge: train-0000-00000000 is judged by mean 0\.0, and measures \d+"),
         (OtherSpec, "^generate: the spec of train-0000-00000000 came back altered"),
         (TwoOfOne, "^generate: 2 samples for one spec"),
         (NeverFits, "^redraw: train-0000-00000000 was rejected 20 times, last as: too dark"),

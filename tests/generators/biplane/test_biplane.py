@@ -6,8 +6,10 @@ from scipy import ndimage
 
 from lesionforge.generators.biplane.generator import Biplane, Motion
 from lesionforge.generators.biplane.params import CODE_LEFT_SECOND, TABLE, BiplaneParams
-from lesionforge.generators.carm import Grid, View, hull, project_views
-from lesionforge.generators.carm.grid import average_down
+from lesionforge.generators.carm.backproject import hull
+from lesionforge.generators.carm.grid import Grid, average_down
+from lesionforge.generators.carm.projector import project_views
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.types import BadCase, SampleSpec
 from lesionforge.sinks.encode import decode, encode
@@ -122,9 +124,19 @@ def test_averaging_down_is_exact_and_keeps_every_cell(n, size):
     low = np.maximum(edges_new[:-1, None], edges_old[None, :-1])
     overlap = np.maximum(0, np.minimum(edges_new[1:, None], edges_old[None, 1:]) - low) * size / n
     expected = np.einsum("ai,bj,ck,ijk->abc", overlap, overlap, overlap, volume, optimize=True)
-    got = average_down(np.argwhere(volume), n, size)
+    got = average_down(np.flatnonzero(volume), n, size)
     np.testing.assert_allclose(got, expected, atol=3e-4)
     assert np.array_equal(got > 0, expected > 1e-9)
+    # To the last bit, the sums of each corner's shares over all cells, added up corner by corner.
+    start = np.argwhere(volume).T * size
+    share = np.minimum(1.0, ((start // n + 1) * n - start) / size)
+    total = np.zeros(size**3 + size**2 + size + 1)
+    for step in np.ndindex(2, 2, 2):
+        i, j, k = start // n + np.array(step)[:, None]
+        weight = np.where(np.array(step)[:, None], 1 - share, share)
+        total += np.bincount((i * size + j) * size + k, weight[0] * weight[1] * weight[2], len(total))
+    mean = total[: size**3] * (size / n) ** 3
+    assert np.array_equal(got.ravel(), np.where(mean > 1e-9, np.maximum(mean, 2.0**-14), 0).astype(np.float16))
 
 
 def test_the_network_s_grid_keeps_truth_inside_the_hull():
