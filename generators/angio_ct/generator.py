@@ -1,7 +1,7 @@
 """Samples across modalities: plaques put into a CT volume, and the same vessels filmed by a C-arm.
 
-Order of a sample: the lesion sample, the lumen that it leaves open in the whole volume, views, projection, and what
-each view shows of each plaque.
+Order of a sample: the lesions' shapes, the lumen that they leave open in the whole volume, views, projection, and what
+each view shows of the first plaque; where that is worth it, tissue, films, and the other plaques.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.angio_ct import pictures
-from lesionforge.generators.angio_ct.lumen import LumenCells, fine, narrowed_tree, side_at, sided
+from lesionforge.generators.angio_ct.lumen import LabelledLumen, LumenCells, fine, sided
 from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.shadow import PlaqueSegment, shadows
 from lesionforge.generators.base import Generator
 from lesionforge.generators.carm.projector import project_views, silhouette
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion.classes import PLAQUES
+from lesionforge.generators.lesion.drawing import Draft
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.phantom.angiogram.chest import chest
 from lesionforge.generators.phantom.angiogram.detector import Display
@@ -30,6 +31,24 @@ from lesionforge.generators.types import Panel, Sample, SampleSpec, Side, Volume
 
 CONTRAST = 0.18  # displayed attenuation of a mm of lumen: .45 for a vessel of 2.5 mm
 CONTRAST_SD = 0.2  # of its logarithm, between runs
+
+
+@dataclass
+class Shot:
+    """A lumen in the views of a sample, and its line integrals: what all else is read from."""
+
+    side: Side
+    lumen: LumenCells
+    views: list[View]
+    integrals: list[NDArray[np.float32]]
+    threads: int | None
+    first: list[dict[str, Any]] = field(default_factory=list)  # what the views show of the first plaque
+    measured: dict[str, float] = field(default_factory=dict)
+
+    def of(self, lesion: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What each view shows of a plaque on this tree."""
+        segment = PlaqueSegment.of(lesion, self.lumen.isocentre_mm)
+        return shadows(segment, self.lumen, self.views, self.integrals, self.threads)
 
 
 class AngioCt(Generator):
@@ -56,6 +75,7 @@ class AngioCt(Generator):
         self.params = params
         self._lesions = LesionGenerator(params)
         self._threads: int | None = None
+        self._last: tuple[Volume, LabelledLumen] | None = None
 
     def prepare(self, device: str) -> None:
         """Open the lesions' backend; note the worker's share of cores."""
@@ -74,10 +94,20 @@ class AngioCt(Generator):
 
     def generate(self, cases: Sequence[Volume], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
         """One sample per spec, in order."""
-        volumes = [sided(volume) for volume in cases]
+        lumens = [self._lumen(volume) for volume in cases]
+        volumes = [lumen.volume for lumen in lumens]
         requests = [self._request(spec) for spec in specs]
-        for volume, spec, sample in zip(volumes, specs, self._lesions.generate(volumes, requests), strict=True):
-            yield self._filmed(volume, replace(sample, spec=spec))
+        drafts = [self._lesions.draft(volume, spec) for volume, spec in zip(volumes, requests, strict=True)]
+        shots = [self._shot(*of_one) for of_one in zip(lumens, specs, drafts, strict=True)]
+        samples = self._lesions.painted(volumes, requests, drafts)
+        for lumen, spec, shot, sample in zip(lumens, specs, shots, samples, strict=True):
+            yield self._filmed(lumen, shot, replace(sample, spec=spec))
+
+    def _lumen(self, volume: Volume) -> LabelledLumen:
+        """Of the last case, which redraws come back to."""
+        if self._last is None or self._last[0] is not volume:
+            self._last = volume, LabelledLumen(sided(volume))
+        return self._last[1]
 
     def _request(self, spec: SampleSpec) -> SampleSpec:
         """Where the plan leaves the class open, a plaque: the volume may show organs as well."""
@@ -85,30 +115,42 @@ class AngioCt(Generator):
             return spec
         return replace(spec, target=PLAQUES[int(spec.rng("class").integers(len(PLAQUES)))])
 
-    def _filmed(self, volume: Volume, sample: Sample) -> Sample:
-        """The sample with its views."""
-        spec, labels, label = sample.spec, sample.labels, sample.fields["label.npy.zst"]
-        plaques = [lesion for lesion in labels["lesions"] if lesion["class"] in PLAQUES]
-        middle = [
-            o + n / 2 * s for o, n, s in zip(labels["origin_lps_mm"], label.shape, volume.spacing_mm, strict=True)
-        ]
-        side = side_at(volume, plaques[0]["mld_lps_mm"] if plaques else middle)
-        tree = narrowed_tree(volume, label, sample.drawn["corner"], plaques, side)
-        lumen = fine(tree, self.params.views.cell_mm)
+    def _shot(self, lumen: LabelledLumen, spec: SampleSpec, draft: Draft) -> Shot:
+        """The views of a sample that has no tissue yet.
+
+        Raises:
+            Rejected: where they do not show its first plaque as the recipe's limits ask.
+        """
+        _, scene, drawings = draft
+        origin = scene.origin(lumen.volume)
+        plaques = [drawing.shape(origin) for drawing in drawings if drawing.lesion_class in PLAQUES]
+        middle = [o + n / 2 * s for o, n, s in zip(origin, scene.labels.shape, scene.spacing, strict=True)]
+        side = lumen.side_at(plaques[0]["mld_lps_mm"] if plaques else middle)
+        points = lumen.narrowed(side, scene.labels, scene.corner)
+        cells = fine(points, scene.spacing, self.params.views.cell_mm)
         views = self.params.views.draw(spec.rng("views"), side)
-        integrals = project_views(lumen.cells, lumen.grid, views, threads=self._threads)
+        integrals = project_views(cells.cells, cells.grid, views, threads=self._threads)
+        shot = Shot(side, cells, views, integrals, self._threads)
+        seen = np.all([view.sees(points - cells.isocentre_mm) for view in views], axis=0)
+        shot.first = shot.of(plaques[0]) if plaques else []
+        shot.measured = _measured(shot.first, len(views), float(seen.mean()))
+        self.judge(spec, shot.measured)
+        return shot
+
+    def _filmed(self, lumen: LabelledLumen, shot: Shot, sample: Sample) -> Sample:
+        """The sample with its views."""
+        plaques = [lesion for lesion in sample.labels["lesions"] if lesion["class"] in PLAQUES]
         for lesion in plaques:
             lesion["severity_class"] = severity_class(lesion["measured_ds"])
-            lesion["side"] = side_at(volume, lesion["mld_lps_mm"])
-            lesion["projections"] = []
-            if lesion["side"] == side:
-                segment = PlaqueSegment.of(lesion, lumen.isocentre_mm)
-                lesion["projections"] = shadows(segment, lumen, views, integrals, self._threads)
+            lesion["side"] = lumen.side_at(lesion["mld_lps_mm"])
+            lesion["projections"] = shot.first if lesion is plaques[0] else []
+            if lesion is not plaques[0] and lesion["side"] == shot.side:
+                lesion["projections"] = shot.of(lesion)
         return replace(
             sample,
-            fields=sample.fields | self._images(spec, lumen, views, integrals),
-            labels=labels | _geometry(side, lumen, views),
-            measured=sample.measured | _measured(plaques, len(views), tree.points - lumen.isocentre_mm, views),
+            fields=sample.fields | self._images(sample.spec, shot.lumen, shot.views, shot.integrals),
+            labels=sample.labels | _geometry(shot.side, shot.lumen, shot.views),
+            measured=sample.measured | shot.measured,
         )
 
     def _images(
@@ -133,19 +175,15 @@ def _geometry(side: Side, lumen: LumenCells, views: list[View]) -> dict[str, Any
     }
 
 
-def _measured(
-    plaques: list[dict[str, Any]], count: int, points: NDArray[np.float64], views: list[View]
-) -> dict[str, float]:
+def _measured(shown: list[dict[str, Any]], count: int, visible_fraction: float) -> dict[str, float]:
     """Of the whole sample, and of the first plaque in the view that shows it best (least overlap, foreshortening)."""
-    seen = np.all([view.sees(points) for view in views], axis=0)
-    shown = plaques[0]["projections"] if plaques else []
     out = {
-        "visible_views": float(sum(record["visible"] for record in shown)) if plaques else float(count),
-        "visible_fraction": float(seen.mean()),
+        "visible_views": float(sum(record["visible"] for record in shown) if shown else count),
+        "visible_fraction": visible_fraction,
     }
     read = [record for record in shown if record["densitometric_ds"] is not None]
     if not read:  # nothing is hidden without a plaque; one that no view shows is hidden altogether
-        return out | dict.fromkeys(("overlap", "foreshortening"), 1.0 if plaques else 0.0)
+        return out | dict.fromkeys(("overlap", "foreshortening"), 1.0 if shown else 0.0)
     best = min(read, key=lambda record: record["overlap"] + record["foreshortening"])
     return out | {key: best[key] for key in ("overlap", "foreshortening", "densitometric_ds")}
 

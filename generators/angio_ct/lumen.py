@@ -9,21 +9,22 @@ source of labels alone has none.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
 from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.kernels import jit
 from lesionforge.generators.lesion.classes import VALUE
-from lesionforge.generators.types import BadCase, CoronaryTree, Side, Stenosis, Volume
+from lesionforge.generators.types import BadCase, Side, Volume
 
 SIDES: tuple[Side, Side] = ("left", "right")
 LEAST_SHARE = 0.05  # a second tree smaller than this share of the first is none
+PAD = 2  # empty voxels kept about those of a tree
 LEAST_GAP_MM = 10.0  # between the trees' middles from left to right, in any heart
 
 
@@ -63,71 +64,52 @@ def sided(volume: Volume) -> Volume:
     return replace(volume, labels=labels, legend=legend)
 
 
-def side_at(volume: Volume, place_lps_mm: Sequence[float]) -> Side:
-    """The side of the labelled lumen that is nearest to a place in a sided volume."""
-    assert volume.labels is not None
-    near: dict[Side, float] = {}
-    for side in SIDES:
-        values = [value for value, name in volume.legend.items() if name == f"coronary_{side}"]
-        lumen: NDArray[np.int64] = np.argwhere(np.isin(volume.labels, values))
-        if len(lumen):
-            gap = lumen * np.array(volume.spacing_mm) + np.array(volume.origin_mm) - np.array(place_lps_mm)
-            near[side] = float((gap**2).sum(axis=1).min())
-    if not near:
-        raise BadCase("the coronary labels are empty")
-    return min(near, key=lambda side: near[side])
+class LabelledLumen:
+    """The lumen of each tree that a sided volume labels: a pure function of it, which redraws come back to."""
 
+    def __init__(self, volume: Volume) -> None:
+        assert volume.labels is not None
+        self.volume = volume
+        self._voxels: dict[Side, NDArray[np.int64]] = {}  # (n, 3)
+        self._centres: dict[Side, NDArray[np.float64]] = {}  # (3, n), LPS mm
+        for side in SIDES:
+            own = np.zeros(256, bool)
+            own[[value for value, name in volume.legend.items() if name == f"coronary_{side}"]] = True
+            at = np.unravel_index(np.flatnonzero(own[volume.labels]), volume.labels.shape)
+            if len(at[0]):
+                steps = zip(at, volume.spacing_mm, volume.origin_mm, strict=True)
+                self._voxels[side] = np.stack(at, axis=1)
+                self._centres[side] = np.stack([n * step + start for n, step, start in steps])
 
-def narrowed_tree(
-    volume: Volume,
-    label: NDArray[np.uint8],
-    corner: Sequence[int],
-    lesions: Sequence[Mapping[str, Any]],
-    side: Side,
-) -> CoronaryTree:
-    """The lumen of the whole volume with a sample's plaques in it.
+    def side_at(self, place_lps_mm: Sequence[float]) -> Side:
+        """The side of the lumen that is nearest to a place.
 
-    Args:
-        volume: the case that the sample was made of.
-        label: the sample's label map, ``label.npy.zst``.
-        corner: its first voxel in the volume, ``drawn.corner``.
-        lesions: ``lesions`` of the sample; plaques on this tree become its stenoses.
-        side: which tree. A label that tells no sides is taken whole, as one tree of that side.
+        Raises:
+            BadCase: where there is no lumen.
+        """
+        gaps = {}
+        for side, centres in self._centres.items():
+            x, y, z = (along - at for along, at in zip(centres, place_lps_mm, strict=True))
+            gaps[side] = float((x * x + y * y + z * z).min())
+        if not gaps:
+            raise BadCase("the coronary labels are empty")
+        return min(gaps, key=lambda side: gaps[side])
 
-    Raises:
-        BadCase: where the volume shows no such lumen.
-    """
-    names = (f"coronary_{side}", *(() if f"coronary_{side}" in volume.legend.values() else ("coronary",)))
-    values = [value for value, name in volume.legend.items() if name in names]
-    if volume.labels is None or not values or not (lumen := np.isin(volume.labels, values)).any():
-        raise BadCase(f"the volume shows no {side} coronary lumen")
-    box = tuple(slice(c, c + n) for c, n in zip(corner, label.shape, strict=True))
-    lumen[box] &= label == VALUE["coronary"]
-    points = (np.argwhere(lumen) * np.array(volume.spacing_mm) + np.array(volume.origin_mm)).astype(np.float32)
-    tree = scipy.spatial.cKDTree(points)
-    stenoses = []
-    for lesion in lesions:
-        at = lesion.get("mld_lps_mm")  # plaques alone have one
-        if at is not None and tree.query(at)[0] <= lesion["reference_mm"]:
-            stenoses.append(
-                Stenosis(
-                    segment="",
-                    point=(at[0], at[1], at[2]),
-                    length_mm=lesion["length_mm"],
-                    reference_mm=lesion["reference_mm"],
-                    mld_mm=lesion["mld_mm"],
-                    percent_ds=lesion["measured_ds"],
-                )
-            )
-    return CoronaryTree(
-        subject=volume.subject,
-        source_id=hashlib.blake2b(np.ascontiguousarray(points, "<f4").tobytes(), digest_size=16).hexdigest(),
-        licence=volume.licence,
-        side=side,
-        points=points,
-        voxel_mm=volume.spacing_mm,
-        stenoses=tuple(stenoses),
-    )
+    def narrowed(self, side: Side, label: NDArray[np.uint8], corner: Sequence[int]) -> NDArray[np.float64]:
+        """Centres (n, 3) in LPS mm of the voxels that a sample's plaques leave open in the whole tree.
+
+        Args:
+            side: of the tree.
+            label: the sample's label map, ``label.npy.zst``.
+            corner: its first voxel in the volume, ``drawn.corner``.
+        """
+        at = self._voxels[side] - np.array(corner)
+        inside = ((at >= 0) & (at < label.shape)).all(axis=1)
+        still_open = ~inside
+        still_open[inside] = label[tuple(at[inside].T)] == VALUE["coronary"]
+        # Single precision, as trees have it: what is interpolated between the voxels follows the last bits.
+        centres: NDArray[np.float64] = self._centres[side].T[still_open].astype(np.float32).astype(np.float64)
+        return centres
 
 
 @dataclass(frozen=True)
@@ -143,30 +125,84 @@ class LumenCells:
         """The cells' centres (n, 3), LPS mm from the isocentre."""
         return self.grid.centres(self.cells)
 
+    def near(self, line: NDArray[np.float64], reach_mm: float) -> NDArray[np.int64]:
+        """The cells (m, 3) less than ``reach_mm`` from the nearest of a line's points (n, 3)."""
+        middle = (np.array(self.grid.shape) - 1) / 2
+        low = np.floor((line.min(axis=0) - reach_mm) / self.grid.spacing_mm + middle).astype(int) - 1
+        high = np.ceil((line.max(axis=0) + reach_mm) / self.grid.spacing_mm + middle).astype(int) + 1
+        boxed = np.ones(len(self.cells), bool)
+        for along, least, most in zip(self.cells.T, low, high, strict=True):
+            boxed &= (along >= least) & (along <= most)
+        cells = self.cells[boxed]
+        gap, _ = scipy.spatial.cKDTree(line).query(self.grid.centres(cells), distance_upper_bound=reach_mm)
+        return np.asarray(cells[np.isfinite(gap)])
 
-def fine(tree: CoronaryTree, cell_mm: float) -> LumenCells:
-    """The tree's voxels as cells of ``cell_mm``; the isocentre is the middle of its bounding box."""
-    voxel = np.array(tree.voxel_mm)
-    points = tree.points.astype(np.float64)
-    low = points.min(axis=0)
-    at = np.rint((points - low) / voxel).astype(np.int64) + 2
-    occupied = np.zeros(at.max(axis=0) + 3, np.float32)
-    occupied[tuple(at.T)] = 1
-    near = scipy.ndimage.binary_dilation(occupied > 0, np.ones((3, 3, 3)))  # further off the interpolation is 0
-    extent = np.ptp(points, axis=0) + 2 * voxel
-    n0, n1, n2 = (int(n) for n in np.ceil(extent / cell_mm))
+
+def fine(points: NDArray[np.float64], voxel_mm: Sequence[float], cell_mm: float) -> LumenCells:
+    """Voxels, given by their centres (n, 3) in LPS mm, as cells; the isocentre is the middle of their bounding box."""
+    low, high = (np.array([end(along) for along in points.T]) for end in (np.min, np.max))
+    voxel, isocentre = np.array(voxel_mm), (low + high) / 2
+    n0, n1, n2 = (int(n) for n in np.ceil((high - low + 2 * voxel) / cell_mm))
     grid = Grid((n0, n1, n2), cell_mm)
-    isocentre = (low + points.max(axis=0)) / 2
     # Positions of the cells' centres in voxels, axis by axis: both lattices are along the patient's axes.
     x, y, z = (
-        (isocentre[a] - low[a] + (np.arange(n) - (n - 1) / 2) * cell_mm) / voxel[a] + 2
+        (isocentre[a] - low[a] + (np.arange(n) - (n - 1) / 2) * cell_mm) / voxel[a] + PAD
         for a, n in enumerate(grid.shape)
     )
-    i, j, k = (np.rint(axis).astype(np.int64) for axis in (x, y, z))
-    cells = []
-    for plane, row in enumerate(i):
-        a, b = np.nonzero(near[row][j[:, None], k])
-        share = scipy.ndimage.map_coordinates(occupied, [np.full(len(a), x[plane]), y[a], z[b]], order=1)
-        kept = share >= 0.5
-        cells.append(np.stack([np.full(int(kept.sum()), plane), a[kept], b[kept]], axis=1))
-    return LumenCells(np.concatenate(cells).astype(np.int64), grid, isocentre)
+    at = np.rint((points - low) / voxel).astype(np.int64) + PAD
+    occupied = np.zeros(at.max(axis=0) + PAD + 1, np.uint8)
+    occupied[tuple(at.T)] = 1
+    lines = tuple(at.T[:2])
+    first, last = np.full(occupied.shape[:2], occupied.shape[2]), np.zeros(occupied.shape[:2], np.int64)
+    np.minimum.at(first, lines, at[:, 2])
+    np.maximum.at(last, lines, at[:, 2])
+    begin = np.searchsorted(z, np.arange(occupied.shape[2] + 1))
+    flat = _half_filled(occupied, first, last, x, y, z, begin)
+    return LumenCells(np.stack(np.unravel_index(flat, grid.shape)).T, grid, isocentre)
+
+
+@jit
+def _half_filled(
+    occupied: NDArray[np.uint8],
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    z: NDArray[np.float64],
+    begin: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Flat indices of the cells at which the voxels, interpolated linearly, are one half or more.
+
+    The arithmetic is that of ``scipy.ndimage.map_coordinates`` in float32: many cells lie midway to within rounding.
+
+    Args:
+        occupied: voxels, 1 where there is lumen, with empty ones about it.
+        first, last: of the occupied ones of each line along z; first beyond last where there is none.
+        x, y, z: the cells' centres along each axis, in voxels.
+        begin: the first cell at or beyond each voxel along z.
+    """
+    found, count = np.empty(2**16, np.int64), 0
+    for a in range(x.size):
+        i = math.floor(x[a])
+        u = 1.0 - (x[a] - i)
+        for b in range(y.size):
+            j = math.floor(y[b])
+            low = min(first[i, j], first[i, j + 1], first[i + 1, j], first[i + 1, j + 1]) - 1
+            high = max(last[i, j], last[i, j + 1], last[i + 1, j], last[i + 1, j + 1])
+            v = 1.0 - (y[b] - j)
+            weights = u * v, u * (1.0 - v), (1.0 - u) * v, (1.0 - u) * (1.0 - v)
+            lines = occupied[i, j], occupied[i, j + 1], occupied[i + 1, j], occupied[i + 1, j + 1]
+            for k in range(low, high + 1):
+                for c in range(begin[k], begin[k + 1]):
+                    w = 1.0 - (z[c] - k)
+                    share = 0.0
+                    for n in range(4):
+                        share = share + lines[n][k] * weights[n] * w + lines[n][k + 1] * weights[n] * (1.0 - w)
+                    if np.float32(share) >= np.float32(0.5):
+                        if count == found.size:
+                            more = np.empty(2 * count, np.int64)
+                            more[:count] = found
+                            found = more
+                        found[count] = (a * y.size + b) * z.size + c
+                        count += 1
+    return found[:count]

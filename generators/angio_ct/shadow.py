@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from lesionforge.generators.angio_ct.densitometry import areas, percent_ds
@@ -75,8 +74,7 @@ def shadows(
     ``foreshortening``: share of the segment's length that the view hides. ``overlap``: share of the attenuation across
     the segment that is other vessels'. ``densitometric_ds``: percent diameter stenosis read from the line integrals.
     """
-    gap, _ = scipy.spatial.cKDTree(segment.vessel).query(lumen.centres, distance_upper_bound=OWN * segment.radius_mm)
-    own = project_views(lumen.cells[np.isfinite(gap)], lumen.grid, views, threads=threads)
+    own = project_views(lumen.near(segment.vessel, OWN * segment.radius_mm), lumen.grid, views, threads=threads)
     out = []
     for view, whole, alone in zip(views, integrals, own, strict=True):
         visible = bool(view.sees(segment.mld[None])[0])

@@ -137,13 +137,16 @@ class LesionDrawing:
         scene.hu[self.box] = blend.composite(self.base, tissue, self._weight)
         self.tissue = self.region.read(scene.hu)
 
-    def finish(self) -> None:
-        """Measure what a plaque does to its vessel, once its tissue is final."""
-        scene = self.scene
+    def narrow(self) -> None:
+        """Measure what a plaque leaves of its vessel, once all lesions of the scene have their place."""
         if self.vessel is not None and self.rows is not None:
-            self.narrowing = measure.narrowing(
-                scene.hu, scene.labels, self.lesion_class, self.vessel, self.rows, scene.spacing
-            )
+            self.narrowing = measure.narrowing(self.scene.labels, self.vessel, self.rows, self.scene.spacing)
+
+    def finish(self) -> None:
+        """Measure that on its tissue, once this is final."""
+        if self.vessel is not None and self.rows is not None and self.narrowing is not None:
+            found = measure.percent_ds_hu(self.scene.hu, self.lesion_class, self.vessel, self.rows, self.scene.spacing)
+            self.narrowing = replace(self.narrowing, percent_ds_hu=found)
 
     def correct_hu(self) -> None:
         """Ask for what was missed as well, within what the tissue can be."""
@@ -190,7 +193,19 @@ class LesionDrawing:
 
     def label(self, origin: tuple[float, float, float]) -> dict[str, Any]:
         """What a training job needs to know of it. Boxes are voxel indices of the crop, the upper end excluded."""
-        lesion, found, narrowing = self.lesion, self.tissue, self.narrowing
+        out = self.shape(origin) | {
+            "requested_hu": self.requested_hu,
+            "measured_hu": self.tissue.mean_hu,
+            "contrast_hu": self.tissue.contrast_hu,
+            "hu_in_class": self.hu_in_class,
+            "radius_mm": radius_mm(self.region.volume_mm3),
+            "measured_volume_mm3": self.region.volume_mm3,
+        }
+        return out | ({"measured_ds_hu": self.narrowing.percent_ds_hu} if self.narrowing else {})
+
+    def shape(self, origin: tuple[float, float, float]) -> dict[str, Any]:
+        """The part of its label that is known before its tissue."""
+        lesion, narrowing = self.lesion, self.narrowing
         x, y, z = (float(o + c * s) for o, c, s in zip(origin, self.centre, self.scene.spacing, strict=True))
         out: dict[str, Any] = {
             "class": self.lesion_class,
@@ -198,13 +213,7 @@ class LesionDrawing:
             "centre_voxel": [round(float(c), 2) for c in self.centre],
             "centre_lps_mm": [round(v, 3) for v in (x, y, z)],
             "box": [*self.low.tolist(), *(self.high + 1).tolist()],
-            "radius_mm": radius_mm(self.region.volume_mm3),
             "requested_volume_mm3": lesion.volume_mm3 if isinstance(lesion, Tumour) else None,
-            "measured_volume_mm3": self.region.volume_mm3,
-            "requested_hu": self.requested_hu,
-            "measured_hu": found.mean_hu,
-            "contrast_hu": found.contrast_hu,
-            "hu_in_class": self.hu_in_class,
         }
         if isinstance(lesion, Tumour):
             out |= {"exophytic": lesion.exophytic}
@@ -214,7 +223,6 @@ class LesionDrawing:
             out |= {
                 "requested_ds": lesion.percent_ds,
                 "measured_ds": narrowing.percent_ds,
-                "measured_ds_hu": narrowing.percent_ds_hu,
                 "area_stenosis": narrowing.area_stenosis,
                 "reference_mm": narrowing.reference_mm,
                 "mld_mm": narrowing.mld_mm,
@@ -239,6 +247,9 @@ class LesionDrawing:
                 "arc_deg": self.lesion.arc_deg,
             }
         return out | {"axes": self.lesion.shape.axes.tolist(), "exophytic": self.lesion.exophytic}
+
+
+Draft = tuple[str, CtScene, list[LesionDrawing]]  # of a sample: its class, its crop, and the lesions in it
 
 
 def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:

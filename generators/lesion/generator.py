@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.lesion import pictures
 from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
-from lesionforge.generators.lesion.drawing import LesionDrawing, draw_all
+from lesionforge.generators.lesion.drawing import Draft, LesionDrawing, draw_all
 from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
@@ -67,13 +67,19 @@ class LesionGenerator(Generator):
 
     def generate(self, cases: Sequence[Volume], specs: Sequence[SampleSpec]) -> Iterator[Sample]:
         """One sample per spec, in order."""
+        drafts = [self.draft(volume, spec) for volume, spec in zip(cases, specs, strict=True)]
+        yield from self.painted(cases, specs, drafts)
+
+    def painted(
+        self, cases: Sequence[Volume], specs: Sequence[SampleSpec], drafts: Sequence[Draft]
+    ) -> Iterator[Sample]:
+        """The samples of their drafts, filled with tissue."""
         if self._filler is None:
             self.prepare("cpu")
         assert self._filler is not None
-        todo = [self._draw(volume, spec) for volume, spec in zip(cases, specs, strict=True)]
-        for n in range(max((len(drawings) for _, _, drawings in todo), default=0)):
-            draw_all(self._filler, [drawings[n] for _, _, drawings in todo if n < len(drawings)])
-        for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, todo, strict=True):
+        for n in range(max((len(drawings) for _, _, drawings in drafts), default=0)):
+            draw_all(self._filler, [drawings[n] for _, _, drawings in drafts if n < len(drawings)])
+        for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, drafts, strict=True):
             yield self._sample(volume, spec, lesion_class, scene, drawings)
 
     def _anatomy(self, volume: Volume) -> VolumeAnatomy:
@@ -82,8 +88,8 @@ class LesionGenerator(Generator):
         key = (volume.source_id, tuple(volume.legend.items()), labels)  # other labels may be of the same CT
         return self._anatomies.get(key, lambda: VolumeAnatomy(volume))
 
-    def _draw(self, volume: Volume, spec: SampleSpec) -> tuple[str, CtScene, list[LesionDrawing]]:
-        """The class, the crop and the shapes of a sample's lesions."""
+    def draft(self, volume: Volume, spec: SampleSpec) -> Draft:
+        """The class, the crop and the shapes of a sample's lesions, without their tissue."""
         p, anatomy = self.params, self._anatomy(volume)
         rng = spec.rng("site")
         possible = [name for name in (*PLAQUES, *TUMOURS) if anatomy.has(name)]
@@ -104,6 +110,8 @@ class LesionGenerator(Generator):
                 drawings.append(other_place(spec.rng(f"lesion{n}"), volume, anatomy, scene, p, name))
             except Rejected:  # the first is what the plan asked for; others come where there is room
                 continue
+        for drawing in drawings:
+            drawing.narrow()
         return lesion_class, scene, drawings
 
     def _sample(

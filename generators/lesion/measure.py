@@ -52,16 +52,16 @@ class PlaqueNarrowing:
     """A plaque's effect: percent diameter stenosis by the lumen's area, and where about the vessel the plaque lies.
 
     ``percent_ds_hu``: the same on the HU, where the lumen is what is nearer to its own level than to its
-    surroundings'; None beside calcium, whose bloom hides the lumen's edge.
+    surroundings'; None beside calcium, whose bloom hides the lumen's edge, and before there are HU.
     """
 
     percent_ds: float
-    percent_ds_hu: float | None
     reference_mm: float
     mld_mm: float
     row: int  # of the vessel, where the lumen is least
     arc_deg: float
     outer_ratio: float  # diameter of lumen and plaque together at the minimum / reference diameter
+    percent_ds_hu: float | None = None
 
     @property
     def area_stenosis(self) -> float:
@@ -116,14 +116,9 @@ def percent_ds(
 
 
 def narrowing(
-    hu: NDArray[np.int16],
-    labels: NDArray[np.uint8],
-    lesion_class: str,
-    vessel: CtVessel,
-    rows: slice,
-    spacing: tuple[float, float, float],
+    labels: NDArray[np.uint8], vessel: CtVessel, rows: slice, spacing: tuple[float, float, float]
 ) -> PlaqueNarrowing:
-    """All about a plaque's effect; see ``percent_ds``."""
+    """All about a plaque's effect that its label shows; see ``percent_ds``."""
     lumen = labels == VALUE["coronary"]
     percent, reference, mld, least = percent_ds(lumen, vessel, rows, spacing)
     here, radii = slice(least, least + 1), SEARCH * vessel.radii[least : least + 1]
@@ -131,14 +126,20 @@ def narrowing(
     thick = sections(plaque, spacing, vessel, here, float(radii[0]), SECTION_MM)
     both = sections(plaque | lumen, spacing, vessel, here, float(radii[0]), SECTION_MM)
     outer = 2 * math.sqrt(areas(both, 0.5, radii, SECTION_MM)[0] / math.pi)
-    by_hu = None
-    if lesion_class in ("non_calcified", "low_attenuation"):
-        wide, inner = _flanked(vessel, rows)
-        half = SEARCH * float(vessel.radii[wide].max())
-        planes = sections(hu, spacing, vessel, wide, half, SECTION_MM)
-        by_hu = _by_half_maximum(planes, vessel.radii[wide], inner)
     ratio = outer / reference if reference else 0.0
-    return PlaqueNarrowing(percent, by_hu, reference, mld, least, _arc(thick[0] >= 0.5), ratio)
+    return PlaqueNarrowing(percent, reference, mld, least, _arc(thick[0] >= 0.5), ratio)
+
+
+def percent_ds_hu(
+    hu: NDArray[np.int16], lesion_class: str, vessel: CtVessel, rows: slice, spacing: tuple[float, float, float]
+) -> float | None:
+    """See ``PlaqueNarrowing``."""
+    if lesion_class not in ("non_calcified", "low_attenuation"):
+        return None
+    wide, inner = _flanked(vessel, rows)
+    half = SEARCH * float(vessel.radii[wide].max())
+    planes = sections(hu, spacing, vessel, wide, half, SECTION_MM)
+    return _by_half_maximum(planes, vessel.radii[wide], inner)
 
 
 def _flanked(vessel: CtVessel, rows: slice) -> tuple[slice, slice]:

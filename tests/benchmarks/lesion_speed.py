@@ -67,13 +67,14 @@ def clocks() -> Iterator[dict[str, float]]:
         return call
 
     with (
-        mock.patch.object(LesionGenerator, "_draw", timed(STAGES[0], LesionGenerator._draw)),
+        mock.patch.object(LesionGenerator, "draft", timed(STAGES[0], LesionGenerator.draft)),
         mock.patch.object(TextureFiller, "fill", timed(STAGES[1], TextureFiller.fill)),
         mock.patch.object(blend, "weights", timed(STAGES[2], blend.weights)),
         mock.patch.object(blend, "composite", timed(STAGES[2], blend.composite)),
         mock.patch.object(meter, "region", timed(STAGES[3], meter.region)),
         mock.patch.object(meter, "percent_ds", timed(STAGES[3], meter.percent_ds)),
         mock.patch.object(meter, "narrowing", timed(STAGES[3], meter.narrowing)),
+        mock.patch.object(meter, "percent_ds_hu", timed(STAGES[3], meter.percent_ds_hu)),
     ):
         yield spent
 

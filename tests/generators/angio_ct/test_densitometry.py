@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lesionforge.generators.angio_ct.densitometry import areas, percent_ds
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from tests.generators.angio_ct.toys import chords
 
 AP = View(1000, 750, 0, 0, 640, 640, (0.12, 0.12))  # fine pixels: a ray a pixel is all that is sampled

@@ -5,10 +5,10 @@ import pytest
 
 from lesionforge.generators.angio_ct.generator import AngioCt
 from lesionforge.generators.angio_ct.params import AngioCtParams, FilmParams
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.types import severity_class
+from lesionforge.generators.types import Rejected, severity_class
 from lesionforge.sinks.encode import decode, encode
 from tests.generators.angio_ct.toys import chest
 from tests.generators.lesion.toys import spec
@@ -54,6 +54,23 @@ def test_the_same_plaque_in_every_view():
             assert 0 < image[int(row / depth + 0.5), int(col / depth + 0.5)] <= 2.5 * lesion["reference_mm"]
             if shown["overlap"] < 0.05 and shown["foreshortening"] < 0.1:
                 assert shown["densitometric_ds"] == pytest.approx(lesion["measured_ds"], abs=8)
+
+
+def test_views_that_are_refused_cost_no_tissue_and_no_film(monkeypatch):
+    generator, judged = AngioCt(AngioCtParams(**SMALL)), []
+
+    def refuse(spec, measured):
+        judged.append((spec.sample_id, measured))
+        raise Rejected("overlap")
+
+    generator.judge = refuse
+    for costly in ("lesion.generator.draw_all", "angio_ct.generator.film"):
+        monkeypatch.setattr(f"lesionforge.generators.{costly}", lambda *_: pytest.fail("made before it was judged"))
+    with pytest.raises(Rejected):
+        next(generator.generate([chest()], [spec(1, "non_calcified")]))
+    known = made().measured
+    assert judged == [(spec(1).sample_id, {name: known[name] for name in judged[0][1]})]
+    assert {"visible_views", "visible_fraction", "overlap", "foreshortening"} <= judged[0][1].keys()
 
 
 def test_samples_are_a_function_of_their_spec_alone():

@@ -8,7 +8,9 @@ import pytest
 
 from lesionforge.generators.angio_ct.lumen import LumenCells
 from lesionforge.generators.angio_ct.shadow import PlaqueSegment, shadows
-from lesionforge.generators.carm import Grid, View, project_views
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project_views
+from lesionforge.generators.carm.view import View
 
 CELL = 0.2
 RADIUS, DS, LENGTH = 1.6, 60.0, 10.0

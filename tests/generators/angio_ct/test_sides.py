@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lesionforge.generators.angio_ct.lumen import side_at, sided
+from lesionforge.generators.angio_ct.lumen import LabelledLumen, sided
 from lesionforge.generators.types import BadCase
 from tests.generators.angio_ct.toys import chest, plain
 from tests.generators.lesion.toys import abdomen, vessel
@@ -24,7 +24,7 @@ def test_a_place_belongs_to_the_nearest_lumen():
     for side, value in (("left", 1), ("right", 2)):
         voxel = np.argwhere(volume.labels == value)[100]
         place = voxel * volume.spacing_mm + np.array(volume.origin_mm) + 0.3
-        assert side_at(volume, place.tolist()) == side
+        assert LabelledLumen(volume).side_at(place.tolist()) == side
 
 
 def test_what_cannot_be_parted_says_why():
@@ -37,5 +37,7 @@ def test_what_cannot_be_parted_says_why():
     labels[20:24, 20:24, 5:50] = labels[20:24, 20:24, 60:100] = 1
     with pytest.raises(BadCase, match=r"0\.0 mm apart"):
         sided(replace(stacked, labels=labels))
+    with pytest.raises(BadCase, match="labels are empty"):
+        LabelledLumen(replace(chest(), labels=np.zeros_like(chest().labels))).side_at([0, 0, 0])
     with pytest.raises(BadCase, match="is empty"):
         sided(replace(stacked, labels=np.zeros_like(labels)))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lesionforge.engine.sources.base import Source
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import Volume
 from tests.generators.lesion.toys import vessel, volume
 

@@ -59,9 +59,9 @@ def test_by_hu_the_lumen_ends_half_way_to_its_surroundings():
     lumen, vessel, rows = tube(50)
     labels = np.where(lumen, VALUE["coronary"], 0).astype(np.uint8)
     hu = np.where(lumen, 330, 50).astype(np.int16)
-    found = measure.narrowing(hu, labels, "non_calcified", vessel, rows, (VOXEL,) * 3)
-    assert found.percent_ds_hu == pytest.approx(found.percent_ds, abs=4)
-    assert measure.narrowing(hu, labels, "calcified", vessel, rows, (VOXEL,) * 3).percent_ds_hu is None
+    found = measure.percent_ds_hu(hu, "non_calcified", vessel, rows, (VOXEL,) * 3)
+    assert found == pytest.approx(measure.narrowing(labels, vessel, rows, (VOXEL,) * 3).percent_ds, abs=4)
+    assert measure.percent_ds_hu(hu, "calcified", vessel, rows, (VOXEL,) * 3) is None
 
 
 def test_the_arc_is_counted_in_degrees():
