@@ -77,7 +77,7 @@ def project_astra(volume: NDArray[Any], grid: Grid, view: View) -> NDArray[np.fl
     if not astra_available():
         missing = "astra-toolbox is not installed" if cuda_devices() else "no CUDA device was found"
         raise RuntimeError(
-            f"ASTRA cannot project here: {missing}. Use lesionforge.generators.carm.project (CPU, exact), or install "
+            f"ASTRA cannot project here: {missing}. Use lesionforge.generators.carm.projector (CPU, exact), or install "
             "astra-toolbox on a machine with a CUDA device"
         )
     from odl import uniform_discr

@@ -21,7 +21,7 @@ import numpy as np
 from lesionforge.generators.angio_ct.generator import AngioCt
 from lesionforge.generators.angio_ct.params import AngioCtParams
 from lesionforge.generators.angio_ct.shadow import PlaqueSegment
-from lesionforge.generators.carm import View
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.lesion.classes import PLAQUES
 from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 from lesionforge.generators.types import Rejected, Sample, SampleSpec

@@ -29,7 +29,11 @@ import torch  # noqa: E402
 from itk import RTK as rtk  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from lesionforge.generators.carm import Grid, View, adjoint, hull, project_views, silhouette, torch_projector  # noqa: E402
+from lesionforge.generators.carm import torch_projector  # noqa: E402
+from lesionforge.generators.carm.backproject import adjoint, hull  # noqa: E402
+from lesionforge.generators.carm.grid import Grid  # noqa: E402
+from lesionforge.generators.carm.projector import project_views, silhouette  # noqa: E402
+from lesionforge.generators.carm.view import View  # noqa: E402
 
 GRID = Grid((128, 128, 128), 0.95)
 VIEWS = [View(1100, 760, 5, 0), View(1060, 790, -35, 25)]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import Grid, View
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.view import View
 
 
 @pytest.fixture(scope="session")

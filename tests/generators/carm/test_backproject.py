@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import Grid, View, adjoint, hull, project, project_views, silhouette
+from lesionforge.generators.carm.backproject import adjoint, hull
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project, project_views, silhouette
+from lesionforge.generators.carm.view import View
 
 
 def shadows(volume: NDArray[np.uint8], grid: Grid, views: list[View]) -> list[NDArray[np.uint8]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionforge.generators.carm import Grid
+from lesionforge.generators.carm.grid import Grid
 
 
 def test_the_isocentre_is_the_middle_of_the_grid() -> None:

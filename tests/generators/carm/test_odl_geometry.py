@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionforge.generators.carm import Grid, View, odl_geometry
+from lesionforge.generators.carm import odl_geometry
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.view import View
 
 pytest.importorskip("odl")
 RNG = np.random.default_rng(11)
@@ -32,7 +34,7 @@ def test_source_and_every_pixel_stand_where_odl_puts_them(angles: tuple[float, f
 def test_astra_is_refused_with_the_fix_where_it_would_kill_the_process() -> None:
     view, grid = View(1000, 750, 0, 0, 8, 8), Grid((8, 8, 8), 1.0)
     if odl_geometry.astra_available():
-        from lesionforge.generators.carm import project
+        from lesionforge.generators.carm.projector import project
 
         volume = (np.random.default_rng(0).random(grid.shape) < 0.2).astype(np.float32)
         theirs, ours = odl_geometry.project_astra(volume, grid, view), project(volume, grid, view)

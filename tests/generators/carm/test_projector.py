@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import Grid, View, project, project_views, silhouette
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project, project_views, silhouette
+from lesionforge.generators.carm.view import View
 
 
 def rays(view: View) -> NDArray[np.float64]:
@@ -143,7 +145,9 @@ def test_works_in_a_forked_child() -> None:
     """Data loaders fork; a thread pool inherited without its threads would hang."""
     code = """
 import os, numpy as np
-from lesionforge.generators.carm import Grid, View, project
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project
+from lesionforge.generators.carm.view import View
 grid, view = Grid((16, 16, 16), 1.0), View(1000, 750, 0, 0, 64, 64)
 first = project(np.ones(grid.shape, np.uint8), grid, view, threads=2)
 child = os.fork()
@@ -158,7 +162,10 @@ def test_same_bits_on_another_processor(tmp_path: Path) -> None:
     """Promise P1, level L1: compiled for a plain x86-64 or for this machine (wider registers, fused operations)."""
     code = """
 import hashlib, numpy as np
-from lesionforge.generators.carm import Grid, View, adjoint, hull, project_views, silhouette
+from lesionforge.generators.carm.backproject import adjoint, hull
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project_views, silhouette
+from lesionforge.generators.carm.view import View
 grid, views = Grid((64, 64, 64), 1.1), [View(1100, 760, 5, 0, 256, 256), View(1060, 790, -35, 25, 256, 256)]
 volume = (np.random.default_rng(1).random(grid.shape) < 0.01).astype(np.uint8)
 images = project_views(volume, grid, views)

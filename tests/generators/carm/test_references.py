@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import Grid, View, hull, project, silhouette
+from lesionforge.generators.carm.backproject import hull
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project, silhouette
+from lesionforge.generators.carm.view import View
 
 XA = {  # primary, secondary, SID as the headers print them; SOD 720 in all
     "IM1.dcm": (31.3, 0.1, 860, "LAO 31.3 CRA 0.1"),

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import Grid, View, adjoint, project_views
+from lesionforge.generators.carm.backproject import adjoint
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project_views
+from lesionforge.generators.carm.view import View
 
 torch = pytest.importorskip("torch")
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionforge.generators.carm import Grid, View, project, silhouette
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project, silhouette
+from lesionforge.generators.carm.view import View
 
 ANGLES = [(0, 0), (30, 20), (-30, 20), (-40, 30), (45, 0), (0, -25), (90, 0), (-90, 10), (12.5, 90), (180, -30)]
 
