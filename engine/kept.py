@@ -1,4 +1,4 @@
-"""Cases kept on the node: of a recipe with several variants each case is read, or painted, once a machine.
+"""Cases kept on the node: of a recipe with several variants each case is read, painted and measured once a machine.
 
 A plan walks variant by variant, so that a dataset grows by appending, and a case comes back only after all others have
 been. What is kept is a case as a generator sees it, its subject hashed (promise P8), under a hash of all that decides
@@ -12,7 +12,8 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.sources import cache as node
 from lesionforge.engine.sources.base import Source
 from lesionforge.engine.sources.entry import Arrays
+from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.types import Angiogram, Branch, Case, CoronaryTree, Lesion, SampleSpec, Stenosis, Volume
 from lesionforge.sinks import limits
 from lesionforge.sinks.encode import json_bytes
 
-CLASSES = {one.__name__: one for one in (Angiogram, Branch, CoronaryTree, Lesion, Stenosis, Volume)}
+Kinds = Mapping[str, type[Any]]
+CLASSES: Kinds = {one.__name__: one for one in (Angiogram, Branch, CoronaryTree, Lesion, Stenosis, Volume)}
 
 
 class KeptCases:
@@ -47,13 +50,13 @@ class KeptCases:
         if self.pipeline.recipe.multiply == 1 or not source.keeps or node.usable() is None:
             return self.pipeline.read(spec)
         mark = self._mark(spec)
-        if (arrays := node.recall(mark)) is not None and (case := decoded(arrays)) is not None:
+        if isinstance(case := recalled(mark), Case):
             for file in source.case_files(spec.case):  # replaced since the run began? As reading it would say
                 file.check()
             return case
         case = self.pipeline.read(spec)
-        with contextlib.suppress(TypeError):  # of what no file here can hold, which is read anew each time
-            node.keep(mark, encoded(case))
+        if isinstance(case, Case):
+            keep(mark, case)
         return case
 
     def _mark(self, spec: SampleSpec) -> str:
@@ -72,6 +75,33 @@ class KeptCases:
         return json.dumps([*made_by, p.recipe.sources[n].scheme, place, repr(source.options), p.fingerprints[n]])
 
 
+class KeptResults:
+    """What a generator measures on cases, kept on the node: see ``generators.base.Memory``."""
+
+    def __init__(self, generator: Generator, kinds: Iterable[type[Any]]) -> None:
+        self.kinds: Kinds = {one.__name__: one for one in kinds}
+        kind: type[Any] = type(generator)
+        self._made_by = json.dumps([f"{kind.__module__}.{kind.__qualname__}", code(kind), versions()])
+
+    def get(self, key: str) -> Any:
+        """See ``Shelf``."""
+        return recalled(self._mark(key), self.kinds)
+
+    def put(self, key: str, value: Any) -> None:
+        """See ``Shelf``."""
+        keep(self._mark(key), value, self.kinds)
+
+    def _mark(self, key: str) -> str:
+        return f"measured {key}\n{self._made_by}"
+
+
+def shelve(pipeline: Pipeline) -> None:
+    """Have a pipeline's generator keep what it measures on the node, where it comes back to it."""
+    memory = pipeline.generator.memory
+    if isinstance(memory, Memory) and pipeline.recipe.multiply > 1 and node.usable() is not None:
+        memory.shelf = KeptResults(pipeline.generator, memory.kinds)
+
+
 @cache
 def code(kind: type) -> str:
     """A hash of the code that reads and paints cases: a version stays as it is while somebody works on it."""
@@ -84,11 +114,25 @@ def code(kind: type) -> str:
     return out.hexdigest()
 
 
-def encoded(case: Any) -> Arrays:
-    """A case as arrays and, under ``case``, JSON of the rest.
+def keep(mark: str, value: Any, kinds: Kinds = CLASSES) -> None:
+    """Keep a value under a mark; what no file here can hold is made anew each time."""
+    with contextlib.suppress(TypeError):
+        node.keep(mark, encoded(value, kinds))
+
+
+def recalled(mark: str, kinds: Kinds = CLASSES) -> Any:
+    """What is kept under a mark, ``None`` where nothing is."""
+    return None if (arrays := node.recall(mark)) is None else decoded(arrays, kinds)
+
+
+def encoded(whole: Any, kinds: Kinds = CLASSES) -> Arrays:
+    """A value as arrays and, under ``case``, JSON of the rest.
+
+    Args:
+        kinds: dataclasses that may be in it.
 
     Raises:
-        TypeError: for what is no case, or holds what would not come back as it was.
+        TypeError: for what would not come back as it was.
     """
     arrays = dict[str, NDArray[Any]]()
 
@@ -105,17 +149,15 @@ def encoded(case: Any) -> Arrays:
             return {"tuple": [plain(item) for item in value]}
         if kind is dict:
             return {"dict": [[plain(key), plain(item)] for key, item in value.items()]}
-        if CLASSES.get(kind.__name__) is kind:
-            return {kind.__name__: {name: plain(item) for name, item in vars(value).items()}}
+        if kinds.get(kind.__name__) is kind:
+            return {kind.__name__: {one.name: plain(getattr(value, one.name)) for one in fields(kind)}}
         raise TypeError(f"a {kind.__name__} is not kept")
 
-    if not isinstance(case, Case):
-        raise TypeError(f"a {type(case).__name__} is no case")
-    text = json_bytes(plain(case))
+    text = json_bytes(plain(whole))
     return {"case": np.frombuffer(text, np.uint8), **arrays}
 
 
-def decoded(arrays: Arrays) -> Case | None:
+def decoded(arrays: Arrays, kinds: Kinds = CLASSES) -> Any:
     """The inverse; ``None`` where it is none of ours."""
 
     def full(value: Any) -> Any:
@@ -130,10 +172,9 @@ def decoded(arrays: Arrays) -> Case | None:
             return tuple(full(item) for item in held)
         if kind == "dict":
             return {full(key): full(item) for key, item in held}
-        return CLASSES[kind](**{name: full(item) for name, item in held.items()})
+        return kinds[kind](**{name: full(item) for name, item in held.items()})
 
     try:
-        case = full(limits.parsed(arrays["case"].tobytes()))
+        return full(limits.parsed(arrays["case"].tobytes()))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return case if isinstance(case, Case) else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from lesionforge.engine.blame import Suspect
 from lesionforge.engine.faults import Fault, find
-from lesionforge.engine.kept import KeptCases
+from lesionforge.engine.kept import KeptCases, shelve
 from lesionforge.engine.pipeline import Pipeline, UnknownLimit
 from lesionforge.engine.recipe import Limit
 from lesionforge.engine.sources.base import SourceError
@@ -39,6 +39,8 @@ class Maker:
         """``kept``: cases may come from this machine's cache. Who makes a sample again to try it reads them anew."""
         self.pipeline = pipeline
         self._read = KeptCases(pipeline).read if kept else pipeline.read
+        if kept:
+            shelve(pipeline)
         self.batch_halvings = 0
         self._prepared = False
         pipeline.generator.judge = self._judge

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Generator:
         judge: to be called with what is measured of a draw before its costly part is made, with the names and values
             that ``Sample.measured`` will have. Raises ``Rejected`` where the recipe's limits refuse them: that draw is
             over. The engine puts it there; a generator alone refuses nothing.
+        memory: what it measured on cases, where that takes long; the engine keeps it on the machine.
     """
 
     Params: ClassVar[type[Any]] = Parameters
@@ -43,6 +44,7 @@ class Generator:
     measures: ClassVar[tuple[str, ...] | None] = None
     places: ClassVar[tuple[str, ...]] = ()
     judge: Callable[[SampleSpec, Mapping[str, float]], None] = staticmethod(lambda spec, measured: None)
+    memory: Memory[Any] | None = None
 
     def __init__(self, params: Any) -> None:
         """``params`` is an instance of ``Params``. Loads nothing: a plan is made of a generator that is never run."""
@@ -106,24 +108,52 @@ def faults(kind: type[Any]) -> Iterator[str]:
             yield f"its {name} is no method"
 
 
+class Shelf(Protocol):
+    """Where results outlive a process. What it gives back is what was put there, or None."""
+
+    def get(self, key: str) -> Any:
+        """What is kept under a key; None where nothing is."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a result, where there is room."""
+
+
 class Memory(Generic[T]):
-    """The last few results of a pure function: variants of a case come back to what was measured on it.
+    """Results of a pure function: variants of a case come back to what was measured on it.
 
     Args:
-        most: results that are kept.
+        most: results that are held in this process.
+        kinds: the dataclasses that a result on a shelf consists of, arrays, numbers and text aside.
+
+    Attributes:
+        shelf: where results are kept beyond that, if anywhere.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, kinds: tuple[type[Any], ...] = ()) -> None:
+        self.kinds = kinds
+        self.shelf: Shelf | None = None
         self._most = most
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._kept: OrderedDict[str, T] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept under a key, else what ``make`` returns; the one used longest ago gives way."""
-        kept = self._kept.pop(key) if key in self._kept else make()
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """What is kept under a key, else what ``make`` returns; the one used longest ago gives way.
+
+        Args:
+            key: a hash of all that ``make`` reads: results outlive the dataset they were made for.
+        """
+        kept = self._kept.pop(key) if key in self._kept else self._shelved(key, make)
         self._kept[key] = kept
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return kept
+
+    def _shelved(self, key: str, make: Callable[[], T]) -> T:
+        found: T | None = self.shelf.get(key) if self.shelf else None
+        if found is None:
+            found = make()
+            if self.shelf:
+                self.shelf.put(key, found)
+        return found
 
 
 def close_loop(

@@ -23,7 +23,7 @@ from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
 from lesionforge.generators.lesion.site import other_place, place, scene_for
 from lesionforge.generators.types import DELTA, BadCase, Panel, Rejected, Sample, SampleSpec, Volume
 
-VOLUMES = 8  # whose anatomy is remembered: variants come back to them
+VOLUMES = 8  # whose anatomy is remembered, for the next draw
 
 
 class LesionGenerator(Generator):
@@ -86,7 +86,7 @@ class LesionGenerator(Generator):
         """Where the organs are: a pure function of the volume, remembered."""
         labels = 0 if volume.labels is None else zlib.crc32(np.ascontiguousarray(volume.labels).data)
         key = (volume.source_id, tuple(volume.legend.items()), labels)  # other labels may be of the same CT
-        return self._anatomies.get(key, lambda: VolumeAnatomy(volume))
+        return self._anatomies.get(repr(key), lambda: VolumeAnatomy(volume))
 
     def draft(self, volume: Volume, spec: SampleSpec) -> Draft:
         """The class, the crop and the shapes of a sample's lesions, without their tissue."""

@@ -1,12 +1,12 @@
 """Stenosis samples: a lesion of chosen severity drawn into an angiogram, and measured again on the pixels.
 
-Order of a sample: measure the frame's vessels (once per frame), draw severity, shape and site, draw the lesion,
+Order of a sample: measure the frame's vessels (once a machine), draw severity, shape and site, draw the lesion,
 measure it, correct what is asked of the editor by the miss, draw again; label what was measured.
 """
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,10 +19,12 @@ from lesionforge.generators.stenosis.drawing import StenosisDrawing, draw_all
 from lesionforge.generators.stenosis.editor import Editor
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.shape import Shape
-from lesionforge.generators.stenosis.sites import FrameAnatomy, choose
+from lesionforge.generators.stenosis.sites import FrameAnatomy, FrameVessel, choose
+from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
+from lesionforge.generators.vessel.densitometry import Lumen
 
-FRAMES = 256  # frames whose measured vessels are remembered, some 300 kB each: variants come back to them
+FRAMES = 256  # frames whose measured vessels are held in a process, some 60 kB each
 
 
 class StenosisGenerator(Generator):
@@ -42,10 +44,12 @@ class StenosisGenerator(Generator):
         "The source's own lesions keep their boxes and are not graded.",
     )
 
+    memory: Memory[FrameAnatomy]
+
     def __init__(self, params: StenosisParams) -> None:
         self.params = params
         self._editor: Editor | None = None
-        self._anatomies = Memory[FrameAnatomy](FRAMES)
+        self.memory = Memory[FrameAnatomy](FRAMES, (FrameAnatomy, FrameVessel, Lumen, Texture))
 
     def prepare(self, device: str) -> None:
         """Open the backend."""
@@ -76,10 +80,12 @@ class StenosisGenerator(Generator):
             yield self._sample(frame, spec, drawing)
 
     def _anatomy(self, frame: Angiogram) -> FrameAnatomy:
-        """The frame's measured vessels: a pure function of it, remembered."""
-        mask = b"" if frame.mask is None else np.packbits(frame.mask).tobytes()
-        key = (frame.source_id, tuple(lesion.box for lesion in frame.lesions), zlib.crc32(mask))
-        return self._anatomies.get(key, lambda: FrameAnatomy.of(frame, self.params.min_width))
+        """The frame's measured vessels, remembered under a hash of what they are measured on."""
+        key = hashlib.sha256(repr((frame.image.shape, self.params.min_width)).encode())
+        key.update(repr([[float(edge) for edge in lesion.box] for lesion in frame.lesions]).encode())
+        key.update(np.ascontiguousarray(frame.image).data)
+        key.update(b"" if frame.mask is None else np.packbits(frame.mask).data)
+        return self.memory.get(key.hexdigest(), lambda: FrameAnatomy.of(frame, self.params.min_width))
 
     def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[StenosisDrawing]:
         """Severity, shape and site of every lesion of a sample."""
