@@ -69,8 +69,7 @@ class KeptCases:
 
     def _source_mark(self, n: int) -> str:
         source, p = self.pipeline.sources[n], self.pipeline
-        kind = type(source)
-        made_by = [p.subject_key.hex(), f"{kind.__module__}.{kind.__qualname__}", code(kind), versions()]
+        made_by = [p.subject_key.hex(), *_made_by(type(source))]
         place = source.place if source.public_place else ""
         return json.dumps([*made_by, p.recipe.sources[n].scheme, place, repr(source.options), p.fingerprints[n]])
 
@@ -80,8 +79,7 @@ class KeptResults:
 
     def __init__(self, generator: Generator, kinds: Iterable[type[Any]]) -> None:
         self.kinds: Kinds = {one.__name__: one for one in kinds}
-        kind: type[Any] = type(generator)
-        self._made_by = json.dumps([f"{kind.__module__}.{kind.__qualname__}", code(kind), versions()])
+        self._made_by = json.dumps(_made_by(type(generator)))
 
     def get(self, key: str) -> Any:
         """See ``Shelf``."""
@@ -102,12 +100,20 @@ def shelve(pipeline: Pipeline) -> None:
         memory.shelf = KeptResults(pipeline.generator, memory.kinds)
 
 
+def _made_by(kind: type[Any]) -> list[Any]:
+    """What of this machine decides the work of a class."""
+    return [f"{kind.__module__}.{kind.__qualname__}", code(tuple(one.__module__ for one in kind.__mro__)), versions()]
+
+
 @cache
-def code(kind: type) -> str:
-    """A hash of the code that reads and paints cases: a version stays as it is while somebody works on it."""
+def code(modules: tuple[str, ...]) -> str:
+    """A hash of the code of these modules and of all that reads, paints and measures cases here.
+
+    A version stays as it is while somebody works on it.
+    """
     rooms = [Path(str(sys.modules[one.__module__].__file__)).parent for one in (Source, Volume)]
     files = [file for room in rooms for file in sorted(room.rglob("*.py"))]
-    own = {getattr(sys.modules.get(one.__module__), "__file__", None) for one in kind.__mro__}
+    own = {getattr(sys.modules.get(name), "__file__", None) for name in modules}
     out = hashlib.sha256()
     for path in [*files, *sorted(Path(file) for file in own if file)]:
         out.update(hashlib.sha256(path.read_bytes()).digest())

@@ -10,6 +10,7 @@ vessel. The display's bright edge halo belongs to V and moves with the wall.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.kernels import jit
 from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.pixels import locate, spread
-from lesionforge.generators.stenosis.texture import requantise
+from lesionforge.generators.stenosis.texture import Texture, requantise
 from lesionforge.generators.vessel.profile import attenuation, straighten
 
 Rows = NDArray[np.float64]
@@ -51,20 +52,78 @@ class AttenuationEditor(Editor):
         return [_edit(image, lesion, rng) for image, lesion, rng in zip(images, lesions, rngs, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Vessel:
+    """A stretch of vessel taken out of its frame, the same in every round of a lesion.
+
+    ``vessel`` (n, k): attenuation above the line under it, straightened; ``grey`` (n, k): levels of both; ``depth``
+    (n, 1): mean of ``vessel`` about its axis; ``first``: t of the first column, px. Of every pixel of the edit box:
+    ``row`` and ``across``, see ``locate``, ``radius`` of the vessel, ``noise`` of the frame's spectrum.
+    """
+
+    vessel: Patch
+    grey: Patch
+    depth: Patch
+    first: float
+    row: Patch
+    across: Patch
+    radius: Patch
+    noise: Patch
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Generator) -> _Vessel:
+        radius = scipy.ndimage.gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
+        half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
+        field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
+        line = _background(field, t, radius)
+        vessel = scipy.ndimage.gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
+        vessel = np.minimum(vessel, _envelope(vessel))
+        window = np.clip((radius[:, None] + REACH - np.abs(t)) / FADE, 0, 1)
+        vessel *= window * window * (3 - 2 * window)
+        core = np.abs(t) <= radius[:, None] / 2
+        depth = np.maximum((vessel * core).sum(axis=1) / np.maximum(core.sum(axis=1), 1), 1e-3)[:, None]
+        x0, y0, x1, y1 = lesion.edit_box
+        reach = float(lesion.diameter.max()) / 2 + REACH + 2
+        row, across = locate(lesion.points, lesion.normals, reach, x0, y0, x1, y1)
+        wide = np.interp(row, np.arange(len(lesion.keep)), lesion.diameter / 2)
+        noise = lesion.texture.noise(rng, y1 - y0, x1 - x0)
+        return cls(vessel, 255 * np.exp(-(line + vessel)), depth, float(t[0]), row, across, wide, noise)
+
+    def narrowed(self, lesion: FrameNarrowing) -> tuple[Patch, Patch]:
+        """Grey levels to add, straightened; the share of the vessel's depth they take away."""
+        narrowed = _narrow(self.vessel, lesion.keep, lesion.shift, self.first, STEP, lesion.psf_sigma, lesion.depth)
+        change = self.grey * np.expm1(self.vessel - narrowed)
+        change[lesion.keep >= 1] = 0
+        return change, np.sqrt(np.clip((self.vessel - narrowed) / self.depth, 0, 1))
+
+    def zones(self, lesion: FrameNarrowing) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Where a narrowing leaves the box empty, and the ring beside the vessel: where noise can be measured."""
+        place = np.arange(len(lesion.keep))
+        keep, shift = (np.interp(self.row, place, v) for v in (lesion.keep, lesion.shift))
+        here = (self.row >= 0) & (keep < 0.9)
+        here[[0, -1]] = here[:, [0, -1]] = False  # no neighbours there
+        zone = here & (np.abs(self.across) < self.radius)
+        zone &= np.abs(self.across - shift) > keep * self.radius + NOISE_HOLE
+        return zone, here & (np.abs(self.across) > self.radius + HALO)
+
+
 def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Generator) -> NDArray[np.uint8]:
     x0, y0, x1, y1 = lesion.edit_box
     before = image[y0:y1, x0:x1]
     if lesion.percent_ds <= 0:
         return before.copy()
-    change, gone, first = _difference(image, lesion)
-    row, across = locate(lesion.points, lesion.normals, float(lesion.diameter.max()) / 2 + REACH + 2, x0, y0, x1, y1)
-    delta = spread(change, row, across, first, STEP)
-    emptied = spread(gone, row, across, first, STEP)
-    fresh = emptied * lesion.texture.noise(rng, y1 - y0, x1 - x0)
+    if "vessel" not in lesion.memo:
+        lesion.memo["vessel"] = _Vessel.of(image, lesion, rng)
+    vessel: _Vessel = lesion.memo["vessel"]
+    change, gone = vessel.narrowed(lesion)
+    delta = spread(change, vessel.row, vessel.across, vessel.first, STEP)
+    emptied = spread(gone, vessel.row, vessel.across, vessel.first, STEP)
+    zones = vessel.zones(lesion)
+    fresh = emptied * vessel.noise
     after, level = before + delta, 0.0
     out = before
     for _ in range(PASSES):
-        level = float(np.hypot(level, _lost_noise(after, emptied, lesion, row, across)))
+        level = float(np.hypot(level, _lost_noise(after, emptied, *zones, lesion.texture)))
         after = before + delta + level * fresh
         out = np.where(delta != 0, np.clip(np.rint(after), 0, 255), before).astype(np.uint8)
         if lesion.texture.jpeg is None:
@@ -72,26 +131,6 @@ def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Gener
         out = requantise(out, out != before, (y0, x0), lesion.texture.jpeg)
         after = out.astype(np.float64)
     return out
-
-
-def _difference(image: NDArray[np.uint8], lesion: FrameNarrowing) -> tuple[Patch, Patch, float]:
-    """Grey levels to add, straightened; the share of the vessel's depth they take away; t of the first column, px."""
-    radius = scipy.ndimage.gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
-    half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
-    field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
-    line = _background(field, t, radius)
-    vessel = scipy.ndimage.gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
-    vessel = np.minimum(vessel, _envelope(vessel))
-    window = np.clip((radius[:, None] + REACH - np.abs(t)) / FADE, 0, 1)
-    vessel *= window * window * (3 - 2 * window)
-    narrowed = _narrow(vessel, lesion.keep, lesion.shift, float(t[0]), STEP, lesion.psf_sigma, lesion.depth)
-    grey = 255 * np.exp(-(line + vessel))
-    change = grey * np.expm1(vessel - narrowed)
-    change[lesion.keep >= 1] = 0
-    core = np.abs(t) <= radius[:, None] / 2
-    depth = np.maximum((vessel * core).sum(axis=1) / np.maximum(core.sum(axis=1), 1), 1e-3)[:, None]
-    gone = np.sqrt(np.clip((vessel - narrowed) / depth, 0, 1))
-    return change, gone, float(t[0])
 
 
 def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
@@ -144,24 +183,19 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
     return out
 
 
-def _lost_noise(patch: Patch, emptied: Patch, lesion: FrameNarrowing, row: Patch, across: Patch) -> float:
+def _lost_noise(
+    patch: Patch, emptied: Patch, zone: NDArray[np.bool_], ring: NDArray[np.bool_], texture: Texture
+) -> float:
     """Standard deviation of the noise, grey levels, that the emptied zone lacks against the ring beside the vessel."""
-    place = np.arange(len(lesion.keep))
-    keep, shift, radius = (np.interp(row, place, v) for v in (lesion.keep, lesion.shift, lesion.diameter / 2))
+    if zone.sum() < 20 or ring.sum() < 20:
+        return 0.0
     rough = np.zeros(patch.shape)
     rough[1:-1, 1:-1] = patch[1:-1, 1:-1] - 0.25 * (
         patch[:-2, 1:-1] + patch[2:, 1:-1] + patch[1:-1, :-2] + patch[1:-1, 2:]
     )
-    rough[[0, -1]] = rough[:, [0, -1]] = np.nan
-    here = (row >= 0) & (keep < 0.9)
-    zone = here & (np.abs(across) < radius) & (np.abs(across - shift) > keep * radius + NOISE_HOLE)
-    ring = here & (np.abs(across) > radius + HALO)
-    zone, ring = (part & np.isfinite(rough) for part in (zone, ring))
-    if zone.sum() < 20 or ring.sum() < 20:
-        return 0.0
     lost = _spread(rough[ring]) ** 2 - _spread(rough[zone]) ** 2
     # Unit noise of the frame's spectrum, faded as it will be, has this variance behind the Laplacian.
-    passed = _passed(lesion.texture.kernel) * float((emptied[zone] ** 2).mean())
+    passed = _passed(texture.kernel) * float((emptied[zone] ** 2).mean())
     return float(np.sqrt(max(0.0, lost) / max(passed, 1e-6)))
 
 

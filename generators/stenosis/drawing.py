@@ -55,6 +55,7 @@ class StenosisDrawing:
             requested if requested >= 100 else self._bounded(100 - (100 - requested) / (1 - already) + blunt)
         )
         self.drawn_ds = self.editor_ds
+        self._memo = dict[str, Any]()
         self.after = frame.image
         self.measured: Measured
         lumen = anatomy.vessels[site.vessel].lumen
@@ -120,6 +121,7 @@ class StenosisDrawing:
             segment=self.segment,
             side=frame.side,
             view_deg=frame.view_deg,
+            memo=self._memo,
         )
 
     def try_patch(self, lesion: FrameNarrowing, patch: NDArray[np.uint8]) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy
@@ -50,6 +51,7 @@ class FrameNarrowing:
     segment: str | None = None  # SYNTAX name
     side: Side | None = None
     view_deg: tuple[float, float] | None = None
+    memo: dict[str, Any] = field(default_factory=dict)  # an editor's own: the same in every round of a lesion
 
     @cached_property
     def narrowed(self) -> NDArray[np.bool_]:
@@ -78,7 +80,8 @@ class Editor(ABC):
     ) -> list[NDArray[np.uint8]]:
         """New grey values of each lesion's edit box, uint8 (y1 - y0, x1 - x0); whole frames (rows, cols) come in.
 
-        ``rngs``: the sample's own stream per lesion; results must not depend on who shares the batch.
+        ``rngs``: the sample's own stream per lesion; results must not depend on who shares the batch. A lesion that is
+        drawn again, its request corrected, comes with the same image, stream and memo.
         """
 
 

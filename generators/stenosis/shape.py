@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,11 +53,17 @@ class Shape:
             seed=int(rng.integers(2**32)),
         )
 
+    def half(self, diameter: float) -> int:
+        """Rows to either side of the minimum that the lesion reaches on a vessel of this healthy diameter in px."""
+        return math.ceil(max(self._ends(diameter)))
+
+    def _ends(self, diameter: float) -> tuple[float, float]:
+        length = max(self.length * diameter, LEAST_PX)
+        return length * (0.5 + self.lean), length * (0.5 - self.lean)
+
     def on(self, diameter: float) -> Profile:
         """The lesion on a vessel of this healthy diameter in px."""
-        length = max(self.length * diameter, LEAST_PX)
-        ends = length * (0.5 + self.lean), length * (0.5 - self.lean)
-        half = int(np.ceil(max(ends)))
+        ends, half = self._ends(diameter), self.half(diameter)
         s = np.arange(-half, half + 1)
         x = np.abs(s) / np.where(s < 0, ends[0], ends[1])
         down = np.clip((x - self.plateau) / (1 - self.plateau), 0, 1)

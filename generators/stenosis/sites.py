@@ -112,8 +112,9 @@ class FrameAnatomy:
     @cached_property
     def places(self) -> NDArray[np.int64]:
         """All (vessel, row) where a minimum may lie, (m, 2)."""
-        found = [(i, row) for i, vessel in enumerate(self.vessels) for row in np.flatnonzero(vessel.central)]
-        return np.array(found, np.int64).reshape(-1, 2)
+        found = [np.flatnonzero(vessel.central) for vessel in self.vessels]
+        numbers = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
+        return np.stack([numbers, np.concatenate([*found, np.empty(0, np.int64)])], axis=1)
 
     def healthy(self, vessel: int, at: int, half: int) -> Reading | None:
         """The reading at a place where a lesion of ``half`` rows to either side fits, None where none does."""
@@ -216,7 +217,7 @@ def _new(
         vessel, at = (int(v) for v in places[n])
         if any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
             continue
-        half = shape.on(float(anatomy.vessels[vessel].width[at])).half
+        half = shape.half(float(anatomy.vessels[vessel].width[at]))
         side = anatomy.vessels[vessel].side(at, half)
         if side is None or (side and requested >= 100):  # an occlusion would cut the branch off
             continue
@@ -255,8 +256,9 @@ def _known(
         vessel = int(np.argmax([len(rows) for rows in inside]))
         v, rows = anatomy.vessels[vessel], inside[vessel]
         at = int(rows[np.argmin(v.lumen.diameter[rows])])
-        half = max(shape.on(float(v.width[at])).half, at - int(rows[0]), int(rows[-1]) - at)
-        near = slice(max(0, at - shape.on(float(v.width[at])).half), at + shape.on(float(v.width[at])).half + 1)
+        drawn = shape.half(float(v.width[at]))
+        half = max(drawn, at - int(rows[0]), int(rows[-1]) - at)
+        near = slice(max(0, at - drawn), at + drawn + 1)
         if not v.open[near].all() or any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
             continue
         side = v.side(at, near.stop - 1 - at)

@@ -82,6 +82,7 @@ class Arcade(FolderSource):
     """Frames of one part of ARCADE by number: those of the stenosis task first."""
 
     Options: ClassVar[type[ArcadeOptions]] = ArcadeOptions
+    keeps = True
 
     def __init__(self, place: str, options: ArcadeOptions) -> None:
         super().__init__(place, options)

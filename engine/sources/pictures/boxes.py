@@ -74,6 +74,7 @@ class BoxedPictures(FolderSource):
     ending: ClassVar[str]
     label_folders: ClassVar[tuple[str, ...]]
     picture_folders: ClassVar[tuple[str, ...]]
+    keeps = True
 
     def __init__(self, place: str, options: BoxOptions) -> None:
         super().__init__(place, options)

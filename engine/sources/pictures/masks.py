@@ -52,6 +52,7 @@ class Masks(FolderSource):
     """``NN.png`` with ``NN_gt.png`` beside it, or ``images/NN.png`` with ``masks/NN.png``."""
 
     Options: ClassVar[type[MasksOptions]] = MasksOptions
+    keeps = True
 
     def __init__(self, place: str, options: MasksOptions) -> None:
         super().__init__(place, options)

@@ -63,6 +63,7 @@ class XaDicom(FolderSource):
     """The runs below a folder."""
 
     Options: ClassVar[type[DicomOptions]] = DicomOptions
+    keeps = True
     names_count = False  # they may be a patient's
 
     def __init__(self, place: str, options: DicomOptions) -> None:
