@@ -13,10 +13,9 @@ from lesionforge.engine.links import Links
 from lesionforge.engine.plan import Plan, PlanError
 from lesionforge.engine.privacy import subject_key, unnamed
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.sources.base import Source, SourceError, open_sources
+from lesionforge.engine.sources.base import BURNED_IN, Source, SourceError, open_sources
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import content_of
-from lesionforge.engine.sources.pictures.picture import BURNED_IN
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Case, SampleSpec
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a fifth of what `lesionforge --help` takes
+    import numpy as np
+    from numpy.typing import NDArray
 
 Side = Literal["left", "right"]
 Split = Literal["train", "val", "test"]
@@ -183,6 +184,8 @@ class SampleSpec:
 
 def stream(key: bytes, stage: str) -> np.random.Generator:
     """Philox generator keyed by BLAKE2b(key, stage): same key and stage, same numbers, on any machine."""
+    import numpy as np
+
     digest = hashlib.blake2b(stage.encode(), key=key, digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype="<u8")))
 
@@ -222,6 +225,8 @@ def check_field(name: str, value: Any) -> None:
     Raises:
         ValueError: naming field, value and fix.
     """
+    import numpy as np
+
     kind = name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
     if kind not in ("png", "npy") or name.endswith((".png.zst", ".png.gz")):
         raise ValueError(f"field {name!r}: no encoding for .{kind}; use .png, .npy, .npy.zst, .delta.npy.zst or .json")

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +72,8 @@ app.add_typer(fit, name="fit", rich_help_panel=MODELS)
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib import metadata
+
         console.out.print(f"lesionforge {metadata.version('lesionforge')}")
         raise typer.Exit
 

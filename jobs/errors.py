@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib import metadata
-from importlib.util import find_spec
 
 from lesionforge.generators.types import UserError
 
@@ -54,6 +52,8 @@ def require_extra(extra: str) -> None:
     Raises:
         UsageError: with the command that installs it.
     """
+    from importlib.util import find_spec
+
     absent = [name for name, of in _modules().items() if of == extra and find_spec(name) is None]
     if absent:
         raise UsageError(_cure(", ".join(absent), extra))
@@ -83,6 +83,8 @@ def _cure(what: str, extra: str) -> str:
 
 def _modules() -> dict[str, str]:
     """Module -> the extra that brings it, for those that nothing else of this package needs."""
+    from importlib import metadata
+
     from packaging.requirements import Requirement
 
     required = [Requirement(text) for text in metadata.requires("lesionforge") or ()]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 if TYPE_CHECKING:
     from lesionforge.sinks.store import Store
@@ -44,6 +43,8 @@ def opened(place: str, storage: list[str] | None) -> Store:
 
 def pairs(given: list[str] | None) -> dict[str, Any]:
     """``["a=1", "b=x"]`` as ``{"a": 1, "b": "x"}``; values are read as YAML."""
+    import yaml
+
     out = {}
     for pair in given or ():
         name, equals, value = pair.partition("=")

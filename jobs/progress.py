@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -126,6 +125,8 @@ def _log(name: str) -> Advance:
 
 def _notebook(name: str) -> Advance:
     """Redraws one output of the cell; needs a kernel's IPython and no widgets."""
+    import html
+
     from IPython.display import HTML, display
 
     handle, last = display(HTML(""), display_id=True), 0.0

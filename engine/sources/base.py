@@ -15,9 +15,11 @@ from lesionforge.engine.faults import find
 from lesionforge.engine.recipe import SourceRecipe
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Case, UserError
-from lesionforge.sinks.store.errors import remedy
 
 UNKNOWN_LICENCE = "unknown: that of the files given"
+
+
+BURNED_IN = "burned_in_text"  # what the engine itself measures on every frame: letters in its pixels
 
 
 class SourceError(UserError):
@@ -161,6 +163,8 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
     except Exception as error:  # whoever lists a place meets all that its server does
         if not (fault := find(error)):
             raise
+        from lesionforge.sinks.store.errors import remedy  # brings fsspec, which a plan of phantoms needs not
+
         fix = remedy(error, "the bucket")
         shown = SourceError(f"{field} ({recipe.scheme}): {'; '.join(filter(None, [str(fault), fix]))}")
         shown.place = place

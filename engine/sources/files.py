@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from fsspec.implementations.local import LocalFileSystem
-
 from lesionforge.engine.faults import Fault, find
 from lesionforge.engine.sources import cache
 from lesionforge.engine.sources.base import SourceError
@@ -142,6 +140,8 @@ class File:
 
     @property
     def _on_disk(self) -> bool:
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self.fs, LocalFileSystem)
 
     def _hash(self) -> bytes:

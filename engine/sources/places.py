@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import fsspec
-
 from lesionforge.engine.faults import why
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.sinks.store.errors import remedy
 
 
 def beside(place: str, where: str) -> str:
@@ -28,6 +25,8 @@ def missing(place: str, what: str) -> SourceError:
 
 def told(error: Exception) -> str:
     """What a place says that fails, and what to do about it, without the place."""
+    from lesionforge.sinks.store.errors import remedy
+
     return "; ".join(filter(None, [why(error), remedy(error, "the bucket")]))
 
 
@@ -37,6 +36,8 @@ def located(place: str) -> tuple[Any, str]:
     Raises:
         SourceError: for a URL that no file system can be made of.
     """
+    import fsspec  # not with the module: a plan of phantoms needs none
+
     try:
         fs, path = fsspec.core.url_to_fs(place)
     except ImportError as error:

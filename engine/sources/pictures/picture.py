@@ -15,6 +15,7 @@ import scipy
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from lesionforge.engine.sources.base import BURNED_IN
 from lesionforge.generators.types import Angiogram, BadCase, Case
 
 FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's is asked: some start other programs
@@ -23,7 +24,6 @@ MAX_PIXELS = 2**24  # 4096 x 4096: no angiogram has more, and no more is unpacke
 OPAQUE = 255
 DEEP = ("I", "I;16", "I;16B")  # modes of more than 8 bits
 MAX_TINT = 4  # a grey JPEG saved as colour comes back with channels this far apart
-BURNED_IN = "burned_in_text"  # the name under which letters are measured
 BRIGHT, PALE = 235, 150  # grey levels of 255: overlays are written at the end of the scale, with paler edges
 CONTRAST = 60  # levels above what lies around the stroke
 STROKE_WIDTH = 9  # pixels of 512: no stroke is wider
