@@ -54,13 +54,14 @@ class AttenuationEditor(Editor):
 
 @dataclass(frozen=True)
 class _Vessel:
-    """A stretch of vessel taken out of its frame, the same in every round of a lesion.
+    """A stretch of vessel taken out of its ``image``, the same in every round of a lesion.
 
     ``vessel`` (n, k): attenuation above the line under it, straightened; ``grey`` (n, k): levels of both; ``depth``
     (n, 1): mean of ``vessel`` about its axis; ``first``: t of the first column, px. Of every pixel of the edit box:
-    ``row`` and ``across``, see ``locate``, ``radius`` of the vessel, ``noise`` of the frame's spectrum.
+    ``row`` and ``across``, see ``locate``, and ``radius`` of the vessel.
     """
 
+    image: NDArray[np.uint8]
     vessel: Patch
     grey: Patch
     depth: Patch
@@ -68,10 +69,9 @@ class _Vessel:
     row: Patch
     across: Patch
     radius: Patch
-    noise: Patch
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Generator) -> _Vessel:
+    def of(cls, image: NDArray[np.uint8], lesion: FrameNarrowing) -> _Vessel:
         radius = scipy.ndimage.gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
         half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
         field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
@@ -86,8 +86,7 @@ class _Vessel:
         reach = float(lesion.diameter.max()) / 2 + REACH + 2
         row, across = locate(lesion.points, lesion.normals, reach, x0, y0, x1, y1)
         wide = np.interp(row, np.arange(len(lesion.keep)), lesion.diameter / 2)
-        noise = lesion.texture.noise(rng, y1 - y0, x1 - x0)
-        return cls(vessel, 255 * np.exp(-(line + vessel)), depth, float(t[0]), row, across, wide, noise)
+        return cls(image, vessel, 255 * np.exp(-(line + vessel)), depth, float(t[0]), row, across, wide)
 
     def narrowed(self, lesion: FrameNarrowing) -> tuple[Patch, Patch]:
         """Grey levels to add, straightened; the share of the vessel's depth they take away."""
@@ -112,14 +111,14 @@ def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Gener
     before = image[y0:y1, x0:x1]
     if lesion.percent_ds <= 0:
         return before.copy()
-    if "vessel" not in lesion.memo:
-        lesion.memo["vessel"] = _Vessel.of(image, lesion, rng)
-    vessel: _Vessel = lesion.memo["vessel"]
+    vessel: _Vessel | None = lesion.memo.get("vessel")
+    if vessel is None or vessel.image is not image:
+        vessel = lesion.memo["vessel"] = _Vessel.of(image, lesion)
     change, gone = vessel.narrowed(lesion)
     delta = spread(change, vessel.row, vessel.across, vessel.first, STEP)
     emptied = spread(gone, vessel.row, vessel.across, vessel.first, STEP)
     zones = vessel.zones(lesion)
-    fresh = emptied * vessel.noise
+    fresh = emptied * lesion.texture.noise(rng, y1 - y0, x1 - x0)
     after, level = before + delta, 0.0
     out = before
     for _ in range(PASSES):

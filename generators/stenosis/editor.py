@@ -81,7 +81,7 @@ class Editor(ABC):
         """New grey values of each lesion's edit box, uint8 (y1 - y0, x1 - x0); whole frames (rows, cols) come in.
 
         ``rngs``: the sample's own stream per lesion; results must not depend on who shares the batch. A lesion that is
-        drawn again, its request corrected, comes with the same image, stream and memo.
+        drawn again, its request corrected, comes with the same image and memo.
         """
 
 
