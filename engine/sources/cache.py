@@ -100,6 +100,32 @@ def size() -> int | None:
         raise UserError(f"{SIZE}={given}: {error}") from None
 
 
+def entries(folder: Path) -> list[tuple[float, int, str]]:
+    """When each entry of a folder was used last, its bytes and its path; of a folder that is not there none."""
+    out = list[tuple[float, int, str]]()
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as found:
+        for one in found:
+            with contextlib.suppress(FileNotFoundError):  # another worker's eviction
+                if ENTRY.fullmatch(one.name):
+                    out.append(((s := one.stat(follow_symlinks=False)).st_mtime, s.st_size, one.path))
+    return out
+
+
+def bound(folder: Path, held: int) -> int:
+    """Bytes that the entries of a folder may take.
+
+    Args:
+        held: what they take now.
+
+    Raises:
+        UserError: as ``size``.
+    """
+    if (most := size()) is not None:
+        return most
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return min(MOST, (shutil.disk_usage(there).free + held) // 10)
+
+
 def recall(mark: str) -> Arrays | None:
     """What is kept under a mark; ``None`` where nothing is, or it is damaged."""
     if (place := usable()) is None:
@@ -161,18 +187,11 @@ class _Room:
 
     def _look(self, nbytes: int) -> None:
         """Count what is there, and remove what lies idle where it is too much."""
-        entries = list[tuple[float, int, str]]()
-        with os.scandir(self.folder) as found:
-            for one in found:
-                with contextlib.suppress(FileNotFoundError):  # another worker's eviction
-                    if ENTRY.fullmatch(one.name):
-                        entries.append(((s := one.stat(follow_symlinks=False)).st_mtime, s.st_size, one.path))
-        held = sum(nbytes for _, nbytes, _ in entries)
-        most = size()
-        if most is None:
-            most = min(MOST, (shutil.disk_usage(self.folder).free + held) // 10)
+        there = entries(self.folder)
+        held = sum(nbytes for _, nbytes, _ in there)
+        most = bound(self.folder, held)
         aim = most - nbytes if held + nbytes <= most else most * 7 // 8 - nbytes  # not for every entry again
-        for used, freed, path in sorted(entries):
+        for used, freed, path in sorted(there):
             if held <= aim or used > time.time() - IDLE or nbytes > most:
                 break
             with contextlib.suppress(FileNotFoundError):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.sources.cache import cache_folder, distrust
+from lesionforge.engine.sources import cache
+from lesionforge.generators.types import UserError
 from lesionforge.jobs.commands.doctor_packages import Found
 from lesionforge.sinks.card import counted, human_bytes
 
@@ -31,14 +32,27 @@ def look(cgroup: Path = CGROUP) -> Iterator[Found]:
     text = f"{human_bytes(disk.free)} free in {tempfile.gettempdir()}, where Ray keeps its logs"
     tight = disk.free < GIB or disk.free < 0.05 * disk.total
     yield _warned("scratch", tight, text, "Ray refuses work on a disk that is 95 % full")
-    if folder := cache_folder():
-        distrusted = distrust(folder)
-        text = f"{folder} is not used: {distrusted}" if distrusted else f"what was read and hashed, in {folder}"
-        yield _warned("cache", bool(distrusted), text, "remove it, or name one of your own in LESIONFORGE_CACHE")
+    yield _cache()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = soft != resource.RLIM_INFINITY and soft < 4096
     text = f"{soft:,} may be open at once" if soft != resource.RLIM_INFINITY else "any number may be open"
     yield _warned("files", few, text, "`ulimit -n 65536` before a run of many workers")
+
+
+def _cache() -> Found:
+    """The folder of what was read, painted, measured and hashed: where it is, how full, and how full it may be."""
+    folder = cache.cache_folder()
+    if folder is None:
+        return "cache", "ok", "none, as LESIONFORGE_CACHE is empty: cases are read and painted for every variant"
+    if why := cache.distrust(folder):
+        advice = "remove it, or name one of your own in LESIONFORGE_CACHE"
+        return _warned("cache", True, f"{folder} is not used: {why}", advice)
+    held = sum(nbytes for _, nbytes, _ in cache.entries(folder))
+    try:
+        most = cache.bound(folder, held)
+    except UserError as error:
+        return "cache", "fail", str(error)
+    return "cache", "ok", f"{human_bytes(held)} of at most {human_bytes(most)} ({cache.SIZE}) in {folder}"
 
 
 def _warned(name: str, bad: bool, text: str, advice: str) -> Found:
