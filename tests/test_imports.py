@@ -84,7 +84,13 @@ def test_planning_needs_neither_ray_nor_numba_nor_torch():
     code = "from lesionforge.engine import Pipeline, Plan, Recipe, load, permutation, plugins, recipe_yaml\n"
     code += "import lesionforge.jobs.cli\nfrom lesionforge.jobs.commands.plan import plan\n"
     code += "for name in ('demo', 'stenosis_phantom', 'lesion_phantom', 'angio_ct_phantom'): plan(name)"
-    done = run(code, ["ray", "torch", "numba", "pyarrow", "scipy.ndimage", "scipy.spatial", "rich.markdown"])
+    absent = ["ray", "torch", "numba", "pyarrow", "fsspec", "PIL", "scipy.ndimage", "scipy.spatial", "rich.markdown"]
+    done = run(code, absent)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_answers_without_what_its_commands_need():
+    done = run("import lesionforge.jobs.cli", ["numpy", "pydantic", "yaml", "importlib.metadata"])
     assert done.returncode == 0, done.stderr
 
 

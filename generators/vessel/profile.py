@@ -22,7 +22,9 @@ def attenuation(image: NDArray[Any]) -> NDArray[np.float32]:
     result is proportional to iodine only within one small neighbourhood.
     """
     if image.dtype == np.uint8:
-        looked_up: NDArray[np.float32] = _look_up(np.ravel(image), _ATTENUATION).reshape(image.shape)
+        grey = np.ravel(image).view()
+        grey.flags.writeable = False  # some frames are: of both kinds it would be compiled twice
+        looked_up: NDArray[np.float32] = _look_up(grey, _ATTENUATION).reshape(image.shape)
         return looked_up
     values: NDArray[np.float32] = (-np.log(np.maximum(image, 1) / 255)).astype(np.float32)
     return values

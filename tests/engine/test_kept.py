@@ -1,8 +1,10 @@
 """Cases kept on the node: read or painted once a machine, and never other bytes for it."""
 
+import contextlib
 import dataclasses
 import errno
 import logging
+import multiprocessing
 import os
 import time
 
@@ -272,3 +274,36 @@ def test_a_size_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv(cache.SIZE, "lots")
     with pytest.raises(UserError, match="LESIONFORGE_CACHE_SIZE=lots: not a size in bytes"):
         KeptCases(Pipeline(recipe()))
+
+
+def _crowd(seed):
+    """A process that fills the room and reads what others keep there; an exit code of 0 if all was well."""
+    rng = np.random.default_rng(seed)
+    cache._room.cache_clear()
+    cache._tell = lambda why: os._exit(3)  # nothing may go wrong
+    for k in map(int, rng.integers(0, 60, 150)):
+        cache.keep(str(k), {"x": np.full(3000, k, np.uint8)})
+        with contextlib.suppress(FileNotFoundError):  # the other's eviction
+            os.utime(cache.usable() / cache._name(str(k)), (1, 1))
+        other = int(rng.integers(0, 60))
+        found = cache.recall(str(other))
+        if found is not None and not (len(found["x"]) == 3000 and (found["x"] == other).all()):
+            os._exit(2)
+        if found is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(cache.usable() / cache._name(str(other)), (1, 1))
+    os._exit(0)
+
+
+def test_two_processes_that_fill_one_room_lose_nothing(tmp_path, monkeypatch):
+    """Each evicts what the other keeps and reads."""
+    monkeypatch.setenv(cache.SIZE, "60 kB")  # of 60 entries it holds 19
+    crowd = [multiprocessing.get_context("fork").Process(target=_crowd, args=(seed,)) for seed in (1, 2)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join(60)
+    assert [process.exitcode for process in crowd] == [0, 0]
+    assert 30_000 < held(tmp_path) <= 60_000 + 2 * 3200
+    there = [k for k in range(60) if (found := cache.recall(str(k))) and (found["x"] == k).all()]
+    assert len(there) == len(list((tmp_path / "cache").iterdir())) > 9  # whole entries alone, none half written

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -86,3 +87,18 @@ def test_the_first_lines_say_how_to_build_it(target):
     text = (ROOT / "infra" / "Dockerfile").read_text()
     assert f"--target {target}" in text
     assert f"-t lesionforge:{PROJECT['version']}-{target} ." in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernels_are_compiled_once_an_image(target):
+    """Each pod compiled them anew, 8 s. ``tests/generators/test_kernels.py``: no recipe needs more than these do."""
+    lines = dict(STAGES[target])
+    recipes = re.search(r"for recipe in (.+?); do", lines["RUN"])[1].split()
+    shipped = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "jobs" / "recipes").glob("*.yaml")}
+    without_data = {n for n, r in shipped.items() if all(s["uri"].startswith("phantom:") for s in r["sources"])}
+    assert set(recipes) == without_data
+    assert list(lines).index("RUN") > list(lines).index("USER"), "who runs the image must own what is compiled"
+    environment = dict(word.split("=", 1) for word in " ".join(a for w, a in STAGES["base"] if w == "ENV").split())
+    assert environment["NUMBA_CPU_NAME"] == "x86-64-v3"
+    assert environment["NUMBA_CPU_FEATURES"] == ""  # else it is the builder's
+    assert f"install --directory --owner 1000 --group 1000 {environment['NUMBA_CACHE_DIR']}" in " ".join(all_of("RUN"))

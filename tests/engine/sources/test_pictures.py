@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
@@ -17,7 +18,7 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import UNREADABLE, digests, natural
 from lesionforge.engine.sources.folder import Folder, FolderSource
 from lesionforge.engine.sources.pictures.box_text import LabelledBox, check, read_voc, read_yolo
-from lesionforge.engine.sources.pictures.picture import decode, pixel_hash
+from lesionforge.engine.sources.pictures.picture import _extreme, decode, pixel_hash
 from lesionforge.engine.sources.pictures.polygons import check_inside, lumen, outline, rasterise
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase
@@ -358,3 +359,10 @@ def test_links_are_followed_inside_the_folder_and_told_of_elsewhere(tmp_path):
     (place / "away").symlink_to(out)
     with pytest.raises(SourceError, match="holds a link to a folder elsewhere"):
         folder.walk()
+
+
+@pytest.mark.parametrize("size", [3, 9, 11])
+def test_the_extremes_of_windows_are_scipy_s(size):
+    image = np.random.default_rng(size).integers(0, 256, (40, 23), np.uint8)
+    opened = _extreme(_extreme(image, size, np.minimum), size, np.maximum)
+    assert np.array_equal(image - opened, scipy.ndimage.white_tophat(image, size=size))

@@ -228,3 +228,28 @@ def test_a_shipped_recipe_is_looked_at_as_it_would_be_run():
     findings = json.loads(cli("demo", "--set", "multiply=3", "--unset", "balance", "--json").stdout)["findings"]
     (text,) = [finding["text"] for finding in findings if finding["name"] == "recipe"]
     assert text.startswith("demo: 120 samples")
+
+
+def test_the_cache_is_shown_with_what_it_holds_and_may_hold(tmp_path, monkeypatch):
+    def line():
+        return found(doctor_machine.look(), "cache")
+
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(folder))
+    monkeypatch.setenv("LESIONFORGE_CACHE_SIZE", "3 GiB")
+    assert line() == [("ok", f"0 B of at most 3.0 GiB (LESIONFORGE_CACHE_SIZE) in {folder}")]
+    assert not folder.exists()
+    folder.mkdir(mode=0o700)
+    (folder / f"{'0' * 64}.kept").write_bytes(bytes(2**20))
+    (folder / "thesis.txt").write_bytes(bytes(2**20))
+    assert line() == [("ok", f"1.0 MiB of at most 3.0 GiB (LESIONFORGE_CACHE_SIZE) in {folder}")]
+    monkeypatch.setenv("LESIONFORGE_CACHE_SIZE", "lots")
+    assert line()[0][0] == "fail"
+    assert line()[0][1].startswith("LESIONFORGE_CACHE_SIZE=lots: not a size in bytes")
+    folder.chmod(0o777)
+    assert line() == [
+        ("warn", f"{folder} is not used: others may write there (mode 777): "
+                 "remove it, or name one of your own in LESIONFORGE_CACHE")
+    ]  # fmt: skip
+    monkeypatch.setenv("LESIONFORGE_CACHE", "")
+    assert line()[0][0] == "ok"
