@@ -40,6 +40,11 @@ def canonical(legend: Mapping[int, str]) -> NDArray[np.uint8]:
     return table
 
 
+def mapped(labels: NDArray[np.uint8], table: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """``table[labels]`` as uint8, in a tenth of the time; ``table`` (256,)."""
+    return np.frombuffer(bytearray(labels.tobytes()).translate(table.tobytes()), np.uint8).reshape(labels.shape)
+
+
 def unknown(legend: Mapping[int, str]) -> NDArray[np.bool_]:
     """Whether each label value may be a lesion that has no label here, bool (256,): its voxels would be background."""
     out: NDArray[np.bool_] = canonical(legend) == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ class Patch:
     map of the crop (organ, other lesions) with its ``legend``. ``lesion_class``: ``calcified``, ``non_calcified``,
     ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
     lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume. ``mean_hu``: asked for in the lesion's
-    core; a backend with ``heeds_hu = True`` draws to it, others need not.
+    core; a backend with ``heeds_hu = True`` draws to it, others need not. ``memo``: a backend's own; a lesion that is
+    drawn again, only ``mean_hu`` changed, comes with the same.
     """
 
     hu: NDArray[np.float32]
@@ -29,6 +31,7 @@ class Patch:
     spacing_mm: tuple[float, float, float]
     radius_mm: float
     mean_hu: float | None = None
+    memo: dict[str, Any] = field(default_factory=dict)
 
 
 class Filler(ABC):

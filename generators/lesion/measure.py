@@ -89,12 +89,21 @@ def region(
     parts, _ = scipy.ndimage.label(marks == VALUE[lesion_class])
     a, b, c = (x - s.start for x, s in zip(at, box, strict=True))
     own = parts == parts[a, b, c]
-    depth = scipy.ndimage.distance_transform_edt(np.pad(own, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    depth = _depth(own, spacing)
     gap = scipy.ndimage.distance_transform_edt(~own, sampling=spacing)
     around = (marks == VALUE[home(lesion_class)]) & (gap >= SHELL_MM[0]) & (gap <= SHELL_MM[1])
     voxels = int(own.sum())
     volume = voxels * spacing[0] * spacing[1] * spacing[2]
     return Region(box, depth > CORE * depth.max(), around, voxels, volume)
+
+
+def _depth(own: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Distance of each voxel of a piece from the outside, mm, which includes what lies beyond the box."""
+    ((a, b, c),) = scipy.ndimage.find_objects(own.view(np.uint8))
+    out = np.zeros(own.shape)
+    inner = scipy.ndimage.distance_transform_edt(np.pad(own[a, b, c], 1), sampling=spacing)
+    out[a, b, c] = inner[1:-1, 1:-1, 1:-1]
+    return out
 
 
 def percent_ds(

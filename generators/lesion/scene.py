@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, unknown
+from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, mapped, unknown
 from lesionforge.generators.types import BadCase, Volume
 
 Box = tuple[slice, slice, slice]
@@ -37,10 +37,11 @@ class CtScene:
         box = (slice(i, i + edge[0]), slice(j, j + edge[1]), slice(k, k + edge[2]))
         before = np.ascontiguousarray(volume.hu[box])
         source = volume.labels[box]
-        labels = canonical(volume.legend)[source]
+        ours = canonical(volume.legend)
+        labels = mapped(source, ours)
         solid = np.zeros(256, bool)
         solid[[value for value, name in volume.legend.items() if "fat" not in name]] = True
-        foreign = solid[source] & (labels == 0)
+        foreign = mapped(source, solid & (ours == 0)).view(np.bool_)
         taken = np.zeros(labels.shape, bool)
         return CtScene(before, before.copy(), labels, foreign, taken, volume.spacing_mm, (i, j, k))
 
@@ -68,14 +69,14 @@ class VolumeAnatomy:
     def __init__(self, volume: Volume) -> None:
         if volume.labels is None:
             raise BadCase("the volume has no labels; a lesion needs to know where the organs are")
-        if (lost := unknown(volume.legend)[volume.labels]).any():
-            value = int(volume.labels[lost][0])
+        if (lost := mapped(volume.labels, unknown(volume.legend))).any():
+            value = int(volume.labels[lost > 0][0])
             raise BadCase(
                 f"label {value} in {np.count_nonzero(volume.labels == value)} voxels may be a lesion, of a name that "
                 "has no label here: it would become background. Map it by the source's option legend (ctdicom: masks), "
                 f"as {{{value}: liver_tumour}}, or name the structures to keep in labels"
             )
-        labels = canonical(volume.legend)[volume.labels]
+        labels = mapped(volume.labels, canonical(volume.legend))
         self.voxels: dict[str, NDArray[np.int64]] = {}
         for name in (*ORGANS, "coronary"):
             flat = np.flatnonzero(labels == VALUE[name])

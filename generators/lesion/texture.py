@@ -52,7 +52,9 @@ class TextureFiller(Filler):
 
     def _tumour(self, patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
         pattern = syntumor(rng, patch.mask.shape, patch.spacing_mm, float(rng.uniform(*LEVEL)))
-        base = _organ_everywhere(patch)
+        if "organ" not in patch.memo:
+            patch.memo["organ"] = _organ_everywhere(patch)
+        base: NDArray[np.float32] = patch.memo["organ"]
         delta = float(rng.uniform(*DELTA_HU))
         if patch.mean_hu is not None:
             needed = (base[patch.mask].mean() - patch.mean_hu) / pattern[patch.mask].mean()
