@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, mapped, unknown
+from lesionforge.generators.lesion.vessels import CtVessel
 from lesionforge.generators.types import BadCase, Volume
 
 Box = tuple[slice, slice, slice]
@@ -26,6 +27,7 @@ class CtScene:
     taken: NDArray[np.bool_]  # lesions, and a margin about them
     spacing: tuple[float, float, float]
     corner: tuple[int, int, int]  # of the crop in the volume
+    vessels: list[CtVessel] | None = None  # in it, where trees of the volume say so and they were wanted
 
     @staticmethod
     def around(volume: Volume, centre: tuple[int, int, int], size: int | None) -> CtScene:

@@ -105,8 +105,10 @@ def vessels_near(volume: Volume, scene: CtScene, at: tuple[int, int, int]) -> li
     """The vessels of a scene: known ones, else those that the label shows within ``WINDOW`` voxels."""
     spacing = np.array(scene.spacing)
     if any(tree.branches for tree in volume.trees):
-        extent = (np.array(scene.hu.shape) - 1) * spacing
-        return vessels.from_trees(volume.trees, scene.origin(volume), extent)
+        if scene.vessels is None:
+            extent = (np.array(scene.hu.shape) - 1) * spacing
+            scene.vessels = vessels.from_trees(volume.trees, scene.origin(volume), extent)
+        return scene.vessels
     low = np.maximum(np.array(at) - WINDOW, 0)
     near = tuple(slice(x, y + WINDOW) for x, y in zip(low, at, strict=True))
     found = vessels.from_label(scene.labels[near] == VALUE["coronary"], scene.spacing)

@@ -168,18 +168,19 @@ def sections(
     """
     reach = round(half_mm / step_mm)
     offset = step_mm * np.arange(-reach, reach + 1)
-    centre = vessel.points[rows][:, None, None, :]
-    a = vessel.first[rows][:, None, None, :] * offset[:, None, None]
-    b = vessel.second[rows][:, None, None, :] * offset[:, None]
-    at = (centre + a + b) / np.array(spacing)
     # Only the neighbourhood is converted and read, whatever the volume's size.
     line, corner = vessel.points[rows], 1.5 * half_mm
     low = np.maximum(np.floor((line.min(axis=0) - corner) / spacing).astype(int) - 1, 0)
     high = np.ceil((line.max(axis=0) + corner) / spacing).astype(int) + 2
     near = volume[tuple(slice(x, y) for x, y in zip(low, high, strict=True))].astype(np.float32)
-    out: NDArray[np.float32] = scipy.ndimage.map_coordinates(
-        near, np.moveaxis(at - low, -1, 0), order=1, mode="nearest"
-    )
+    at = np.empty((3, len(line), len(offset), len(offset)))
+    for k, along in enumerate(at):
+        a = vessel.first[rows, k, None, None] * offset[:, None]
+        b = vessel.second[rows, k, None, None] * offset
+        np.add(line[:, k, None, None] + a, b, out=along)
+        along /= spacing[k]
+        along -= low[k]
+    out: NDArray[np.float32] = scipy.ndimage.map_coordinates(near, at, order=1, mode="nearest")
     return out
 
 
