@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -259,7 +258,7 @@ def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
     def draw(left: list[LesionDrawing], turn: int) -> None:
         for drawing in left if turn else ():
             drawing.correct_hu()
-            patches[drawing] = replace(patches[drawing], mean_hu=drawing.asked_hu)
+            patches[drawing] = patches[drawing].asked(drawing.asked_hu)
         tissues = filler.fill([patches[d] for d in left], [d.rng() for d in left])
         for drawing, tissue in zip(left, tissues, strict=True):
             drawing.paint(tissue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ class Patch:
     map of the crop (organ, other lesions) with its ``legend``. ``lesion_class``: ``calcified``, ``non_calcified``,
     ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
     lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume. ``mean_hu``: asked for in the lesion's
-    core; a backend with ``heeds_hu = True`` draws to it, others need not. ``memo``: a backend's own; a lesion that is
-    drawn again, only ``mean_hu`` changed, comes with the same.
+    core; a backend with ``heeds_hu = True`` draws to it, others need not. ``memo``: a backend's own, handed on where
+    a lesion is drawn again with another ``mean_hu``.
     """
 
     hu: NDArray[np.float32]
@@ -31,7 +31,13 @@ class Patch:
     spacing_mm: tuple[float, float, float]
     radius_mm: float
     mean_hu: float | None = None
-    memo: dict[str, Any] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def asked(self, mean_hu: float) -> Patch:
+        """The same again with another mean."""
+        again = replace(self, mean_hu=mean_hu)
+        again.memo.update(self.memo)
+        return again
 
 
 class Filler(ABC):

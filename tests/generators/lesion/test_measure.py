@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from lesionforge.generators.lesion import measure
-from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.classes import VALUE, mapped
 from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, frame
 from tests.generators.lesion.toys import STEP_MM as VOXEL
 from tests.generators.lesion.toys import centreline
@@ -71,3 +72,15 @@ def test_the_arc_is_counted_in_degrees():
     assert measure._arc(ring) == 360
     assert measure._arc(ring & (a > 0)) == pytest.approx(180, abs=10)
     assert measure._arc(np.zeros((n, n), bool)) == 0
+
+
+def test_shortcuts_are_what_they_stand_for():
+    rng = np.random.default_rng(0)
+    labels, table = rng.integers(0, 256, (7, 9, 5), np.uint8).transpose(2, 0, 1), rng.integers(0, 256, 256, np.uint8)
+    assert np.array_equal(mapped(labels, table), table[labels])
+    assert np.array_equal(mapped(labels, table > 9).view(bool), (table > 9)[labels])
+    for at in (0, 4):  # at the box's border, and within
+        own = np.zeros((16, 14, 12), bool)
+        own[at : at + 7, 3:12, 2:9] = rng.random((7, 9, 7)) < 0.9
+        whole = ndimage.distance_transform_edt(np.pad(own, 1), sampling=(0.7, 0.9, 1.3))[1:-1, 1:-1, 1:-1]
+        assert np.array_equal(measure._depth(own, (0.7, 0.9, 1.3)), whole)

@@ -146,3 +146,13 @@ def test_what_lay_in_the_fat_that_a_tumour_bulges_into_leaves_no_outline():
     along = made[18:30].mean(0)  # the noise averages out along the vessel, its outline does not
     left = (along - ndimage.gaussian_filter(along, 2.0))[26:34, 26:34]
     assert left.std() < 2 * 12 / np.sqrt(12)
+
+
+def test_a_lesion_that_is_drawn_again_is_drawn_as_if_for_the_first_time():
+    p = patch(sigma=10.0, mean_hu=60.0)
+    p.others[:20] = 0  # it bulges out of its organ
+    first = fill(p)
+    assert p.memo
+    for again in (p.asked(40.0), replace(p, hu=p.hu + 50)):
+        assert np.array_equal(fill(again), fill(replace(again)))  # with what is remembered, and without
+        assert not np.array_equal(fill(again), first)

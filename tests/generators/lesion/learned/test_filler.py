@@ -123,7 +123,7 @@ def test_a_lesion_larger_than_the_cube_is_made_whole_in_cubes_that_see_each_othe
 def test_partial_diffusion_starts_from_the_background_and_full_does_not(folders):
     """With some noise the result depends on what was there; from noise alone it cannot know."""
     bright, dark = (patch(seed=0) for _ in range(2))
-    dark = Patch(bright.hu - 100 * bright.mask, *list(vars(dark).values())[1:])
+    dark = replace(dark, hu=bright.hu - 100 * bright.mask)
     gap = {}
     for strength in (0.5, 1.0):
         filler = opened(folders, "difftumor", strength=strength)  # nothing is put back
