@@ -41,7 +41,7 @@ def canonical(legend: Mapping[int, str]) -> NDArray[np.uint8]:
 
 
 def mapped(labels: NDArray[np.uint8], table: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """``table[labels]`` as uint8, in a tenth of the time; ``table`` (256,)."""
+    """``table[labels]`` as uint8, in two thirds of the time; ``table`` (256,)."""
     return np.frombuffer(bytearray(labels.tobytes()).translate(table.tobytes()), np.uint8).reshape(labels.shape)
 
 
