@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from lesionforge.generators.types import SPLITS, Split
-from lesionforge.sinks import index, layout, limits
+from lesionforge.sinks import footer, index, layout, limits
 from lesionforge.sinks.commit import ForeignShard
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
@@ -71,10 +71,15 @@ def committed(store: Store) -> list[str]:
 
 def names(store: Store) -> Iterator[str]:
     """Names of the committed shards as the store lists them, one at a time."""
+    return (name for name, _ in sizes(store))
+
+
+def sizes(store: Store) -> Iterator[tuple[str, int]]:
+    """The same, each with the size of its index in bytes."""
     for entry in store.scan(layout.INDEX):
         name = entry.name.rsplit("/", 1)[-1]
         if name.endswith(".parquet"):
-            yield name.removesuffix(".parquet")
+            yield name.removesuffix(".parquet"), entry.size
 
 
 def splits(store: Store, wanted: Sequence[str] | None) -> list[Split]:
@@ -115,21 +120,25 @@ def footers(store: Store, sizes: Iterable[tuple[str, int]]) -> Iterator[tuple[Re
 
 
 def _footer(store: Store, shard: str, size: int) -> tuple[Record, Summary] | None:
-    def tail(most: int) -> bytes:
-        return store.get_range(layout.index(shard), max(0, size - most), min(size, most))
-
-    def read() -> tuple[Record, Summary]:
-        data = tail(TAIL)
-        if (needed := index.footer_size(data)) > len(data):
-            if needed > min(size, limits.FOOTER):
-                raise ValueError(f"it claims a footer of {needed} bytes")
-            data = tail(needed)
-        return index.read_footer(data)
-
     try:
-        return _told(store, shard, read, lambda found: found[0])
+        return _told(store, shard, lambda: footer.read_footer(ending(store, shard, size)), lambda found: found[0])
     except FileNotFoundError:
         return None
+
+
+def ending(store: Store, shard: str, size: int) -> bytes:
+    """The end of a shard's index, of ``size`` bytes, with its whole footer.
+
+    Raises:
+        FileNotFoundError: where it is gone.
+        ValueError: where it is no index.
+    """
+    data = store.get_range(layout.index(shard), max(0, size - TAIL), min(size, TAIL))
+    if (needed := footer.footer_size(data)) <= len(data):
+        return data
+    if needed > min(size, limits.FOOTER):
+        raise ValueError(f"it claims a footer of {needed} bytes")
+    return store.get_range(layout.index(shard), size - needed, needed)
 
 
 def _told(store: Store, shard: str, read: Callable[[], B], record: Callable[[B], Record]) -> B:

@@ -1,8 +1,9 @@
 """The commit record of a shard: a small Parquet file, one row per sample, quarantined ones included.
 
 It is at once what makes a shard count and the dataset's index. Shard totals and checksums stand in the file's
-key-value metadata under ``lesionforge``, a summary of the rows under ``lesionforge.summary``: the end of a dataset
-reads these of every shard, and no rows.
+key-value metadata under ``lesionforge``, a summary of the rows under ``lesionforge.summary``, where the samples lie
+under ``lesionforge.spans``: the end of a dataset and its readers read these of every shard (`sinks.footer`), and no
+rows.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import pyarrow.parquet as pq
 
 from lesionforge.sinks import limits, parquet, tar
 from lesionforge.sinks.rows import check_rows
+from lesionforge.sinks.spans import MOST, Spans
 from lesionforge.sinks.summary import Summary, identifiers, mark
 
 # What bytes of another kind raise.
-_NOT_OURS = (
+NOT_OURS = (
     pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip
 _SHARD = re.compile(r"[A-Za-z0-9_]+-[0-9]{6,}")
-_SUMMARY = b"lesionforge.summary"
+TOTALS, SUMMARY, SPANS = b"lesionforge", b"lesionforge.summary", b"lesionforge.spans"
 _SHA = re.compile(r"[0-9a-f]{64}")
 _PART = 1000  # rows made Python's at a time
 ROW_KEYS = ("sample_id", "split", "variant", "source", "case", "target", "redraws", "subject", "source_id")
@@ -99,11 +101,19 @@ def write(rows: Iterable[Row], record: Record) -> bytes:
             f"a shard of {len(rows)} samples and {values} values is too large to be read: see shard.samples"
         )
     table = pa.Table.from_pylist([_arrow(row) for row in rows], schema=SCHEMA)
-    head = {"lesionforge": json.dumps(asdict(record), sort_keys=True), _SUMMARY: summarise(rows).to_bytes()}
-    table = table.replace_schema_metadata(head)
+    head = {TOTALS: json.dumps(asdict(record), sort_keys=True), SUMMARY: summarise(rows).to_bytes()}
+    if (spans := _spans(rows, record)) and len(told := spans.to_bytes()) <= MOST:
+        head[SPANS] = told
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
+    with pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(head)  # a schema's own stand in the footer twice
     return out.getvalue()
+
+
+def _spans(rows: Iterable[Row], record: Record) -> Spans | None:
+    placed = ((row.sample_id, row.target, row.members or []) for row in rows if row.status == "ok")
+    return Spans.of(placed, record.tar_bytes)
 
 
 def summarise(rows: Iterable[Row]) -> Summary:
@@ -132,15 +142,17 @@ def read(data: bytes) -> tuple[Record, list[Row]]:
     """
     record, table = read_table(data)
     try:
-        summary = parquet.opened(data).metadata.metadata[_SUMMARY]
+        head = parquet.opened(data).metadata.metadata
         told = (row for part in table.to_batches(_PART) for row in part.to_pylist())
         rows = [Row(**{**row, "measured": dict(row["measured"] or [])}) for row in told]
         for row in rows:
             _check_labels(row)
-        if summarise(rows).to_bytes() != summary:
+        if summarise(rows).to_bytes() != head[SUMMARY]:
             raise ValueError("its summary is not that of its rows")
-    except _NOT_OURS as error:
-        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
+        if SPANS in head and Spans.read(head[SPANS]) != _spans(rows, record):  # an older index has none
+            raise ValueError("its spans are not those of its rows")
+    except NOT_OURS as error:
+        raise ValueError(f"no commit record of a shard: {first_line(error)}") from None
     return record, rows
 
 
@@ -155,7 +167,7 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
     """
     try:
         file = parquet.opened(data)
-        record = _record(file.metadata.metadata)
+        record = record_of(file.metadata.metadata)
         if not file.schema_arrow.remove_metadata().equals(SCHEMA):
             raise ValueError("its columns are not those of an index")
         if not record.samples + record.quarantined == file.metadata.num_rows <= limits.ROWS:
@@ -166,8 +178,8 @@ def read_table(data: bytes, columns: Sequence[str] | None = None) -> tuple[Recor
         table = parquet.read(data, file, SCHEMA.names if columns is None else columns)
         table.validate(full=True)
         check_rows(table, record.tar_bytes)
-    except _NOT_OURS as error:
-        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
+    except NOT_OURS as error:
+        raise ValueError(f"no commit record of a shard: {first_line(error)}") from None
     return record, table
 
 
@@ -176,8 +188,8 @@ def _check_labels(row: Row) -> None:
         raise ValueError(f"sample {row.sample_id}: its labels are no JSON object")
 
 
-def _record(metadata: Mapping[bytes, bytes] | None) -> Record:
-    record = Record(**limits.parsed((metadata or {})[b"lesionforge"]))
+def record_of(metadata: Mapping[bytes, bytes] | None) -> Record:
+    record = Record(**limits.parsed((metadata or {})[TOTALS]))
     texts = (record.shard, record.recipe, record.tar_sha256, record.version)
     counts = (record.tar_bytes, record.samples, record.quarantined)
     if not (
@@ -190,7 +202,7 @@ def _record(metadata: Mapping[bytes, bytes] | None) -> Record:
     return record
 
 
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -201,51 +213,9 @@ def read_record(data: bytes) -> Record:
         ValueError: for bytes that are no commit record of this layout.
     """
     try:
-        return _record(parquet.opened(data).metadata.metadata)
-    except _NOT_OURS as error:
-        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
-
-
-def footer_size(tail: bytes) -> int:
-    """How many bytes from its end hold the totals and the summary of a commit record, told by its last ones.
-
-    Raises:
-        ValueError: where they are not a Parquet file's.
-    """
-    if len(tail) < 8 or tail[-4:] != b"PAR1":
-        raise ValueError("no commit record of a shard: it does not end as one")
-    return int.from_bytes(tail[-8:-4], "little") + 8
-
-
-def read_footer(tail: bytes) -> tuple[Record, Summary]:
-    """Totals and summary, out of the last ``footer_size`` bytes, or more, of a commit record.
-
-    Raises:
-        ValueError: for bytes that are none of a commit record of this layout.
-    """
-    try:
-        footer = tail[-footer_size(tail) :]
-        return _record({b"lesionforge": _value(footer, b"lesionforge")}), Summary.read(_value(footer, _SUMMARY))
-    except _NOT_OURS as error:
-        raise ValueError(f"no commit record of a shard: {_first(error)}") from None
-
-
-def _value(footer: bytes, key: bytes) -> bytes:
-    """What stands under a key in the metadata of a Parquet file's footer.
-
-    Both stand there as they are, each after the mark of a string and its length (Thrift's compact protocol). Arrow's
-    reader takes the whole footer apart: eight times as long, and the end of a dataset reads one of every shard.
-    """
-    marked = b"\x18" + bytes([len(key)]) + key + b"\x18"
-    at, size, shift = footer.rindex(marked) + len(marked), 0, 0
-    while True:
-        byte = footer[at]
-        size, shift, at = size | (byte & 0x7F) << shift, shift + 7, at + 1
-        if byte < 0x80 or shift > 28:
-            break
-    if at + size > len(footer):
-        raise ValueError("its footer is cut short")
-    return footer[at : at + size]
+        return record_of(parquet.opened(data).metadata.metadata)
+    except NOT_OURS as error:
+        raise ValueError(f"no commit record of a shard: {first_line(error)}") from None
 
 
 def place(row: Row, entry: tar.Entry) -> Row:
@@ -275,7 +245,7 @@ def from_tar(data: bytes, recipe: str) -> list[Row]:
             meta = limits.parsed(data[spot.offset : spot.offset + spot.size])
             row, recipe_of = row_of(meta), str(meta["recipe"])
             pa.Table.from_pylist([_arrow(row)], schema=SCHEMA)
-        except _NOT_OURS as error:
+        except NOT_OURS as error:
             raise ValueError(
                 f"the json member of sample {entry.key} does not describe a sample: {type(error).__name__}"
             ) from None

@@ -59,7 +59,7 @@ def parsed(data: bytes | bytearray | str) -> Any:
         depth += 1 if sign in b"[{" else -1
         if depth > DEPTH:
             raise ValueError(f"JSON of more than {DEPTH} brackets inside each other")
-    return json.loads(raw, parse_constant=_number, parse_float=_number, object_pairs_hook=_object)
+    return _JSON.decode(raw.decode(errors="surrogatepass"))
 
 
 def _number(text: str) -> float:
@@ -73,3 +73,6 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(out) < len(pairs):
         raise ValueError("a key of a JSON object stands in it twice")
     return out
+
+
+_JSON = json.JSONDecoder(parse_constant=_number, parse_float=_number, object_pairs_hook=_object)

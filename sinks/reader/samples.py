@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -14,18 +17,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lesionforge.generators.types import SPLITS
-from lesionforge.sinks import dataset, index, layout
+from lesionforge.sinks import dataset, footer, index, layout, spans
 from lesionforge.sinks.card import counted
 from lesionforge.sinks.encode import decode
-from lesionforge.sinks.index import Row
+from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.limits import INDEX
 from lesionforge.sinks.reader.errors import ReaderError, shown, texts
 from lesionforge.sinks.reader.ranges import Range, Ranges
+from lesionforge.sinks.spans import Spans
 from lesionforge.sinks.store import Store
 
 Sample = dict[str, Any]
 
-_COLUMNS = ["sample_id", "split", "target", "status", "source", "subject", "labels", "members"]
+A = TypeVar("A")
+_COLUMNS = ["sample_id", "subject", "source", "labels"]
 
 
 class Samples:
@@ -67,22 +72,20 @@ class Samples:
         self.store = place if isinstance(place, Store) else Store(str(place))
         self.split, self.decoded = split, decoded
         shards = _shards(self.store, split)
-        tables, hashes = list[pa.Table](), list[str]()
-        for table, sha in dataset.parallel(lambda name: _index(self.store, name, where), shards):
-            tables.append(table)
-            hashes.append(sha)
-        rows = pa.concat_tables(tables) if tables else index.SCHEMA.empty_table().select(_COLUMNS)
-        if not len(rows):
+        opened = list(dataset.parallel(partial(_opened, self.store, where), shards, dataset.FOOTERS))
+        self._shards, hashes = [name for name, _ in shards], [one.sha256 for one in opened]
+        keys = [key for one in opened for key in one.spans.keys]
+        if not keys:
             chosen = f" of split {split!r}" if split else ""
             raise ReaderError(
                 f"{self.store.url()} has no committed samples{chosen}{' that `where` keeps' * bool(where)}"
             )
-        self.members, self._offsets, self._sizes = _members(rows, members, self.store.url())
-        self._shard = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        self._keys = np.array(rows["sample_id"].to_pylist(), dtype=np.bytes_)
-        self._columns = {name: rows[name] for name in ("target", "split", "subject", "source", "labels")}
+        self.members, self._offsets, self._sizes = _members(opened, members, keys, self.store.url())
+        self._shard = np.repeat(np.arange(len(opened)), [len(one.spans.keys) for one in opened])
+        self._keys = np.array(keys, dtype=np.bytes_)
+        self._targets = pa.array((target for one in opened for target in one.spans.targets), pa.string())
         self.fingerprint = hashlib.blake2b(b"".join([*self._keys, *map(str.encode, hashes)])).digest()
-        self._ranges = Ranges(self.store, [layout.tar(name) for name in shards], hashes, cache, check)
+        self._ranges = Ranges(self.store, list(map(layout.tar, self._shards)), hashes, cache, check)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -125,16 +128,29 @@ class Samples:
         Raises:
             ReaderError: for a name that is none of these, or a label that no sample has.
         """
-        if isinstance(name, str) and name in self._columns and name != "labels":
-            values: list[Any] = self._columns[name].to_pylist()
-            return values
+        if name == "target":
+            return list(self._targets.to_pylist())
+        if name == "split":
+            return [self._shards[shard].rsplit("-", 1)[0] for shard in self._shard.tolist()]
+        if name in ("subject", "source"):
+            return list(self._rows[name].to_pylist())
         if not isinstance(name, str) or not name.startswith("labels."):
             raise ReaderError(f"no column {shown(name)}: use target, split, subject, source or labels.PATH")
-        texts = zip(self._keys.tolist(), self._columns["labels"].to_pylist(), strict=True)
+        texts = zip(self._keys.tolist(), self._rows["labels"].to_pylist(), strict=True)
         found = [_at(self._decode(key, "json", text.encode()), name.split(".")[1:]) for key, text in texts]
         if all(value is None for value in found):
             raise ReaderError(f"no sample of {self.store.url()} has a label {name.removeprefix('labels.')!r}")
         return found
+
+    @cached_property
+    def _rows(self) -> pa.Table:
+        """The columns that no footer tells, of every sample: all indexes are read, when one is first asked for."""
+        rows = pa.concat_tables(dataset.parallel(partial(_index, self.store, _COLUMNS), self._shards))
+        if len(rows) > len(self):
+            rows = rows.filter(pc.is_in(rows["sample_id"], pa.array(self.keys)))
+        if rows["sample_id"].to_pylist() != self.keys:
+            raise ReaderError(f"{self.store.url()} has changed since it was opened: open it again")
+        return rows
 
     def sizes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bytes that are read for samples."""
@@ -173,58 +189,102 @@ class Samples:
         ]
 
 
-def _shards(store: Store, split: str | None) -> list[str]:
-    """Committed shards, of one split or of all.
+@dataclass(frozen=True)
+class _Shard:
+    """The chosen samples of a shard, and the checksum of its tar.
+
+    ``begin``: where the data of their members begin; None where these are all of the tar, one after the other.
+    """
+
+    sha256: str
+    spans: Spans
+    begin: list[int] | None = None
+
+
+def _shards(store: Store, split: str | None) -> list[tuple[str, int]]:
+    """Committed shards and the sizes of their indexes, of one split or of all.
 
     Raises:
         ReaderError: where there is no such place or split; which splits there are.
     """
-    shards = dataset.committed(store)
+    shards = sorted(dataset.sizes(store))
     if not shards and store.is_local and not store.local_path().is_dir():
         raise ReaderError(f"{store.url()}: no such folder; give the one that a dataset was generated into")
-    found = {name.rsplit("-", 1)[0] for name in shards}
+    found = {name.rsplit("-", 1)[0] for name, _ in shards}
     if shards and split is not None and split not in found:
         there = ", ".join(name for name in SPLITS if name in found)
         raise ReaderError(f"{store.url()} has no split {shown(split)}; it has {there}")
-    return [name for name in shards if split in (None, name.rsplit("-", 1)[0])]
+    return [(name, size) for name, size in shards if split in (None, name.rsplit("-", 1)[0])]
 
 
-def _index(store: Store, shard: str, where: Callable[[Row], bool] | None) -> tuple[pa.Table, str]:
-    """The chosen rows of a shard's index, and the checksum of its tar."""
-    data = store.get(layout.index(shard), INDEX)
+def _opened(store: Store, where: Callable[[Row], bool] | None, listed: tuple[str, int]) -> _Shard:
+    """What a shard's footer tells of its samples; of older indexes, and to choose, the rows are read."""
+    shard, size = listed
+    if where is not None:
+        record, rows = _told(store, shard, lambda: index.read(store.get(layout.index(shard), INDEX)))
+        kept = ((row.sample_id, row.target, row.members or ()) for row in rows if row.status == "ok" and where(row))
+        return _Shard(record.tar_sha256, *Spans.gather(kept))
+    record, found = _told(store, shard, lambda: footer.read_spans(dataset.ending(store, shard, size)))
+    if found is not None:
+        return _Shard(record.tar_sha256, found)
+    table = _index(store, ["sample_id", "target", "members"], shard)
+    samples = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    return _Shard(record.tar_sha256, *Spans.gather(samples))
+
+
+def _index(store: Store, columns: Sequence[str], shard: str) -> pa.Table:
+    """The rows of a shard's index that are no quarantined samples."""
+    needed = list(dict.fromkeys([*columns, "sample_id", "split", "status", "members"]))
+    _, table = _told(store, shard, lambda: index.read_table(store.get(layout.index(shard), INDEX), needed))
+    return table.filter(pc.equal(table["status"], "ok")).select(columns).replace_schema_metadata(None)
+
+
+def _told(store: Store, shard: str, read: Callable[[], tuple[Record, A]]) -> tuple[Record, A]:
+    name = store.url(layout.index(shard))
     try:
-        if where is None:
-            record, table = index.read_table(data, _COLUMNS)
-            table = table.filter(pc.equal(table["status"], "ok"))
-        else:
-            record, rows = index.read(data)
-            kept = [row for row in rows if row.status == "ok" and where(row)]
-            table = pa.Table.from_pylist([vars(row) | {"measured": None} for row in kept], schema=index.SCHEMA)
-            table = table.select(_COLUMNS)
-    except (pa.ArrowException, ValueError) as error:
-        raise ReaderError(f"{store.url(layout.index(shard))}: {error}; see lesionforge verify --repair") from None
-    return table.replace_schema_metadata(None), record.tar_sha256
+        found = read()
+    except ValueError as error:
+        raise ReaderError(f"{name}: {error}; see lesionforge verify --repair") from None
+    if found[0].shard != shard:
+        raise ReaderError(f"{name} is about shard {found[0].shard}; see lesionforge verify --repair")
+    return found
 
 
 def _members(
-    rows: pa.Table, requested: Iterable[str] | None, url: str
+    shards: Sequence[_Shard], requested: Sequence[str] | None, keys: Sequence[str], url: str
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
     """Names, and by sample and name where the data begin in the tar (-1: no such member) and how long they are."""
-    lists = rows["members"].combine_chunks()
-    owner, flat = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    present = flat.field("name")
-    names = sorted(pc.unique(present).to_pylist()) if requested is None else list(requested)
-    offsets, sizes = np.full((len(rows), len(names)), -1, np.int64), np.zeros((len(rows), len(names)), np.int64)
-    for column, name in enumerate(names):
-        hit = pc.equal(present, name)
-        having = owner.filter(hit).to_numpy()
-        offsets[having, column] = flat.field("offset").filter(hit).to_numpy()
-        sizes[having, column] = flat.field("size").filter(hit).to_numpy()
-        if requested is not None and (offsets[:, column] < 0).any():
-            key = rows["sample_id"][int(np.argmin(offsets[:, column]))].as_py()
-            names_text = ", ".join(sorted(pc.unique(present).to_pylist()))
-            raise ReaderError(f"sample {key} of {url} has no member {name!r}; the dataset's members are {names_text}")
+    present = sorted({name for one in shards for shape in one.spans.shapes for name in shape})
+    names = present if requested is None else list(requested)
+    code = {name: number for number, name in enumerate(names)}
+    column = _flat(_numbers(one.spans, code) for one in shards)
+    owner = np.repeat(np.arange(len(keys)), _flat(one.spans.counts() for one in shards))
+    size, members = _flat(one.spans.sizes for one in shards), [len(one.spans.sizes) for one in shards]
+    offset = spans.offsets(size, members)
+    for one, end in zip(shards, np.cumsum(members).tolist(), strict=True):
+        if one.begin is not None:
+            offset[end - len(one.begin) : end] = one.begin
+    offsets, sizes = np.full((len(keys), len(names)), -1, np.int64), np.zeros((len(keys), len(names)), np.int64)
+    hit = column >= 0
+    offsets[owner[hit], column[hit]] = offset[hit]
+    sizes[owner[hit], column[hit]] = size[hit]
+    if requested is not None and (lacking := np.argwhere(offsets.T < 0)).size:
+        member, number = lacking[0]
+        raise ReaderError(
+            f"sample {keys[number]} of {url} has no member {names[member]!r}; the dataset's members are "
+            f"{', '.join(present)}"
+        )
     return names, offsets, sizes
+
+
+def _flat(parts: Iterable[Iterable[int]]) -> NDArray[np.int64]:
+    return np.fromiter(chain.from_iterable(parts), np.int64)
+
+
+def _numbers(spans: Spans, code: Mapping[str, int]) -> Iterable[int]:
+    """The column of every member, -1 for those that were not asked for."""
+    columns = [[code.get(name, -1) for name in shape] for shape in spans.shapes]
+    return chain.from_iterable(map(columns.__getitem__, spans.shape))
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:

@@ -8,6 +8,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 
 from lesionforge.sinks.store.backend import TEMPORARY, Entry, join
@@ -59,10 +60,13 @@ class Disk:
         return True
 
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
-        with open(self._root / key, "rb", opener=regular) as file:
-            file.seek(start or 0)
+        with FileIO(os.path.join(self._root, key), opener=regular) as file:
+            if start:
+                file.seek(start)
+            if end is None:
+                return file.readall()
             size = os.fstat(file.fileno()).st_size  # no room is made for a range that is not there
-            return file.read(-1 if end is None else max(0, min(end, size) - (start or 0)))
+            return b"".join(_pieces(file, max(0, min(end, size) - (start or 0))))
 
     def stat(self, key: str, due: bool = False) -> Entry:
         path = self._root / key
@@ -91,6 +95,13 @@ class Disk:
 
     def below(self, folder: str) -> Disk:
         return Disk(str(self._root / folder))
+
+
+def _pieces(file: FileIO, size: int) -> Iterator[bytes]:
+    """So many bytes, or what there is: the system gives 2 GiB at most at a time."""
+    while size and (piece := file.read(size)):
+        yield piece
+        size -= len(piece)
 
 
 def regular(path: str, flags: int) -> int:

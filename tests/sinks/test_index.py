@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from lesionforge.sinks import index
+from lesionforge.sinks import footer, index
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Row
 from lesionforge.sinks.tar import Tar
@@ -143,9 +143,9 @@ def test_the_footer_tells_what_the_rows_do_and_is_read_without_them():
     rows[0].measured["burned_in_text"] = 1.0
     record = record_of(body, rows)
     data = index.write(rows, record)
-    size = index.footer_size(data[-8:])
+    size = footer.footer_size(data[-8:])
     assert size < len(data)
-    told, summary = index.read_footer(data[-size:])
+    told, summary = footer.read_footer(data[-size:])
     assert told == record
     assert summary.to_bytes() == index.summarise(rows).to_bytes()
     assert (sum(summary.counts.values()), summary.burned_in) == (48, 1)
@@ -159,7 +159,7 @@ def test_the_footer_tells_what_the_rows_do_and_is_read_without_them():
 def test_a_footer_that_is_none_is_refused(spoil):
     data = index.write(packed(3)[1], record_of(*packed(3)))
     with pytest.raises(ValueError, match="no commit record of a shard"):
-        index.read_footer(spoil(data))
+        footer.read_footer(spoil(data))
 
 
 def test_a_summary_that_is_not_that_of_the_rows_is_refused():
@@ -171,9 +171,9 @@ def test_a_summary_that_is_not_that_of_the_rows_is_refused():
 def test_no_bit_of_a_footer_can_end_its_reader():
     """It reads, or it says in one line that it cannot."""
     sound = index.write(packed(3)[1], record_of(*packed(3)))
-    tail = sound[-index.footer_size(sound) :]
+    tail = sound[-footer.footer_size(sound) :]
     for at in range(0, len(tail), 7):
         mutant = bytearray(tail)
         mutant[at] ^= 1 << (at % 8)
         with contextlib.suppress(ValueError):
-            index.read_footer(bytes(mutant))
+            footer.read_footer(bytes(mutant))

@@ -12,7 +12,7 @@ import pytest
 import webdataset
 
 from lesionforge.generators.types import UserError
-from lesionforge.sinks import dataset, layout
+from lesionforge.sinks import dataset, index, layout
 from lesionforge.sinks.reader import Reader, Samples, collate, loader
 from lesionforge.sinks.reader.ranges import GAP, merged
 from lesionforge.sinks.store import Store, StoreError
@@ -97,6 +97,43 @@ def test_split_where_and_columns(local):
         everything.column("labels.grade")
 
 
+def test_opening_reads_the_ends_of_indexes_and_of_older_ones_their_rows(local, monkeypatch):
+    """Rows are read when a column that no footer tells is asked for; what is opened is the same."""
+    read = list[int]()
+    real = index.read_table
+    monkeypatch.setattr(index, "read_table", lambda data, *a, **k: read.append(len(data)) or real(data, *a, **k))
+    opened = Samples(local)
+    list(opened.read(range(18)))
+    assert opened.column("target") == [stenoses.CLASSES[i % 3] for i in range(20) if i not in LOST]
+    assert opened.column("split") == ["train"] * 18
+    assert not read
+    subjects = opened.column("subject")
+    for path in local.local_path(layout.INDEX).iterdir():
+        record, rows = index.read(path.read_bytes())
+        with monkeypatch.context() as patch:
+            patch.setattr(index, "_spans", lambda rows, record: None)  # as versions before wrote them
+            path.write_bytes(index.write(rows, record))
+    read.clear()
+    older = Samples(local)
+    assert read
+    assert (older.keys, older.members, older.fingerprint) == (opened.keys, opened.members, opened.fingerprint)
+    assert older.column("target") == opened.column("target")
+    assert older.column("subject") == subjects
+    assert np.array_equal(older.sizes(np.arange(18)), opened.sizes(np.arange(18)))
+    for ours, theirs in zip(older, opened, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert ours["json"] == theirs["json"]
+
+
+def test_a_dataset_that_has_changed_since_it_was_opened_says_so(local):
+    samples = Samples(local)
+    stenoses.write(other := Store(f"memory://{uuid.uuid4().hex}"), 20, lost={3})
+    for entry in other.list(layout.INDEX):
+        local.put(entry.name, other.get(entry.name))
+    with pytest.raises(UserError, match="has changed since it was opened: open it again"):
+        samples.column("subject")
+
+
 def test_errors_name_what_is_missing(local, tmp_path):
     stenoses.write(local, 1, "val", first=50, lost={50})
     with pytest.raises(UserError, match=r"no committed samples of split 'val'"):
@@ -159,14 +196,15 @@ def test_ranges_close_together_are_asked_for_as_one():
 
 
 class Counted(Store):
-    """Counts requests and their bytes."""
+    """Counts requests for parts of shards, and their bytes."""
 
     def __init__(self, url, options=None):
         super().__init__(url, options)
         self.asked = list[tuple[str, int]]()
 
     def get_range(self, path, offset, size):
-        self.asked.append((path, size))
+        if path.startswith(layout.SHARDS):
+            self.asked.append((path, size))
         return super().get_range(path, offset, size)
 
 
