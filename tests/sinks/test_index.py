@@ -5,12 +5,14 @@ import json
 import random
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from lesionforge.sinks import footer, index
 from lesionforge.sinks.encode import encode
 from lesionforge.sinks.index import Row
+from lesionforge.sinks.spans import offsets
 from lesionforge.sinks.tar import Tar
 from tests.sinks.samples import RECIPE, meta, name_of, packed, record_of, whole
 
@@ -177,3 +179,38 @@ def test_no_bit_of_a_footer_can_end_its_reader():
         mutant[at] ^= 1 << (at % 8)
         with contextlib.suppress(ValueError):
             footer.read_footer(bytes(mutant))
+
+
+def test_a_footer_tells_where_the_samples_lie():
+    """In any mixture of members; not of a tar that is made otherwise, nor with another tar's sizes."""
+    body, rows = Tar(), []
+    for i in range(5):
+        fields = {name: bytes(700 * i + n) for n, name in enumerate(("a.npy", "b.png")[: 1 + i % 2])}
+        rows.append(index.place(index.row_of(meta(i)), body.add(name_of(i), {**fields, "json": b"{}"})))
+    rows.insert(2, Row("train-0000-00000009", "train", 0, 0, 9, status="quarantined", reason="quality: no"))
+    body.end()
+    record = record_of(body, rows)
+    data = index.write(rows, record)
+    told, spans = footer.read_spans(data)
+    kept = [row for row in rows if row.status == "ok"]
+    assert told == record
+    assert spans.keys == [row.sample_id for row in kept]
+    members = [member for row in kept for member in row.members]
+    assert spans.sizes == [member["size"] for member in members]
+    assert offsets(np.array(spans.sizes), [len(members)]).tolist() == [member["offset"] for member in members]
+    assert footer.read_spans(index.write(rows, replace(record, tar_bytes=record.tar_bytes + 512)))[1] is None
+    spans.sizes[0] += 512
+    with pytest.raises(ValueError, match=r"do not add up to the \d+ bytes of its tar"):
+        spans.check(5, record.tar_bytes)
+
+
+def test_spans_of_other_rows_are_refused(monkeypatch):
+    body, rows = packed(3)
+    record, spans = record_of(body, rows), index._spans
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            index, "_spans", lambda rows, record: spans([replace(rows[0], target="severe"), *rows[1:]], record)
+        )
+        data = index.write(rows, record)
+    with pytest.raises(ValueError, match="its spans are not those of its rows"):
+        index.read(data)
