@@ -10,7 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 BLOCK = 512
+STRETCH = 2**20  # bytes that are hashed in one go: to wake a thread takes as long as to hash 50 kB
 _END = bytes(2 * BLOCK)
+_MODE, _TIME = b"0000644\0" + b"0000000\0" * 2, b"\0" + b"00000000000\0"  # what stands in a header between the rest
+_REST = (b"\0 0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2).ljust(BLOCK - 154, b"\0")
+_SUM = sum(_MODE) + sum(_TIME) + sum(_REST[2:]) + 8 * ord(" ")  # a checksum counts itself as blanks
 _PAD = [bytes(n) for n in range(BLOCK)]
 MAX_NAME = 100  # longest member name of USTAR without a prefix
 MAX_SIZE = 8**11  # eleven octal digits
@@ -49,6 +53,8 @@ class Tar:
         self._starts: list[int] = []  # of the chunks
         self._hash = hashlib.sha256()
         self._hasher = ThreadPoolExecutor(1)
+        self._unhashed = list[bytes]()
+        self._hashed = 0  # bytes that the thread was given
         self._ended = False
 
     def add(self, key: str, fields: Mapping[str, bytes]) -> Entry:
@@ -77,6 +83,7 @@ class Tar:
         """Append the end-of-archive blocks: ``chunks`` are the whole file now."""
         if not self._ended:
             self._append([_END])
+            self._hash_on()
             self._ended = True
 
     def close(self) -> str:
@@ -96,7 +103,14 @@ class Tar:
             self._starts.append(self.size)
             self.size += len(piece)
         self.chunks += pieces
-        self._hasher.submit(self._update, pieces)
+        self._unhashed += pieces
+        if self.size - self._hashed >= STRETCH:
+            self._hash_on()
+
+    def _hash_on(self) -> None:
+        """Have the thread hash what is there by now."""
+        self._hasher.submit(self._update, self._unhashed)
+        self._unhashed, self._hashed = [], self.size
 
     def _update(self, pieces: list[bytes]) -> None:
         for piece in pieces:
@@ -111,10 +125,9 @@ def _header(name: str, size: int) -> bytes:
         raise ValueError(f"member name {name!r} is {len(raw)} bytes long; USTAR holds {MAX_NAME}")
     if size >= MAX_SIZE:
         raise ValueError(f"member {name!r} has {size} bytes; USTAR holds less than {MAX_SIZE}")
-    head = raw.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
-    tail = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
-    checksum = sum(head) + sum(tail) + 8 * ord(" ")
-    return (head + b"%06o\0 " % checksum + tail).ljust(BLOCK, b"\0")
+    length = b"%011o" % size
+    checksum = _SUM + sum(raw) + sum(length)
+    return b"".join((raw.ljust(100, b"\0"), _MODE, length, _TIME, b"%06o" % checksum, _REST))
 
 
 def read(data: bytes) -> Iterator[Entry]:

@@ -506,6 +506,20 @@ def test_memory_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_system_takes_in_parts_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writev, calls = os.writev, list[int]()
+
+    def some(handle: int, chunks: list[memoryview]) -> int:
+        calls.append(len(chunks))
+        return writev(handle, [*chunks[:2], chunks[2][:1]] if len(chunks) > 2 else [chunks[0][:1]])
+
+    monkeypatch.setattr(os, "writev", some)
+    chunks = [bytes([n % 251]) * (n % 7) for n in range(3000)]
+    Store(str(tmp_path)).put("a", chunks)
+    assert (tmp_path / "a").read_bytes() == b"".join(chunks)
+    assert max(calls) == 1024
+
+
 def test_urls_that_lost_a_slash_are_no_local_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for url in ("memory://x", "s3://bucket/prefix", "file:///tmp/x"):
