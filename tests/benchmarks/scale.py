@@ -165,9 +165,9 @@ def finish(shards: int) -> Row:
     return _apart("_finished", shards)
 
 
-def _template(job: Pipeline) -> dict[str, bytes]:
+def template(job: Pipeline) -> dict[str, bytes]:
     """What the first shard of a plan looks like in a bucket."""
-    local = Store("memory://scale-template")
+    local = Store(f"memory://{job.identity}")
     Worker(job.recipe, local).make(Task(0, proven=True))
     return {entry.name: local.get(entry.name) for entry in local.list() if "train-000000" in entry.name}
 
@@ -176,7 +176,7 @@ def _finished(shards: int) -> Row:
     import psutil
 
     job = Pipeline(recipe(shards * SAMPLES, samples=SAMPLES))
-    doc, bucket = dataset.describe(job), Bucket(shards, _template(job))
+    doc, bucket = dataset.describe(job), Bucket(shards, template(job))
     store = simulated(bucket)
     store.put(layout.RECIPE, doc.to_bytes())
     me = psutil.Process()
