@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from lesionforge.generators.types import SPLITS, Split
@@ -20,6 +21,7 @@ from lesionforge.sinks.summary import Summary
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 FOOTERS = 64  # the same, of those of which only the end is read
+BATCH = 16  # short files that a thread reads before it tells of them: to hand one over takes as long as to read it
 TAIL = 16 * 1024  # bytes that hold the footer of most indexes
 
 A = TypeVar("A")
@@ -62,6 +64,15 @@ def parallel(function: Callable[[A], B], items: Iterable[A], threads: int = READ
                 yield waiting.popleft().result()
         for future in waiting:
             yield future.result()
+
+
+def of_each(store: Store, function: Callable[[A], B], shards: Iterable[A]) -> Iterator[B]:
+    """``parallel`` for short reads: a network is asked for many at once, a disk's threads take several in one go."""
+    if not store.is_local:
+        return parallel(function, shards, FOOTERS)
+    left = iter(shards)
+    batches = iter(lambda: list(islice(left, BATCH)), [])
+    return chain.from_iterable(parallel(lambda batch: list(map(function, batch)), batches))
 
 
 def committed(store: Store) -> list[str]:
@@ -116,7 +127,7 @@ def footers(store: Store, sizes: Iterable[tuple[str, int]]) -> Iterator[tuple[Re
     Raises:
         ForeignShard: for one that cannot be read.
     """
-    return parallel(lambda item: _footer(store, *item), sizes, FOOTERS)
+    return of_each(store, lambda item: _footer(store, *item), sizes)
 
 
 def _footer(store: Store, shard: str, size: int) -> tuple[Record, Summary] | None:

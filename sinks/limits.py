@@ -51,7 +51,9 @@ def parsed(data: bytes | bytearray | str) -> Any:
         ValueError: saying what it is.
     """
     raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-    cost = 4 * len(raw) + sum(raw.count(sign) * size for sign, size in _COSTS.items())
+    cost = 4 * len(raw)
+    if len(raw) > JSON // 2**8:  # of less not even every byte together is too dear
+        cost += sum(raw.count(sign) * size for sign, size in _COSTS.items())
     if cost > JSON:
         raise ValueError(f"JSON of {len(raw)} bytes that becomes {cost}; at most {JSON} are held")
     depth = 0

@@ -17,7 +17,6 @@ from lesionforge.sinks import layout
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.index import Record
 from lesionforge.sinks.limits import DOCUMENT, parsed
-from lesionforge.sinks.quarantine import Reasons
 from lesionforge.sinks.store import Store, StoreError
 
 _FALSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of bytes that are no manifest
@@ -132,33 +131,6 @@ def shards(store: Store) -> Iterator[dict[str, Any]]:
         raise StoreError(
             f"{store.url(layout.MANIFEST)} cannot be read ({error}): run the same generate command again"
         ) from None
-
-
-def totals(store: Store, identity: str, tars: Mapping[str, int]) -> tuple[Totals, list[int]] | None:
-    """What the manifest counts, so that no index need be read; the caller knows that ``_SUCCESS`` vouches for it.
-
-    Args:
-        store: where the dataset lies.
-        identity: of the dataset.
-        tars: the committed shards by name, with the sizes of their tars in bytes, as listed.
-
-    Returns:
-        The counts, of all but classes, and the rows of each of ``tars``; ``None`` where these are not its shards.
-    """
-    try:
-        body, told = parsed(store.get(layout.MANIFEST, DOCUMENT)), list(shards(store))
-        out = Totals(len(told), *(sum(one[name] for one in told) for name in ("samples", "quarantined", "bytes")))
-        out.burned_in, out.reasons = (
-            body["burned_in_text"],
-            Reasons.read([[[k], [], n] for k, n in body["reasons"].items()]),
-        )
-        out.per_split.update({split: one["samples"] for split, one in body["splits"].items()})
-        same = {one["name"]: one["bytes"] for one in told} == tars and body["identity"] == identity
-        rows = {one["name"]: one["samples"] + one["quarantined"] for one in told}
-        sums = (out.samples, out.quarantined, out.bytes) == (body["samples"], body["quarantined"], body["bytes"])
-        return (out, [rows[shard] for shard in tars]) if same and sums else None
-    except (FileNotFoundError, StoreError, *_FALSE):
-        return None
 
 
 def hashes(store: Store) -> dict[str, str]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from lesionforge.engine import dataset as document
 from lesionforge.engine.finalise import shortfall, strays, vouched
 from lesionforge.jobs import console
-from lesionforge.sinks import dataset, layout, manifest
+from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.card import counted, human_bytes
 from lesionforge.sinks.dataset import Totals
 from lesionforge.sinks.listing import entries
@@ -31,11 +31,7 @@ REASONS = 5  # kinds of reasons shown while watching
 
 
 class Progress:
-    """What lies in a dataset's place; each look reads only what was committed since the one before.
-
-    Of a finished dataset the manifest is believed, where ``_SUCCESS`` vouches for it and it names the very shards that
-    lie there, in their sizes. Else the end of every index is read.
-    """
+    """What lies in a dataset's place; each look reads only what was committed since the one before."""
 
     def __init__(self, place: str | Store) -> None:
         """Find the dataset.
@@ -66,9 +62,6 @@ class Progress:
         }
         if not self._seen.items() <= there.items():
             self._forget()  # something is gone, or another by now: counted anew
-        finished = vouched(self._store)
-        if finished and not self._seen:
-            self._believe(there)
         new = sorted(there.keys() - self._seen.keys())
         told = dataset.footers(self._store, ((shard, there[shard][1]) for shard in new))
         for shard, found in zip(new, told, strict=True):
@@ -81,15 +74,9 @@ class Progress:
                 continue
             self._totals.add(record, summary)
             self._commits.append((when, record.samples + record.quarantined))
+        finished = vouched(self._store)
         stray = sorted(entry.name for k, entry in (*indexes, *tars) if k is None)
         return self._body(finished, stray, None if finished else lease.run_seen(self._store))
-
-    def _believe(self, there: dict[str, tuple[float, int, int]]) -> None:
-        """Take the counts from the manifest, where it tells of what is there."""
-        tars = {shard: tar for shard, (_, _, tar) in there.items()}
-        if told := manifest.totals(self._store, self._doc.identity, tars):
-            self._totals, self._seen = told[0], there
-            self._commits = [(when, rows) for (when, _, _), rows in zip(there.values(), told[1], strict=True)]
 
     def _body(self, finished: bool, stray: list[str], run_seen: float | None) -> dict[str, Any]:
         plan, totals, now = self._plan, self._totals, time.time()

@@ -72,7 +72,7 @@ class Samples:
         self.store = place if isinstance(place, Store) else Store(str(place))
         self.split, self.decoded = split, decoded
         shards = _shards(self.store, split)
-        opened = list(dataset.parallel(partial(_opened, self.store, where), shards, dataset.FOOTERS))
+        opened = list(dataset.of_each(self.store, partial(_opened, self.store, where), shards))
         self._shards, hashes = [name for name, _ in shards], [one.sha256 for one in opened]
         keys = [key for one in opened for key in one.spans.keys]
         if not keys:

@@ -1,9 +1,8 @@
 """What looks at a whole dataset on the disk: ``python -m tests.benchmarks.ends [--quick | SHARDS ...]``.
 
 The dataset has as many shards as asked for, of one sample and of a hundred, each a copy of the first under its own
-name. ``finalise`` writes what describes it, ``status`` looks at it as finished and again without ``_SUCCESS``, ``open``
-is a reader's. Each runs in a process of its own, whose imports are done before: seconds of the wall and of the CPU,
-peak RSS of the process.
+name. ``finalise`` writes what describes it, ``status`` looks at it, ``open`` is a reader's. Each runs in a process of
+its own, whose imports are done before: seconds of the wall and of the CPU, peak RSS of the process.
 """
 
 from __future__ import annotations
@@ -89,9 +88,7 @@ def measure(quick: bool = False, sizes: tuple[int, ...] = SHARDS) -> dict[str, A
             with tempfile.TemporaryDirectory(prefix="lesionforge-bench-") as name:
                 folder = Path(name)
                 fill(folder, shards, samples)
-                told = [apart(action, folder) for action in ("finalise", "status", "open")]
-                (folder / layout.SUCCESS).unlink()
-                told.append(apart("status", folder) | {"action": "status without _SUCCESS"})
+                told = [apart(action, folder) for action in ACTIONS]
             rows += [{"shards": shards, "samples": samples} | row for row in told]
     targets = [
         goal(f"{row['action']}, 10^4 shards of 1: {row['cpu']:.2f} s of CPU (at most {GOAL:g})", row["cpu"] <= GOAL)

@@ -86,39 +86,6 @@ def test_a_look_reads_only_what_is_new(tmp_path, monkeypatch):
     assert len([path for path in reads if path.startswith(layout.INDEX)]) == 6
 
 
-def test_of_a_finished_dataset_no_index_is_read_and_no_stale_manifest_believed(tmp_path, monkeypatch):
-    """What the manifest says is what the indexes say; a tar of another size, or another manifest, and they are read."""
-    faults = {"raise_at": ["train-0000-00000003"]}
-    making = Making(tmp_path / "out", toy(generator__params=faults, quality={"max_quarantined": 0.5}))
-    for _ in range(7):
-        making(status.EVERY)
-    reads, get = [], Store.get_range
-    monkeypatch.setattr(Store, "get_range", lambda store, path, *span: reads.append(path) or get(store, path, *span))
-
-    def look():
-        reads.clear()
-        body = status.Progress(str(tmp_path / "out")).look()
-        return {name: value for name, value in body.items() if not name.startswith("seconds_since")}, len(reads)
-
-    believed, read = look()
-    assert (believed["state"], believed["quarantined"], sum(believed["reasons"].values()), read) == (
-        "complete",
-        1,
-        1,
-        0,
-    )
-    part = tmp_path / "out" / layout.part(0)
-    told = part.read_bytes()
-    part.write_bytes(told.replace(b'"samples": ', b'"samples": 1'))
-    assert look() == (believed, 6)
-    part.write_bytes(told)
-    tar = tmp_path / "out" / layout.tar(making.job.plan.shard(1).name)
-    tar.write_bytes(tar.read_bytes()[:-512])
-    body, read = look()
-    assert (body["state"], read) == ("incomplete", 6)
-    assert "is not what was committed" in body["problem"]
-
-
 def test_watching_ends_where_the_quota_cannot_be_met(tmp_path, lines):
     making = Making(tmp_path / "out", toy(generator__params={"raise_at": ["train-0000-00000003"]}))
     body = status.watch(str(tmp_path / "out"), as_json=False, pause=making)
