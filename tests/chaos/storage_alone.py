@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -48,11 +49,12 @@ from lesionforge.jobs import console
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.sinks.store import lease
 from tests.chaos import storage_alone, storage_bench
-recipe, url, other, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+recipe, url, other, pause, last, gate = sys.argv[1:]
 console.err.quiet = True
 mock.patch.multiple(lease, BEAT=storage_bench.BEAT, STALE=storage_bench.STALE).start()
 mock.patch.object(retries, "PAUSES", (0.2,)).start()
-storage_alone.pixels(other, pause).start()
+opened = lambda: storage_alone.until(Path(gate).exists, "the gate")
+storage_alone.pixels(int(other), float(pause), {last: opened}).start()
 try:
     generate(Path(recipe), url, None, True)
 except UserError as error:
@@ -61,13 +63,18 @@ except UserError as error:
 PAUSE = 0.15  # seconds a sample
 
 
-def pixels(other: int, pause: float = 0.0) -> Any:
-    """A patch of the toy generator: ``other`` is added to every pixel, after a pause."""
-    make = Faulty.generate
+def pixels(other: int, pause: float = 0.0, gates: Mapping[str, Callable[[], Any]] | None = None) -> Any:
+    """A patch of the toy generator: ``other`` is added to every pixel, after a pause.
+
+    Args:
+        gates: what the sample of an id waits for, so that a run cannot end before it.
+    """
+    make, gates = Faulty.generate, gates or {}
 
     def generate(self: Faulty, cases: Any, specs: Any) -> Iterator[Sample]:
         for sample in make(self, cases, specs):
             time.sleep(pause)
+            gates.get(sample.spec.sample_id, lambda: None)()
             sample.fields["image.png"] = sample.fields["image.png"] + np.uint8(other)
             yield sample
 
@@ -110,15 +117,19 @@ def _late_requests(bench: Bench, creation: str) -> Figures:
 
 
 def _two_drivers(bench: Bench) -> Figures:
-    """A second driver is refused while the first is at work, takes over while it sleeps; then the first wakes up."""
+    """A second driver is refused while the first is at work, takes over while it sleeps; then the first wakes up.
+
+    The first's last sample waits for a gate, so that it always has work left when it wakes up.
+    """
     figures, url, begun = _begin(bench, "two drivers, one wakes up late", "ignored")
-    with Reader(bench.direct(url), figures), _driver(bench, url, other=1) as first:
+    with Reader(bench.direct(url), figures), _driver(bench, url, other=1) as (first, gate):
         _wait_for(bench, url, 1, first)
         said(figures, lambda: bench.run(url), "a run is at work")
         _wait_for(bench, url, 2, first)
         first.send_signal(signal.SIGSTOP)
         bench.run(url)
         before = contents(bench.direct(url))
+        gate.touch()
         first.send_signal(signal.SIGCONT)
         _, error = first.communicate(timeout=120)
         if not first.returncode or not error.startswith("said: ") or "\n" in error.strip():
@@ -127,10 +138,10 @@ def _two_drivers(bench: Bench) -> Figures:
 
 
 def _dead_driver(bench: Bench) -> Figures:
-    """A driver that is killed; the next one on the same machine need not wait."""
+    """A driver that is killed before its gate opens; the next one on the same machine need not wait."""
     figures, url, begun = _begin(bench, "a killed driver", "ignored")
     with Reader(bench.direct(url), figures):
-        with _driver(bench, url, other=0) as first:
+        with _driver(bench, url, other=0) as (first, _):
             _wait_for(bench, url, 2, first)
             first.kill()
         bench.run(url)
@@ -171,14 +182,17 @@ def _is_final(call: Call) -> bool:
 
 
 @contextlib.contextmanager
-def _driver(bench: Bench, url: str, other: int) -> Iterator[subprocess.Popen[str]]:
+def _driver(bench: Bench, url: str, other: int) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A driver, and the file for which its last sample waits."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    gate = bench.path.with_name(f"gate{other}")
+    gate.unlink(missing_ok=True)
     driver = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, str(bench.path), url, str(other), str(PAUSE)],
+        [sys.executable, "-c", _DRIVER, str(bench.path), url, str(other), str(PAUSE), bench.last, str(gate)],
         cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        yield driver
+        yield driver, gate
     finally:
         driver.kill()
         driver.wait()

@@ -102,10 +102,11 @@ class Reader(threading.Thread):
 
 
 class Twin:
-    """A recipe, and the dataset that an undisturbed run makes of it."""
+    """A recipe, and the dataset that an undisturbed run makes of it. `last`: the id of its last sample."""
 
     def __init__(self, folder: Path, seed: int, samples: int) -> None:
         self.recipe = recipe(seed, samples, {})
+        self.last = Pipeline(self.recipe).plan[samples - 1].sample_id
         self.path = folder / "recipe.yaml"
         self.path.write_text(json.dumps(self.recipe.model_dump(mode="json") | {"storage_options": self.options()}))
         undisturbed(self.recipe, folder / "clean")

@@ -70,8 +70,8 @@ def _inside(folder: Path, seed: int) -> list[Figures]:
         out = disk / "out"
         out.mkdir()
         figures, begun = Figures(name, injected=1), time.monotonic()
-        with Reader(twin.direct(str(out)), figures), pixels(0, 0.02):
-            trouble = threading.Thread(target=spoil, args=(out,))
+        trouble = threading.Thread(target=spoil, args=(out,))
+        with Reader(twin.direct(str(out)), figures), pixels(0, 0.02, {twin.last: trouble.join}):
             trouble.start()
             if "mid" not in name and "becomes" not in name:
                 trouble.join()

@@ -1,11 +1,14 @@
 """The command line is a contract: one JSON object, exit codes, one line for a person's mistake."""
 
+import contextlib
 import io
 import json
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +31,8 @@ CHANGES = {
 TINY = [word for path, value in CHANGES.items() for word in ("--set", f"{path}={value}")]
 
 
-def cli(*args, code=0):
+def process(*args, code=0):
+    """The command line as a user runs it. A process costs seconds: for what `cli` cannot show."""
     done = subprocess.run(
         [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", *map(str, args)],
         cwd=ROOT, capture_output=True, text=True, timeout=200,
@@ -38,11 +42,23 @@ def cli(*args, code=0):
     return done
 
 
+def cli(*args, code=0):
+    """The same in this process, to its very end."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["lesionforge", *map(str, args)]), mock.patch("signal.signal"),
+        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end,
+    ):  # fmt: skip
+        cli_module.main()
+    assert end.value.code == code, out.getvalue() + err.getvalue()
+    return SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The demo, small, made by two Ray workers through the command line."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    body = json.loads(cli("generate", DEMO, *TINY, "--out", out, "--workers", "2", "--json").stdout)
+    body = json.loads(process("generate", DEMO, *TINY, "--out", out, "--workers", "2", "--json").stdout)
     return out, body
 
 
@@ -160,6 +176,12 @@ def test_a_person_s_mistake_is_one_line(args, code, words):
     assert words in json.loads(done.stdout)["error"]
 
 
+@pytest.mark.parametrize(("args", "code"), [(["plan", "none.yaml"], 1), (["nonsense"], 2)])
+def test_a_process_ends_with_the_code_of_a_mistake(args, code):
+    done = process(*args, "--json", code=code)
+    assert json.loads(done.stdout)["error"] in done.stderr
+
+
 def test_a_shipped_recipe_is_found_by_name_from_anywhere():
     body = json.loads(cli("recipes", "--json").stdout)["recipes"]
     assert {one["name"] for one in body} == {path.stem for path in DEMO.parent.glob("*.yaml")}
@@ -167,7 +189,7 @@ def test_a_shipped_recipe_is_found_by_name_from_anywhere():
     assert all(one["makes"].endswith(".") for one in body)
     for one in body:  # the command in its comment names it
         assert f"lesionforge generate {one['name']} " in Path(one["file"]).read_text()
-    assert cli("init", "demo").stdout == DEMO.read_text()
+    assert process("init", "demo").stdout == DEMO.read_text()
     assert cli("--version").stdout.startswith("lesionforge ")
 
 
@@ -215,7 +237,7 @@ def test_example_recipes_plan(tmp_path, data_dir):
 def test_a_real_label_goes_through_the_whole_job(tmp_path, data_dir):
     uri = f"sources.0.uri=imagecas:{data_dir / 'coronary_tree_3d'}"
     args = [ROOT / "jobs/recipes/biplane_imagecas.yaml", "--set", uri, "--set", "multiply=3", "--out", tmp_path]
-    body = json.loads(cli("generate", *args, "--workers", "2", "--json").stdout)
+    body = json.loads(cli("generate", *args, "--in-process", "--json").stdout)
     assert (body["samples"], body["quarantined"]) == (6, 0)
     assert json.loads(cli("verify", tmp_path, "--json").stdout)["problems"] == []
     source = f"0=imagecas:{data_dir / 'coronary_tree_3d' / 'imagecas_example.label.nii.gz'}"

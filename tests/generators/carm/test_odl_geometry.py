@@ -9,9 +9,14 @@ from lesionforge.generators.carm import odl_geometry
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.view import View
 
-pytest.importorskip("odl")
 RNG = np.random.default_rng(11)
 ANGLES = [(0, 0), (0, 90), (180, 0), *np.c_[RNG.uniform(-180, 180, 40), RNG.uniform(-90, 90, 40)].tolist()]
+
+
+@pytest.fixture(autouse=True)
+def odl() -> None:
+    """Not on collection: it imports PyTorch, in every process that runs tests."""
+    pytest.importorskip("odl")
 
 
 @pytest.mark.parametrize("angles", ANGLES, ids=lambda a: f"{a[0]:.0f}/{a[1]:.0f}")
