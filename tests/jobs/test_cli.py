@@ -1,14 +1,11 @@
 """The command line is a contract: one JSON object, exit codes, one line for a person's mistake."""
 
-import contextlib
 import io
 import json
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +17,7 @@ import yaml
 from lesionforge.jobs import cli as cli_module
 from lesionforge.jobs import console
 from lesionforge.jobs.options import pairs
+from tests.command_line import inside as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "jobs" / "recipes" / "demo.yaml"
@@ -32,7 +30,7 @@ TINY = [word for path, value in CHANGES.items() for word in ("--set", f"{path}={
 
 
 def process(*args, code=0):
-    """The command line as a user runs it. A process costs seconds: for what `cli` cannot show."""
+    """The command line as a user runs it: for what cannot be shown inside of this process."""
     done = subprocess.run(
         [sys.executable, "-c", "from lesionforge.jobs.cli import main; main()", *map(str, args)],
         cwd=ROOT, capture_output=True, text=True, timeout=200,
@@ -40,18 +38,6 @@ def process(*args, code=0):
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
-
-
-def cli(*args, code=0):
-    """The same in this process, to its very end."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["lesionforge", *map(str, args)]), mock.patch("signal.signal"),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end,
-    ):  # fmt: skip
-        cli_module.main()
-    assert end.value.code == code, out.getvalue() + err.getvalue()
-    return SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ def test_an_interrupted_run_is_continued_on_s3(s3):
     assert {e.name: store.get(e.name) for e in store.list("shards")}.items() >= first.items()
 
 
+@pytest.mark.parametrize("s3", ["moto_env"], indirect=True)  # where bytes go is the others' to show
 def test_the_command_line_writes_to_s3_with_ray_workers(s3, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(toy().model_dump(mode="json")))
