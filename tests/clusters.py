@@ -26,15 +26,18 @@ BIN = Path(sys.executable).parent
 
 
 class RayCluster:
-    """A head without work, and nodes. Ends by its own processes alone.
+    """A head, without work if nothing else is said, and nodes. Ends by its own processes alone.
 
     Attributes:
         env: for commands that use the cluster.
         folder: Ray's temporary folder; short, as sockets lie in it.
     """
 
-    def __init__(self, bin_: Path = BIN, **settings: str) -> None:
-        """``bin_``: of the environment that the nodes run in. ``settings``: environment variables of every node."""
+    def __init__(self, bin_: Path = BIN, cpus: int = 0, **settings: str) -> None:
+        """``bin_``: of the environment that the nodes run in. ``cpus``: of the head, for work.
+
+        ``settings``: environment variables of every node.
+        """
         self._bin = bin_
         self.folder = Path(tempfile.mkdtemp(prefix="lf-"))
         self._nodes: list[subprocess.Popen[bytes]] = []
@@ -49,7 +52,7 @@ class RayCluster:
         self._env = {**clean, **auth, **ours, **settings, "PATH": f"{bin_}:{os.environ['PATH']}"}
         self.env = {**self._env, "RAY_ADDRESS": self.address}
         self._run(
-            "--head", f"--port={port}", "--num-cpus=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
+            "--head", f"--port={port}", f"--num-cpus={cpus}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
             f"--metrics-export-port={self.metrics_port}", f"--ray-client-server-port={client}",
             f"--temp-dir={self.folder}",
         )  # fmt: skip

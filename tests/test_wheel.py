@@ -132,16 +132,14 @@ def test_it_runs_from_another_folder_beside_other_people_s_engine_and_jobs(insta
     assert run(installed, project, lesionforge, "--version").split()[1] == number
     assert json.loads(run(installed, project, lesionforge, "plan", "demo", "--json"))["samples"] == 80
     out = tmp_path / "out"
-    made = json.loads(run(installed, project, lesionforge, "generate", "demo", *TINY, "--out", out, "--workers", "1"))
+    made = json.loads(run(installed, project, lesionforge, "generate", "demo", *TINY, "--out", out, "--in-process"))
     assert (made["samples"], made["quota_met"]) == (4, True)
 
 
 def test_it_runs_as_a_job_whose_folder_has_its_own_jobs(installed, project, tmp_path):
-    cluster, out = RayCluster(installed / "bin"), tmp_path / "out"
+    cluster, out = RayCluster(installed / "bin", cpus=1), tmp_path / "out"
     try:
         cluster.wait(1)
-        cluster.add("--num-cpus=1")
-        cluster.wait(2)
         command = ["ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--"]
         command += ["lesionforge", "generate", "demo", *TINY, "--out", str(out), "--workers", "1"]
         done = subprocess.run(command, cwd=project, env=cluster.env, capture_output=True, text=True, timeout=280)
