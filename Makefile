@@ -22,9 +22,11 @@ demo: $(VENV)/core
 	@echo "open $(DEMO)/preview/index.html in a browser."
 
 # Three files of tests at a time, whatever the cores: a third of the time they wait (for clusters, time-outs, leases that
-# grow stale). In the order of their names, which begins with the longest. One thread each, or they wait for each other.
+# grow stale). In the order of tests/conftest.py, which begins with the longest. One thread each, or they wait for each
+# other; bytecode is kept, also where the environment says no: hundreds of processes would compile everything anew.
 AT_ONCE ?= 3
 test: export OMP_NUM_THREADS := 1
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/all lint
 	$(VENV)/bin/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=30 -p no:cacheprovider
 

@@ -52,7 +52,8 @@ class RayCluster:
         self._env = {**clean, **auth, **ours, **settings, "PATH": f"{bin_}:{os.environ['PATH']}"}
         self.env = {**self._env, "RAY_ADDRESS": self.address}
         self._run(
-            "--head", f"--port={port}", f"--num-cpus={cpus}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
+            "--head", f"--port={port}", f"--num-cpus={cpus}",
+            "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
             f"--metrics-export-port={self.metrics_port}", f"--ray-client-server-port={client}",
             f"--temp-dir={self.folder}",
         )  # fmt: skip

@@ -16,6 +16,20 @@ hypothesis.settings.load_profile("here")
 
 pytest_plugins = ["tests.fixtures_s3"]
 
+#: Folders and files that take minutes. They come first: at the end, the last of them would have a core for itself.
+LONG = ("chaos/", "test_wheel.py", "jobs/fit/", "jobs/", "docs/", "privacy/", "fuzz/", "engine/ray/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files before short ones, and otherwise as they were."""
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        return next((n for n, long in enumerate(LONG) if name.startswith(long)), len(LONG))
+
+    items.sort(key=rank)
+
 
 def heed_sigint() -> None:
     """For ``Popen(preexec_fn=)``: a background job of a script ignores SIGINT, and so would all its children."""

@@ -192,7 +192,7 @@ def test_a_perceptual_network_that_is_none_is_named(tmp_path):
 
 def test_the_autoencoder_learns(tmp_path):
     """The tissue at least: in so few steps no more than that. Its discriminators join it on the way."""
-    asked = config("vqgan", tmp_path, steps=30, batch=4, rate=1e-3, adversarial=25, every=30)
+    asked = config("vqgan", tmp_path, steps=20, batch=4, rate=1.5e-3, adversarial=15, every=20)
     untrained = new_model(asked, set(), SPACING).vqgan
     held = stacked([Balls(SIDE, None, b"held")[n] for n in range(8)], "cpu")["image"]
     with torch.no_grad():
@@ -200,8 +200,8 @@ def test_the_autoencoder_learns(tmp_path):
     run(asked)
     lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert lines[-1]["held_out_loss"] < 0.55 * before
-    assert ["discriminator_loss" in line for line in lines] == [n >= 25 for n in range(1, 31)]
-    with Image.open(tmp_path / "sheets" / "0000030.png") as picture:
+    assert ["discriminator_loss" in line for line in lines] == [n >= 15 for n in range(1, 21)]
+    with Image.open(tmp_path / "sheets" / "0000020.png") as picture:
         assert picture.size == (8 * 100, 3 * 100)
 
 

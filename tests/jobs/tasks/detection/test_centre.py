@@ -113,7 +113,7 @@ def dots(count, first=0):
 
 
 def small(**options):
-    return worlds.detector("centre", steps=60, batch=6, warmup=5, average=0.9, **options)
+    return worlds.detector("centre", steps=48, batch=6, warmup=5, average=0.9, **options)
 
 
 @pytest.fixture(scope="module")
