@@ -105,7 +105,10 @@ class ToyFiles(FolderSource):
 
 @dataclass(frozen=True)
 class FaultyParams:
-    """``*_at``: sample ids. ``log``: a folder in which every sample made leaves a line. ``weather``: its folder."""
+    """``*_at``: sample ids. ``log``: a folder in which every sample made leaves a line. ``weather``: its folder.
+
+    ``go``: a file for which those of ``wait_at`` wait.
+    """
 
     raise_at: tuple[str, ...] = ()
     kill_at: tuple[str, ...] = ()
@@ -125,6 +128,8 @@ class FaultyParams:
     other_spec_at: tuple[str, ...] = ()
     reject_always: tuple[str, ...] = ()
     reject_twice: tuple[str, ...] = ()
+    wait_at: tuple[str, ...] = ()
+    go: str = ""
     weather: str = ""
     memory_limit: int = 0  # cases at once beyond which memory "runs out"
     seconds: float = 0.0
@@ -177,6 +182,8 @@ class Faulty(Generator):
             crash()
         if name in p.hang_at:
             time.sleep(FOR_EVER)
+        while name in p.wait_at and not Path(p.go).exists():
+            time.sleep(0.05)
         if name in p.hold_at:
             hold_the_interpreter()
         if name in p.eat_at:

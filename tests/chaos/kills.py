@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lesionforge.engine.pipeline import Pipeline
 from tests.chaos.cluster import Nodes, until
 from tests.chaos.figures import Run, check, redone
 from tests.chaos.toy import SHARD, Driver, recipe, undisturbed
@@ -19,12 +20,19 @@ SECONDS = 0.15  # a sample
 def disturbed(
     name: str, nodes: Nodes, folder: Path, rng: random.Random, kinds: Sequence[str], samples: int = SAMPLES
 ) -> Run:
-    """One run: a SIGKILL for each of ``kinds``, at random moments spread over the run's progress."""
-    log, out = folder / "log", folder / "out"
+    """One run: a SIGKILL for each of ``kinds``, at random moments spread over the run's progress.
+
+    Its last sample waits for the last of them: a node may take longer to start than all the samples.
+    """
+    log, out, go = folder / "log", folder / "out", folder / "go"
     log.mkdir(parents=True)
-    asked = recipe(rng.randrange(2**31), samples, {"seconds": SECONDS, "log": str(log)})
+    seed = rng.randrange(2**31)
+    last = Pipeline(recipe(seed, samples, {})).plan[samples - 1].sample_id
+    params = {"seconds": SECONDS, "log": str(log), "wait_at": [last], "go": str(go)}
+    asked = recipe(seed, samples, params)
+    go.touch()
     undisturbed(asked, folder / "clean")
-    for file in log.iterdir():
+    for file in (go, *log.iterdir()):
         file.unlink()
     run, begun = Run(name), time.monotonic()
     driver = Driver(nodes.ours, nodes.address, asked, out, nodes.count)
@@ -43,6 +51,7 @@ def disturbed(
             driver.start()
         else:
             run.workers_lost += (nodes.kill_worker if kind == "worker" else nodes.kill_raylet)(rng)
+    go.touch()
     driver.finish()
     nodes.fill()
     run.orphans = nodes.ours.outlive()
