@@ -64,7 +64,7 @@ class Figures:
 
 
 class Reader(threading.Thread):
-    """Lists and reads a third of the time, past the proxy; nothing it sees may be half a shard."""
+    """Lists and reads half of the time, past the proxy; nothing it sees may be half a shard."""
 
     def __init__(self, store: Store, figures: Figures) -> None:
         super().__init__(daemon=True)
@@ -78,7 +78,7 @@ class Reader(threading.Thread):
                 committed = dataset.committed(self._store)
                 for entry in self._store.list(layout.SHARDS):
                     self._look(entry.name.rsplit("/", 1)[-1].removesuffix(".tar"), committed)
-                pause = max(0.02, 2 * (time.monotonic() - begun))  # the run wants the CPU too
+                pause = min(0.1, max(0.02, time.monotonic() - begun))  # the run wants the CPU too
         except Exception as error:
             self._figures.wrong.append(f"the reader failed: {error!r}")
 
