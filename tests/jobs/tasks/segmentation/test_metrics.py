@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
+
+pytest.importorskip("monai")
+
 from skimage.measure import label, marching_cubes
 
 from lesionforge.jobs.tasks.segmentation.metrics import dice, surface_dice, volume_scores
@@ -36,8 +39,8 @@ def test_dice_of_shifted_cubes(shift, expected):
 
 
 def test_dice_of_classes_is_monai_s():
-    torch = pytest.importorskip("torch")
-    DiceMetric = pytest.importorskip("monai.metrics").DiceMetric  # here: an import of seconds
+    import torch
+    from monai.metrics import DiceMetric
 
     rng = np.random.default_rng(0)
     truth, predicted = (rng.integers(0, 4, (3, 9, 8, 7)).astype(np.uint8) for _ in "ab")
