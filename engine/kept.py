@@ -166,16 +166,19 @@ def encoded(whole: Any, kinds: Kinds = CLASSES) -> Arrays:
 def decoded(arrays: Arrays, kinds: Kinds = CLASSES) -> Any:
     """The inverse; ``None`` where it is none of ours."""
 
+    def each(items: list[Any]) -> list[Any]:  # a segment's name for each point of a course, a thousand of a tree
+        return [full(item) if type(item) in (list, dict) else item for item in items]
+
     def full(value: Any) -> Any:
-        if isinstance(value, list):
-            return [full(item) for item in value]
-        if not isinstance(value, Mapping):
+        if type(value) is list:
+            return each(value)
+        if type(value) is not dict:
             return value
         ((kind, held),) = value.items()
         if kind == "array":
             return arrays[held]
         if kind == "tuple":
-            return tuple(full(item) for item in held)
+            return tuple(each(held))
         if kind == "dict":
             return {full(key): full(item) for key, item in held}
         return kinds[kind](**{name: full(item) for name, item in held.items()})

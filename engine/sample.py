@@ -224,7 +224,7 @@ def _check_sample(sample: Any, spec: SampleSpec) -> None:
             _finite(part, values)
     measured: Mapping[str, Any] = sample.measured
     for name, value in measured.items():
-        if not isinstance(value, Real):
+        if not isinstance(value, float | Real):
             raise BadOutput(f"measured.{name} is {str(value)[:80]!r}, not a number")
 
 
@@ -234,7 +234,7 @@ def rounded(value: Any) -> Any:
         return value
     if isinstance(value, float | np.floating):
         return significant(float(value))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {name: rounded(item) for name, item in value.items()}
     return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
@@ -242,14 +242,14 @@ def rounded(value: Any) -> Any:
 def _finite(path: str, value: Any) -> None:
     if isinstance(value, str | int):
         return
-    if isinstance(value, Real) and not math.isfinite(float(value)):
-        raise BadOutput(f"{path} is {value}")
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _finite(f"{path}.{name}", item)
-    elif isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):
         for n, item in enumerate(value):
             _finite(f"{path}.{n}", item)
+    elif not isinstance(value, float) and isinstance(value, dict | Mapping):
+        for name, item in value.items():
+            _finite(f"{path}.{name}", item)
+    elif isinstance(value, float | Real) and not math.isfinite(float(value)):
+        raise BadOutput(f"{path} is {value}")
 
 
 def describe(error: BaseException, quote: bool = True) -> str:

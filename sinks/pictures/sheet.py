@@ -30,6 +30,7 @@ SAMPLE_TILES = 6  # pictures of one sample; the gallery has them all
 TITLE_LINES = 2  # under a picture, at most
 CAPTION_LINES = 4  # of measured values under a sample, at most
 LINE_PX = 5  # of an overlay: what is thinner is a line, drawn in full colour
+LEVEL = 4  # of PNG: the size of the highest for line drawings and photographs alike, in a fourth of the time
 PAPER, INK, FAINT, RULE = (17, 19, 23), (232, 234, 237), (157, 163, 173), (44, 48, 56)
 BEFORE = "before"  # the layer of this name is the picture before an edit, and "before X" its overlay X
 PLAIN = str.maketrans("²³", "23")  # signs that the sheets' font lacks
@@ -147,15 +148,15 @@ def layer_png(layer: NDArray[np.uint8], tint: tuple[int, int, int] | None = None
     out = io.BytesIO()
     if tint is None:
         image = Image.fromarray(layer)
-        (image.point(lambda v: v and 255).convert("1") if mask else image).save(out, format="PNG", optimize=True)
+        (image.point(lambda v: v and 255).convert("1") if mask else image).save(out, format="PNG", compress_level=LEVEL)
     elif mask:
         image = Image.fromarray((layer > 0).astype(np.uint8))
         image.putpalette(bytes(tint) * 2)  # makes it a palette image
-        image.save(out, format="PNG", bits=1, transparency=b"\x00\xff", optimize=True)
+        image.save(out, format="PNG", bits=1, transparency=b"\x00\xff", compress_level=LEVEL)
     else:
         image = Image.fromarray(layer)
         image.putpalette(bytes(tint) * 256)
-        image.save(out, format="PNG", transparency=bytes(range(256)), optimize=True)
+        image.save(out, format="PNG", transparency=bytes(range(256)), compress_level=LEVEL)
     return out.getvalue()
 
 
@@ -164,7 +165,7 @@ def patch_png(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bytes:
     differs = before != after
     out = io.BytesIO()
     both = np.dstack([before * differs, differs * np.uint8(255)])
-    Image.fromarray(both).save(out, format="PNG", optimize=True)
+    Image.fromarray(both).save(out, format="PNG", compress_level=LEVEL)
     return out.getvalue()
 
 
@@ -208,7 +209,7 @@ def contact_sheet(title: str, shown: Sequence[Shown]) -> bytes:
             x += cell.width + 3 * GAP
         y += max(cell.height for cell in row) + 3 * GAP
     out = io.BytesIO()
-    sheet.save(out, format="PNG", optimize=True)
+    sheet.save(out, format="PNG", compress_level=LEVEL)
     return out.getvalue()
 
 

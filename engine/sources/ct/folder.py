@@ -26,6 +26,7 @@ from lesionforge.generators.types import BadCase, Volume
 TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure
 LOST = frozenset(map(str, range(28, 48)))  # LiTS' volumes from 3D-IRCADb
 LEGEND = "the option legend, as {1: liver, 2: liver_tumour}"
+PART = 2**20  # voxels counted at a time
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,10 @@ class CtVolumes(FolderSource):
             BadCase: for one that the set's own legend lacks: it may be a lesion, and would become background.
         """
         counts = np.zeros(256, np.int64)
-        for k in range(found.shape[2]):
-            counts += np.bincount(found[:, :, k].ravel(), minlength=256)
+        values = found.ravel(order="K")  # as they lie in memory
+        for k in range(0, len(values), PART):
+            part = values[k : k + PART]
+            counts += np.bincount(part[part != 0], minlength=256)  # most is 0, and counts for nothing
         unknown = [value for value in np.flatnonzero(counts).tolist() if value and value not in self.legend]
         if unknown and not self.options.legend:
             raise BadCase(

@@ -89,12 +89,14 @@ class CtScan:
             (np.arange(n) * b + s) / a for n, a, b, s in zip(shape, self.spacing_mm, spacing_mm, shift, strict=True)
         ]
         taps = [_taps(at, n, how) for at, n in zip(places, self.hu.shape, strict=True)]
-        hu = np.empty(shape, np.int16)
+        slices = np.ascontiguousarray(np.moveaxis(self.hu, 2, 0))  # each in one piece
+        out = np.empty((shape[2], *shape[:2]), np.int16)
         for k in range(shape[2]):
-            plane = sum(w[k] * self.hu[:, :, i[k]] for i, w in taps[2])
+            plane = sum(w[k] * slices[i[k]] for i, w in taps[2])
             plane = sum(w[:, None] * plane[i] for i, w in taps[0])
             plane = sum(w[None, :] * plane[:, i] for i, w in taps[1])
-            hu[:, :, k] = np.clip(np.rint(plane), -32768, 32767)
+            out[k] = np.clip(np.rint(plane), -32768, 32767)
+        hu = np.ascontiguousarray(np.moveaxis(out, 0, 2))
         labels = None
         if self.labels is not None:
             nearest = [
