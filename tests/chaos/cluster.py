@@ -18,7 +18,7 @@ from unittest import mock
 import psutil
 
 MARK = "LESIONFORGE_CHAOS"  # in the environment of every process of ours, and of nobody else's
-PATIENCE = 240.0  # seconds to wait for anything at all: slow machines are slow, and a hang must end
+PATIENCE = 480.0  # seconds to wait for anything at all: slow machines are slow, and a hang must end
 
 
 class Stuck(Exception):
