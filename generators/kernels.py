@@ -23,9 +23,9 @@ _pool: ThreadPoolExecutor | None = None
 class _Kernel:
     """A function that is compiled when it is first called: plans import kernels, call none, and need no Numba."""
 
-    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+    def __init__(self, function: Callable[..., Any], signature: str | None = None, **options: Any) -> None:
         functools.update_wrapper(self, function)
-        self._function, self._options = function, options
+        self._function, self._signature, self._options = function, signature, options
         self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
@@ -41,13 +41,23 @@ class _Kernel:
                 for name in self._function.__code__.co_names:
                     if isinstance(kernel := names.get(name), _Kernel):
                         names[name] = kernel.compiled()
-                self._compiled = numba.njit(nogil=True, cache=True, **self._options)(self._function)
+                options = {"nogil": True, "cache": True, "no_cfunc_wrapper": True, **self._options}
+                self._compiled = numba.njit(self._signature, **options)(self._function)
             return self._compiled
 
 
 def jit(function: F) -> F:
     """Machine code cached on disk, without the interpreter lock; no fast-math: the same bits everywhere."""
     return cast(F, _Kernel(function, boundscheck=False, error_model="numpy"))
+
+
+def typed(signature: str) -> Callable[[F], F]:
+    """``jit`` for types that are told: one variant to compile where arrays come with gaps as well as without."""
+
+    def wrap(function: F) -> F:
+        return cast(F, _Kernel(function, signature, boundscheck=False, error_model="numpy"))
+
+    return wrap
 
 
 def inline(function: F) -> F:
