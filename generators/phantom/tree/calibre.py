@@ -8,6 +8,7 @@ law holds on the stored arrays to their resolution, ``RADIUS_GRID_MM``.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,11 +77,26 @@ def taper(
     keep = [(1.0 - ratio**3) ** (1.0 / 3.0) for ratio in ratios]
     drop = max(math.log(start * math.prod(keep) / end), 0.0)
     fall = np.zeros(count)  # what the logarithm of the radius loses on the way to each point
-    fall[1:] = drop * np.diff((np.arange(count) / (count - 1)) ** power)
+    fall[1:] = drop * _fall(count, power)
     for origin, factor in zip(origins, keep, strict=True):
         span = reach(snap(start * math.exp(-float(fall[: origin + 1].sum()))))
-        edge = 0.5 - 0.5 * np.cos(math.pi * np.arange(span + 1) / span)
-        fall[origin + 1 : origin + span + 1] = (-math.log(factor) * np.diff(edge))[: count - origin - 1]
+        fall[origin + 1 : origin + span + 1] = (-math.log(factor) * _eased(span))[: count - origin - 1]
     radii = start * np.exp(-np.cumsum(fall))
     out: Floats = np.rint(radii / RADIUS_GRID_MM) * RADIUS_GRID_MM
+    return out
+
+
+@functools.cache
+def _eased(span: int) -> Floats:
+    """The shares (span,) that add up to 1 of a fall without edges."""
+    edge = 0.5 - 0.5 * np.cos(math.pi * np.arange(span + 1) / span)
+    out: Floats = edge[1:] - edge[:-1]
+    return out
+
+
+@functools.lru_cache(64)
+def _fall(count: int, power: float) -> Floats:
+    """The shares (count - 1,) that add up to 1 of a taper."""
+    way = (np.arange(count) / (count - 1)) ** power
+    out: Floats = way[1:] - way[:-1]
     return out

@@ -10,7 +10,7 @@ import numpy as np
 
 from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.tree.calibre import MIN_RADIUS_MM, reach, snap, taper
-from lesionforge.generators.phantom.tree.curve import STEP_MM, course, tangents
+from lesionforge.generators.phantom.tree.curve import STEP_MM, course, tangent
 from lesionforge.generators.phantom.tree.heart import Floats, Heart
 from lesionforge.generators.phantom.tree.limbs import Limb, limbs, root_diameter_mm
 from lesionforge.generators.types import Branch, Side
@@ -117,7 +117,6 @@ def _twigs(
     if spacing <= 0.0:
         return out
     total = STEP_MM * (len(shoot.points) - 1)
-    tangent, normal = tangents(shoot.points), heart.normal(shoot.points)
     hand = 1.0 if rng.random() < 0.5 else -1.0
     at = rng.uniform(0.5, 1.1) * spacing
     while at < 0.88 * total:
@@ -132,7 +131,9 @@ def _twigs(
         if any(abs(index - b) < _gap(shoot) for b in busy):
             continue
         angle = math.radians(rng.uniform(35.0, 65.0))
-        ahead, aside = tangent[index], hand * np.cross(normal[index], tangent[index])
+        ahead = tangent(shoot.points, index)
+        (a, b, c), (u, v, w) = heart.normal(shoot.points[index : index + 1])[0].tolist(), ahead.tolist()
+        aside = hand * np.array([b * w - c * v, c * u - a * w, a * v - b * u])
         go = math.cos(angle) * ahead + math.sin(angle) * aside
         bend = go + rng.uniform(0.1, 0.7) * ahead
         bend /= _far(bend)
@@ -152,7 +153,7 @@ def _gap(shoot: _Shoot) -> int:
 def _branch_off(rng: np.random.Generator, heart: Heart, shoot: _Shoot, index: int, way: Floats, limb: Limb) -> Floats:
     """Course of a side branch: it leaves at a natural angle towards its first way point."""
     here = shoot.points[index]
-    ahead = tangents(shoot.points)[index]
+    ahead = tangent(shoot.points, index)
     goal = way[0] - here
     far = _far(goal)
     aside = goal - float((goal * ahead).sum()) * ahead

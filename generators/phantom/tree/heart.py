@@ -76,10 +76,23 @@ class Heart:
         """The axes (3, 3) and the semi-axes ahead and behind (2, 3), for kernels."""
         return np.stack(self.axes), np.array([self.ahead, self.behind])
 
+    @functools.cached_property
+    def _columns(self) -> list[list[float]]:
+        columns: list[list[float]] = self.frame[0].T.tolist()
+        return columns
+
     def at(self, places: Sequence[tuple[float, float, float]]) -> Floats:
         """World points (n, 3) in mm of places; angles in degrees."""
-        out: Floats = _at(np.array(places), *self.frame)
-        return out
+        out = []
+        for theta, phi, depth in places:
+            long, wide = math.cos(math.radians(theta)), math.sin(math.radians(theta))
+            way = long, wide * math.cos(math.radians(phi)), wide * math.sin(math.radians(phi))
+            semi = (self.ahead[k] if unit >= 0.0 else self.behind[k] for k, unit in enumerate(way))
+            own = [unit * edge for unit, edge in zip(way, semi, strict=True)]
+            point = [sum(part * axis for part, axis in zip(own, row, strict=True)) for row in self._columns]
+            far = math.sqrt(sum(q * q for q in point))
+            out.append([q - depth * (q / far) for q in point])
+        return np.array(out)
 
     def clock(self, point: Floats) -> float:
         """The ``phi`` in degrees of a world point (3,)."""
@@ -90,65 +103,51 @@ class Heart:
         return math.degrees(math.atan2(wide, high))
 
     def onto(self, points: Floats, depth: Floats) -> Floats:
-        """Move world points (n, 3) along their ray from the centre to ``depth`` (n,) mm under the surface."""
-        shares = 1.0 / self._radii(points) - depth / np.sqrt((points * points).sum(axis=1))
-        out: Floats = points * shares[:, None]
+        """Move world points (n, 3 or more) along their ray from the centre to ``depth`` (n,) mm under the surface."""
+        chart = self.chart(points)
+        shares = 1.0 / chart[:, 3] - depth / chart[:, 4]
+        out: Floats = points[:, :3] * shares[:, None]
         return out
 
     def depth(self, points: Floats) -> Floats:
         """How many mm each world point (n, 3) lies under the surface along its ray; negative outside."""
-        length: Floats = np.sqrt((points * points).sum(axis=1)) * (1.0 / self._radii(points) - 1.0)
+        chart = self.chart(points)
+        length: Floats = chart[:, 4] * (1.0 / chart[:, 3] - 1.0)
         return length
 
     def normal(self, points: Floats) -> Floats:
         """Outward unit normals (n, 3) of the ovoid on the rays of world points (n, 3)."""
-        normals: Floats = _charted(points, *self.frame)[:, :3]
-        return normals
+        return self.chart(points)[:, :3]
 
-    def _radii(self, points: Floats) -> Floats:
-        """How many radii out world points (n, 3) lie: 1 on the surface."""
-        radii: Floats = _charted(points, *self.frame)[:, 3]
-        return radii
-
-
-@jit
-def _at(places: Floats, axes: Floats, semi: Floats) -> Floats:
-    out = np.zeros((len(places), 3))
-    for n in range(len(places)):
-        theta, phi, depth = math.radians(places[n, 0]), math.radians(places[n, 1]), places[n, 2]
-        x = y = z = 0.0
-        for k in range(3):
-            unit = math.cos(theta)
-            if k > 0:
-                unit = math.sin(theta) * (math.cos(phi) if k == 1 else math.sin(phi))
-            own = unit * (semi[0, k] if unit >= 0.0 else semi[1, k])
-            x, y, z = x + own * axes[k, 0], y + own * axes[k, 1], z + own * axes[k, 2]
-        far = math.sqrt(x * x + y * y + z * z)
-        out[n, 0], out[n, 1], out[n, 2] = x - depth * (x / far), y - depth * (y / far), z - depth * (z / far)
-    return out
+    def chart(self, points: Floats) -> Floats:
+        """Of world points (n, 3 or more): ``normal``, radii from the centre (1 on the surface), mm from it: (n, 5)."""
+        out = np.empty((len(points), 5))
+        _chart(points if points.flags.c_contiguous else points.copy(), *self.frame, out)
+        return out
 
 
 @jit
-def _charted(points: Floats, axes: Floats, semi: Floats) -> Floats:
-    out = np.empty((len(points), 4))
+def _chart(points: Floats, axes: Floats, semi: Floats, out: Floats) -> None:
     for n in range(len(points)):
-        chart = surface(points[n, 0], points[n, 1], points[n, 2], axes, semi)
-        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = chart
-    return out
-
-
-@jit
-def surface(x: float, y: float, z: float, axes: Floats, semi: Floats) -> tuple[float, float, float, float]:
-    """Outward unit normal of the ovoid on the ray of a world point, and how many radii out that lies."""
-    a = b = c = rho = 0.0
-    for k in range(3):
-        own = x * axes[k, 0] + y * axes[k, 1] + z * axes[k, 2]
-        edge = semi[0, k] if own >= 0.0 else semi[1, k]
-        scaled = own / edge
-        rho += scaled * scaled
-        a, b, c = a + scaled / edge * axes[k, 0], b + scaled / edge * axes[k, 1], c + scaled / edge * axes[k, 2]
-    size = math.sqrt(a * a + b * b + c * c)
-    return a / size, b / size, c / size, math.sqrt(rho)
+        x = points[n, 0]
+        y = points[n, 1]
+        z = points[n, 2]
+        a = b = c = rho = 0.0
+        for k in range(3):
+            own = x * axes[k, 0] + y * axes[k, 1] + z * axes[k, 2]
+            edge = semi[0, k] if own >= 0.0 else semi[1, k]
+            scaled = own / edge
+            rho += scaled * scaled
+            scaled /= edge
+            a += scaled * axes[k, 0]
+            b += scaled * axes[k, 1]
+            c += scaled * axes[k, 2]
+        size = math.sqrt(a * a + b * b + c * c)
+        out[n, 0] = a / size
+        out[n, 1] = b / size
+        out[n, 2] = c / size
+        out[n, 3] = math.sqrt(rho)
+        out[n, 4] = math.sqrt(x * x + y * y + z * z)
 
 
 def _normal(rng: np.random.Generator) -> float:

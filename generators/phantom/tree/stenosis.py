@@ -130,9 +130,8 @@ def _sites(
     out = []
     for number, branch in enumerate(branches):
         taken = np.concatenate([[0], np.cumsum(~free[number])])
-        for index in range(half, len(branch.radii) - half):
-            inside = taken[index + half + 1] == taken[index - half]
-            named = segment is None or branch.segments[index] == segment
-            if inside and named and 2.0 * branch.radii[index] >= MIN_REFERENCE_MM:
+        inside = taken[2 * half + 1 :] == taken[: max(len(taken) - 2 * half - 1, 0)]
+        for index in (half + np.flatnonzero(inside & (2.0 * branch.radii[half:-half] >= MIN_REFERENCE_MM))).tolist():
+            if segment is None or branch.segments[index] == segment:
                 out.append((number, index))
     return out
