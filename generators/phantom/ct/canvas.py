@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.kernels import jit
+from lesionforge.generators.kernels import jit, typed
 from lesionforge.generators.phantom.ct.waves import Waves
 from lesionforge.generators.types import stream
 
 Floats = NDArray[np.float64]
+Cells = NDArray[np.int64]
 Place = tuple[float, float, float]
 
 AIR = -1000.0
@@ -172,7 +173,7 @@ def _broadcast(value: Floats | float, shape: tuple[int, ...]) -> Floats:
     return np.ndarray(shape, np.float64, array, strides=strides)
 
 
-@jit
+@typed("void(f8[:,:,:], u1[:,:,:], f8[:,:,:], f8, f8, f8[:,:,:], i8)")
 def _lay(
     canvas: Floats, labels: NDArray[np.uint8], field: Floats, slope: float, offset: float, tissue: Floats, label: int
 ) -> None:
@@ -187,7 +188,7 @@ def _lay(
                         labels[i, j, k] = label
 
 
-@jit
+@typed("void(f8[:,:,:], f8[:,:,:], f8[:,:,:], f8, f8, f8, f8[:,:,:], f8)")
 def _strands(
     canvas: Floats, a: Floats, b: Floats, scale: float, gain: float, most: float, room: Floats, tissue: float
 ) -> None:
@@ -201,27 +202,11 @@ def _strands(
 
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
     """Depth in mm (about) under an ellipsoid's surface; with two coordinates, that of an endless column."""
-    shape = np.broadcast_shapes(*(q.shape for q in p))
-    at = [_broadcast(q, shape) for q in p]
-    third, c, s = (at[2], centre[2], semi[2]) if len(p) == 3 else (at[0], 0.0, np.inf)
-    out: Floats = np.empty(shape)
-    _ellipsoid(at[0], at[1], third, (centre[0], centre[1], c), (semi[0], semi[1], s), float(min(semi)), out)
+    squares = [np.square((q - c) * (1.0 / s)) for q, c, s in zip(p, centre, semi, strict=True)]
+    out: Floats = np.sqrt(sum(squares[2:], squares[0] + squares[1]))
+    np.subtract(1.0, out, out=out)
+    out *= min(semi)
     return out
-
-
-@jit
-def _ellipsoid(x: Floats, y: Floats, z: Floats, centre: Place, semi: Place, scale: float, out: Floats) -> None:
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                out[i, j, k] = under(x[i, j, k], y[i, j, k], z[i, j, k], centre, semi, scale)
-
-
-@jit
-def under(x: float, y: float, z: float, centre: Place, semi: Place, scale: float) -> float:
-    """Depth of one place under an ellipsoid's surface, in units of ``scale``."""
-    a, b, c = (x - centre[0]) * (1.0 / semi[0]), (y - centre[1]) * (1.0 / semi[1]), (z - centre[2]) * (1.0 / semi[2])
-    return (1.0 - math.sqrt(a * a + b * b + c * c)) * scale
 
 
 def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:
@@ -229,32 +214,38 @@ def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.
 
     Further than ``reach_mm`` outside it is not worked out and is -``reach_mm``.
     """
-    radius = np.array(np.broadcast_to(np.asarray(radii, np.float64), len(way)))  # one type, compiled once
-    out: Floats = np.full(grid.shape, -reach_mm)
-    _tube(out, np.ascontiguousarray(way) - grid.origin_mm, radius, np.array(grid.spacing_mm), np.array(grid.first))
+    radius = np.broadcast_to(np.asarray(radii, np.float64), len(way))
+    mm, first, out = np.array(grid.spacing_mm), np.array(grid.first), np.full(grid.shape, -reach_mm)
+    way = way - np.array(grid.origin_mm)
+    a, b, wide = way[:-1], way[1:], (np.maximum(radius[:-1], radius[1:]) + reach_mm)[:, None]
+    low = np.maximum(np.floor((np.minimum(a, b) - wide) / mm).astype(np.int64), first)
+    high = np.minimum(np.ceil((np.maximum(a, b) + wide) / mm).astype(np.int64), first + out.shape - 1)
+    cones = np.column_stack([a, radius[:-1], b - a, radius[1:] - radius[:-1]])
+    _tube(out, cones, mm, first, low, high + 1)
     return out
 
 
 @jit
-def _tube(out: Floats, way: Floats, radii: Floats, mm: Floats, first: NDArray[np.int64]) -> None:
-    low, high = np.zeros(3, np.int64), np.zeros(3, np.int64)
-    reach = -out[0, 0, 0]
-    for s in range(way.shape[0] - 1):
-        a, b = way[s], way[s + 1]
-        d0, d1, d2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+def _tube(out: Floats, cones: Floats, mm: Floats, first: Cells, low: Cells, high: Cells) -> None:
+    """Deepest of pieces: one end and its radius, the way to the other end and its gain in radius (n, 8); their boxes.
+
+    The boxes are worked out before: each loop and each call takes tens of milliseconds to compile.
+    """
+    for s in range(len(cones)):
+        d0 = cones[s, 4]
+        d1 = cones[s, 5]
+        d2 = cones[s, 6]
         dd = d0 * d0 + d1 * d1 + d2 * d2
-        wide = max(radii[s], radii[s + 1]) + reach
-        for axis in range(3):
-            least, most = first[axis], first[axis] + out.shape[axis] - 1
-            low[axis] = max(least, math.floor((min(a[axis], b[axis]) - wide) / mm[axis]))
-            high[axis] = min(most, math.ceil((max(a[axis], b[axis]) + wide) / mm[axis]))
-        for i in range(low[0], high[0] + 1):
-            for j in range(low[1], high[1] + 1):
-                for k in range(low[2], high[2] + 1):
-                    e0, e1, e2 = i * mm[0] - a[0], j * mm[1] - a[1], k * mm[2] - a[2]
+        for i in range(low[s, 0], high[s, 0]):
+            e0 = i * mm[0] - cones[s, 0]
+            for j in range(low[s, 1], high[s, 1]):
+                e1 = j * mm[1] - cones[s, 1]
+                for k in range(low[s, 2], high[s, 2]):
+                    e2 = k * mm[2] - cones[s, 2]
                     t = min(max((e0 * d0 + e1 * d1 + e2 * d2) / dd, 0.0), 1.0)
-                    g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
-                    depth = radii[s] + t * (radii[s + 1] - radii[s]) - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
-                    at = i - first[0], j - first[1], k - first[2]
-                    if depth > out[at]:
-                        out[at] = depth
+                    g0 = e0 - t * d0
+                    g1 = e1 - t * d1
+                    g2 = e2 - t * d2
+                    depth = cones[s, 3] + t * cones[s, 7] - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
+                    if depth > out[i - first[0], j - first[1], k - first[2]]:
+                        out[i - first[0], j - first[1], k - first[2]] = depth

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.kernels import jit
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Place, under
+from lesionforge.generators.kernels import jit, typed
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Place
 from lesionforge.generators.phantom.tree.heart import Heart
 
 MEAN_MM = (53.0, 36.0, 50.0)  # semi-axes of the mean heart, in which the chambers are given
@@ -52,11 +52,16 @@ def world(heart: Heart, own: tuple[float, float, float]) -> Floats:
 
 def heart_in(canvas: Canvas, heart: Heart) -> tuple[Canvas | None, bool]:
     """The part of a canvas that a heart does not hide, if any, and whether it shows in it at all."""
-    x, y, z = (axis.ravel()[::2] for axis in canvas.grid.axes())  # every other voxel will do:
+    x, y, z = (axis.ravel()[::2] + 1e-9 for axis in canvas.grid.axes())  # the centre lies on no ray; every other voxel:
     slack = 2.0 * math.hypot(*canvas.grid.spacing_mm) + canvas.grid.voxel_mm  # depth changes by 2 mm a mm at most
-    *box, deepest = _extent(x, y, z, heart.frame[0], 1.0 / heart.frame[1], HIDDEN_MM + slack)
-    bare = [slice(max(2 * first - 1, 0), 2 * last + 2) for first, last in zip(box[:3], box[3:], strict=True)]
-    return canvas.part(bare) if box[3] >= 0 else None, deepest > -OUTSIDE_MM - slack
+    points = np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).reshape(-1, 3)
+    depth = heart.depth(points).reshape(x.size, y.size, z.size)
+    shows = float(depth.max()) > -OUTSIDE_MM - slack
+    near = depth < HIDDEN_MM + slack
+    found = [np.flatnonzero(near.any(axis=across)) for across in ((1, 2), (0, 2), (0, 1))]
+    if not found[0].size:
+        return None, shows
+    return canvas.part([slice(max(2 * int(at[0]) - 1, 0), 2 * int(at[-1]) + 2) for at in found]), shows
 
 
 def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int]) -> None:
@@ -85,45 +90,10 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
     )
 
 
-@jit
-def _chart(x: float, y: float, z: float, axes: Floats, per_semi: Floats) -> tuple[float, float, float, float, float]:
-    """Where a world point lies on a heart. No fastmath: the bits must come out alike on every machine.
-
-    Args:
-        axes, per_semi: ``Heart.frame``, the semi-axes inverted.
-
-    Returns:
-        Its place along the heart's axes in semi-axes, 1 over that vector's length, and the depth in mm under the
-        surface, along the ray from the centre, negative outside.
-    """
-    a = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
-    b = x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2]
-    c = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
-    a *= per_semi[0, 0] if a >= 0.0 else per_semi[1, 0]
-    b *= per_semi[0, 1] if b >= 0.0 else per_semi[1, 1]
-    c *= per_semi[0, 2] if c >= 0.0 else per_semi[1, 2]
-    turn = 1.0 / (math.sqrt(a * a + b * b + c * c) + 1e-9)
-    return a, b, c, turn, math.sqrt(x * x + y * y + z * z) * (turn - 1.0)
-
-
-@jit
-def _extent(
-    x: Floats, y: Floats, z: Floats, axes: Floats, per_semi: Floats, deep: float
-) -> tuple[int, int, int, int, int, int, float]:
-    """First and last indices of what lies less than ``deep`` mm under a heart's surface, and the greatest depth."""
-    box, deepest = np.array([x.size, y.size, z.size, -1, -1, -1]), -np.inf
-    for i in range(x.size):
-        for j in range(y.size):
-            for k in range(z.size):
-                depth = _chart(x[i], y[j], z[k], axes, per_semi)[4]
-                deepest = max(deepest, depth)
-                if depth < deep:
-                    box[0], box[1], box[2] = min(box[0], i), min(box[1], j), min(box[2], k)
-                    box[3], box[4], box[5] = max(box[3], i), max(box[4], j), max(box[5], k)
-    return box[0], box[1], box[2], box[3], box[4], box[5], deepest
-
-
-@jit
+@typed(
+    "void(f8[:,:,:], u1[:,:,:], UniTuple(f8[::1], 3), UniTuple(f8[:,::1], 2), UniTuple(f8, 3), "
+    "UniTuple(f8[:,:,::1], 5), f8, UniTuple(f8, 3), UniTuple(i8, 6), f8[:,::1])"
+)
 def _paint(
     hu: Floats,
     labels: NDArray[np.uint8],
@@ -136,12 +106,12 @@ def _paint(
     names: tuple[int, ...],
     capsules: Floats,
 ) -> None:
-    """All of the heart in one pass over the voxels.
+    """All of the heart in one pass over the voxels. No fastmath: the bits must come out alike on every machine.
 
     Args:
         hu, labels: the canvas.
         axes: world coordinates of its voxels in mm, x, y and z.
-        frame, mean: see ``_chart``; semi-axes of the mean heart.
+        frame, mean: ``Heart.frame``, the semi-axes inverted; semi-axes of the mean heart.
         fields: noise that ``paint_heart`` names.
         per_mm: 1 over a voxel's edge.
         blood: HU of the left and of the right heart's, and of the myocardium.
@@ -150,16 +120,29 @@ def _paint(
     """
     fat, myocardium, right_ventricle, left_ventricle, right_atrium, left_atrium = names
     full, washed, muscle = blood
+    own, per_semi = frame
     edge = 1.0 / per_mm  # a surface further off than that does not touch a voxel
     for i in range(hu.shape[0]):
         for j in range(hu.shape[1]):
             for k in range(hu.shape[2]):
-                place = axes[0][i], axes[1][j], axes[2][k]
-                a, b, c, turn, depth = _chart(place[0], place[1], place[2], frame[0], frame[1])
+                x = axes[0][i]
+                y = axes[1][j]
+                z = axes[2][k]
+                a = x * own[0, 0] + y * own[0, 1] + z * own[0, 2]
+                b = x * own[1, 0] + y * own[1, 1] + z * own[1, 2]
+                c = x * own[2, 0] + y * own[2, 1] + z * own[2, 2]
+                a *= per_semi[0, 0] if a >= 0.0 else per_semi[1, 0]
+                b *= per_semi[0, 1] if b >= 0.0 else per_semi[1, 1]
+                c *= per_semi[0, 2] if c >= 0.0 else per_semi[1, 2]
+                turn = 1.0 / (math.sqrt(a * a + b * b + c * c) + 1e-9)
+                depth = math.sqrt(x * x + y * y + z * z) * (turn - 1.0)  # along the ray from the centre
                 if depth < -OUTSIDE_MM - edge:
                     continue
-                u, w = a * turn, c * turn  # of the direction on the sphere's chart
-                a, b, c = a * mean[0], b * mean[1], c * mean[2]
+                u = a * turn  # of the direction on the sphere's chart
+                w = c * turn
+                a *= mean[0]
+                b *= mean[1]
+                c *= mean[2]
                 lumps, mixing = fields[0][i, j, k], fields[1][i, j, k]
                 cord, other = fields[2][i, j, k], fields[3][i, j, k]
                 at, name = hu[i, j, k], int(labels[i, j, k])
@@ -189,7 +172,7 @@ def _paint(
                         at, name = _cover(at, name, _rough(left, cords), meat_hu, -1)
                     if left + 2.0 > -edge:
                         for n in range(2):
-                            pillar = min(_inside(place, capsules[n]) + 1.2 * cord, left + 2.0)
+                            pillar = min(_inside(x, y, z, capsules, n) + 1.2 * cord, left + 2.0)
                             at, name = _cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
                 room = VALVES - 1.0 - a
                 if room + 1.8 > -edge and depth > -SHALLOW_MM - edge:
@@ -206,7 +189,7 @@ def _paint(
                 # mitral and tricuspid orifice: blood through the plane of the valves, between leaflets of muscle's HU
                 if abs(basal) < 30.0 + 2.0 * edge:
                     for n in range(2):
-                        door = _inside(place, capsules[2 + n])
+                        door = _inside(x, y, z, capsules, 2 + n)
                         chamber, flow = (left_ventricle, full) if n == 0 else (right_ventricle, washed)
                         at, name = _cover(at, name, door * per_mm + 0.5, flow, chamber)
                         leaf = min(door + 1.0, 1.0 - abs(basal - 0.5 * abs(c - ORIFICES[n])))
@@ -214,7 +197,7 @@ def _paint(
                 hu[i, j, k], labels[i, j, k] = at, name
 
 
-@jit
+@typed("Tuple((f8, i8))(f8, i8, f8, f8, i8)")
 def _cover(hu: float, named: int, share: float, tissue: float, label: int) -> tuple[float, int]:
     """HU and label of a voxel of which ``share`` is covered with a tissue, as ``Canvas.blend`` does."""
     if share > 0.0:
@@ -248,11 +231,24 @@ def _rough(depth: float, cords: float) -> float:
 
 
 @jit
-def _inside(place: Place, capsule: Floats) -> float:
-    """Depth in mm of a place in a capsule (7,): both ends and the radius."""
-    d0, d1, d2 = capsule[3] - capsule[0], capsule[4] - capsule[1], capsule[5] - capsule[2]
-    e0, e1, e2 = place[0] - capsule[0], place[1] - capsule[1], place[2] - capsule[2]
+def _inside(x: float, y: float, z: float, capsules: Floats, n: int) -> float:
+    """Depth in mm of a place in one of capsules (n, 7): both ends and the radius."""
+    d0 = capsules[n, 3] - capsules[n, 0]
+    d1 = capsules[n, 4] - capsules[n, 1]
+    d2 = capsules[n, 5] - capsules[n, 2]
+    e0 = x - capsules[n, 0]
+    e1 = y - capsules[n, 1]
+    e2 = z - capsules[n, 2]
     t = min(max((e0 * d0 + e1 * d1 + e2 * d2) / (d0 * d0 + d1 * d1 + d2 * d2), 0.0), 1.0)
-    g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
-    out: float = capsule[6] - math.sqrt(g0 * g0 + g1 * g1 + g2 * g2)
+    e0 -= t * d0
+    e1 -= t * d1
+    e2 -= t * d2
+    out: float = capsules[n, 6] - math.sqrt(e0 * e0 + e1 * e1 + e2 * e2)
     return out
+
+
+@jit
+def under(x: float, y: float, z: float, centre: Place, semi: Place, scale: float) -> float:
+    """Depth of one place under an ellipsoid's surface, in units of ``scale``."""
+    a, b, c = (x - centre[0]) * (1.0 / semi[0]), (y - centre[1]) * (1.0 / semi[1]), (z - centre[2]) * (1.0 / semi[2])
+    return (1.0 - math.sqrt(a * a + b * b + c * c)) * scale

@@ -107,20 +107,28 @@ def blur(volume: Floats, sigmas: Sequence[float]) -> None:
         reach = np.arange(int(3.0 * sigma + 0.5) + 1)
         weights = np.exp(-0.5 / (sigma * sigma) * reach**2)
         weights /= 2 * weights.sum() - weights[0]
-        _blur(volume.reshape(-1), volume.shape[axis], math.prod(volume.shape[axis + 1 :]), weights)
+        count, wide = volume.shape[axis], math.prod(volume.shape[axis + 1 :])
+        strip = min(wide, 256)
+        padded, out = np.empty((count + 2 * (len(weights) - 1)) * strip), np.empty(count * strip)
+        _blur(volume.reshape(-1), count, wide, strip, weights, padded, out)
 
 
 @jit
-def _blur(flat: Floats, count: int, wide: int, weights: Floats) -> None:
+def _blur(flat: Floats, count: int, wide: int, strip: int, weights: Floats, padded: Floats, out: Floats) -> None:
     """Along the axis of ``count`` voxels, ``wide`` apart; a strip of lines at a time, so that it stays in the cache."""
-    reach, strip = weights.size - 1, min(wide, 256)
-    padded, out = np.empty((count + 2 * reach) * strip), np.empty(count * strip)
-    for block in range(0, flat.size, count * wide):
+    reach = len(weights) - 1
+    for block in range(0, len(flat), count * wide):
         for start in range(block, block + wide, strip):
             width = min(strip, block + wide - start)
-            size, middle = count * width, reach * width
-            for n in range(count if width < wide else 1):
-                for k in range(width if width < wide else size):
+            size = count * width
+            middle = reach * width
+            rows = count  # of voxels that follow one another
+            row = width
+            if width == wide:
+                rows = 1
+                row = size
+            for n in range(rows):
+                for k in range(row):
                     padded[middle + n * width + k] = flat[start + n * wide + k]
             for k in range(middle):
                 padded[k] = padded[middle + k % width]
@@ -128,9 +136,10 @@ def _blur(flat: Floats, count: int, wide: int, weights: Floats) -> None:
             for k in range(size):
                 out[k] = padded[middle + k] * weights[0]
             for far in range(reach, 0, -1):
-                off, weight = far * width, weights[far]
+                off = far * width
+                weight = weights[far]
                 for k in range(size):
                     out[k] += (padded[middle + k - off] + padded[middle + k + off]) * weight
-            for n in range(count if width < wide else 1):
-                for k in range(width if width < wide else size):
+            for n in range(rows):
+                for k in range(row):
                     flat[start + n * wide + k] = out[n * width + k]

@@ -12,8 +12,12 @@ from lesionforge.generators.kernels import jit
 from lesionforge.generators.phantom.ct.canvas import Canvas
 
 Floats = NDArray[np.float64]
+Cells = NDArray[np.int64]
+Words = NDArray[np.uint64]
 SUB = 4  # points along a voxel's edge: 64 fill one integer
 _POINTS = (np.indices((SUB, SUB, SUB)).reshape(3, -1) + 0.5) / SUB - 0.5  # of a voxel, in its edges
+
+_BITS = np.append(np.uint64(1) << np.arange(SUB**3, dtype=np.uint64), ~np.uint64(0))
 
 
 def capsules(courses: Iterable[tuple[Floats, Floats]]) -> Floats:
@@ -42,71 +46,79 @@ def filled(canvas: Canvas, pieces: Floats) -> tuple[Canvas, Floats] | None:
     if part is None:
         return None
     bits = np.zeros(part.grid.shape, np.uint64)
+    mm, first = spacing, np.array(part.grid.first)
     shifted = near - [*grid.origin_mm, 0.0, *grid.origin_mm, 0.0]
-    _mark(bits, shifted, spacing, np.array(part.grid.first), _POINTS * spacing[:, None])
+    a, b, wide = shifted[:, :3], shifted[:, 4:7], np.maximum(near[:, 3], near[:, 7])[:, None]
+    bottom = np.maximum(np.floor((np.minimum(a, b) - wide) / mm - 0.5).astype(np.int64), first)
+    top = np.minimum(np.ceil((np.maximum(a, b) + wide) / mm + 0.5).astype(np.int64), first + part.grid.shape - 1)
+    points, way, rise = _POINTS * mm[:, None], b - a, near[:, 7] - near[:, 3]
+    square = way[:, 0] * way[:, 0] + way[:, 1] * way[:, 1] + way[:, 2] * way[:, 2]
+    per = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0.0)
+    corner = 0.5 * math.sqrt(mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2])
+    cones = np.column_stack([a, near[:, 3], way, rise, per, corner + np.abs(rise) + 1e-6])
+    _mark(bits, cones, mm, first, bottom, top + 1, points, _BITS)
     share: Floats = np.bitwise_count(bits) / float(SUB**3)
     return part, share
 
 
-@jit
 def _near(pieces: Floats, low: Floats, high: Floats) -> Floats:
     """The pieces that may reach into a box."""
-    out, count = np.empty_like(pieces), 0
-    for n in range(len(pieces)):
-        wide, meets = max(pieces[n, 3], pieces[n, 7]), True
-        for axis in range(3):
-            a, b = pieces[n, axis], pieces[n, 4 + axis]
-            meets &= min(a, b) - wide <= high[axis] and max(a, b) + wide >= low[axis]
-        if meets:
-            out[count] = pieces[n]
-            count += 1
-    return out[:count]
+    a, b, wide = pieces[:, :3], pieces[:, 4:7], np.maximum(pieces[:, 3], pieces[:, 7])[:, None]
+    meets = (np.minimum(a, b) - wide <= high) & (np.maximum(a, b) + wide >= low)
+    out: Floats = pieces[meets[:, 0] & meets[:, 1] & meets[:, 2]]
+    return out
 
 
 @jit
-def _mark(bits: NDArray[np.uint64], pieces: Floats, mm: Floats, first: NDArray[np.int64], points: Floats) -> None:
+def _mark(
+    bits: Words, cones: Floats, mm: Floats, first: Cells, low: Cells, high: Cells, points: Floats, bit: Words
+) -> None:
     """Set the bit of each of a voxel's sample points that lies in a piece; mm from the grid's voxel of index 0.
 
     No fastmath: the comparisons must come out alike on every machine.
+
+    Args:
+        bits: the voxels.
+        cones: of each piece, one end and the radius there, the way to the other end and what the radius gains on it,
+            one over the square of the way, and how far from the surface a voxel is all in or all out (n, 10).
+        mm, first: the grid's spacing and the index of its first voxel.
+        low, high: first indices of each piece's box and those behind its last (n, 3).
+        points: sample points of a voxel (3, 64).
+        bit: the word of each, then the one of all.
     """
-    corner = 0.5 * math.sqrt(mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2])
-    full = ~np.uint64(0)
-    low, high, ahead = np.zeros(3, np.int64), np.zeros(3, np.int64), np.empty(points.shape[1])
-    for n in range(len(pieces)):
-        a, b = pieces[n, :3], pieces[n, 4:7]
-        ra, slope = pieces[n, 3], pieces[n, 7] - pieces[n, 3]
-        d0, d1, d2 = b[0] - a[0], b[1] - a[1], b[2] - a[2]
-        dd = d0 * d0 + d1 * d1 + d2 * d2
-        per = 1.0 / dd if dd > 0.0 else 0.0
-        reach, unsure = max(ra, pieces[n, 7]), corner + abs(slope) + 1e-6
-        for axis in range(3):
-            least, most = first[axis], first[axis] + bits.shape[axis] - 1
-            low[axis] = max(least, math.floor((min(a[axis], b[axis]) - reach) / mm[axis] - 0.5))
-            high[axis] = min(most, math.ceil((max(a[axis], b[axis]) + reach) / mm[axis] + 0.5))
-        for m in range(ahead.size):
-            ahead[m] = points[0, m] * d0 + points[1, m] * d1 + points[2, m] * d2
-        for i in range(low[0], high[0] + 1):
-            for j in range(low[1], high[1] + 1):
-                for k in range(low[2], high[2] + 1):
-                    at = i - first[0], j - first[1], k - first[2]
-                    known = bits[at]
+    full = bit[-1]
+    for n in range(len(cones)):
+        d0 = cones[n, 4]
+        d1 = cones[n, 5]
+        d2 = cones[n, 6]
+        per = cones[n, 8]
+        for i in range(low[n, 0], high[n, 0]):
+            e0 = i * mm[0] - cones[n, 0]
+            for j in range(low[n, 1], high[n, 1]):
+                e1 = j * mm[1] - cones[n, 1]
+                for k in range(low[n, 2], high[n, 2]):
+                    known = bits[i - first[0], j - first[1], k - first[2]]
                     if known == full:
                         continue
-                    e0, e1, e2 = i * mm[0] - a[0], j * mm[1] - a[1], k * mm[2] - a[2]
+                    e2 = k * mm[2] - cones[n, 2]
                     along = e0 * d0 + e1 * d1 + e2 * d2
                     t = min(max(along * per, 0.0), 1.0)
-                    g0, g1, g2 = e0 - t * d0, e1 - t * d1, e2 - t * d2
-                    gap = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2) - (ra + t * slope)
-                    if gap > unsure:
+                    g0 = e0 - t * d0
+                    g1 = e1 - t * d1
+                    g2 = e2 - t * d2
+                    gap = math.sqrt(g0 * g0 + g1 * g1 + g2 * g2) - (cones[n, 3] + t * cones[n, 7])
+                    if gap > cones[n, 9]:
                         continue
-                    if gap < -unsure:  # all of it lies inside
-                        bits[at] = full
+                    if gap < -cones[n, 9]:  # all of it lies inside
+                        bits[i - first[0], j - first[1], k - first[2]] = full
                         continue
-                    for m in range(ahead.size):
-                        t = min(max((along + ahead[m]) * per, 0.0), 1.0)
+                    for m in range(points.shape[1]):
+                        ahead = points[0, m] * d0 + points[1, m] * d1 + points[2, m] * d2
+                        t = min(max((along + ahead) * per, 0.0), 1.0)
                         g0 = e0 + points[0, m] - t * d0
                         g1 = e1 + points[1, m] - t * d1
                         g2 = e2 + points[2, m] - t * d2
-                        r = ra + t * slope
-                        known |= np.uint64(g0 * g0 + g1 * g1 + g2 * g2 <= r * r) << np.uint64(m)
-                    bits[at] = known
+                        r = cones[n, 3] + t * cones[n, 7]
+                        if g0 * g0 + g1 * g1 + g2 * g2 <= r * r:
+                            known |= bit[m]
+                    bits[i - first[0], j - first[1], k - first[2]] = known

@@ -48,31 +48,41 @@ class Waves:
         """The field on a part of the grid that begins at an index."""
         x, y = (slice(at, at + n) for at, n in zip(first[:2], shape[:2], strict=True))
         out: Floats = np.empty((shape[0], shape[1] * shape[2]))
-        _spread(self._columns, first[2], self._i[x], self._along_i[x], self._j[y], self._along_j[y], out)
+        planes = np.empty((int(self._i[x][-1] - self._i[x][0]) + 4, shape[1] * shape[2]))
+        _spread(self._columns, first[2], self._i[x], self._along_i[x], self._j[y], self._along_j[y], planes, out)
         return out.reshape(shape)
 
 
 @jit
-def _spread(columns: Floats, z: int, i: Cells, along_i: Floats, j: Cells, along_j: Floats, out: Floats) -> None:
+def _spread(
+    columns: Floats, z: int, i: Cells, along_i: Floats, j: Cells, along_j: Floats, planes: Floats, out: Floats
+) -> None:
     """Weigh the lattice along its second axis, then along its first; voxels ``z`` and on of the third."""
-    depth = out.shape[1] // len(j)
-    low, high = i[0], i[-1] + 4
-    planes = np.empty((high - low, out.shape[1]))
-    for c in range(low, high):
+    wide = out.shape[1]
+    depth = wide // len(j)
+    for c in range(len(planes)):
         for row in range(len(j)):
-            a, b, d, e = along_j[row, 0], along_j[row, 1], along_j[row, 2], along_j[row, 3]
-            m, at = j[row], row * depth
+            a = along_j[row, 0]
+            b = along_j[row, 1]
+            d = along_j[row, 2]
+            e = along_j[row, 3]
+            m = j[row]
+            at = row * depth
+            near = c + i[0]
             for k in range(depth):
-                planes[c - low, at + k] = (
-                    a * columns[c, m, z + k]
-                    + b * columns[c, m + 1, z + k]
-                    + d * columns[c, m + 2, z + k]
-                    + e * columns[c, m + 3, z + k]
+                planes[c, at + k] = (
+                    a * columns[near, m, z + k]
+                    + b * columns[near, m + 1, z + k]
+                    + d * columns[near, m + 2, z + k]
+                    + e * columns[near, m + 3, z + k]
                 )
     for n in range(len(i)):
-        a, b, d, e = along_i[n, 0], along_i[n, 1], along_i[n, 2], along_i[n, 3]
-        m = i[n] - low
-        for k in range(out.shape[1]):
+        a = along_i[n, 0]
+        b = along_i[n, 1]
+        d = along_i[n, 2]
+        e = along_i[n, 3]
+        m = i[n] - i[0]
+        for k in range(wide):
             out[n, k] = a * planes[m, k] + b * planes[m + 1, k] + d * planes[m + 2, k] + e * planes[m + 3, k]
 
 

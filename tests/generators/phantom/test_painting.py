@@ -10,8 +10,10 @@ from scipy.interpolate import Akima1DInterpolator
 from lesionforge.generators.phantom.ct import canvas
 from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
 from lesionforge.generators.phantom.ct.ccta import phantom_ccta
+from lesionforge.generators.phantom.ct.ccta_heart import heart_in
 from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.phantom.tree.curve import _spline
+from lesionforge.generators.phantom.tree.heart import Heart
 
 KEY = hashlib.blake2b(b"golden", digest_size=32).digest()
 CCTA = {"shape": (44, 40, 36), "spacing_mm": (3.0, 3.0, 3.0), "kernel": "sharp", "stenoses": 1}
@@ -66,6 +68,13 @@ def test_painting_takes_a_few_bytes_a_voxel():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40 * np.prod(shape)  # HU and the spectrum of the noise are 16 of them, the results 3
+
+
+def test_a_voxel_at_the_hearts_centre_is_under_its_surface():
+    grid = canvas.CtGrid((9, 9, 9), (2.0, 2.0, 2.0), (-8.0, -8.0, -8.0))
+    bare, shows = heart_in(canvas.Canvas(grid, 0.0, KEY), Heart.draw(np.random.default_rng(0)))
+    assert bare is None
+    assert shows
 
 
 @pytest.mark.parametrize("points", [3, 4, 9])
