@@ -10,31 +10,26 @@ from numpy.typing import NDArray
 from lesionforge.generators.kernels import jit
 
 
-@jit
 def nonzero(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Indices of the nonzero bytes; whole words of zeros are skipped, as nearly all of a tree's grid is empty."""
-    whole = flat.size // 8
-    words = flat[: whole * 8].view(np.uint64)
+    found = np.empty(np.count_nonzero(flat), np.int64)
+    _list(flat, flat[: flat.size // 8 * 8].view(np.uint64), found)
+    return found
+
+
+@jit
+def _list(flat: NDArray[np.uint8], words: NDArray[np.uint64], found: NDArray[np.int64]) -> None:
     count = 0
-    for w in range(whole):
-        if words[w] != 0:
-            for n in range(w * 8, w * 8 + 8):
-                count += flat[n] != 0
-    for n in range(whole * 8, flat.size):
-        count += flat[n] != 0
-    found = np.empty(count, np.int64)
-    count = 0
-    for w in range(whole):
+    for w in range(len(words)):
         if words[w] != 0:
             for n in range(w * 8, w * 8 + 8):
                 if flat[n] != 0:
                     found[count] = n
                     count += 1
-    for n in range(whole * 8, flat.size):
+    for n in range(len(words) * 8, len(flat)):
         if flat[n] != 0:
             found[count] = n
             count += 1
-    return found
 
 
 @jit
