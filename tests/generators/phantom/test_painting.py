@@ -1,12 +1,14 @@
 """How phantoms are painted leaves no trace: not the tiles, not the version; and it takes little memory."""
 
 import hashlib
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 from scipy.interpolate import Akima1DInterpolator
 
+from lesionforge.generators.kernels import _Kernel
 from lesionforge.generators.phantom.ct import canvas
 from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
 from lesionforge.generators.phantom.ct.ccta import phantom_ccta
@@ -57,6 +59,17 @@ def test_tiles_do_not_show(monkeypatch, paint, options):
         volumes.append(paint(KEY, "s", **options))
     np.testing.assert_array_equal(volumes[0].hu, volumes[1].hu)
     np.testing.assert_array_equal(volumes[0].labels, volumes[1].labels)
+
+
+def test_no_kernel_is_compiled_twice():
+    """Whole canvases have no gaps, tiles of large ones have, and so on: a kernel takes 0.2 s and more to compile."""
+    for paint, options in ((phantom_ccta, CCTA), (phantom_ccta, CLOSE), (phantom_abdomen, ABDOMEN)):
+        paint(KEY, "s", **options)
+    modules = [module for name, module in sorted(sys.modules.items()) if ".generators.phantom." in name]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, _Kernel)]
+    variants = {kernel.__name__: len(kernel._compiled.signatures) for kernel in found if kernel._compiled}
+    assert variants == dict.fromkeys(variants, 1)
+    assert len(variants) > 10
 
 
 def test_painting_takes_a_few_bytes_a_voxel():
