@@ -70,8 +70,8 @@ def _kinds() -> dict[str, Kind]:
         "biplane_imagecas, x10": Kind("biplane_imagecas", {**labels, "multiply": 2}, labels, 40, 60, None, _labels),
         "stenosis_arcade, x4": Kind("stenosis_arcade", arcade, arcade, 65, None, None, _arcade),
         "stenosis_phantom, x1": Kind("stenosis_phantom", {"seed": 1, **_phantoms(1, 1)}, _phantoms(20, 1), 270),
-        "plaque_phantom, x5": Kind("plaque_phantom", {"seed": 1, **_phantoms(1, 1)}, _phantoms(4, 5), 250),
-        "lesion_phantom, x5": Kind("lesion_phantom", {"seed": 1, **_phantoms(1, 1)}, _phantoms(4, 5), 200),
+        "plaque_phantom, x5": Kind("plaque_phantom", {"seed": 1, **_phantoms(1, 1)}, _phantoms(8, 5), 250),
+        "lesion_phantom, x5": Kind("lesion_phantom", {"seed": 1, **_phantoms(1, 1)}, _phantoms(8, 5), 200),
         "lesion_ct, x5": Kind("lesion_ct", {**organs, "multiply": 1}, organs, 800, None, None, _volumes),
         "angio_ct_phantom, x2": Kind(
             "angio_ct_phantom", {"seed": 1, **_phantoms(1, 1)}, _phantoms(2, 2), 3000, None, 600
