@@ -176,7 +176,7 @@ class CtVolumes(FolderSource):
             for name, file in entry.masks
             if (name in wanted if wanted else name in TUMOUR_ORGANS or kind(name) == "lesion")
         ]
-        parts.sort(key=lambda part: (part[0].endswith("_tumour"), part[0]))  # a lesion lies on its organ
+        parts.sort(key=lambda part: (kind(part[0]) == "lesion", part[0]))  # a lesion lies on its organ
         if not parts:
             raise BadCase("has no mask of the structures to keep")
         legend = dict(enumerate(dict.fromkeys(name for name, _ in parts), 1))

@@ -228,6 +228,15 @@ def test_a_lesion_beside_one_organ_is_that_organ_s(tmp_path, name):
         source(tmp_path, labels=("spleen",))
 
 
+@pytest.mark.parametrize("name", ["hepatic_cyst", "abscess", "Leberzyste", "cyst_liver", "liver_tumor"])
+def test_a_lesion_lies_on_its_organ_whatever_it_is_called(tmp_path, name):
+    by_structure(tmp_path, **{f"segmentations__{name}": 2})
+    write(tmp_path / "s1/segmentations/liver.nii.gz", (labels() > 0).astype(np.uint8))
+    volume = source(tmp_path).read(0)
+    (value,) = (value for value, called in volume.legend.items() if called != "liver")
+    assert np.count_nonzero(volume.labels == value) == np.count_nonzero(labels() == 2) > 0
+
+
 def test_a_lesion_beside_two_organs_is_nobody_s(tmp_path):
     by_structure(tmp_path, segmentations__liver=1, segmentations__lung_left=0, segmentations__lesion=2)
     with pytest.raises(SourceError, match="nor a lesion of one organ known here"):
