@@ -99,6 +99,14 @@ def test_a_few_voxels_of_an_organ_tell_nothing():
     require_organs(np.full(labels.shape, -600, np.int16), labels, {1: "liver"})
 
 
+def test_large_organs_are_looked_at_thinly_and_all_over():
+    labels = np.zeros((200, 8, 200), np.uint8)
+    labels[:, :, 150:] = 1  # at the far end alone
+    require_organs(np.where(labels, 50, -900).astype(np.int16), labels, {1: "liver"})
+    with pytest.raises(BadCase, match="its liver has a median of -600 HU"):
+        require_organs(np.full(labels.shape, -600, np.int16), labels, {1: "liver"})
+
+
 @pytest.mark.parametrize(
     ("intercept", "words"), [("-3048", "offset taken twice"), ("1024", "no Hounsfield units"), ("-500", "above 900")]
 )
