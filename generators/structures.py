@@ -7,87 +7,65 @@ import re
 import unicodedata
 from typing import Final, Literal
 
+from lesionforge.generators.anatomy import (
+    ALONE,
+    ANATOMY,
+    COUNTED,
+    FOREIGN,
+    NEEDS,
+    NOT_IN_SOLID,
+    NUMERALS,
+    ORGANS,
+    PART,
+    SOLID,
+)
+
 Kind = Literal["healthy", "lesion", "unknown"]
 
-#: Organs that lesions are named after, as ``liver_tumour``.
-ORGANS: Final = ("liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "colon", "lung", "heart", "aorta",
-                 "spine", "coronary", "myocardium", "bladder", "prostate", "esophagus", "duodenum", "bone")  # fmt: skip
 _OF: Final = {  # words of a lesion that tell its organ
-    **{"hepatic": "liver", "hcc": "liver", "pancreatic": "pancreas", "pdac": "pancreas", "renal": "kidney"},
-    **{"rcc": "kidney", "splenic": "spleen", "gastric": "stomach", "pulmonary": "lung", "colonic": "colon"},
-    **{"hepatique": "liver", "hepatiques": "liver", "pulmonaire": "lung", "pulmonaires": "lung"},
-}
-FOREIGN: Final = {  # organs as others write them: British, German, French
-    **{"leber": "liver", "foie": "liver", "niere": "kidney", "nieren": "kidney", "rein": "kidney", "reins": "kidney"},
-    **{"milz": "spleen", "rate": "spleen", "pankreas": "pancreas", "bauchspeicheldruse": "pancreas", "lunge": "lung"},
-    **{"lungen": "lung", "poumon": "lung", "poumons": "lung", "herz": "heart", "coeur": "heart", "magen": "stomach"},
-    **{"estomac": "stomach", "oesophagus": "esophagus", "gallenblase": "gallbladder", "wirbelsaule": "spine"},
-    **{"harnblase": "bladder", "vessie": "bladder"},
+    **{"hepatic": "liver", "hcc": "liver", "crlm": "liver", "hepatique": "liver", "hepatiques": "liver"},
+    **{"pancreatic": "pancreas", "pdac": "pancreas", "pnet": "pancreas", "ipmn": "pancreas", "renal": "kidney"},
+    **{"rcc": "kidney", "ccrcc": "kidney", "splenic": "spleen", "gastric": "stomach", "colonic": "colon"},
+    **{"pulmonary": "lung", "pulmonaire": "lung", "pulmonaires": "lung"},
 }
 TUMOUR: Final = re.compile(
-    r"tumou?rs?|tumoren|tumeurs?|cancers?|krebs|\w*[ck]ar[cz]inom\w*|lesions?|lasion(?:en)?|metasta[st]\w+|mets?|mass|"
-    r"masses?|nodules?|neoplasms?|malignan\w+|hcc|rcc|pdac|\w*sarcomas?|\w*lymphomas?|hepatomas?|\w*adenomas?|"
-    r"ha?emangiomas?"
+    r"(?!non|peri|anti)\w*tumou?r(?:s|e|en)?|tumeurs?|cancers?|krebs|lesions?|lasion(?:en)?|metasta[st]\w+|mets?|mass|"
+    r"masses?|nodules?|neoplas\w+|malign\w+|raumforderung(?:en)?|hcc|(?:cc|p)?rcc|pdacs?|pnets?|ipmns?|gists?|crlms?|"
+    r"\w*(?:angi|aden|blast|[ck]ar[cz]in|chondr|germin|gli|hepat|insulin|lip|lymph|melan|mening|my|myel|neur|onc|oste|"
+    r"pap?ill|sar[ck]|semin|schwann|terat|thym)om(?:a|as|e|es|en|ata|atose|atous|s)?"
 )
 _OTHER: Final = re.compile(  # lesions that are no tumours
-    r"\w*cysts?|\w*zysten?|kystes?|polyps?|abscess\w*|infarct\w*|\w*thromb\w+|plaques?|calci\w+|aneurysms?|stenos\w+|"
-    r"fibros\w+|necro\w+|o?edema|h(?:a?e)morrhage\w*|bleeding|stones?|calcul\w+|patholog\w+|abnormal\w*|diseased?|"
-    r"dissection|opacit\w+|infection\w*|consolidation|effusions?|fractures?|hernias?|nodes?"
+    r"\w*cysts?|\w*zysten?|kystes?|polyps?|\w*abs[cz]ess\w*|\w*infar[ck]t\w*|\w*thromb\w+|embol\w+|plaques?|calci\w+|"
+    r"\w*aneurysma?s?|stenos\w+|fibros\w+|necro\w+|nekros\w+|o?edemas?|h(?:a?e)morrhage\w*|\w*ha?ematom\w*|bleeding|"
+    r"\w*stones?|calcul\w+|patholog\w+|abnormal\w*|diseased?|dissection|opacit\w+|infection\w*|inflamm\w+|infiltrat\w*|"
+    r"consolidation|effusions?|\w*erguss|fractures?|hernias?|nodes?|clots?|biloma|seroma|urinoma"
+)
+#: Lesions whose kind or organ nobody can tell: a text that names one says more than its organ.
+_DOUBTFUL: Final = re.compile(
+    r"fnh|[ic]?[gcpi]tv\w*|ablat\w+|herde?|rundherde?|foyers?|hypodens\w*|hyperdens\w*|residual|recurren\w+|rezidiv\w*|"
+    r"suspicious|suspekt\w*|\w*plasi[ae]|prozess\w*"
 )
 #: Between an organ and a lesion they say that both are marked, or the organ without it.
 _JOINS: Final = re.compile(
     r"and|und|et|or|oder|ou|plus|with|mit|avec|in[ck]l\w*|ex[ck]l\w*|except|minus|without|ohne|sans|free|no|non|not|wo?"
 )
 _NOT: Final = ("no", "non", "not")
-#: Words of TotalSegmentator's, the Decathlon's, AMOS', BTCV's, FLARE's, WORD's and AbdomenAtlas' structures.
-_ANATOMY: Final = frozenset(
-    """
-    adrenal air airway airways antrum aorta aortic appendage arota arteries artery atrial atrium auditory autochthon
-    bladder body bone bones bowel brachiocephalic brain brainstem breast bronchi bronchia bronchus canal capsule
-    carotid carpal cartilage cartilages caudate cava cavity celiac cerebellum chamber clavicle clavicula coeliac
-    colon cord coronary cortex costal cricoid diag diaphragm disc discs duct duodenum epicardial esophagus
-    extremities eye face fat femoral femur fibula foot gallbladder gland glands gluteus hand heart hepatic hip
-    humerus hyoid hypopharynx iliac iliopsoas ilium insular intestine intestines ivc jugular kidney kidneys lad lag
-    larynx lca lcx leg lens lentiform liver lm lobe lobes lumen lung lungs mandible marrow mediastinum medulla
-    mesenteric metacarpal metatarsal muscle muscles myocardium nasopharynx nerve nucleus oesophagus om optic
-    oropharynx ovaries ovary palate pancreas pancreatic parenchyma parotid patella pda pelvis pericardial
-    pericardium phalanges pharynx pleura pleural plv portal postcava prostate psoas pulmonary radius rag ramus rca
-    rectum renal rib ribs sacrum scapula scapulae septum sinus sinuses skeletal skeleton skin skull sma spinal spine
-    spleen splenic sternum stomach subarachnoid subclavian submandibular svc tarsal testicle testis thalamus thorax
-    throat thymus thyroid tibia tonsil tooth torso trachea trapezius trunc trunk ulna ureter ureters urethra
-    urinary uterus valve vein veins vena venous ventricle ventricles vertebra vertebrae vertebral vesicle vesicles
-    vessel vessels wall
-    """.split()  # noqa: SIM905  a list of words a line would take a page
-)
-#: Words that say which part, and which side, and that it is a mask: beside anatomy they say no lesion.
-_PART: Final = frozenset(
-    """
-    abdomen abdominal ai anatomic anatomical anatomy and anterior apex arch arterial ascending auto automated
-    automatic automatically back base bilateral bile binary both brachial case caudal central cervical chest column
-    common contour contours copy corrected couinaud cranial cropped ct d das de deep delineation der des descending
-    die distal dome dorsal droit droite du edited eighth eleventh entire equina expert external extra feet fifth
-    final first fourth frontal future gall gastrointestinal gauche great greater gt hard head healthy i ii iii image
-    img inferior inner intermediate intermuscular internal intervertebral iv iva ivb ix l la label labels large
-    lateral le left les lesser linke links lower lt lumbar main major manual mask maske masken masks masque maximus
-    medial medius middle minimus minor nasal neck new ninth normal number occipital of old or organ organs outer
-    parietal part patient phase posterior pred predicted prediction process proximal r reader rechte rechts region
-    remnant resampled revised right rt scan second seg segment segmentation segmentations segmented segmentierung
-    segments semiautomatic seminal seventh side sigmoid sixth slice slices small smoothed soft space structure
-    structures subcutaneous superior tail temporal tenth the third thoracic tissue total tract transverse tree
-    twelfth uncinate upper v ventral version vi vii viii visceral volume whole wing zone
-    """.split()  # noqa: SIM905
-)
-_LEVEL: Final = re.compile(r"[ctls]\d{1,2}")  # of a vertebra; of an organ it may be its lesion
-SOLID: Final = ("liver", "kidney", "pancreas", "spleen")
-_NOT_IN_SOLID: Final = frozenset(("air", "cavity", "chamber", "fat"))  # healthy elsewhere
+_FIRST: Final = ("a", "m", "n", "v")  # TG-263's artery, muscle, nerve and vein
+_LEVEL: Final = re.compile(r"[ctls]\d{0,2}")  # of a vertebra; of an organ it may be its lesion
+VERSION: Final = re.compile(r"v\d{1,2}")  # as "liver_v2"
 _GLUED: Final = sorted((*ORGANS, *_OF, *FOREIGN), key=len, reverse=True)
+#: A number with nothing that is counted, as "liver 2": another one of what the liver has.
+_NUMBERED: Final = re.compile(
+    rf"(?:.*_)?(?:{'|'.join([*SOLID, *(word for word, organ in FOREIGN.items() if organ in SOLID)])})s?_?[1-9]"
+)
 
 
 def plain(name: str) -> str:
     """A name or a free text without capitals and accents, its words joined by ``_``, those of ``LeftKidney`` too."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unicodedata.normalize("NFKD", name)).lower().replace("\u0153", "oe")
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unicodedata.normalize("NFKD", name)).casefold().replace("\u0153", "oe")
     text = re.sub(r"[+&]", " and ", "".join(c for c in text if not unicodedata.combining(c)))
-    return re.sub(r"[^a-z0-9]+", "_", text).strip("_").replace("gall_bladder", "gallbladder")
+    text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+    return re.sub(r"gall_bladder|vesicule_biliaire", "gallbladder", text).replace("air_way", "airway")
 
 
 def words(name: str) -> list[str]:
@@ -97,10 +75,16 @@ def words(name: str) -> list[str]:
 
 
 def _unglued(word: str) -> list[str]:
+    """``["liver", "tumor"]`` of "livertumor", ``["leber", "vene"]`` of "lebervene"; a word that is one alone."""
     for organ in _GLUED:
         for part in (word.removeprefix(organ), word.removesuffix(organ)):
             if part != word and _lesion(part):
                 return [organ, part]
+    if not _anatomy(word) and word not in PART:
+        for k in range(4, len(word) - 3):
+            parts = [word[:k], word[k:]]
+            if any(map(_anatomy, parts)) and all(_anatomy(part) or part in PART for part in parts):
+                return parts
     return [word]
 
 
@@ -108,21 +92,47 @@ def _lesion(word: str) -> bool:
     return bool(TUMOUR.fullmatch(word) or _OTHER.fullmatch(word))
 
 
+def _anatomy(word: str) -> bool:
+    """Whether a word is of healthy anatomy, one or several, with umlauts written in either way."""
+    forms = (word, word[:-1] if len(word) > 4 and word.endswith("s") else word, re.sub(r"([aou])e", r"\1", word))
+    return any(one in ANATOMY or one in FOREIGN for one in forms)
+
+
+def names_lesion(text: str, doubtful: bool = False) -> bool:
+    """Whether a text has a word of a lesion, whatever else it says; also "FNH" and such for ``doubtful``."""
+    return any(_lesion(word) or (doubtful and _DOUBTFUL.fullmatch(word)) for word in words(text))
+
+
 def kind(name: str) -> Kind:
     """What a structure's name says: an organ beside a word that nobody knows here may be a lesion of it."""
     found = words(name)
     if any(map(_lesion, found)):
         return "unknown" if _joined(found) else "lesion"
-    spine = any(word.startswith(("vertebra", "disc", "nerve")) for word in found)
-    anatomy = {word for word in found if word in _ANATOMY or word in FOREIGN}
-    known = all(word in anatomy or word in _PART or (spine and _LEVEL.fullmatch(word)) for word in found)
-    odd = anatomy & _NOT_IN_SOLID and organ_of(set(found), lesion=False) in SOLID
-    return "healthy" if known and anatomy and not odd else "unknown"
+    if len(found) > 1 and found[0] in _FIRST:
+        found = found[1:]
+    anatomy = {word for word in found if _anatomy(word)}
+    spine = any(word.startswith(("vertebra", "disc", "nerve", "vb")) for word in found)
+    known = all(
+        word in anatomy or word in PART or VERSION.fullmatch(word) or (spine and _LEVEL.fullmatch(word))
+        for word in found
+    )
+    whole = anatomy or ALONE.intersection(found)
+    return "healthy" if known and whole and not _vague(set(found), name) else "unknown"
+
+
+def _vague(found: set[str], name: str) -> bool:
+    """Whether words of anatomy leave it open that they are a lesion's, as "liver region" and "liver 2" do."""
+    if any(word in NEEDS and not NEEDS[word] & found for word in found):
+        return True
+    if organ_of(found, lesion=False) not in SOLID:
+        return False
+    parted = not found & NUMERALS or found & COUNTED
+    return bool(found & NOT_IN_SOLID) or not parted or bool(_NUMBERED.fullmatch(plain(name)))
 
 
 def says_nothing(name: str) -> bool:
     """Whether a name has no word but such as "segment 1": it may be that of anything."""
-    return all(word in _PART for word in words(name))
+    return all(word in PART or word in NEEDS for word in words(name))
 
 
 def _joined(found: list[str]) -> bool:

@@ -60,7 +60,7 @@ _SHARED = {
     "PixelMeasuresSequence": {"PixelSpacing": None, "SpacingBetweenSlices": None},
 }
 _SEGMENT = {"SegmentIdentificationSequence": {"ReferencedSegmentNumber": None}}
-_CODE: Allowed = {"CodeMeaning": None}
+_CODE: Allowed = {"CodeMeaning": None, "CodeValue": None}
 _SLICE_PLACE: Allowed = dict.fromkeys(
     ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "GantryDetectorTilt",
      "SliceThickness", "InstanceNumber",
@@ -73,10 +73,9 @@ SEGMENTATION: Allowed = {
     **_PIXELS,
     **_DATA,
     "SegmentationType": None,
-    "SegmentSequence": {
-        "SegmentNumber": None,
-        "SegmentLabel": None,  # as the next ones compared with standard names, never written anywhere
-        "SegmentDescription": None,
+    **dict.fromkeys(("SeriesDescription", "ContentLabel", "ContentDescription")),  # these and the next ones are
+    "SegmentSequence": {  # compared with standard names, and never written anywhere
+        **dict.fromkeys(("SegmentNumber", "SegmentLabel", "SegmentDescription", "TrackingID")),
         "SegmentedPropertyCategoryCodeSequence": _CODE,
         "SegmentedPropertyTypeCodeSequence": {**_CODE, "SegmentedPropertyTypeModifierCodeSequence": _CODE},
         "AnatomicRegionSequence": _CODE,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,46 +11,18 @@ import pydicom
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
+from lesionforge.engine.sources.ct import segments
 from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Box, Floats, apart_mm
-from lesionforge.engine.sources.ct.names import (
-    BACKGROUND,
-    TUMOUR_OF_SOMETHING,
-    UNKNOWN,
-    lesion_of,
-    organ_in,
-    owned,
-)
+from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, UNKNOWN, name_of, owned
 from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names, sizes
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.ct.series import pixels
 from lesionforge.engine.sources.dicom import number, numbers
 from lesionforge.engine.sources.files import File
-from lesionforge.generators.structures import kind, says_nothing, words
+from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase
 
 Mask = NDArray[np.bool_]
-#: Of a segment's category (CID 7150): "Morphologically Altered Structure", "Morphologically Abnormal Structure".
-ALTERED = re.compile(r"altered|abnormal", re.IGNORECASE)
-
-
-def name_of(texts: Sequence[str], names: Mapping[str, str]) -> str | None:
-    """The standard name for what a file or a segment is called: the option's first pattern that fits, or the organ.
-
-    A lesion that one text tells of and the organ that another one names are a lesion of that organ. A word that nobody
-    knows in any of the texts makes it ``UNKNOWN``: "FNH" of type "Liver" is no liver. None is for what is left out:
-    anatomy that lesions are not named after, and what the option calls ``BACKGROUND``.
-    """
-    for text in texts:
-        for pattern, name in names.items():
-            if fnmatch.fnmatchcase(text.lower(), pattern.lower()):
-                return None if name == BACKGROUND else name
-    together = " ".join(texts)
-    if kind(together) == "lesion":
-        return organ_in(together) or lesion_of(together)
-    if kind(together) == "unknown":
-        return UNKNOWN
-    organs = [organ for organ in map(organ_in, texts) if organ]
-    return organ_in(together) or (organs[0] if len(set(organs)) > 1 else None)
 
 
 def _nobody_knows(count: int) -> BadCase:
@@ -153,9 +123,7 @@ def from_seg(
         raise BadCase(f"its segmentation has {size[0]} x {size[1]} pixels, its slices {shape[0]} x {shape[1]}")
     if count < 1 or size[0] * size[1] * count > MAX_VOXELS:
         raise BadCase(f"its segmentation claims {count} frames")
-    titles = {}
-    for segment in header.get("SegmentSequence") or ():
-        titles[int(numbers(segment, "SegmentNumber", 1)[0])] = name_of(_texts(segment), names)
+    titles, doubted = segments.titles(header, names)
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     frames = list(header.get("PerFrameFunctionalGroupsSequence") or ())
     if len(frames) != count:
@@ -181,31 +149,9 @@ def from_seg(
         mask[:, :, k] |= plane.T > 0
     for which, count in strange.items():
         if count:
-            raise BadCase(f"segment {which} of its segmentation {_nobody_knows(count)}")
+            why = segments.doubt(count) if which in doubted else _nobody_knows(count)
+            raise BadCase(f"segment {which} of its segmentation {why}")
     yield from masks.items()
-
-
-def _texts(segment: pydicom.Dataset) -> list[str]:
-    """What a segment is called: its label, its type, and whatever else tells that it is a lesion, or of which organ.
-
-    Its description counts where the label says no more than the type, its region where it is a lesion.
-    """
-    kinds = (segment.get("SegmentedPropertyTypeCodeSequence") or [pydicom.Dataset()])[0]
-    modifiers = kinds.get("SegmentedPropertyTypeModifierCodeSequence") or ()
-    label, of = _text(segment, "SegmentLabel"), " ".join(_text(one, "CodeMeaning") for one in (kinds, *modifiers))
-    texts = [label, of]
-    if says_nothing(label) or set(words(label)) <= set(words(of)):
-        texts.append(_text(segment, "SegmentDescription"))
-    category = " ".join(_text(one, "CodeMeaning") for one in segment.get("SegmentedPropertyCategoryCodeSequence") or ())
-    if ALTERED.search(category):
-        texts.append("lesion")
-    if kind(" ".join(texts)) == "lesion" and organ_in(" ".join(texts)) is None:
-        texts += [_text(one, "CodeMeaning") for one in segment.get("AnatomicRegionSequence") or ()]
-    return texts
-
-
-def _text(item: pydicom.Dataset, key: str) -> str:
-    return str(item.get(key, "") or "")
 
 
 def _check_turn(shared: pydicom.Dataset, frames: list[pydicom.Dataset], affine: Floats) -> None:

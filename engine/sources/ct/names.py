@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from lesionforge.generators.structures import TUMOUR, kind, organ_of, plain, words
+from lesionforge.generators.structures import TUMOUR, VERSION, kind, organ_of, plain, words
 
 TUMOUR_OF_SOMETHING = "tumour"  # nobody says of which organ
 UNKNOWN = "unknown"  # what is called by a word that nobody knows here, or by none that says anything
@@ -39,11 +40,16 @@ MERGED: Mapping[str, str] = {
 }
 #: Words that may stand beside an organ's in the name of all of it, or of one of two.
 MASK_WORDS = frozenset(
-    ["gt", "label", "labels", "manual", "mask", "maske", "masks", "parenchyma", "seg", "segmentation", "whole"]
+    """
+    auto copy corrected edited expert final gt healthy label labels manual mask maske masks normal parenchyma parenchyme
+    pred predicted prediction rater reader revised seg segmentation total version whole
+    """.split()  # noqa: SIM905
 )
-SIDES = frozenset(["left", "right", "l", "r", "links", "linke", "rechts", "rechte", "gauche", "droit", "droite"])
+SIDES = frozenset(
+    "left right l r links linke linker linkes rechts rechte rechter rechtes gauche droit droite".split()  # noqa: SIM905
+)
 #: Anatomy whose words may stand beside an organ's that is meant; "liver fat" is no liver, "lung vessels" are no lung.
-WITHIN = frozenset(["body", "gland", "lobe", "lobes", "parenchyma", "urinary"])
+WITHIN = frozenset(["abdomen", "body", "chest", "gland", "head", "lobe", "lobes", "neck", "parenchyma", "urinary"])
 TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -70,9 +76,9 @@ def _tumour(name: str) -> str | None:
 
 def _organ(name: str) -> str | None:
     """An organ whose name says no more than its side, or that it is a mask; None for other structures."""
-    rest = [word for word in words(name) if word not in MASK_WORDS | SIDES]
+    rest = [word for word in words(name) if word not in MASK_WORDS | SIDES and not VERSION.fullmatch(word)]
     organ = organ_of(set(rest), lesion=False)
-    return organ if len(rest) == 1 and organ != "coronary" else None
+    return organ if len(rest) == 1 and organ != "coronary" and kind(name) == "healthy" else None
 
 
 def owned(names: Collection[str]) -> dict[str, str]:
@@ -123,3 +129,30 @@ def lesion_of(text: str) -> str:
     """A lesion that a free text names without its organ: ``TUMOUR_OF_SOMETHING``, or as ``cyst`` what is no tumour."""
     lesions = [word for word in words(text) if kind(word) == "lesion"]
     return TUMOUR_OF_SOMETHING if any(TUMOUR.fullmatch(word) for word in lesions) else lesions[0]
+
+
+def chosen(texts: Sequence[str], names: Mapping[str, str]) -> str | None:
+    """The name that the option gives by its first pattern that fits one of the texts, if any does."""
+    for text in texts:
+        for pattern, name in names.items():
+            if fnmatch.fnmatchcase(text.lower(), pattern.lower()):
+                return name
+    return None
+
+
+def name_of(texts: Sequence[str], names: Mapping[str, str]) -> str | None:
+    """The standard name for what a file or a segment is called: the option's first pattern that fits, or the organ.
+
+    A lesion that one text tells of and the organ that another one names are a lesion of that organ. A word that nobody
+    knows in any of the texts makes it ``UNKNOWN``: "FNH" of type "Liver" is no liver. None is for what is left out:
+    anatomy that lesions are not named after, and what the option calls ``BACKGROUND``.
+    """
+    if name := chosen(texts, names):
+        return None if name == BACKGROUND else name
+    together = " ".join(texts)
+    if kind(together) == "lesion":
+        return organ_in(together) or lesion_of(together)
+    if kind(together) == "unknown":
+        return UNKNOWN
+    organs = [organ for organ in map(organ_in, texts) if organ]
+    return organ_in(together) or (organs[0] if len(set(organs)) > 1 else None)

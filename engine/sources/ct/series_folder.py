@@ -23,7 +23,7 @@ from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.ct import masks as ct_masks
 from lesionforge.engine.sources.ct.axes import Axes
 from lesionforge.engine.sources.ct.grouping import FLAWS, Kind, Member, series_of
-from lesionforge.engine.sources.ct.names import standard
+from lesionforge.engine.sources.ct.names import name_of, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.dicom_folder import dicom_files
@@ -115,7 +115,7 @@ class CtDicom(FolderSource):
     def annotations(self) -> Sequence[bytes]:
         """What the names of the NRRD files say: called otherwise they mark something else."""
         names = self._mask_names()
-        marks = [[ct_masks.name_of(called, names) for called in _called(series)] for series in self._series]
+        marks = [[name_of(called, names) for called in _called(series)] for series in self._series]
         return [json.dumps(marks).encode()] if any(marks) else []
 
     def content(self, case: int, whole: bool) -> bytes:

@@ -226,10 +226,10 @@ def test_masks_whose_names_nobody_knows_are_refused_and_glued_words_are_read(tmp
     [
         "liver_fnh",
         "kidney_aml",
-        "pancreas_ipmn",
-        "pancreas_pnet",
+        "pancreas_mcn",
+        "pancreas_spn",
         "kidney_wilms",
-        "liver_hepatoblastoma",
+        "liver_icc",
         "liver_pvtt",
         "lung_ggo",
         "liver_t",

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.ct.masks import name_of
+from lesionforge.engine.sources.ct.names import name_of
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase
 from tests.engine.sources import test_ct_series as dicom

@@ -1,0 +1,97 @@
+"""What the segments of a DICOM segmentation are called, by all that its texts and codes say."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+
+import pydicom
+
+from lesionforge.engine.sources.ct.names import UNKNOWN, chosen, name_of, organ_in
+from lesionforge.engine.sources.dicom import numbers
+from lesionforge.generators.structures import kind, names_lesion, plain, says_nothing, words
+
+#: Of a segment's category (CID 7150): "Morphologically Altered Structure", SNOMED CT's and its forerunner's code.
+ALTERED = frozenset(["49755003", "M-01000"])
+ALTERED_MEANING = re.compile(r"altered|abnormal|anormal|verandert|alteree|finding|befund")
+#: SNOMED CT's codes of the types of that category: Slicer's mass, nodule, cyst, clot, ... and "lesion".
+LESIONS = frozenset(
+    """
+    4147007 27925004 441457006 367643001 75753009 55584005 79654002 50960005 23583003 44132006 6574001 86049000
+    14799000 108369006 52988006
+    """.split()  # noqa: SIM905
+)
+SERIES_TEXTS = ("SeriesDescription", "ContentLabel", "ContentDescription")
+SOUGHT = re.compile(r"calcium|cancer\W*screening|embolism", re.IGNORECASE)  # a scan is called so, whatever it shows
+
+
+def titles(header: pydicom.Dataset, names: Mapping[str, str]) -> tuple[dict[int, str | None], set[int]]:
+    """The standard name of each segment by its number, and those that are ``UNKNOWN`` only for the series' texts.
+
+    These tell of a lesion that no segment is: one that says nothing is that lesion; one that says healthy anatomy is
+    doubted. What stays of a liver that is to be cut, beside its tumours as TCIA has it, is liver.
+    """
+    segments = header.get("SegmentSequence") or ()
+    texts = {int(numbers(segment, "SegmentNumber", 1)[0]): _texts(segment) for segment in segments}
+    found = {which: name_of(called, names) for which, called in texts.items()}
+    apart = any(name and kind(name) == "lesion" for name in found.values())
+    series = SOUGHT.sub(" ", " ".join(_text(header, key) for key in SERIES_TEXTS))
+    told = names_lesion(series) and not apart
+    doubted = set()
+    for which, called in texts.items():
+        if chosen(called, names):
+            continue
+        if "remnant" in words(called[0]) and (apart or kind(called[1]) == "healthy"):
+            found[which] = name_of([f"future {called[0]}", *called[1:]], {})
+        if told and len(texts) == 1 and says_nothing(" ".join(called)):
+            found[which] = name_of([*called, series], {})
+        elif told and found[which] != UNKNOWN:
+            found[which] = UNKNOWN
+            doubted.add(which)
+    return found, doubted
+
+
+def doubt(count: int) -> str:
+    """Of a segment that may be the lesion which the texts of its series name."""
+    return (
+        f"marks {count} voxels of healthy anatomy by its own texts, and its series' texts name a lesion that no "
+        "segment is: say what it is in the option masks, as {'*liver*': liver}"
+    )
+
+
+def _texts(segment: pydicom.Dataset) -> list[str]:
+    """What a segment is called: its label, its type, and whatever else tells that it is a lesion, or of which organ.
+
+    Its description counts as well where the label says nothing. Other texts may be about anything: a word there that
+    nobody knows is none of its name.
+    """
+    kinds = (segment.get("SegmentedPropertyTypeCodeSequence") or [pydicom.Dataset()])[0]
+    modifiers = kinds.get("SegmentedPropertyTypeModifierCodeSequence") or ()
+    label, of = _text(segment, "SegmentLabel"), " ".join(_text(one, "CodeMeaning") for one in (kinds, *modifiers))
+    region = " ".join(_text(one, "CodeMeaning") for one in segment.get("AnatomicRegionSequence") or ())
+    description, tracked = _text(segment, "SegmentDescription"), _text(segment, "TrackingID")
+    texts = [label, of]
+    if _altered(segment, kinds):
+        texts.append("lesion")
+    together = " ".join(texts)
+    if kind(together) == "lesion":
+        more = (one for one in (region, description, tracked) if organ_in(f"{together} {one}"))
+        return texts if organ_in(together) else [*texts, *itertools.islice(more, 1)]
+    if says_nothing(label):
+        texts.append(description)
+    return [*texts, *(said for said in (description, tracked, region) if names_lesion(said, doubtful=True))]
+
+
+def _altered(segment: pydicom.Dataset, of: pydicom.Dataset) -> bool:
+    """Whether a segment's category, or the code of its type, is that of lesions, whatever the words are."""
+    for one in segment.get("SegmentedPropertyCategoryCodeSequence") or ():
+        meaning = _text(one, "CodeMeaning")
+        if _text(one, "CodeValue") in ALTERED or ALTERED_MEANING.search(plain(meaning)) or names_lesion(meaning):
+            return True
+    code = _text(of, "CodeValue")
+    return code in LESIONS or code.startswith("M-")  # the older SNOMED's morphology
+
+
+def _text(item: pydicom.Dataset, key: str) -> str:
+    return str(item.get(key, "") or "")
