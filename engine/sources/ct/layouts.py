@@ -140,7 +140,7 @@ def find(files: Sequence[File], layout: Layout, any_modality: bool = False, with
 
 def _labels(file: File) -> bool:
     """Whether a name or its folder is a label map's."""
-    base = re.search(rf"(?:^|[_./])(?:seg|label|mask|segmentation)s?(?:-\d+)?{NII}$", file.name, re.IGNORECASE)
+    base = re.search(rf"(?:^|[-_. /])(?:seg|label|mask|segmentation)s?(?:-\d+)?{NII}$", file.name, re.IGNORECASE)
     return base is not None or LABEL_FOLDER.fullmatch(file.name.rpartition("/")[0].rpartition("/")[2]) is not None
 
 
@@ -284,7 +284,7 @@ def _pair(files: Sequence[File]) -> CtListing:
     if entries := _both(images, labels):
         return CtListing("pair", _beside(entries, files, (*IMAGE_ENDS, *LABEL_ENDS)))
     marks = r"(?:seg|label|mask|segmentation)"
-    labels = named(files, rf"(?:([^/]+?)[_.])?{marks}{NII}")
+    labels = named(files, rf"(?:([^/]+?)[-_. ])?{marks}{NII}")
     maps = {file.path for same in labels.files.values() for file in same}
     images = named([f for f in files if f.path not in maps], rf"([^/]+?){NII}", ends=IMAGE_ENDS)
     return CtListing("pair", _beside(_both(images, labels), files, (*IMAGE_ENDS, *LABEL_ENDS)))

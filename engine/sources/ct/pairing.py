@@ -70,8 +70,12 @@ def paired(images: Names, labels: Names) -> list[tuple[str, File, File]]:
         SourceError: where one of them could be another's as well.
     """
     chosen: dict[Key, Key] = {}  # image -> label map
+    called: dict[Key, list[Key]] = {}  # images by their names, with the usual endings and without
+    for folder, name in images.files:
+        for bare in _bare(name, images.ends) | ({""} if name.lower() in BARE else set()):
+            called.setdefault((folder, bare), []).append((folder, name))
     for key in sorted(labels.files, key=lambda key: (natural(key[0]), natural(key[1]))):
-        fits = _images(key, images, labels)
+        fits = _images(key, called, labels)
         if len(fits) > 1:
             raise SourceError("two images could be of one label map, as NAME and NAME_ct: keep one of them there")
         if fits and fits[0] in chosen:
@@ -84,17 +88,20 @@ def paired(images: Names, labels: Names) -> list[tuple[str, File, File]]:
     ]
 
 
-def _images(label: Key, images: Names, labels: Names) -> list[Key]:
+def _images(label: Key, called: Mapping[Key, Sequence[Key]], labels: Names) -> list[Key]:
     """The images that a label map may be of: of its own name, else of what is left without the usual endings.
 
     An image whose whole name is another label map's is that one's: ``case_0000`` may be ``case`` with a channel or not.
     """
     folder, name = label
-    if not name:
-        return [key for key in ((folder, bare) for bare in BARE) if key in images.files]
-    plain = [name, *(name.removesuffix(end) for end in labels.ends if name.endswith(end))]
-    fits = dict.fromkeys((folder, base + end) for base in plain for end in ("", *images.ends))
-    return [key for key in fits if key in images.files and (key == label or key not in labels.files)]
+    fits = dict.fromkeys(key for bare in _bare(name, labels.ends) for key in called.get((folder, bare), ()))
+    return [key for key in fits if key == label or key not in labels.files]
+
+
+def _bare(name: str, ends: Sequence[str]) -> set[str]:
+    """A name, and what is left of it without an ending: ``A-CT`` ends as ``a_ct`` does."""
+    cut = {len(name) - len(end) for end in ends if re.sub("[-. ]", "_", name[-len(end) :]).lower() == end}
+    return {name, *(name[:n] for n in cut if n > 0)}
 
 
 def lesions_elsewhere(names: Mapping[str, Sequence[File]], others: Sequence[File]) -> dict[str, list[File]]:
