@@ -26,44 +26,46 @@ FOREIGN: Final[Mapping[str, str]] = {  # organs as others write them: British, G
 }
 ANATOMY: Final = frozenset(
     """
-    abdominalwall abdominis acetabulum acetabulums adenohypophysis adrenal adventitia air airway airways alveolar
-    amygdala ankle annulus antrum anus aorta aortic appendage appendages appendix aqueduct arachnoid arcuate arm arota
-    arteries artery arytenoid atrial atrium auditory auricular autochthon axilla azygos basilar bifurcation
+    abdominalwall abdominis acetabulum acetabulums adenohypophysis adipose adrenal adventitia air airway airways
+    alveolar amygdala ankle annulus antrum anus aorta aortic appendage appendages appendix aqueduct arachnoid arcuate
+    arm arota arteries artery arytenoid atrial atrium auditory auricular autochthon axilla azygos basilar bifurcation
     biliarysystem bladder blood body bone bones bowel brachii brachioceph brachiocephalic brachiocephls brain brainstem
-    breast breasts bridge bronchi bronchia bronchus brustwirbel bursa buttock calcaneus callosum calyx canal canine
-    capillary capsule cardiac carina carotid carpal carpus cartilage cartilages cartlg catheter cauda caudate cava
-    cavernosum cavity cbd cecum celiac cerebellar cerebellum cerebral cerebrum cervix chamber chestwall chiasm chordae
-    cingulum cist clavicle clavicula cn coccyx cochlea coeliac coeliacus colon commissure compartment concha constrict
-    constrictor coracobrachial cord cornea coronary corpus cortex costal costarum couch cranium cribriform cricoid
-    cricopharyngeus crown cusp deferens deltoid dens diag diaphragm diencephalon digastric disc discs dorsi duct ducts
-    ductus duodenale duodenum dura ear elbow epicardial epididymis erector esophageal esophagus ethmoid external
-    extremities extremity eye eyeball eyelid eyes face falx fascia fasciculus fat fatty femoral femoris femur femurs
-    fibula finger fingers fissure flank fluid fontanel foot forearm fornix fossa gallbladder gastric genitalia genitals
-    gland glands glenoid glnd globe globus glottis gluteus groove halswirbel hand heart hemisphere hemispheres hepatic
-    hilum hip hippocampi hippocampus humeral humerus hyoid hypopharynx hypophyseal hypothalamus ileum iliac iliocostalis
-    iliopsoas iliotibial ilium incisor incus infraspinatus innominate insula insular intercostals intestin intestine
-    intestines intima ischium ivc jaw jawbone jejunum joint jugular kidney kidneys knee lacrimal lad lag larynges larynx
-    latissimus lca lcx leg lemniscus lendenwirbel lens lentiform levator levatores ligament ligamentum limb lip lips
-    liver lm lobe lobes lobule longissimus lumborum lumen lung lungs lymph lymphatics malleus mandible mandibular marrow
-    masseter mastoid matter maxilla maxillary mediastinum medulla meninges meniscus mesenteric mesentery metacarpal
-    metatarsal midbrain mitral molar mouth musc muscle muscles myocardium nasalconcha nasopharynx nerve neurohypophysis
+    breast breasts bridge bronchi bronchia bronchial bronchus brustwirbel buccalmucosa bursa buttock calcaneus callosum
+    calyx canal canine capillary capsule cardiac carina carotid carpal carpus cartilage cartilages cartlg catheter cauda
+    caudate cava cavernosum cavity cbd cecum celiac cerebellar cerebellum cerebral cerebrum cervix cha chamber chestwall
+    chiasm chordae cingulum cist clavicle clavicula cn coccyx cochlea coeliac coeliacus colon commissure compartment
+    concha constrict constrictor coracobrachial cord cornea coronary corpus cortex costal costarum couch cranium
+    cribriform cricoid cricopharyngeus crown csf cusp deferens deltoid dens diag diaphragm diencephalon digastric disc
+    discs dorsi duct ducts ductus duodenale duodenum dura ear elbow epicardial epididymis erector esophageal esophagus
+    ethmoid external extremities extremity eye eyeball eyeballs eyelid eyes face falx fascia fasciculus fat fatty
+    femoral femoris femur femurs fibula finger fingers fissure flank fluid fontanel foot forearm fornix fossa
+    gallbladder gastric gda genitalia genitals gland glands glenoid glnd globe globus glottis gluteus gonadal groove
+    halswirbel hand heart hemidiaphragm hemisphere hemispheres hepatic hilum hip hippocampi hippocampus humeral humerus
+    hyoid hypopharynx hypophyseal hypothalamus ileum iliac iliocostalis iliopsoas iliotibial ilium incisor incus
+    infraspinatus innominate insula insular intercostals intestin intestine intestines intima ischium ivc jaw jawbone
+    jejunum joint jugular kidney kidneys knee lacrimal lad lag larynges larynx latissimus lca lcx leg lemniscus
+    lendenwirbel lens lentiform levator levatores ligament ligamentum limb lip lips liver lm lobe lobes lobule
+    longissimus lumborum lumen lung lungs lymph lymphatics malleus mandible mandibular marrow masseter mastoid matter
+    maxilla maxillary mediastinum medulla membrane meninges meniscus mesenteric mesentery metacarpal metatarsal midbrain
+    mitral molar mouth mpd mucosa musc muscle muscles myocardium nasalconcha nasopharynx nerve nervous neurohypophysis
     nigra nose nrv nucleus oblique obturator oesophagus olecranon om omentum optic orbit oropharyngeal oropharynx
     ovaries ovary pacemaker palate palatine pallidus palpebrae pancreas pancreatic pancreaticduct papilla parametrium
-    parasternal parathyroid parenchyma parotid parotids parotis patella pda pectoralis peduncle peduncles pelvis penis
-    pericardial pericardium perineum perirenal peritoneum phalanges phalanx pharyngeal pharynx pia pineal pituitary
-    placenta plate platysma pleura pleural plex plexus plv pons portal portalvein postcava premolar prevertebral proc
-    process processes prostate prosthesis psoas pterygoid pubicsymphys pulmonary pulp putamen pylorus pz quadrant
-    quadratus quadriceps radius rag ramus rca rectal rectum rectus region regions renal retina rib ribs sac sacrum
-    salivary sartorius scalene scalenous scalenus scalp scapula scapulae sclera sclmast scrotum sella septum serratus
-    sesamoid shoulder sinotubular sinus sinuses skeletal skeleton skin skull sma smv space spc sphenoid sphincter spinae
-    spinal spinalis spine spleen splenic spongiosum stapes stent stents sterno sternocleidomastoid sternothyroid sternum
-    stomach striatum styloid subarachnoid subclavian subling sublings submand submandibular subscapularis sulcus
-    supraglottis suprarenal supraspinatus surrenalgland svc symphys symphysis tarsal teeth telencephalon temporalis
-    tendon teres testes testicle testis thalamus thecal thecalsac thigh thoracis thorax throat thumb thymus thyrohyoid
-    thyroid tibia toe tongue tonsil tonsils tooth torso trabeculae trachea tracheal transversospinalis trapezius triceps
-    tricuspid trigone trochanter trunc truncus trunk tz ulna ureter ureters urethra urinary uterus vagina valve vas vb
-    vein veins vena venacava venous venoussystem ventricle ventricles ventricular vertebra vertebrae vertebral ves
-    vesicle vesicles vessel vessels vocalcord vocalcords vomer vulva wall wrist zone zones zygoma zygomatic
+    parasternal parathyroid parenchyma parotid parotids parotis patella pda pectoralis peduncle peduncles pelvis penile
+    penis pericardial pericardium perineum perirenal peritoneum phalanges phalanx pharyngeal pharynx pia pineal
+    pituitary placenta plate platysma pleura pleural plex plexus plv pons portal portalvein postcava premolar
+    prevertebral proc process processes prostate prosthesis psoas pterygoid pubicsymphys pulmonary pulp putamen pylorus
+    pz quadrant quadratus quadriceps radius rag ramus rca rectal rectum rectus region regions renal retina rib ribs sac
+    sacrum salivary sartorius sat scalene scalenous scalenus scalp scapula scapulae sclera sclmast scrotum sella septum
+    serratus sesamoid shoulder sigmoid sinotubular sinus sinuses skeletal skeleton skin skull sma smv space spc sphenoid
+    sphincter spinae spinal spinalis spine spleen splenic spongiosum stapes stent stents sterno sternocleidomastoid
+    sternothyroid sternum stomach striatum styloid subarachnoid subclavian subling sublings submand submandibular
+    subscapularis sulcus supraglottis suprarenal supraspinatus surrenalgland svc symphys symphysis tarsal teeth
+    telencephalon temporalis tendon teres testes testicle testis thalamus thecal thecalsac thigh thoracis thorax throat
+    thumb thymus thyrohyoid thyroid tibia toe tongue tonsil tonsils tooth torso trabeculae trachea tracheal
+    tracheobronchial transversospinalis trapezius triceps tricuspid trigone trochanter trunc truncus trunk tz ulna
+    ureter ureters urethra urinary uterus vagina valve vas vat vb vein veins vena venacava venous venoussystem ventricle
+    ventricles ventricular vertebra vertebrae vertebral ves vesicle vesicles vessel vessels vocalcord vocalcords vomer
+    vulva wall wrist zone zones zygoma zygomatic
     arterie arterien becken brust dunndarm duodenale eierstock enddarm fett fettgewebe gallengang gallenwege gebarmutter
     gefass gefasse gehirn hals harnleiter haut herzkammer hirn hoden hohlvene korper kreuzbein luftrohre mastdarm muskel
     muskeln muskulatur nebenniere nebennieren oberschenkel oberschenkelknochen pfortader rippe rippen ruckenmark
@@ -82,8 +84,8 @@ PART: Final = frozenset(
     1st 2nd 3rd 4th aa abdomen abdominal accumbens acromioclavicular aggregated ai anal anatomic anatomical anatomy and
     annotation annotations annotator antecubital anterior apex arch arterial articular asc ascending atlas auto
     automated automatic automatically autonomic axillary back basal base bilateral bile binary both brachial broad
-    bronchial buccal bulb cardiovascular case caudal central cephalic cerebrospinal cerv cervical cervico cflx chest
-    circle circumflex collateral column combined common communicating communication condylar condyloid connective
+    buccal bulb cardiovascular case caudal central cephalic cerebrospinal cerv cervical cervico cflx chest circle
+    circumflex collateral column combined common communicating communication compact condylar condyloid connective
     contour contours copy coronoid corrected corticospinal costocervical couinaud cranial cropped ct cystic d das de
     deep delineation der des desc descending diagonal die digital dist distal dome dorsal droit droite du edited eighth
     eleventh endo entire epigastric equina et expert ext extern externe externus extra facial fallopian fdi feet female
@@ -94,21 +96,20 @@ PART: Final = frozenset(
     iva ivb ix junction l la label labels laminar large laryngl lat lateral laterals le left les lesser lig limbic linea
     lingual linke linken linker linkes links lll long longitudinal lower lt lul lum lumbar lumbo lymphatic main major
     male mammary manual marginal mask maske masken masks masque mastoidal mater maxilry maximus med medial medius
-    medullary membrane mid middle minimus minius minor nasal nasopharyngeal neck nervous new ninth non normal number
-    occipital of old omental ophthalmic optical or oral orbital organ organe organs ostium outer outflow pampiniform
-    paranasal pararenal parathyroide parietal part pathway patient pedicle pedis pellucidum pelvic penile perforating
-    perforators pericardiophrenic peripheral peripherique peritoneal perivesical peroneal phase phrenic pontine
-    popliteal portahepatis posterior posterolateral pred predicted prediction primitive principale proper prox proximal
-    prv pubic pul quad r radial rater reader rechte rechten rechter rechtes rechts reference remnant resampled
-    retroperitoneal revised right rll rml root rt rul s sacral sacroiliac saphenous scan scapular second sector seg
-    segment segmental segmentation segmentations segmente segmented segmentierung segments semiautomatic seminal septal
-    seventh shaft side sigmoid sixth slice slices small smoothed soft spinous spongy start stem sternoclavicular
-    sternocleidomastoideus strct structure structures styloideus subcostal subcutaneous substantia sulcus sup
-    superficial superieur superieure superior superioris supraclavicular suprasellar surf surface sympathetic sys system
-    systemic systems tail temporal temporomandibular tensor tenth the third thor thoracic thoraco thyrocervical tibial
-    tissue tm total tract transition transitional transverse transversus tree true tube tubes twelfth ulnar umbilical
-    uncinate upper urinaire v vaginal vagus vascular ventral version vi vii viii visceral vocal volume white whole
-    willis wing x xi xii xx
+    medullary mid middle minimus minius minor nasal nasopharyngeal neck new ninth non normal number occipital of old
+    omental ophthalmic optical or oral orbital organ organe organs ostium outer outflow pampiniform paranasal pararenal
+    parathyroide parietal part pathway patient pedicle pedis pellucidum pelvic perforating perforators pericardiophrenic
+    peripheral peripherique peritoneal perivesical peroneal phase phrenic pontine popliteal portahepatis posterior
+    posterolateral pred predicted prediction primitive principale proper prox proximal prv pubic pul quad r radial rater
+    reader rechte rechten rechter rechtes rechts reference remnant resampled retroperitoneal revised right rll rml root
+    rt rul s sacral sacroiliac saphenous scan scapular second sector seg segment segmental segmentation segmentations
+    segmente segmented segmentierung segments semiautomatic seminal septal seventh sg shaft side sixth slice slices
+    small smoothed soft spinous spongy start stem sternoclavicular sternocleidomastoideus strct structure structures
+    styloideus subcostal subcutaneous substantia sulcus sup superficial superieur superieure superior superioris
+    supraclavicular suprasellar surf surface sympathetic sys system systemic systems tail temporal temporomandibular
+    tensor tenth the third thor thoracic thoraco thyrocervical tibial tissue tm total tract transition transitional
+    transverse transversus tree true tube tubes twelfth ulnar umbilical uncinate upper urinaire v vaginal vagus vascular
+    ventral version vi vii viii visceral vocal volume white whole willis wing x xi xii xx
     oberlappen unterlappen mittellappen lappen segmentum gemeinsame obere untere unterer oberer obenlappen
     gros sous cutanee tete bag biliaire biliaires cavite commun commune epiniere lobes parenchyme paroi seminales
     """.split()  # noqa: SIM905
@@ -135,8 +136,8 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
         "sac": "thecal",
         "bag": "bowel",
         "gros": "intestin",
-        "implant": "dental hip knee shoulder spinal teeth tooth",
-        "blood": "capillary capillaries pool vessel vessels",
+        "implant": "breast dental hip knee shoulder spinal teeth tooth",
+        "blood": "capillary capillaries cavity pool vessel vessels",
         "lymph lymphatic": "duct system vessel vessels",
         "quadrant": "abdomen breast",
         "cystic": "artery duct vein",
