@@ -63,6 +63,25 @@ def test_a_pair_shares_its_folder(names, expected):
 @pytest.mark.parametrize(
     "names",
     [
+        ["A_CT", "A_SEG"],
+        ["a", "a-label"],
+        ["a-ct", "a-seg"],
+        ["A IMG", "A Mask"],
+        ["p1/CT", "p1/Seg"],
+        ["Images/P1_CT", "Labels/P1_SEG"],
+        ["images/P1-ct", "labels/P1"],
+        ["case-0000", "case-0000-segmentation"],
+    ],
+)
+def test_endings_of_pairs_may_be_capitals_and_have_a_hyphen(names):
+    pairs, left = listing(*names)
+    assert list(pairs.values()) == [tuple(names)]
+    assert not left
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
         ["siteA/images/001", "siteA/labels/001_scan", "siteB/images/001_scan", "siteB/labels/001"],
         ["first/volume-0", "second/segmentation-0"],
         ["a/x_ct", "b/x_seg"],
@@ -81,6 +100,7 @@ def test_files_of_other_folders_are_no_pair(names):
         (["volume-0", "Volume-0", "segmentation-0"], "2 images have one name"),
         (["images/a", "images/a_ct", "labels/a"], "two images could be"),
         (["a_ct", "a", "a_seg"], "two images could be"),
+        (["a_ct", "a-CT", "a_seg"], "two images could be"),
         (["images/a", "labels/a_seg", "labels/a_mask"], "two label maps could be"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Names of structures as published sets, DICOM's terminologies and hospitals write them: health, or what may be none."""
+"""Names of structures as published sets, DICOM's terminologies and hospitals write them: health, or none."""
 
 import pytest
 
@@ -9,8 +9,8 @@ SIDES = ("left", "right")
 HEALTHY = {
     "TotalSegmentator": """
         spleen kidney_SIDE gallbladder liver stomach pancreas adrenal_gland_SIDE lung_upper_lobe_SIDE thyroid_gland
-        lung_lower_lobe_SIDE lung_middle_lobe_right esophagus trachea small_bowel duodenum colon urinary_bladder prostate
-        sacrum vertebrae_S1 vertebrae_L6 vertebrae_L5 vertebrae_T12 vertebrae_C1 heart aorta pulmonary_vein
+        lung_lower_lobe_SIDE lung_middle_lobe_right esophagus trachea small_bowel duodenum colon urinary_bladder
+        prostate sacrum vertebrae_S1 vertebrae_L6 vertebrae_L5 vertebrae_T12 vertebrae_C1 heart aorta pulmonary_vein
         brachiocephalic_trunk subclavian_artery_SIDE common_carotid_artery_SIDE brachiocephalic_vein_SIDE brain skull
         atrial_appendage_left superior_vena_cava inferior_vena_cava portal_vein_and_splenic_vein iliac_artery_SIDE
         iliac_vena_SIDE humerus_SIDE scapula_SIDE clavicula_SIDE femur_SIDE hip_SIDE spinal_cord gluteus_maximus_SIDE
@@ -75,8 +75,8 @@ TERMS = """
 LESIONS = """
     pancreatic_pnet|pancreatic_pdac|pancreatic_cyst|pancreatic_lesion|liver_lesion|kidney_lesion|colon_lesion|IPMN|GIST|
     liver_tumor|kidney_cyst_left|lung_nodules|lung_covid_infiltrate|intracerebral_hemorrhage|pleural_effusion|CRLM|
-    brain_aneurysm|livertumor01|livercyst|colon cancer primaries|Tumor_1|Mass|Neoplasm, Primary|Nodule|Blood clot|Embolus|
-    Edema|Hemorrhage|Inflammation|Abscess|Necrosis|Lebermetastase|Nierenzellkarzinom|Pankreaskopfkarzinom|Hirntumor|
+    brain_aneurysm|livertumor01|livercyst|colon cancer primaries|Tumor_1|Mass|Neoplasm, Primary|Nodule|Blood clot|
+    Embolus|Edema|Hemorrhage|Inflammation|Abscess|Necrosis|Lebermetastase|Nierenzellkarzinom|Pankreaskopfkarzinom|Hirntumor|
     NIERENTUMOR_LINKS|Milzinfarkt|Nierenzyste|Leberabszess|Raumforderung|Hämangiom|Haemangiom der Leber|Pleuraerguss|
     tumeur|Métastases hépatiques|kyste|masse|angiomyolipoma|oncocytoma|hepatoblastoma|kidney_stones|gallstones|
     FDG-Avid Tumor|Lymph node|mediastinal lymph nodes"""
