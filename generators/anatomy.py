@@ -13,7 +13,7 @@ from typing import Final
 ORGANS: Final = ("liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "colon", "lung", "heart", "aorta",
                  "spine", "coronary", "myocardium", "bladder", "prostate", "esophagus", "duodenum", "bone")  # fmt: skip
 SOLID: Final = ("liver", "kidney", "pancreas", "spleen")
-FOREIGN: Final[Mapping[str, str]] = {  # organs as others write them: British, German, French, in short
+FOREIGN: Final = {  # organs as others write them: British, German, French, in short
     **{"leber": "liver", "foie": "liver", "niere": "kidney", "nieren": "kidney", "rein": "kidney", "reins": "kidney"},
     **{"rk": "kidney", "lk": "kidney", "rkid": "kidney", "lkid": "kidney", "milz": "spleen", "rate": "spleen"},
     **{"pankreas": "pancreas", "bauchspeicheldruse": "pancreas", "lunge": "lung", "lungen": "lung", "poumon": "lung"},
@@ -33,39 +33,39 @@ ANATOMY: Final = frozenset(
     breast breasts bridge bronchi bronchia bronchial bronchus brustwirbel buccalmucosa bursa buttock calcaneus callosum
     calyx canal canine capillary capsule cardiac carina carotid carpal carpus cartilage cartilages cartlg catheter cauda
     caudate cava cavernosum cavity cbd cecum celiac cerebellar cerebellum cerebral cerebrum cervix cha chamber chestwall
-    chiasm chordae cingulum cist clavicle clavicula cn coccyx cochlea coeliac coeliacus colon commissure compartment
-    concha constrict constrictor coracobrachial cord cornea coronary corpus cortex costal costarum couch cranium
-    cribriform cricoid cricopharyngeus crown csf cusp deferens deltoid dens diag diaphragm diencephalon digastric disc
-    discs dorsi duct ducts ductus duodenale duodenum dura ear elbow epicardial epididymis erector esophageal esophagus
-    ethmoid external extremities extremity eye eyeball eyeballs eyelid eyes face falx fascia fasciculus fat fatty
-    femoral femoris femur femurs fibula finger fingers fissure flank fluid fontanel foot forearm fornix fossa
-    gallbladder gastric gda genitalia genitals gland glands glenoid glnd globe globus glottis gluteus gonadal groove
-    halswirbel hand heart hemidiaphragm hemisphere hemispheres hepatic hilum hip hippocampi hippocampus humeral humerus
-    hyoid hypopharynx hypophyseal hypothalamus ileum iliac iliocostalis iliopsoas iliotibial ilium incisor incus
-    infraspinatus innominate insula insular intercostals intestin intestine intestines intima ischium ivc jaw jawbone
-    jejunum joint jugular kidney kidneys knee lacrimal lad lag larynges larynx latissimus lca lcx leg lemniscus
-    lendenwirbel lens lentiform levator levatores ligament ligamentum limb lip lips liver lm lobe lobes lobule
-    longissimus lumborum lumen lung lungs lymph lymphatics malleus mandible mandibular marrow masseter mastoid matter
-    maxilla maxillary mediastinum medulla membrane meninges meniscus mesenteric mesentery metacarpal metatarsal midbrain
-    mitral molar mouth mpd mucosa musc muscle muscles myocardium nasalconcha nasopharynx nerve nervous neurohypophysis
-    nigra nose nrv nucleus oblique obturator oesophagus olecranon om omentum optic orbit oropharyngeal oropharynx
-    ovaries ovary pacemaker palate palatine pallidus palpebrae pancreas pancreatic pancreaticduct papilla parametrium
-    parasternal parathyroid parenchyma parotid parotids parotis patella pda pectoralis peduncle peduncles pelvis penile
-    penis pericardial pericardium perineum perirenal peritoneum phalanges phalanx pharyngeal pharynx pia pineal
-    pituitary placenta plate platysma pleura pleural plex plexus plv pons portal portalvein postcava premolar
-    prevertebral proc process processes prostate prosthesis psoas pterygoid pubicsymphys pulmonary pulp putamen pylorus
-    pz quadrant quadratus quadriceps radius rag ramus rca rectal rectum rectus region regions renal retina rib ribs sac
-    sacrum salivary sartorius sat scalene scalenous scalenus scalp scapula scapulae sclera sclmast scrotum sella septum
-    serratus sesamoid shoulder sigmoid sinotubular sinus sinuses skeletal skeleton skin skull sma smv space spc sphenoid
-    sphincter spinae spinal spinalis spine spleen splenic spongiosum stapes stent stents sterno sternocleidomastoid
-    sternothyroid sternum stomach striatum styloid subarachnoid subclavian subling sublings submand submandibular
-    subscapularis sulcus supraglottis suprarenal supraspinatus surrenalgland svc symphys symphysis tarsal teeth
-    telencephalon temporalis tendon teres testes testicle testis thalamus thecal thecalsac thigh thoracis thorax throat
-    thumb thymus thyrohyoid thyroid tibia toe tongue tonsil tonsils tooth torso trabeculae trachea tracheal
-    tracheobronchial transversospinalis trapezius triceps tricuspid trigone trochanter trunc truncus trunk tz ulna
-    ureter ureters urethra urinary uterus vagina valve vas vat vb vein veins vena venacava venous venoussystem ventricle
-    ventricles ventricular vertebra vertebrae vertebral ves vesicle vesicles vessel vessels vocalcord vocalcords vomer
-    vulva wall wrist zone zones zygoma zygomatic
+    chiasm chordae cingulum clavicle clavicula cn coccyx cochlea coeliac coeliacus colon commissure compartment concha
+    constrict constrictor coracobrachial cord cornea coronary corpus cortex costal costarum couch cranium cribriform
+    cricoid cricopharyngeus crown csf cusp deferens deltoid dens diag diaphragm diencephalon digastric disc discs dorsi
+    duct ducts ductus duodenale duodenum dura ear elbow epicardial epididymis erector esophageal esophagus ethmoid
+    external extremities extremity eye eyeball eyeballs eyelid eyes face falx fascia fasciculus fat fatty femoral
+    femoris femur femurs fibula finger fingers fissure flank fluid fontanel foot forearm fornix fossa gallbladder
+    gastric gda genitalia genitals gland glands glenoid glnd globe globus glottis gluteus gonadal groove halswirbel hand
+    heart hemidiaphragm hemisphere hemispheres hepatic hilum hip hippocampi hippocampus humeral humerus hyoid
+    hypopharynx hypophyseal hypothalamus ileum iliac iliocostalis iliopsoas iliotibial ilium incisor incus infraspinatus
+    innominate insula insular intercostals intestin intestine intestines intima ischium ivc jaw jawbone jejunum joint
+    jugular kidney kidneys knee lacrimal lad lag larynges larynx latissimus lca lcx leg lemniscus lendenwirbel lens
+    lentiform levator levatores ligament ligamentum limb lip lips liver lm lobe lobes lobule longissimus lumborum lumen
+    lung lungs lymph lymphatics malleus mandible mandibular marrow masseter mastoid matter maxilla maxillary mediastinum
+    medulla membrane meninges meniscus mesenteric mesentery metacarpal metatarsal midbrain mitral molar mouth mpd mucosa
+    musc muscle muscles myocardium nasalconcha nasopharynx nerve nervous neurohypophysis nigra nose nrv nucleus oblique
+    obturator oesophagus olecranon om omentum optic orbit oropharyngeal oropharynx ovaries ovary pacemaker palate
+    palatine pallidus palpebrae pancreas pancreatic pancreaticduct papilla parametrium parasternal parathyroid
+    parenchyma parotid parotids parotis patella pda pectoralis peduncle peduncles pelvis penile penis pericardial
+    pericardium perineum perirenal peritoneum phalanges phalanx pharyngeal pharynx pia pineal pituitary placenta plate
+    platysma pleura pleural plex plexus plv pons portal portalvein postcava premolar prevertebral proc process processes
+    prostate prosthesis psoas pterygoid pubicsymphys pulmonary pulp putamen pylorus pz quadrant quadratus quadriceps
+    radius rag ramus rca rectal rectum rectus region regions renal retina rib ribs sac sacrum salivary sartorius sat
+    scalene scalenous scalenus scalp scapula scapulae sclera sclmast scrotum sella septum serratus sesamoid shoulder
+    sigmoid sinotubular sinus sinuses skeletal skeleton skin skull sma smv space spc sphenoid sphincter spinae spinal
+    spinalis spine spleen splenic spongiosum stapes stent stents sterno sternocleidomastoid sternothyroid sternum
+    stomach striatum styloid subarachnoid subclavian subling sublings submand submandibular subscapularis sulcus
+    supraglottis suprarenal supraspinatus surrenalgland svc symphys symphysis tarsal teeth telencephalon temporalis
+    tendon teres testes testicle testis thalamus thecal thecalsac thigh thoracis thorax throat thumb thymus thyrohyoid
+    thyroid tibia toe tongue tonsil tonsils tooth torso trabeculae trachea tracheal tracheobronchial transversospinalis
+    trapezius triceps tricuspid trigone trochanter trunc truncus trunk tz ulna ureter ureters urethra urinary uterus
+    vagina valve vas vat vb vein veins vena venacava venous venoussystem ventricle ventricles ventricular vertebra
+    vertebrae vertebral ves vesicle vesicles vessel vessels vocalcord vocalcords vomer vulva wall wrist zone zones
+    zygoma zygomatic
     arterie arterien becken brust dunndarm duodenale eierstock enddarm fett fettgewebe gallengang gallenwege gebarmutter
     gefass gefasse gehirn hals harnleiter haut herzkammer hirn hoden hohlvene korper kreuzbein luftrohre mastdarm muskel
     muskeln muskulatur nebenniere nebennieren oberschenkel oberschenkelknochen pfortader rippe rippen ruckenmark
@@ -111,7 +111,7 @@ PART: Final = frozenset(
     transverse transversus tree true tube tubes twelfth ulnar umbilical uncinate upper urinaire v vaginal vagus vascular
     ventral version vi vii viii visceral vocal volume white whole willis wing x xi xii xx
     oberlappen unterlappen mittellappen lappen segmentum gemeinsame obere untere unterer oberer obenlappen
-    gros sous cutanee tete bag biliaire biliaires cavite commun commune epiniere lobes parenchyme paroi seminales
+    gros sous cutanee tete bag biliaire biliaires commun commune epiniere lobes parenchyme paroi seminales
     """.split()  # noqa: SIM905
 )
 #: Parts of the body that are structures where no other word is.
@@ -122,6 +122,9 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
     for words, others in {
         "process processes proc": "alveolar articular caudate condylar condyloid coracoid coronoid mastoid odontoid "
         "olecranon palatine papillary pterygoid spinous styloid transverse uncinate xiphoid zygomatic",
+        "cavity": "abdominal blood body cranial nasal oral pelvic pericardial peritoneal pleural thoracic tympanic",
+        "peripheral": "artery nerve nervous vein vessel vessels zone zones",
+        "transition transitional": "zone zones",
         "zone zones": "central fibromuscular peripheral transition transitional",
         "region regions": "abdominal axillary buccal cervical epigastric eye hypochondriac hypogastric inguinal jaw "
         "lumbar neck pelvic reference sacral thoracic umbilical",
@@ -130,7 +133,7 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
         "remnant": "future",
         "small": "bowel cardiac gluteus intestin intestine intestines saphenous",
         "large": "bowel intestin intestine intestines",
-        "soft": "palate tissue",
+        "soft": "body head leg limb neck palate thigh",
         "hard": "palate",
         "growth": "plate",
         "sac": "thecal",
@@ -150,8 +153,14 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
     }.items()
     for word in words.split()
 }  # fmt: skip
-#: Numerals of a solid organ's parts need the part: "liver VII" may be a lesion there.
-NUMERALS: Final = frozenset("i ii iii iv iva ivb v vi vii viii".split())  # noqa: SIM905
-COUNTED: Final = frozenset("couinaud lobe part sector seg segment segmental segmente segments".split())  # noqa: SIM905
+#: Numerals of a solid organ need what is counted: "liver VII" may be a lesion there, "second kidney" as well.
+NUMERALS: Final = frozenset(
+    "i ii iii iv iva ivb v vi vii viii 1st 2nd 3rd 4th first second third fourth fifth".split()  # noqa: SIM905
+)
+COUNTED: Final = frozenset(
+    """
+    annotator couinaud expert lobe part phase rater reader scan sector seg segment segmental segmente segments version
+    """.split()  # noqa: SIM905
+)
 #: Healthy elsewhere; in a solid organ it is none of its parts.
 NOT_IN_SOLID: Final = frozenset("air cavity chamber compartment fat fluid space spc zone zones".split())  # noqa: SIM905

@@ -56,7 +56,7 @@ VERSION: Final = re.compile(r"v\d{1,2}")  # as "liver_v2"
 _GLUED: Final = sorted((*ORGANS, *_OF, *FOREIGN), key=len, reverse=True)
 #: A number with nothing that is counted, as "liver 2": another one of what the liver has.
 _NUMBERED: Final = re.compile(
-    rf"(?:.*_)?(?:{'|'.join([*SOLID, *(word for word, organ in FOREIGN.items() if organ in SOLID)])})s?_?[1-9]"
+    rf"(?:.*_)?(?:{'|'.join([*SOLID, *(word for word, organ in (_OF | FOREIGN).items() if organ in SOLID)])})s?_?[1-9]"
 )
 
 
@@ -124,10 +124,10 @@ def _vague(found: set[str], name: str) -> bool:
     """Whether words of anatomy leave it open that they are a lesion's, as "liver region" and "liver 2" do."""
     if any(word in NEEDS and not NEEDS[word] & found for word in found):
         return True
-    if organ_of(found, lesion=False) not in SOLID:
-        return False
-    parted = not found & NUMERALS or found & COUNTED
-    return bool(found & NOT_IN_SOLID) or not parted or bool(_NUMBERED.fullmatch(plain(name)))
+    if organ_of(found, lesion=False) in SOLID and found & NOT_IN_SOLID:
+        return True
+    counted = organ_of(found, lesion=True) in SOLID and not found & COUNTED
+    return counted and bool(found & NUMERALS or _NUMBERED.fullmatch(plain(name)))
 
 
 def says_nothing(name: str) -> bool:

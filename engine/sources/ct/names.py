@@ -49,7 +49,9 @@ SIDES = frozenset(
     "left right l r links linke linker linkes rechts rechte rechter rechtes gauche droit droite".split()  # noqa: SIM905
 )
 #: Anatomy whose words may stand beside an organ's that is meant; "liver fat" is no liver, "lung vessels" are no lung.
-WITHIN = frozenset(["abdomen", "body", "chest", "gland", "head", "lobe", "lobes", "neck", "parenchyma", "urinary"])
+WITHIN = frozenset(
+    "abdomen body chest gland head lobe lobes neck parenchyma sigmoid urinary".split()  # noqa: SIM905
+)
 TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

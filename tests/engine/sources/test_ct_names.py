@@ -89,7 +89,8 @@ NOT_HEALTHY = """
     hepatic_process|liver_soft_tissue_process|liver_zone|liver_zone_1|Ablation zone|liver_region_1|Leberregion|
     Leberprozess|pancreas_space|liver_space|hepatic space occupying|liver_remnant|kidney_compartment|liver_growth|
     liver_mass_effect|liver_VII|liver_V|liver_2|liver-1|Leber 3|kidney 2|small_liver|liver_b|liver_dark|liver_T1|
-    liver_FNH|liver_fluid|liver_blood|liver_quadrant|renal cystic|soft tissue|left lung FNH"""
+    liver_FNH|liver_fluid|liver_blood|liver_quadrant|renal cystic|soft tissue|left lung FNH|liver soft tissue|
+    lung soft tissue|lung cavity|hepatic cavity|hepatic VII|hepatic_2|second liver|kidney peripheral|liver cist"""
 
 
 def split(text):
