@@ -31,7 +31,7 @@ _OF: Final = {  # words of a lesion that tell its organ
 TUMOUR: Final = re.compile(
     r"(?!non|peri|anti)\w*tumou?r(?:s|e|en)?|tumeurs?|cancers?|krebs|lesions?|lasion(?:en)?|metasta[st]\w+|mets?|mass|"
     r"masses?|nodules?|neoplas\w+|malign\w+|raumforderung(?:en)?|hcc|(?:cc|p)?rcc|pdacs?|pnets?|ipmns?|gists?|crlms?|"
-    r"\w*(?:angi|aden|blast|[ck]ar[cz]in|chondr|germin|gli|hepat|insulin|lip|lymph|melan|mening|my|myel|neur|onc|oste|"
+    r"\w*(?:angi|aden|blast|[ck]ar[cz]in|chondr|fibr|germin|gli|hepat|insulin|lip|lymph|melan|mening|my|myel|neur|onc|oste|"
     r"cyt|pap?ill|sar[ck]|semin|schwann|terat|thym)om(?:a|as|e|es|en|ata|atose|atous|s)?"
 )
 _OTHER: Final = re.compile(  # lesions that are no tumours
