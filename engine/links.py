@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lesionforge.engine.persons import met, persons_of, same_ids, same_studies
 from lesionforge.engine.sources.base import Source, SourceError
-from lesionforge.engine.sources.folder import FolderSource
 from lesionforge.generators.types import Split
 
 MAX_TABLE = 2**22  # cases of a source whose subjects are held one by one; others are computed
@@ -82,15 +80,13 @@ def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> 
     Raises:
         SourceError: for two procedural sources that share more subjects than can be held.
     """
-    folders = {n: source for n, source in enumerate(sources) if isinstance(source, FolderSource)}
-    groups = _Groups()
-    for members in _equal(folders):
-        groups.join(members)
-    persons = persons_of(folders)
-    studies, doubts = same_studies(persons)
-    for cases in [*(same_ids(persons) if len(folders) > 1 else ()), *studies]:
-        groups.join([(n, folders[n].subject_of(case)) for n, case in cases])
-    alike = []
+    groups, doubts, alike = _Groups(), list[str](), list[tuple[int, int]]()
+    if any(source.case_files(0) for source in sources):
+        from lesionforge.engine import persons  # brings what reads folders, a tenth of what a plan of phantoms takes
+
+        same, doubts = persons.same(sources)
+        for members in same:
+            groups.join(members)
     for kin in dict.fromkeys(source.kin for source in sources if source.kin):
         first, *others = [n for n, source in enumerate(sources) if source.kin == kin]
         if all(sources[n].subjects == sources[first].subjects and shares[n] == shares[first] for n in others):
@@ -106,22 +102,6 @@ def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> 
             for subject in range(common):
                 groups.join([(first, subject), (n, subject)])
     return Links(groups.found(), tuple(alike), tuple(doubts))
-
-
-def _equal(folders: Mapping[int, FolderSource]) -> Iterator[list[Member]]:
-    """Subjects with cases of equal content. Only where files begin alike they are looked at whole."""
-    cases = {n: list(range(source.cases)) for n, source in folders.items()}
-    for whole in (False, True):
-        marks = [
-            (mark, (n, case))
-            for n, source in folders.items()
-            for case, mark in zip(cases[n], source.contents(cases[n], whole), strict=True)
-        ]
-        alike = [
-            members for members in met(marks) if len({(n, folders[n].subject_of(case)) for n, case in members}) > 1
-        ]
-        cases = {n: sorted({case for members in alike for m, case in members if m == n}) for n in folders}
-    yield from ([(n, folders[n].subject_of(case)) for n, case in members] for members in alike)
 
 
 class _Groups:

@@ -5,20 +5,48 @@ Who anonymises files may blank or renew the ids and leave the UIDs of a study, e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.engine.sources.base import Source
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.folder import FolderSource, Person
 
 MAX_NAMES = 5  # patients that may share a UID because ids were mixed up; what more share is a program's constant
 UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "frame": "FrameOfReferenceUID"}
 Case = tuple[int, int]  # number of a source, number of a case in it
+Subject = tuple[int, int]  # number of a source, number of a subject in it
 Persons = Mapping[Case, Person]
 Member = TypeVar("Member")
+
+
+def same(sources: Sequence[Source]) -> tuple[list[list[Subject]], list[str]]:
+    """Subjects that are one by content, id or study, and what would have made some one and did not, for people."""
+    folders = {n: source for n, source in enumerate(sources) if isinstance(source, FolderSource)}
+    persons = persons_of(folders)
+    studies, doubts = same_studies(persons)
+    ids = same_ids(persons) if len(folders) > 1 else ()
+    known = [[(n, folders[n].subject_of(case)) for n, case in cases] for cases in (*ids, *studies)]
+    return [*_equal(folders), *known], doubts
+
+
+def _equal(folders: Mapping[int, FolderSource]) -> Iterator[list[Subject]]:
+    """Subjects with cases of equal content. Only where files begin alike they are looked at whole."""
+    cases = {n: list(range(source.cases)) for n, source in folders.items()}
+    for whole in (False, True):
+        marks = [
+            (mark, (n, case))
+            for n, source in folders.items()
+            for case, mark in zip(cases[n], source.contents(cases[n], whole), strict=True)
+        ]
+        alike = [
+            members for members in met(marks) if len({(n, folders[n].subject_of(case)) for n, case in members}) > 1
+        ]
+        cases = {n: sorted({case for members in alike for m, case in members if m == n}) for n in folders}
+    yield from ([(n, folders[n].subject_of(case)) for n, case in members] for members in alike)
 
 
 def persons_of(folders: Mapping[int, FolderSource]) -> Persons:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lesionforge.engine import links, plugins
 from lesionforge.engine.faults import Fault
@@ -14,10 +14,11 @@ from lesionforge.engine.plan import Plan, PlanError
 from lesionforge.engine.privacy import subject_key, unnamed
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import BURNED_IN, Source, SourceError, open_sources
-from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.folder import content_of
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Case, SampleSpec
+
+if TYPE_CHECKING:
+    from lesionforge.engine.sources.files import File
 
 SEAL = "sha256:"  # before the digest that stands for a place in a dataset's recipe
 
@@ -169,6 +170,8 @@ class Pipeline:
         out = {}
         for name in self.generator.places:
             if place := self.recipe.generator.params.get(name):
+                from lesionforge.engine.sources.folder import content_of  # see links.find
+
                 try:
                     out[name] = SEAL + content_of(str(place))
                 except SourceError as error:

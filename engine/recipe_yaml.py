@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter
 
 from lesionforge.engine import plugins, secrets
 from lesionforge.engine.recipe import Recipe
-from lesionforge.engine.validation import Fault, Invalid, one_line, validate
+from lesionforge.engine.validation import Fault, Invalid, one_line, plain, validate
 from lesionforge.generators.types import UserError
 
 MAX_BYTES = 2**20  # of a recipe
@@ -108,7 +107,7 @@ def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], 
         todo.append(("generators", recipe.generator.name, recipe.generator.params, ("generator", "params")))
         for kind, name, values, at in todo:
             model = plugins.model(kind, name)
-            full = TypeAdapter(model).dump_python(validate(model, values, at), mode="json")
+            full = plain(model, validate(model, values, at))
             values.clear()
             values.update(full)  # the resolved recipe states every default
     except plugins.PluginError as error:

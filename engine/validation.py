@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from annotated_types import Interval
@@ -56,8 +57,7 @@ def validate(model: Any, value: Any, at: Loc = ()) -> Any:
     Raises:
         Invalid: with every fault.
     """
-    adapter = TypeAdapter(model)
-    full = adapter.json_schema()
+    adapter, full = _checks(model)
     faults = [Fault((*at, *loc), message) for loc, message in _unknown(value, full, full, ())]
     out: Any = None
     try:
@@ -68,6 +68,18 @@ def validate(model: Any, value: Any, at: Loc = ()) -> Any:
     if faults:
         raise Invalid(faults)
     return out
+
+
+def plain(model: Any, value: Any) -> Any:
+    """An instance of ``model`` as JSON has it, every default said."""
+    return _checks(model)[0].dump_python(value, mode="json")
+
+
+@cache
+def _checks(model: Any) -> tuple[TypeAdapter[Any], Node]:
+    """A model's validator and its JSON Schema, asked for when a recipe is read and again when it is opened."""
+    adapter = TypeAdapter(model)
+    return adapter, adapter.json_schema()
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:

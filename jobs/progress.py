@@ -92,6 +92,8 @@ def samples(total: int, done: int, pace: Pace | None = None) -> Iterator[Callabl
 
 def digests(files: Sequence[File]) -> None:
     """Hash the files of a recipe's sources, with progress where that takes more than a moment."""
+    if not files:
+        return
     from lesionforge.engine.sources.files import digests as hash_files
 
     total, done, began = sum(file.size for file in files), 0, time.monotonic()

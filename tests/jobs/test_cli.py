@@ -58,6 +58,14 @@ def test_plan_says_what_would_be_made():
     assert "8 shards" in text
 
 
+def test_a_command_is_built_without_the_others():
+    """Typer builds all it has; whoever names none, or one that is not there, gets all."""
+    names = [command.callback.__name__ for command in cli_module._alone("plan").registered_commands]
+    assert names == ["plan"]
+    assert [group.name for group in cli_module._alone("study").registered_groups] == ["study"]
+    assert cli_module._alone() is cli_module._alone("plam") is cli_module.app
+
+
 def test_plan_estimates_from_three_samples():
     body = json.loads(cli("plan", DEMO, *TINY, "--estimate", "--workers", "2", "--json").stdout)["estimate"]
     assert body["samples_made"] == 3
@@ -192,7 +200,7 @@ def test_a_shipped_recipe_is_found_by_name_from_anywhere():
     ],
 )
 def test_an_interrupted_command_says_what_is_true_of_it(words, says, monkeypatch, capsys):
-    monkeypatch.setattr(cli_module, "app", lambda **_: console.INTERRUPTED)
+    monkeypatch.setattr(cli_module, "_alone", lambda *_: lambda **_: console.INTERRUPTED)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["lesionforge", *words, "--json"])
     with pytest.raises(SystemExit) as end:
