@@ -81,11 +81,13 @@ def test_generators_import_without_ray_torch_or_storage():
 
 
 def test_planning_needs_neither_ray_nor_numba_nor_torch():
-    code = "from lesionforge.engine import Pipeline, Plan, Recipe, load, permutation, plugins, recipe_yaml\n"
-    code += "import importlib.metadata, contextlib\nfrom lesionforge.jobs.cli import main\n"
-    code += "importlib.metadata.entry_points = None\n"  # it asks all installed packages
+    code = (
+        "import importlib.metadata, contextlib\nimportlib.metadata.entry_points = None\n"  # asks all installed packages
+    )
+    code += "from lesionforge.jobs.cli import main\n"
     code += "for name in ('demo', 'stenosis_phantom', 'lesion_phantom', 'angio_ct_phantom'):\n"
-    code += "    sys.argv = ['lesionforge', 'plan', name]\n    with contextlib.suppress(SystemExit): main()"
+    code += "    sys.argv = ['lesionforge', 'plan', name]\n    with contextlib.suppress(SystemExit): main()\n"
+    code += "from lesionforge.engine import Pipeline, Plan, Recipe, load, permutation, plugins, recipe_yaml"
     absent = ["ray", "torch", "numba", "pyarrow", "fsspec", "PIL", "scipy.ndimage", "scipy.spatial", "rich.markdown"]
     done = run(code, [*absent, "lesionforge.engine.sources.folder", "lesionforge.engine.sources.files"])
     assert done.returncode == 0, done.stderr
