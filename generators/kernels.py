@@ -8,6 +8,7 @@ and how work is cut never depends on who runs it, so results are the same for an
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MOST = 256
 _compiling = threading.RLock()
 _pool: ThreadPoolExecutor | None = None
+_told = False
 
 
 class _Kernel:
@@ -42,8 +44,34 @@ class _Kernel:
                     if isinstance(kernel := names.get(name), _Kernel):
                         names[name] = kernel.compiled()
                 options = {"nogil": True, "cache": True, "no_cfunc_wrapper": True, **self._options}
-                self._compiled = numba.njit(self._signature, **options)(self._function)
+                try:
+                    made = numba.njit(self._signature, **options)(self._function)
+                except (RuntimeError, OSError) as error:  # no folder to keep it in: a read-only image without a home
+                    _tell(error)
+                    made = numba.njit(self._signature, **options | {"cache": False})(self._function)
+                made._cache.save_overload = _unless_full(made._cache.save_overload)
+                self._compiled = made
             return self._compiled
+
+
+def _unless_full(save: Callable[..., None]) -> Callable[..., None]:
+    """What cannot be kept on disk is compiled again in the next process, and used in this one."""
+
+    def saved(*args: Any) -> None:
+        try:
+            save(*args)
+        except OSError as error:
+            _tell(error)
+
+    return saved
+
+
+def _tell(error: Exception) -> None:
+    global _told
+    if not _told:
+        _told = True
+        why = getattr(error, "strerror", None) or "no folder can be written"
+        logging.getLogger("lesionforge").warning("compiled kernels not kept", extra={"fields": {"reason": why}})
 
 
 def jit(function: F) -> F:

@@ -49,7 +49,7 @@ def hull(
     if len({image.shape for image in silhouettes}) > 1:
         raise ValueError(f"silhouettes of sizes {[i.shape for i in silhouettes]}: resample to one size first")
     lit = np.stack([np.asarray(image != 0, np.uint8) for image in silhouettes])
-    tables = np.empty((len(views), lit.shape[1] + 1, lit.shape[2] + 1), np.int32)
+    tables = np.zeros((len(views), lit.shape[1] + 1, lit.shape[2] + 1), np.int32)
     out = np.zeros(grid.shape, np.uint8)
     hands = thread_count(threads)
     run_parallel([partial(kernels.integral, lit[n], tables[n]) for n in range(len(views))], hands)
@@ -95,7 +95,7 @@ def adjoint(
         g = view.constants()
         padded = np.zeros((view.rows, view.cols + kernels.LANES), np.float32)
         kernels.lengthen(np.ascontiguousarray(image, np.float32), g, padded, 0, 1)
-        table = np.empty((view.rows + 1, view.cols + 1), np.int32)
+        table = np.zeros((view.rows + 1, view.cols + 1), np.int32)
         kernels.integral(padded[:, : view.cols], table)
         hands = thread_count(threads)
         bounds = np.linspace(0, count, hands * _SHARE + 1).astype(int).tolist()

@@ -172,12 +172,9 @@ def lengthen(source: Floats, g: Constants, target: Floats, part: int, parts: int
 
 
 @jit
-def mark(cells: Indices, shape: Shape, spacing: float, g: Constants, image: Floats, lit: Bytes) -> None:
-    """Light the pixels with a chord, and those in which an occupied cell's centre falls."""
+def mark(cells: Indices, shape: Shape, spacing: float, g: Constants, lit: Bytes) -> None:
+    """Light the pixels in which an occupied cell's centre falls."""
     rows, cols = lit.shape
-    for row in range(rows):
-        for col in range(cols):
-            lit[row, col] = image[row, col] > 0
     for n in range(cells.size):
         x, y, z = _centre(cells[n], shape, spacing)
         row, col = _pixel(x, y, z, g)
@@ -187,10 +184,8 @@ def mark(cells: Indices, shape: Shape, spacing: float, g: Constants, image: Floa
 
 @jit
 def integral(image: NDArray[Any], table: Table) -> None:
-    """Summed-area table (rows + 1, cols + 1) int32 of the number of nonzero pixels."""
-    table[0, :] = 0
+    """Summed-area table (rows + 1, cols + 1) int32 of the number of nonzero pixels; its first row and column are 0."""
     for row in range(image.shape[0]):
-        table[row + 1, 0] = 0
         run = np.int32(0)
         for col in range(image.shape[1]):
             run += np.int32(image[row, col] != 0)

@@ -92,8 +92,8 @@ def silhouette(image: NDArray[np.float32], occupied: NDArray[Any], grid: Grid, v
     if image.shape != (view.rows, view.cols):
         raise ValueError(f"image is {image.shape}, the view {view.rows} x {view.cols}: pass this view's image")
     check_clear(grid, view)
-    lit = np.empty(image.shape, np.uint8)
-    kernels.mark(grid.cells(occupied), grid.shape, grid.spacing_mm, view.constants(), image, lit)
+    lit = (image > 0).view(np.uint8)
+    kernels.mark(grid.cells(occupied), grid.shape, grid.spacing_mm, view.constants(), lit)
     return lit
 
 

@@ -1,12 +1,17 @@
 """Kernels: what the image compiles on phantoms is all that any source's cases ask for."""
 
+import errno
+import importlib.util
 import sys
 
+import numba
 import numpy as np
+from numba.core import caching
 from PIL import Image
 
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.sample import Maker
+from lesionforge.generators import kernels
 from lesionforge.generators.kernels import _Kernel
 from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.types import Sample
@@ -48,3 +53,36 @@ def test_cases_of_files_compile_nothing_that_phantoms_have_not(tmp_path, monkeyp
     Image.fromarray(frame.mask * np.uint8(255)).save(tmp_path / "frames" / "1_gt.png")
     make("stenosis", f"masks:{tmp_path / 'frames'}", {})
     assert compiled() == before
+
+
+def own_kernel(folder, factor):
+    """A kernel that calls another, of a file in a folder."""
+    (folder / "own.py").write_text(
+        "from lesionforge.generators.kernels import jit\n"
+        f"@jit\ndef once(x):\n    return {factor} * x\n@jit\ndef twice(x):\n    return once(once(x))\n"
+    )
+    spec = importlib.util.spec_from_file_location("own", folder / "own.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.twice
+
+
+def test_kernels_run_where_nothing_can_be_kept(tmp_path, monkeypatch, caplog):
+    """As in a pod with a read-only image and no home; root may write anywhere, but not below a file."""
+    (tmp_path / "__pycache__").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "__pycache__"))
+    monkeypatch.setattr(kernels, "_told", False, raising=False)
+    twice = own_kernel(tmp_path, 3.0)
+    assert (twice(1.0), twice(np.float32(2.0))) == (9.0, 18.0)
+    assert [record.fields["reason"] for record in caplog.records] == ["no folder can be written"]
+
+
+def test_a_full_disk_costs_what_was_compiled_and_no_sample(tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    monkeypatch.setattr(kernels, "_told", False, raising=False)
+    assert own_kernel(tmp_path, 5.0)(1.0) == 25.0
+    assert [record.fields["reason"] for record in caplog.records] == ["No space left on device"]
