@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lesionforge.generators.base import Generator
 from lesionforge.generators.biplane.params import BiplaneParams
@@ -46,13 +46,21 @@ class Motion:
         inverse = 1 / np.array(self.scale)
         centre = (np.array(image.shape) - 1) / 2
         offset = centre - (centre + np.array(self.shift_px)) * inverse
-        order = 0 if image.dtype == np.uint8 else 1
-        moved: NDArray[Any] = scipy.ndimage.affine_transform(image, inverse, offset, order=order, mode="reflect")
-        return moved
+        if image.dtype != np.uint8:
+            return _moved(image, inverse, offset, 1)
+        # Every pixel is one of the image's: its row and its column, each found on its own.
+        lines = zip(image.shape, inverse, offset, strict=True)
+        rows, cols = (_moved(np.arange(n), [scale], [start], 0) for n, scale, start in lines)
+        return image.take(rows, 0).take(cols, 1)
 
     def to_json(self) -> dict[str, Any]:
         """The drawn values, enough to replay."""
         return asdict(self)
+
+
+def _moved(values: NDArray[Any], inverse: ArrayLike, offset: ArrayLike, order: int) -> NDArray[Any]:
+    moved: NDArray[Any] = scipy.ndimage.affine_transform(values, inverse, offset, order=order, mode="reflect")
+    return moved
 
 
 class Biplane(Generator):

@@ -88,9 +88,11 @@ class Grid:
                 f"occupied has shape {occupied.shape} and type {occupied.dtype}: give a volume of shape "
                 f"{self.shape} or integer cells (n, 3)"
             )
-        if occupied.size and (occupied.min() < 0 or (occupied.max(axis=0) >= self.shape).any()):
+        columns = occupied.T
+        most = [column.max(initial=0) for column in columns]  # of all at once, three a row, it takes four times as long
+        if occupied.min(initial=0) < 0 or any(last >= n for last, n in zip(most, self.shape, strict=True)):
             raise ValueError(f"a cell index lies outside the grid {self.shape}: drop it or enlarge the grid")
-        i, j, k = occupied.astype(np.int64).T
+        i, j, k = columns.astype(np.int64)
         return np.ascontiguousarray((i * self.shape[1] + j) * self.shape[2] + k)
 
 

@@ -104,6 +104,16 @@ def test_motion_scales_about_the_centre_and_shifts_in_pixels():
     assert np.array_equal(Motion((1.0, 1.0), (0.0, 0.0)).apply(image), image)
 
 
+@pytest.mark.parametrize("motion", [Motion((1.03, 0.97), (4.2, -7.6)), Motion((0.5, 1.7), (-90.0, 33.3))])
+def test_rows_and_columns_moved_on_their_own_are_what_scipy_moves(motion):
+    image = np.random.default_rng(3).integers(0, 255, (57, 80), dtype=np.uint8)
+    inverse, centre = 1 / np.array(motion.scale), (np.array(image.shape) - 1) / 2
+    offset = centre - (centre + np.array(motion.shift_px)) * inverse
+    assert np.array_equal(
+        motion.apply(image), ndimage.affine_transform(image, inverse, offset, order=0, mode="reflect")
+    )
+
+
 def test_line_integrals_are_lengths_in_mm():
     sample = one(image="line_integral")
     image = sample.fields["view0.npy"]
