@@ -6,27 +6,27 @@ One slice is unpacked at a time and written where it belongs, so a volume costs 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.engine.sources.ct.axes import Axes, Box
+from lesionforge.engine.sources.ct.axes import Axes, Box, Order
 from lesionforge.engine.sources.ct.hounsfield import ValueCounts
 from lesionforge.engine.sources.ct.nrrd import MAX_LABELS
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.files import File
-from lesionforge.engine.sources.nifti_header import NiftiHeader
+from lesionforge.engine.sources.nifti_header import HEADER_BYTES, NiftiHeader
 from lesionforge.generators.types import BadCase
 
 NEARLY = 1e-3  # off a whole number: a label that was stored as a float or scaled
+PIECE = 2**18  # bytes, packed or unpacked, that are in work
 MAX_RATIO = 1100  # of bytes unpacked and packed: deflate's is 1032 at most
 MAX_TREE_BYTES = 2**30  # of all voxels; a coronary CT of 512 x 512 x 300 has 8e7 to 6e8, by the type of its numbers
 MAX_LABELLED = 2**22  # voxels of a binary label; two trees have about 2e5
@@ -44,13 +44,54 @@ def opened(file: File) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
         with file.open() as raw:
             head = raw.read(2)
             raw.seek(0)
-            packed = head == b"\x1f\x8b"
-            stream = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), 2**20) if packed else raw
+            stream = io.BufferedReader(_Gunzip(raw), PIECE) if head == b"\x1f\x8b" else raw
             header = NiftiHeader.read(stream)
-            stream.read(max(0, header.offset - stream.tell()))
+            stream.read(header.offset - HEADER_BYTES)
             yield header, stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         raise BadCase(f"its gzip stream is broken ({type(error).__name__})") from None
+
+
+class _Gunzip(io.RawIOBase):
+    """What a gzip stream holds: for a label map in a fourth of the time that ``gzip`` takes, for HU in four fifths."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._pieces, self._left = _unpacked(packed), memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is; a buffer around it asks."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Some bytes more; none at the end. Raises as ``_unpacked``."""
+        if not self._left:
+            self._left = memoryview(next(self._pieces, b""))
+        n = min(len(buffer), len(self._left))
+        buffer[:n], self._left = self._left[:n], self._left[n:]
+        return n
+
+
+def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
+    """The bytes of all members of a gzip stream, none of which is empty.
+
+    Raises:
+        EOFError: where it ends within a member.
+        zlib.error: where a member is broken, or has another checksum.
+    """
+    member, left, inside = zlib.decompressobj(31), b"", False
+    while left := left or packed.read(PIECE):
+        if not inside:
+            left = left.lstrip(b"\0")  # padding, as gzip reads it
+        if not left:
+            continue
+        inside = True
+        if piece := member.decompress(left, PIECE):
+            yield piece
+        left = member.unconsumed_tail
+        if member.eof:
+            member, left, inside = zlib.decompressobj(31), member.unused_data, False
+    if inside:
+        raise EOFError
 
 
 def _whole(values: NDArray[Any]) -> NDArray[Any]:
@@ -69,6 +110,7 @@ def planes(header: NiftiHeader, stream: BinaryIO) -> Iterator[NDArray[Any]]:
         if len(raw) < size:
             raise BadCase(f"ends in slice {k} of {header.shape[2]}")
         yield np.frombuffer(raw, header.dtype).reshape(header.shape[:2], order="F")
+    stream.read(1)  # the checksum lies behind
 
 
 @contextmanager
@@ -88,18 +130,21 @@ def _require_place(header: NiftiHeader) -> None:
         raise BadCase("does not say how it lies in the patient: its sform_code and qform_code are 0")
 
 
-def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]:
+def read_hu(file: File, axes: Axes, box: Box | None = None, order: Order = "C") -> NDArray[np.int16]:
     """HU of a volume.
 
     Args:
         axes: what turns the array along LPS.
         box: the part of the turned array that is wanted.
+        order: in memory.
 
     Raises:
         BadCase: also for values that are no HU.
     """
     with _placed(file) as (header, stream):
-        out, counts = _empty(header, axes, box, np.int16), ValueCounts()
+        shape = _turned_shape(header, axes)
+        out = np.empty([s.stop - s.start for s in box] if box else shape, np.int16, order)
+        counts = ValueCounts()
         inside = axes.stored(out)
         plain = header.dtype.str[1:] == "i2" and not header.scaled
         whole = (slice(0, header.shape[0]), slice(0, header.shape[1]), slice(0, header.shape[2]))
@@ -117,16 +162,18 @@ def read_hu(file: File, axes: Axes, box: Box | None = None) -> NDArray[np.int16]
 
 
 def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:
-    """A label map, 0 ... 255.
+    """A label map, 0 ... 255; in memory the first index runs fastest.
 
     Raises:
         BadCase: also for values that are no such whole numbers.
     """
     with _placed(file) as (header, stream):
-        out = _empty(header, axes, None, np.uint8)
+        out = np.zeros(_turned_shape(header, axes), np.uint8, "F")
         inside = axes.stored(out)
         for k, plane in enumerate(planes(header, stream)):
             values = plane * header.slope + header.intercept if header.scaled else plane
+            if not values.any():
+                continue
             with np.errstate(invalid="ignore"):
                 whole = values.astype(np.uint8)
                 if not np.array_equal(whole, values):
@@ -180,9 +227,8 @@ def look(file: File, whole: bool) -> bytes:
     return digest.digest()
 
 
-def _empty(header: NiftiHeader, axes: Axes, box: Box | None, dtype: Any) -> NDArray[Any]:
-    shape = tuple(header.shape[a] for a in axes.order)
-    return np.zeros(shape if box is None else tuple(s.stop - s.start for s in box), dtype)
+def _turned_shape(header: NiftiHeader, axes: Axes) -> tuple[int, ...]:
+    return tuple(header.shape[a] for a in axes.order)
 
 
 def read_voxels(file: File) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

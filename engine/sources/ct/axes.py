@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ MAX_SHEAR_DEG = 0.1
 SAME_PLACE_MM = 0.1  # the corners of two grids that are one lie no further apart
 Floats = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
+Order = Literal["C", "F"]  # of axes in memory: the last index runs fastest, or the first, as mostly in files
+AT_ONCE = 16  # slices that are copied from one order to the other: of more, no cache holds a line of each
 
 
 @dataclass(frozen=True)
@@ -97,19 +99,13 @@ def apart_mm(a: Floats, b: Floats, shape: tuple[int, ...]) -> float:
     return float(np.sqrt((gap * gap).sum(1)).max())
 
 
-def box_of(labels: NDArray[np.uint8], wanted: list[int], margin_mm: float, spacing_mm: tuple[float, ...]) -> Box:
-    """The box around some labels, and a margin.
-
-    Raises:
-        BadCase: where none of them is there.
-    """
-    chosen = np.isin(np.arange(256), wanted)
-    mask = chosen[labels]
-    out = []
-    for axis, mm in enumerate(spacing_mm):
-        at = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not len(at):
-            raise BadCase("has no voxel of the region it is to be cropped to")
-        grow = math.ceil(margin_mm / mm)
-        out.append(slice(max(0, int(at[0]) - grow), min(labels.shape[axis], int(at[-1]) + grow + 1)))
-    return out[0], out[1], out[2]
+def laid(array: NDArray[Any], order: Order) -> NDArray[Any]:
+    """A volume in this order in memory; the same one where it lies so."""
+    if order == "F":
+        return laid(array.T, "C").T
+    if array.flags.c_contiguous:
+        return array
+    out = np.empty(array.shape, array.dtype)
+    for k in range(0, array.shape[2], AT_ONCE):
+        out[:, :, k : k + AT_ONCE] = array[:, :, k : k + AT_ONCE]
+    return out

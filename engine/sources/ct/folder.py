@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct import layouts
-from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, apart_mm
+from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Order, apart_mm, laid
+from lesionforge.engine.sources.ct.label_map import counted, rename
 from lesionforge.engine.sources.ct.layouts import CtFiles, Layout
 from lesionforge.engine.sources.ct.names import nameless, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
@@ -26,7 +27,6 @@ from lesionforge.generators.types import BadCase, Volume
 TUMOUR_ORGANS = ("liver", "kidney", "pancreas", "spleen", "coronary")  # read of a set with a mask per structure
 LOST = frozenset(map(str, range(28, 48)))  # LiTS' volumes from 3D-IRCADb
 LEGEND = "the option legend, as {1: liver, 2: liver_tumour}"
-PART = 2**20  # voxels counted at a time
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,11 @@ class CtVolumes(FolderSource):
                 scan = scan.crop(box)
         else:
             box = o.box(labels, legend, axes.spacing_mm)
-            hu = read_hu(entry.image, axes, box)
+            order: Order = "F" if o.spacing_mm else "C"  # as resampling is fastest, or as generators get it
+            labels = laid(labels[box].copy(order="K") if box else labels, order)
+            hu = read_hu(entry.image, axes, box, order)
             x, y, z = (float(mm) for mm in affine[:3, 3])
             if box:
-                labels = np.ascontiguousarray(labels[box])
                 x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
             scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
         return as_volume(scan, legend, f"{self.layout}/{self.subject_name(case)}", self.licence, notes, o)
@@ -170,7 +171,8 @@ class CtVolumes(FolderSource):
                 if wanted is None or name in wanted:
                     first = next((v for v, known in legend.items() if known == name), value)
                     legend[first], table[value] = name, first
-            return table[found], legend, left_out
+            rename(found, table)
+            return found, legend, left_out
         parts = [
             (name, file)
             for name, file in entry.masks
@@ -181,14 +183,14 @@ class CtVolumes(FolderSource):
             raise BadCase("has no mask of the structures to keep")
         legend = dict(enumerate(dict.fromkeys(name for name, _ in parts), 1))
         values = {name: value for value, name in legend.items()}
-        out = np.zeros(tuple(image.shape[a] for a in axes.order), np.uint8)
+        out = np.zeros(tuple(image.shape[a] for a in axes.order), np.uint8, "F")
         for name, file in parts:
             _same_place(header_of(file), image)
             mask = read_labels(file, axes)
             if (high := int(mask.max())) > 1 and (several := (mask != 0) & (mask != high)).any():
                 both = f"{int(mask[several][0])} and {high}"
                 raise BadCase(f"its mask of {name} holds {both}: a file marks one structure; split it")
-            out[mask > 0] = values[name]
+            np.copyto(out, values[name], where=mask > 0)
         return out, legend, {}
 
     def _nameless(self, found: NDArray[np.uint8]) -> dict[str, int]:
@@ -197,12 +199,8 @@ class CtVolumes(FolderSource):
         Raises:
             BadCase: for one that the set's own legend lacks: it may be a lesion, and would become background.
         """
-        counts = np.zeros(256, np.int64)
-        values = found.ravel(order="K")  # as they lie in memory
-        for k in range(0, len(values), PART):
-            part = values[k : k + PART]
-            counts += np.bincount(part[part != 0], minlength=256)  # most is 0, and counts for nothing
-        unknown = [value for value in np.flatnonzero(counts).tolist() if value and value not in self.legend]
+        counts = counted(found)
+        unknown = [value for value in np.flatnonzero(counts).tolist() if value not in self.legend]
         if unknown and not self.options.legend:
             raise BadCase(
                 f"its label map holds {unknown[0]} in {counts[unknown[0]]} voxels, and nobody says what that is: name "

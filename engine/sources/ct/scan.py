@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,8 +14,9 @@ import scipy
 from annotated_types import Interval
 from numpy.typing import NDArray
 
-from lesionforge.engine.sources.ct.axes import Axes, Box, Floats, box_of
+from lesionforge.engine.sources.ct.axes import Axes, Box, Floats, laid
 from lesionforge.engine.sources.ct.hounsfield import require_organs
+from lesionforge.engine.sources.ct.label_map import box_of
 from lesionforge.engine.sources.ct.names import standard
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Volume
@@ -62,7 +63,7 @@ class ScanOptions(Parameters):
 
 @dataclass(frozen=True)
 class CtScan:
-    """HU int16 and labels uint8 or None along LPS, edges in mm, the first voxel's place in LPS mm."""
+    """HU int16 and labels uint8 or None along LPS, in either order; edges in mm, the first voxel's place in LPS mm."""
 
     hu: NDArray[np.int16]
     labels: NDArray[np.uint8] | None
@@ -72,11 +73,11 @@ class CtScan:
     def crop(self, box: Box) -> CtScan:
         """The part in a box of slices."""
         origin = [o + mm * s.start for o, mm, s in zip(self.origin_mm, self.spacing_mm, box, strict=True)]
-        labels = None if self.labels is None else np.ascontiguousarray(self.labels[box])
-        return CtScan(np.ascontiguousarray(self.hu[box]), labels, self.spacing_mm, (origin[0], origin[1], origin[2]))
+        labels = None if self.labels is None else self.labels[box].copy(order="K")
+        return CtScan(self.hu[box].copy(order="K"), labels, self.spacing_mm, (origin[0], origin[1], origin[2]))
 
     def resampled(self, spacing_mm: tuple[float, float, float], how: Interpolation) -> CtScan:
-        """On voxels of another size over the same volume: HU linear or cubic, labels nearest.
+        """On voxels of another size over the same volume: HU linear or cubic, labels nearest; in order F.
 
         Cubic is Keys's convolution (1981, a = -1/2), which needs no more than its four neighbours along each axis, so
         that a few slices are in work at a time. Nothing is smoothed where voxels grow.
@@ -89,23 +90,45 @@ class CtScan:
             (np.arange(n) * b + s) / a for n, a, b, s in zip(shape, self.spacing_mm, spacing_mm, shift, strict=True)
         ]
         taps = [_taps(at, n, how) for at, n in zip(places, self.hu.shape, strict=True)]
-        slices = np.ascontiguousarray(np.moveaxis(self.hu, 2, 0))  # each in one piece
-        out = np.empty((shape[2], *shape[:2]), np.int16)
-        for k in range(shape[2]):
-            plane = sum(w[k] * slices[i[k]] for i, w in taps[2])
-            plane = sum(w[:, None] * plane[i] for i, w in taps[0])
-            plane = sum(w[None, :] * plane[:, i] for i, w in taps[1])
-            out[k] = np.clip(np.rint(plane), -32768, 32767)
-        hu = np.ascontiguousarray(np.moveaxis(out, 0, 2))
+        slices = laid(self.hu, "F").T  # (z, y, x)
+        hu = np.empty(shape, np.int16, "F")
+        rows = slices.shape[1]
+        a, b, c = (np.empty((2, *size)) for size in (slices.shape[1:], (rows, shape[0]), (shape[1], shape[0])))
+        for k, out in enumerate(hu.T):
+            plane = _sum(((w[k], slices[i[k]]) for i, w in taps[2] if w[k]), a)  # often one is all
+            plane = _sum(((w, _taken(plane, i, 1, b)) for i, w in taps[0]), b)
+            plane = _sum(((w[:, None], _taken(plane, i, 0, c)) for i, w in taps[1]), c)
+            out[:] = np.clip(np.rint(plane, out=plane), -32768, 32767, out=plane)
         labels = None
         if self.labels is not None:
-            nearest = [
+            i, j, ks = (
                 np.clip(np.floor(at + 0.5).astype(np.int64), 0, n - 1)
                 for at, n in zip(places, self.labels.shape, strict=True)
-            ]
-            labels = self.labels[np.ix_(*nearest)]
+            )
+            labels, stored = np.empty(shape, np.uint8, "F"), laid(self.labels, "F").T
+            for out, k in zip(labels.T, ks, strict=True):
+                out[:] = stored[k][j].take(i, axis=1)
         x, y, z = (o + s for o, s in zip(self.origin_mm, shift, strict=True))
         return CtScan(hu, labels, spacing_mm, (x, y, z))
+
+
+def _sum(parts: Iterable[tuple[Any, NDArray[Any]]], room: Floats) -> Floats:
+    """Of weights times values, in their order, in the first half of ``room`` (2, a, b).
+
+    New arrays for each slice would be faulted in again and again, which can take longer than the sums.
+    """
+    out: Floats = room[0]
+    for n, (weight, values) in enumerate(parts):
+        np.multiply(weight, values, out=room[1 if n else 0])
+        if n:
+            out += room[1]
+    return out
+
+
+def _taken(plane: Floats, i: NDArray[np.int64], axis: int, room: Floats) -> Floats:
+    """Rows or columns of a plane, in the second half of ``room``."""
+    out: Floats = np.take(plane, i, axis, out=room[1], mode="clip")  # none is outside; to raise would take a copy
+    return out
 
 
 def _taps(at: Floats, n: int, how: Interpolation) -> list[tuple[NDArray[np.int64], Floats]]:
@@ -179,7 +202,8 @@ def as_volume(
         stored = [round(mm, 4) for mm in scan.spacing_mm]
         scan = scan.resampled(spacing_mm, how)
         notes |= {"resampled_from_mm": stored, "interpolation": how}
-    for array in (scan.hu, scan.labels):
+    hu, labels = laid(scan.hu, "C"), None if scan.labels is None else laid(scan.labels, "C")
+    for array in (hu, labels):
         if array is not None:
             array.setflags(write=False)  # a case is read once for several variants
     digest = hashlib.blake2b(digest_size=16)
@@ -190,10 +214,10 @@ def as_volume(
         subject=subject,
         source_id=digest.hexdigest(),
         licence=licence,
-        hu=scan.hu,
+        hu=hu,
         spacing_mm=scan.spacing_mm,
         origin_mm=scan.origin_mm,
-        labels=scan.labels,
+        labels=labels,
         legend=dict(legend),
         notes=notes,
     )

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.ct import folder
 from lesionforge.engine.sources.ct.axes import Axes
 from lesionforge.engine.sources.ct.folder import CtOptions, CtVolumes
 from lesionforge.engine.sources.ct.scan import CtScan
@@ -235,8 +234,7 @@ def test_layouts_are_recognised(tmp_path, make, layout, legend):
     assert source(tmp_path, layout=layout).subjects == 2
 
 
-def test_pairs_need_a_legend_and_merge_what_it_calls_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "PART", 50)
+def test_pairs_need_a_legend_and_merge_what_it_calls_alike(tmp_path):
     write(tmp_path / "a_ct.nii.gz", hu())
     write(tmp_path / "a_seg.nii.gz", labels())
     with pytest.raises(SourceError, match="option legend"):
