@@ -80,6 +80,8 @@ SEGMENTATION: Allowed = {
         "SegmentedPropertyTypeCodeSequence": {**_CODE, "SegmentedPropertyTypeModifierCodeSequence": _CODE},
         "AnatomicRegionSequence": _CODE,
     },
+    "StructureSetROISequence": dict.fromkeys(("ROINumber", "ROIName")),  # of RT structure sets, likewise
+    "RTROIObservationsSequence": dict.fromkeys(("ReferencedROINumber", "RTROIInterpretedType")),
     "SharedFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},
     "PerFrameFunctionalGroupsSequence": {**_SHARED, **_POSITION, **_SEGMENT},
 }

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box, Order
 from lesionforge.engine.sources.ct.hounsfield import ValueCounts
-from lesionforge.engine.sources.ct.nrrd import MAX_LABELS
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.nifti_header import HEADER_BYTES, NiftiHeader
@@ -186,20 +185,16 @@ def read_labels(file: File, axes: Axes) -> NDArray[np.uint8]:
     return out
 
 
-def marks_something(file: File) -> bool:
-    """Whether a volume is a label map that marks a voxel with any value; what has many, or fractions, is an image.
+@contextmanager
+def volume(file: File) -> Iterator[tuple[NiftiHeader, Iterator[NDArray[Any]]]]:
+    """A volume that ``read_labels`` might take: its header, and its slices (n0, n1) in the numbers that are meant.
 
     Raises:
         BadCase: for what cannot be read.
     """
     with _placed(file) as (header, stream):
-        found = np.zeros(0)
-        for plane in planes(header, stream):
-            values = plane * header.slope + header.intercept if header.scaled else plane
-            found = np.union1d(found, values)
-            if len(found) > MAX_LABELS or found[0] < -1 or not np.array_equal(found, np.rint(found)):
-                return False
-    return bool(found.any())
+        slices = planes(header, stream)
+        yield header, (plane * header.slope + header.intercept for plane in slices) if header.scaled else slices
 
 
 def header_of(file: File) -> NiftiHeader:

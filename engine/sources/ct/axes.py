@@ -109,3 +109,14 @@ def laid(array: NDArray[Any], order: Order) -> NDArray[Any]:
     for k in range(0, array.shape[2], AT_ONCE):
         out[:, :, k : k + AT_ONCE] = array[:, :, k : k + AT_ONCE]
     return out
+
+
+def box_in(own: Floats, size: tuple[int, ...], affine: Floats, shape: tuple[int, ...]) -> Box | None:
+    """Where a grid along LPS lies in another, as masks cropped to what they mark do; None for what is no part of it."""
+    first = np.rint(np.linalg.solve(affine[:3, :3], own[:3, 3] - affine[:3, 3]))
+    part = affine.copy()
+    part[:3, 3] += affine[:3, :3] @ first
+    if (first < 0).any() or (first + size > shape).any() or apart_mm(own, part, size) > SAME_PLACE_MM:
+        return None
+    a, b, c = (slice(int(n), int(n) + edge) for n, edge in zip(first, size, strict=True))
+    return a, b, c

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct import layouts
 from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Order, apart_mm, laid
+from lesionforge.engine.sources.ct.beside import Stray
 from lesionforge.engine.sources.ct.label_map import counted, rename
-from lesionforge.engine.sources.ct.layouts import CtFiles, Layout
-from lesionforge.engine.sources.ct.names import nameless, standard
+from lesionforge.engine.sources.ct.layouts import Layout
+from lesionforge.engine.sources.ct.listing import CtFiles
+from lesionforge.engine.sources.ct.marks import Grid, missed
+from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, nameless, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
-from lesionforge.engine.sources.nifti import header_of, look, marks_something, read_hu, read_labels
+from lesionforge.engine.sources.nifti import header_of, look, read_hu, read_labels
 from lesionforge.engine.sources.nifti_header import NiftiHeader
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
@@ -40,7 +43,7 @@ class CtOptions(FolderOptions, ScanOptions):
             is refused; what one given here lacks is left out, and counted in the json.
         labels: the structures to keep, by standard name; all where absent. Of a set with one mask file per structure
             (TotalSegmentator: 117) only these are read; where absent, lesions, liver, kidney, pancreas, spleen and
-            coronary.
+            coronary. Lesions that are left out so are counted in the json.
         modality: ``ct`` where dataset.json calls CT by another name, as a normalisation.
     """
 
@@ -99,15 +102,11 @@ class CtVolumes(FolderSource):
                 f"dataset.json gives label {unknown[0]} a name that is no structure known here, or a tumour's of no "
                 f"organ: it would become background. Say what it is in {LEGEND}, or what to keep in the option labels"
             )
-        strange = nameless(dict(enumerate({name for entry in found.entries for name, _ in entry.masks})))
-        if strange and options.labels is None:
-            raise SourceError(
-                f"its masks are of {len(strange)} structures whose names say neither anatomy nor a lesion of one organ "
-                "known here: they would become background. Rename them, as liver_tumour, or say what to keep in the "
-                "option labels"
-            )
-        order = self.by_subject([entry.name for entry in found.entries], options.subject)
-        self._entries = [found.entries[i] for i in order]
+        masks = {name for entry in found.entries for name, _ in entry.masks} - wanted
+        self._doubtful = {n for n in masks if (kind(n) == "lesion" if options.labels else nameless({0: n}))}
+        self._found = found.entries
+        self._order = self.by_subject([entry.name for entry in found.entries], options.subject)
+        self._entries = [found.entries[i] for i in self._order]
 
     def case_files(self, case: int) -> Sequence[File]:
         """The image, its label map and its masks."""
@@ -131,13 +130,13 @@ class CtVolumes(FolderSource):
     def _load(self, case: int) -> Volume:
         entry, o = self._entries[case], self.options
         header = header_of(entry.image)
-        if o.labels is None and not any(kind(name) == "lesion" for name in self.legend.values()):
-            _require_nothing_beside(entry, header)
         axes = Axes.of(header.affine)
         notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name(), **header.doubts}
         o.check_axes(axes)
         labels, legend, left_out = self._labels(entry, header, axes)
-        if left_out:
+        if lost := self._lost(case, labels, legend) + (len(left_out) if o.labels is not None else 0):
+            notes["lesions_left_out"] = lost
+        if left_out and o.labels is None:
             notes["labels_left_out"] = left_out
         affine = axes.turned(header.affine, header.shape)
         if axes.oblique:
@@ -159,12 +158,15 @@ class CtVolumes(FolderSource):
     def _labels(
         self, entry: CtFiles, image: NiftiHeader, axes: Axes
     ) -> tuple[NDArray[np.uint8], dict[int, str], dict[str, int]]:
-        """The label map, turned, and its legend, reduced to the structures to keep; voxels of values nobody names."""
+        """The label map, turned, its legend, reduced to the structures to keep, and the voxels of what is left out.
+
+        That is by value what nobody names, or with the option labels the lesions among what it leaves out.
+        """
         wanted = None if self.options.labels is None else {standard(name) for name in self.options.labels}
         if entry.label is not None:
             _same_place(header_of(entry.label), image)
             found = read_labels(entry.label, axes)
-            left_out = self._nameless(found) if wanted is None else {}
+            left_out = self._nameless(found) if wanted is None else self._dropped(found, wanted)
             table = np.zeros(256, np.uint8)
             legend: dict[int, str] = {}
             for value, name in self.legend.items():
@@ -176,7 +178,7 @@ class CtVolumes(FolderSource):
         parts = [
             (name, file)
             for name, file in entry.masks
-            if (name in wanted if wanted else name in TUMOUR_ORGANS or kind(name) == "lesion")
+            if (name in wanted if wanted else name in TUMOUR_ORGANS or _is_of_an_organ(name))
         ]
         parts.sort(key=lambda part: (kind(part[0]) == "lesion", part[0]))  # a lesion lies on its organ
         if not parts:
@@ -192,6 +194,53 @@ class CtVolumes(FolderSource):
                 raise BadCase(f"its mask of {name} holds {both}: a file marks one structure; split it")
             np.copyto(out, values[name], where=mask > 0)
         return out, legend, {}
+
+    def _lost(self, case: int, labels: NDArray[np.uint8], legend: Mapping[int, str]) -> int:
+        """How many lesions are left out, as the option labels says, of masks and of files beside.
+
+        Args:
+            labels, legend: what is kept.
+
+        Raises:
+            BadCase: where it says nothing and a mask or a file beside marks what may be a lesion.
+        """
+        number, keep = self._order[case], self.options.labels
+        entry = self._found[number]
+        lost = 0
+        for file in (file for name, file in entry.masks if name in self._doubtful):
+            why = missed(Stray(file, "lesion", (number,)), number, self._grid_of, labels, _lesions(legend))
+            if why and not keep:
+                raise BadCase(
+                    "one of its masks, whose name says neither anatomy nor a lesion of one organ known here, "
+                    f"{why}: it would become background. Rename it, as liver_tumour, or say what to keep in the option "
+                    "labels"
+                )
+            lost += bool(why)
+        for stray in entry.beside:
+            if keep and stray.called != "lesion":
+                continue
+            why = missed(stray, number, self._grid_of, labels, _lesions(legend))
+            if why and entry.label:  # it may copy what the legend joins or leaves out
+                raw = read_labels(entry.label, Axes.of(header_of(entry.image).affine))
+                why = missed(stray, number, self._grid_of, raw, _lesions(self.legend))
+            if why and not keep:
+                raise BadCase(
+                    f"a file beside its label map or folder segmentations {why}, and would count as healthy: mark it "
+                    "there, as liver_tumour, take it out, or say what to keep in the option labels"
+                )
+            lost += bool(why)
+        return lost
+
+    def _grid_of(self, number: int) -> Grid:
+        header = header_of(self._found[number].image)
+        axes = Axes.of(header.affine)
+        return Grid(axes.turned(header.affine, header.shape), tuple(header.shape[a] for a in axes.order))
+
+    def _dropped(self, found: NDArray[np.uint8], wanted: Collection[str]) -> dict[str, int]:
+        """The voxels of each lesion that is not to be kept."""
+        out = [value for value, name in self.legend.items() if kind(name) == "lesion" and name not in wanted]
+        counts = counted(found) if out else np.zeros(256, np.int64)
+        return {str(value): int(counts[value]) for value in out if counts[value]}
 
     def _nameless(self, found: NDArray[np.uint8]) -> dict[str, int]:
         """The voxels of each value that the option legend leaves out.
@@ -209,24 +258,14 @@ class CtVolumes(FolderSource):
         return {str(value): int(counts[value]) for value in unknown}
 
 
-def _require_nothing_beside(entry: CtFiles, image: NiftiHeader) -> None:
-    """Refuse a volume with a mask of a lesion, or of something unknown, beside its label map or its folder of masks."""
-    for called, file in entry.beside:
-        if called == "lesion" or (_there(file, image) and marks_something(file)):
-            raise BadCase(
-                "a volume beside its label map or folder segmentations is called a lesion, or marks what nobody knows, "
-                "and would count as healthy: mark it there, as liver_tumour, take it out, or say what to keep in the "
-                "option labels"
-            )
+def _lesions(legend: Mapping[int, str]) -> list[int]:
+    """The values that are lesions."""
+    return [value for value, name in legend.items() if kind(name) == "lesion"]
 
 
-def _there(file: File, image: NiftiHeader) -> bool:
-    """Whether a file is a volume on an image's voxels."""
-    try:
-        _same_place(header_of(file), image)
-    except BadCase:
-        return False
-    return True
+def _is_of_an_organ(name: str) -> bool:
+    """Whether a mask's name is a lesion's, and says of what."""
+    return kind(name) == "lesion" and name != TUMOUR_OF_SOMETHING
 
 
 def _same_place(label: NiftiHeader, image: NiftiHeader) -> None:

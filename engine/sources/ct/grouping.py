@@ -24,7 +24,7 @@ SAME = 1e-3  # of direction cosines, and of the mm between pixels: also within `
 TEXTS = ("Rows", "Columns", "ConvolutionKernel", "FrameOfReferenceUID")
 NUMBERS = {"ImageOrientationPatient": 6, "PixelSpacing": 2}
 GROUPING = (*dicom.PATIENT, "SeriesInstanceUID", *TEXTS, *NUMBERS, "ImagePositionPatient", "ReferencedSeriesSequence",
-            "Modality", "ImageType")  # fmt: skip
+            "ReferencedFrameOfReferenceSequence", "Modality", "ImageType")  # fmt: skip
 Kind = Literal["slice", "segmentation", "localizer", "structure set", "other"]
 Value = str | tuple[float, ...]
 FLAWS = (
@@ -65,12 +65,27 @@ class Member:
             return alone
         if modality == "SEG":
             return cls("segmentation", patient, dicom.text(refers[0], "SeriesInstanceUID"), _said(header))
+        if modality == "RTSTRUCT":
+            return cls("structure set", patient, *_drawn_on(header))
         if modality not in ("CT", ""):
-            return cls("structure set" if modality == "RTSTRUCT" else "other")
+            return cls("other")
         if localizer:
             return cls("localizer")
         place = _numbers(header, "ImagePositionPatient", 3)
         return cls("slice", patient, dicom.text(header, "SeriesInstanceUID"), _said(header), place)
+
+
+def _drawn_on(header: pydicom.Dataset) -> tuple[str, dict[str, Value]]:
+    """The UIDs of the series and of the frame of reference that a structure set was drawn on, as far as it says."""
+    try:
+        (frame, *_) = header.ReferencedFrameOfReferenceSequence
+        (study, *_) = frame.get("RTReferencedStudySequence") or [pydicom.Dataset()]
+        (series, *_) = study.get("RTReferencedSeriesSequence") or [pydicom.Dataset()]
+        uid = dicom.text(series, "SeriesInstanceUID")
+        said = {"FrameOfReferenceUID": dicom.text(frame, "FrameOfReferenceUID")}
+    except Exception:  # missing or broken: it is of none
+        return "", _said(header)
+    return uid, {key: value for key, value in said.items() if value}
 
 
 def _said(header: pydicom.Dataset) -> dict[str, Value]:
@@ -90,7 +105,8 @@ def _numbers(header: pydicom.Dataset, key: str, count: int) -> tuple[float, ...]
 class Series:
     """A series' slices and segmentations by their numbers among the files; ``parts``: of how many by one UID.
 
-    ``flaw``: why it is no volume of one person, a number in ``FLAWS``.
+    ``flaw``: why it is no volume of one person, a number in ``FLAWS``. ``near``: structure sets drawn on it, and
+    what else was drawn in its frame of reference on a series that is not there.
     """
 
     slices: list[int]
@@ -98,13 +114,14 @@ class Series:
     person: str  # empty where no slice says whose it is
     parts: int
     flaw: int = 0
+    near: Sequence[int] = ()
 
 
 def series_of(members: Sequence[Member]) -> list[Series]:
     """The series among files, in the order of their first slices; the slice that tells the patient comes first."""
     names = dicom.told_apart([member.patient for member in members])
     buckets: dict[str, list[int]] = {}
-    masks = [(n, member) for n, member in enumerate(members) if member.kind == "segmentation"]
+    masks = [(n, member) for n, member in enumerate(members) if member.kind in ("segmentation", "structure set")]
     for n, member in enumerate(members):
         if member.kind == "slice":
             buckets.setdefault(member.series, []).append(n)
@@ -120,13 +137,17 @@ def series_of(members: Sequence[Member]) -> list[Series]:
         for part, flaw in zip(parts, flaws, strict=True):
             person = next((names[n] for n in part if names[n]), "")
             frames = {_frame(members[n]) for n in part} - {""}
-            segmentations = [
-                n
-                for n, member in masks
-                if (not names[n] or not person or names[n] == person)
-                and (member.series == uid if member.series else _frame(member) in frames)
-            ]
-            out.append(Series(sorted(part, key=lambda n: not names[n]), segmentations, person, len(parts), flaw))
+            own, near = [], []
+            for n, member in masks:
+                if names[n] and person and names[n] != person:
+                    continue
+                framed = _frame(member) in frames
+                if member.kind == "segmentation" and (member.series == uid if member.series else framed):
+                    own.append(n)
+                elif member.series == uid or (framed and member.series not in buckets):
+                    near.append(n)
+            first = sorted(part, key=lambda n: not names[n])
+            out.append(Series(first, own, person, len(parts), flaw, near))
     return sorted(out, key=lambda series: min(series.slices))
 
 

@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
+from lesionforge.engine.sources.ct.listing import CtFiles, CtListing, is_label_map
 from lesionforge.engine.sources.ct.names import legend_of, owned, standard
 from lesionforge.engine.sources.ct.pairing import (
     IMAGES_ARE,
-    LABEL_FOLDER,
     LABELS_ARE,
     NII,
     Names,
     home,
-    lesions_elsewhere,
     named,
     paired,
-    volumes_below,
 )
 from lesionforge.engine.sources.files import File, natural
 from lesionforge.engine.sources.trees.terms import IMAGECAS, IMAGECASX, RIGHT, SEGMENTS
-from lesionforge.generators.structures import Kind
 from lesionforge.generators.types import BadCase
 
 Layout = Literal["auto", "lits", "kits", "msd", "totalsegmentator", "imagecas", "imagecasx", "pair"]
@@ -41,67 +37,12 @@ TERMS = {
 CREATIVE = re.compile(r"CC[ -]?BY(?:[ -](?:SA|NC|ND))*(?:[ -]\d\.\d)?")  # no other text of the file goes further
 CT_WORDS = frozenset({"CT", "CTA", "CCTA", "CTCA", "CTPA", "CTP", "CECT", "NCCT", "NECT", "LDCT", "HRCT"})  # hold HU
 SHOWN = re.compile(r"[\w .,/()+-]{1,40}")  # of dataset.json's channel: a word, no escape sequence
-TOGETHER = rf"(?:^|/)combined_labels{NII}$"  # AbdomenAtlas' masks once more, in one map
 IMAGE_ENDS = ("_ct", "_img", "_image", "_0000")
 LABEL_ENDS = ("_seg", "_label", "_mask")
 PAIRS = (
     "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask in one "
     "folder, or images/NAME with labels/NAME, NAME being the same"
 )
-
-
-@dataclass(frozen=True)
-class CtFiles:
-    """One volume: its image, and one label map with its legend, or binary masks by standard name.
-
-    ``beside``: what else is there of this volume, outside its masks, and may mark a lesion by what it is called.
-    """
-
-    name: str
-    image: File
-    label: File | None = None
-    masks: tuple[tuple[str, File], ...] = ()
-    beside: tuple[tuple[Kind, File], ...] = ()
-
-    @property
-    def read(self) -> list[File]:
-        """Those that voxels are taken from, the image first."""
-        return [self.image, *([self.label] if self.label else []), *(mask for _, mask in self.masks)]
-
-    @property
-    def files(self) -> list[File]:
-        """All of them, the image first."""
-        return [*self.read, *(file for _, file in self.beside)]
-
-
-@dataclass(frozen=True)
-class CtListing:
-    """What a folder holds, read as one of the layouts."""
-
-    layout: str
-    entries: tuple[CtFiles, ...]
-    legend: Mapping[int, str] = field(default_factory=dict)
-    licence: str = UNKNOWN_LICENCE
-
-    def left_over(self, files: Sequence[File]) -> dict[str, list[str]]:
-        """The paths of the volumes among the files that are in no case, by the reason."""
-        used = {file.path for entry in self.entries for file in entry.read}
-        out: dict[str, list[str]] = {}
-        by_structure = self.layout == "totalsegmentator"
-        cases = {entry.image.name.rpartition("/")[0] for entry in self.entries} - {""} if by_structure else set()
-        for file in files:
-            if not re.search(rf"{NII}$", file.name, re.IGNORECASE) or re.search(
-                r"(?:^|/)(?:images|labels)Ts/", file.name
-            ):
-                continue
-            if file.path in used or (by_structure and re.search(TOGETHER, file.name, re.IGNORECASE)):
-                continue
-            if any(str(folder) in cases for folder in PurePosixPath(file.name).parents):
-                why = "volumes of a case outside its folder segmentations"
-            else:
-                why = "label maps without an image" if _labels(file) else "volumes without a label map"
-            out.setdefault(why, []).append(file.path)
-        return out
 
 
 def find(files: Sequence[File], layout: Layout, any_modality: bool = False, with_legend: bool = False) -> CtListing:
@@ -135,19 +76,14 @@ def find(files: Sequence[File], layout: Layout, any_modality: bool = False, with
         raise SourceError(f"{what}: no image was found with its label map ({_shape(files)}); {PAIRS}")
     if len(found) > 1:
         raise SourceError(f"could be {' or '.join(f.layout for f in found)}: name one in the option layout")
-    return found[0]
-
-
-def _labels(file: File) -> bool:
-    """Whether a name or its folder is a label map's."""
-    base = re.search(rf"(?:^|[-_. /])(?:seg|label|mask|segmentation)s?(?:-\d+)?{NII}$", file.name, re.IGNORECASE)
-    return base is not None or LABEL_FOLDER.fullmatch(file.name.rpartition("/")[0].rpartition("/")[2]) is not None
+    return found[0].with_strays(files)
 
 
 def _shape(files: Sequence[File]) -> str:
     """What lies there instead, in numbers: a file's name may be a patient's."""
     volumes = [file for file in files if re.search(rf"{NII}$", file.name, re.IGNORECASE)]
-    return f"of {len(files)} files {len(volumes)} are NIfTI, {sum(map(_labels, volumes))} of these named as label maps"
+    maps = sum(map(is_label_map, volumes))
+    return f"of {len(files)} files {len(volumes)} are NIfTI, {maps} of these named as label maps"
 
 
 def _both(images: Names, labels: Names) -> tuple[CtFiles, ...]:
@@ -204,22 +140,7 @@ def _totalsegmentator(files: Sequence[File]) -> CtListing:
     entries = [replace(e, masks=tuple((own[name], file) for name, file in e.masks)) for e in entries]
     sets = {"totalsegmentator": r"s\d+", "abdomenatlas": r"BDMAP_\w+"}
     of = [n for n, name in sets.items() if all(re.fullmatch(name, e.name.rpartition("/")[2]) for e in entries)]
-    return CtListing("totalsegmentator", _beside(entries, files), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
-
-
-def _beside(entries: Sequence[CtFiles], files: Sequence[File], ends: tuple[str, ...] = ()) -> tuple[CtFiles, ...]:
-    """With what else is there of a volume; ``ends`` may follow its name, and else all below its folder is of it."""
-    used = {file.path for entry in entries for file in entry.read}
-    others = [f for f in files if f.path not in used and not re.search(TOGETHER, f.name, re.IGNORECASE)]
-    below = {} if ends else volumes_below([entry.image for entry in entries], others)
-    names: dict[str, list[File]] = {}
-    for entry in entries:
-        name = entry.name.rpartition("/")[2]
-        for end in ("", *ends):
-            names.setdefault(name.removesuffix(end), []).append(entry.image)
-    for path, lesions in lesions_elsewhere(names, others).items():
-        below.setdefault(path, []).extend(("lesion", file) for file in lesions)
-    return tuple(replace(entry, beside=tuple(below.get(entry.image.path, ()))) for entry in entries)
+    return CtListing("totalsegmentator", tuple(entries), {}, TERMS[of[0]] if of else UNKNOWN_LICENCE)
 
 
 def _msd(files: Sequence[File], any_modality: bool, with_legend: bool) -> CtListing | None:
@@ -282,9 +203,9 @@ def _pair(files: Sequence[File]) -> CtListing:
     images = named(files, rf"{IMAGES_ARE}/(.+?){NII}", ends=IMAGE_ENDS)
     labels = named(files, rf"{LABELS_ARE}/(.+?){NII}", ends=LABEL_ENDS)
     if entries := _both(images, labels):
-        return CtListing("pair", _beside(entries, files, (*IMAGE_ENDS, *LABEL_ENDS)))
+        return CtListing("pair", entries)
     marks = r"(?:seg|label|mask|segmentation)"
     labels = named(files, rf"(?:([^/]+?)[-_. ])?{marks}{NII}")
     maps = {file.path for same in labels.files.values() for file in same}
     images = named([f for f in files if f.path not in maps], rf"([^/]+?){NII}", ends=IMAGE_ENDS)
-    return CtListing("pair", _beside(_both(images, labels), files, (*IMAGE_ENDS, *LABEL_ENDS)))
+    return CtListing("pair", _both(images, labels))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.ct import segments
-from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Box, Floats, apart_mm
+from lesionforge.engine.sources.ct.axes import SAME_PLACE_MM, Axes, Floats, box_in
 from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, UNKNOWN, name_of, owned
 from lesionforge.engine.sources.ct.nrrd import Nrrd, segment_names, sizes
 from lesionforge.engine.sources.ct.scan import MAX_VOXELS
@@ -55,7 +55,9 @@ def with_organs(found: Mapping[str, Mask]) -> dict[str, Mask]:
 def from_nrrd(
     file: File, called: Sequence[str], names: Mapping[str, str], affine: Floats, shape: tuple[int, ...]
 ) -> tuple[str | None, Mask | None]:
-    """The name and the mask along LPS; None where it is left out, lies on other voxels, or is an image, as a second CT.
+    """The name and the mask along LPS; None for what is left out: other anatomy, or an image, as a second CT.
+
+    What lies on other voxels is left out with its name.
 
     Args:
         called: what the file's name says, and that of its folder.
@@ -76,9 +78,9 @@ def from_nrrd(
         if segments or name != UNKNOWN or sorted(sizes(data)) == sorted(shape):
             raise
         return None, None
-    box = _box(axes.turned(own.affine, own.shape), tuple(own.shape[a] for a in axes.order), affine, shape)
+    box = box_in(axes.turned(own.affine, own.shape), tuple(own.shape[a] for a in axes.order), affine, shape)
     if box is None:
-        return None, None
+        return name, None
     if len(segments) > 1 and own.marked():
         raise BadCase(f"holds {len(segments)} segments: store a structure a file")
     if name == UNKNOWN and (marked := own.marked()):
@@ -88,17 +90,6 @@ def from_nrrd(
     out = np.zeros(shape, bool)
     out[box] = axes.turn(own.mask())
     return name, out
-
-
-def _box(own: Floats, size: tuple[int, ...], affine: Floats, shape: tuple[int, ...]) -> Box | None:
-    """Where a grid along LPS lies in another, as masks cropped to what they mark do; None for what is no part of it."""
-    first = np.rint(np.linalg.solve(affine[:3, :3], own[:3, 3] - affine[:3, 3]))
-    part = affine.copy()
-    part[:3, 3] += affine[:3, :3] @ first
-    if (first < 0).any() or (first + size > shape).any() or apart_mm(own, part, size) > SAME_PLACE_MM:
-        return None
-    a, b, c = (slice(int(n), int(n) + edge) for n, edge in zip(first, size, strict=True))
-    return a, b, c
 
 
 def from_seg(

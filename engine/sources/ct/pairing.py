@@ -6,15 +6,12 @@ Numbers begin anew in another folder, and ``ct.nii.gz`` is every patient's: name
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.files import File, natural
-from lesionforge.generators.structures import Kind, kind
 
 NII = r"\.nii(?:\.gz)?"
 IMAGES_ARE = r"(?:images|imagesTr)"
@@ -102,47 +99,3 @@ def _bare(name: str, ends: Sequence[str]) -> set[str]:
     """A name, and what is left of it without an ending: ``A-CT`` ends as ``a_ct`` does."""
     cut = {len(name) - len(end) for end in ends if re.sub("[-. ]", "_", name[-len(end) :]).lower() == end}
     return {name, *(name[:n] for n in cut if n > 0)}
-
-
-def lesions_elsewhere(names: Mapping[str, Sequence[File]], others: Sequence[File]) -> dict[str, list[File]]:
-    """By the path of each image: the volumes called after it and a lesion, as ``a_tumor`` or ``tumors/a`` of ``a_ct``.
-
-    Args:
-        names: images by what they are called.
-    """
-    called: dict[str, dict[str, File]] = {}
-    for name, files in names.items():
-        called.setdefault(name.lower(), {}).update((file.path, file) for file in files)
-    out: dict[str, list[File]] = {}
-    for file in others:
-        match = re.fullmatch(rf"(.*?){NII}", file.name.lower())
-        parts = match[1].split("/") if match else []
-        for n, part in enumerate(parts):
-            for cut in (found.start() for found in re.finditer(r"[-_. ]|$", part)):
-                rest = [*parts[:n], part[cut:], *parts[n + 1 :]]  # the volume's own name tells of no lesion
-                for path, image in called.get(part[:cut], {}).items():
-                    if kind("/".join(rest[_folders_shared(image.name.lower(), parts) :])) == "lesion":
-                        out.setdefault(path, []).append(file)
-    return out
-
-
-def _folders_shared(name: str, parts: Sequence[str]) -> int:
-    """How many folders two files' names begin with alike."""
-    both = zip(name.split("/")[:-1], parts[:-1], strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda ends: ends[0] == ends[1], both))
-
-
-def volumes_below(images: Sequence[File], others: Sequence[File]) -> dict[str, list[tuple[Kind, File]]]:
-    """By the path of each image: the other volumes below its folder that are not called healthy anatomy."""
-    homes = {PurePosixPath(image.name).parent: image.path for image in images}
-    out: dict[str, list[tuple[Kind, File]]] = {}
-    for file in others:
-        match = re.fullmatch(rf"(.*?){NII}", file.name, re.IGNORECASE)
-        above = next((folder for folder in PurePosixPath(file.name).parents if folder in homes), None)
-        if match is None or above is None:
-            continue
-        name = str(PurePosixPath(match[1]).relative_to(above))  # with folders: ``lesions/1``
-        called: Kind = "lesion" if kind(name) == "lesion" else kind(name.rpartition("/")[2])
-        if called != "healthy":
-            out.setdefault(homes[above], []).append((called, file))
-    return out

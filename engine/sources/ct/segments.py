@@ -8,9 +8,11 @@ from collections.abc import Mapping
 
 import pydicom
 
+from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.ct.names import UNKNOWN, chosen, name_of, organ_in
 from lesionforge.engine.sources.dicom import numbers
 from lesionforge.generators.structures import kind, names_lesion, plain, says_nothing, words
+from lesionforge.generators.types import BadCase
 
 #: Of a segment's category (CID 7150): "Morphologically Altered Structure", SNOMED CT's and its forerunner's code.
 ALTERED = frozenset(["49755003", "M-01000"])
@@ -23,6 +25,7 @@ LESIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 SERIES_TEXTS = ("SeriesDescription", "ContentLabel", "ContentDescription")
+OBSERVED = "RTROIObservationsSequence"
 SOUGHT = re.compile(r"calcium|cancer\W*screening|embolism", re.IGNORECASE)  # a scan is called so, whatever it shows
 
 
@@ -95,3 +98,17 @@ def _altered(segment: pydicom.Dataset, of: pydicom.Dataset) -> bool:
 
 def _text(item: pydicom.Dataset, key: str) -> str:
     return str(item.get(key, "") or "")
+
+
+def tells_of_lesions(data: bytes, names: Mapping[str, str]) -> bool:
+    """Whether a segmentation or a structure set names a lesion; not where it cannot be read."""
+    try:
+        header = dicom.read(data, dicom.SEGMENTATION)
+    except BadCase:
+        return False
+    types = {one.get("ReferencedROINumber"): _text(one, "RTROIInterpretedType") for one in header.get(OBSERVED) or ()}
+    found = set(titles(header, names)[0].values())
+    for region in header.get("StructureSetROISequence") or ():
+        gross = ["tumour"] if types.get(region.get("ROINumber")) == "GTV" else []  # gross tumour volume
+        found.add(name_of([_text(region, "ROIName"), *gross], names))
+    return any(name and kind(name) == "lesion" for name in found)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,27 +18,26 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
-from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.ct import masks as ct_masks
 from lesionforge.engine.sources.ct.axes import Axes
-from lesionforge.engine.sources.ct.grouping import FLAWS, Kind, Member, series_of
-from lesionforge.engine.sources.ct.names import name_of, standard
+from lesionforge.engine.sources.ct.beside import MASKS, Owner, Stray, inventory, without_twins
+from lesionforge.engine.sources.ct.marks import Grid, missed
+from lesionforge.engine.sources.ct.names import BACKGROUND, chosen, name_of, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
+from lesionforge.engine.sources.ct.segments import tells_of_lesions
 from lesionforge.engine.sources.ct.series import SliceStack
+from lesionforge.engine.sources.ct.series_list import list_series
 from lesionforge.engine.sources.dicom_folder import dicom_files
-from lesionforge.engine.sources.files import File, stem
+from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource, Person
 from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
 
-LEFT: dict[Kind, str] = {
-    "slice": "",
-    "segmentation": "DICOM segmentations of no series that is there",
-    "localizer": "localizers",
-    "structure set": "RT structure sets, which are not read",
-    "other": "DICOM files of another modality",
-}
-LEFT_OVER = tuple(LEFT.values())
+NRRD = re.compile(r"\.nrrd$", re.IGNORECASE)
+WAY_OUT = (
+    "and would count as healthy: store it as a DICOM SEG or a binary .nrrd beside the slices and on their voxels, or "
+    "leave it out by the option masks, as {'*tumor*': background}"
+)
 UNREAD = re.compile(r"\.(?:nii|nii\.gz|mha|mhd|mgz|nhdr)$", re.IGNORECASE)  # masks of CT are often stored so
 
 
@@ -60,23 +58,6 @@ class CtDicomOptions(FolderOptions, ScanOptions):
     masks: dict[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class CtSeries:
-    """The files of one series: its slices, its DICOM segmentations, and the NRRD files beside or below them.
-
-    The first slice says whose it is, if any does. ``parts``: of how many that bear one UID; ``person``: a number, equal
-    for one patient's; ``by_issuer``: the id alone does not tell who that is; ``flaw``: why it is refused, if it is.
-    """
-
-    slices: tuple[File, ...]
-    segmentations: tuple[File, ...]
-    nrrds: tuple[File, ...]
-    parts: int
-    person: int
-    by_issuer: bool
-    flaw: str
-
-
 class CtDicom(FolderSource):
     """The CT series below a folder, split where slices of one series differ in size, spacing, direction or kernel."""
 
@@ -90,9 +71,7 @@ class CtDicom(FolderSource):
         files = dicom_files(folder)
         known = {file.path for file in files}
         others = [f for f in folder.walk() if f.path not in known]
-        found, self.left_over = _list_series(files, [f for f in others if f.name.lower().endswith(".nrrd")])
-        if unread := [f.path for f in others if UNREAD.search(f.name)]:
-            self.left_over["volumes of other formats, which are not read here"] = unread
+        found, self.left_over = list_series(files, [f for f in others if NRRD.search(f.name)])
         if not found:
             raise SourceError("holds no CT series; give a folder with .dcm files, in subfolders or not")
         if parted := sum(one.parts > 1 and not one.flaw for one in found):
@@ -106,17 +85,39 @@ class CtDicom(FolderSource):
         if not self._pattern:
             names = [str(one.person if options.subject == "patient" else n) for n, one in enumerate(found)]
         self._series = [found[i] for i in self.by_subject(names, self._pattern)]
+        self._look_beside(others)
+
+    def _look_beside(self, others: Sequence[File]) -> None:
+        """Set what lies beside each series, and count what is not read."""
+        used = {file.path for series in self._series for file in series.nrrds}
+        owners = [Owner(min(homes), homes, alone=True) for homes in (series.homes for series in self._series)]
+        strays = inventory(owners, [file for file in others if file.path not in used])
+        beside: dict[int, list[Stray]] = {}
+        for stray in strays:
+            name = chosen([MASKS.sub("", stray.file.name.rpartition("/")[2])], self._mask_names())
+            if stray.counts and name != BACKGROUND:
+                for case in stray.cases:
+                    beside.setdefault(case, []).append(replace(stray, called=kind(name)) if name else stray)
+        self._beside = {case: without_twins(own, self._series[case].nrrds) for case, own in beside.items()}
+        told = {s.file.path for s in strays if s.called != "healthy"}
+        unread = [f.path for f in others if UNREAD.search(f.name) or (f.path in told and not NRRD.search(f.name))]
+        lesions = {s.file.path for s in strays if s.called == "lesion" and not s.is_claimed}
+        left = {**self.left_over, "files of other formats that may hold masks, which are not read here": unread}
+        left = {why: [path for path in paths if path not in lesions] for why, paths in left.items()}
+        left["volumes called lesions, and of no case here"] = sorted(lesions)
+        self.left_over = {why: paths for why, paths in left.items() if paths}
 
     def case_files(self, case: int) -> Sequence[File]:
-        """The slices as they are listed, and their masks."""
+        """The slices as they are listed, their masks, and what else lies beside them."""
         s = self._series[case]
-        return [*s.slices, *s.segmentations, *s.nrrds]
+        return [*s.slices, *s.segmentations, *s.near, *s.nrrds, *(stray.file for stray in self._beside.get(case, ()))]
 
     def annotations(self) -> Sequence[bytes]:
-        """What the names of the NRRD files say: called otherwise they mark something else."""
+        """What the names of masks and of files beside say: called otherwise they mark something else."""
         names = self._mask_names()
-        marks = [[name_of(called, names) for called in _called(series)] for series in self._series]
-        return [json.dumps(marks).encode()] if any(marks) else []
+        marks = [[name_of(called, names) for called in series.called] for series in self._series]
+        beside = [[stray.called for stray in self._beside.get(case, ())] for case in range(self.cases)]
+        return [json.dumps(said).encode() for said in (marks, beside) if any(said)]
 
     def content(self, case: int, whole: bool) -> bytes:
         """The slices' pixels as they are stored, in any order; in short the first one's and their number."""
@@ -147,14 +148,16 @@ class CtDicom(FolderSource):
         notes |= {"slices": len(stack.files), "stored_axes": axes.name(), **stack.doubts}
         if series.parts > 1:
             notes["series_parted_into"] = series.parts
-        affine = axes.turned(stack.affine, stack.shape)
-        labels, legend, left_out = self._labels(series, stack, axes, affine)
+        grid = _grid(stack)
+        labels, legend, left_out = self._labels(number, stack, axes, grid)
         notes |= left_out
+        if labels is not None:  # else nothing is called healthy
+            self._require_nothing_missed(number, grid, labels, legend)
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
-            scan = straightened(hu, labels, affine, axes.spacing_mm, o.interpolation)
+            scan = straightened(hu, labels, grid.affine, axes.spacing_mm, o.interpolation)
         else:
-            x, y, z = (float(mm) for mm in affine[:3, 3])
+            x, y, z = (float(mm) for mm in grid.affine[:3, 3])
             scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
         if o.region:
             if scan.labels is None:
@@ -175,11 +178,10 @@ class CtDicom(FolderSource):
         return {pattern: standard(name) for pattern, name in (self.options.masks or {}).items()}
 
     def _labels(
-        self, series: CtSeries, stack: SliceStack, axes: Axes, affine: NDArray[np.float64]
+        self, number: int, stack: SliceStack, axes: Axes, grid: Grid
     ) -> tuple[NDArray[np.uint8] | None, dict[int, str], dict[str, Any]]:
         """Label map along LPS, legend and notes; where masks overlap, a lesion lies on its organ."""
-        names = self._mask_names()
-        shape = tuple(stack.shape[a] for a in axes.order)
+        series, names, shape = self._series[number], self._mask_names(), grid.shape
         found: dict[str, NDArray[np.bool_]] = {}
         unused = 0
         parts: list[tuple[str | None, NDArray[np.bool_] | None]] = [
@@ -187,9 +189,14 @@ class CtDicom(FolderSource):
             for file in series.segmentations
             for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape)
         ]
-        for n, (file, called) in enumerate(zip(series.nrrds, _called(series), strict=True), 1):
+        for n, (file, called) in enumerate(zip(series.nrrds, series.called, strict=True), 1):
             try:
-                parts.append(ct_masks.from_nrrd(file, called, names, affine, shape))
+                name, mask = ct_masks.from_nrrd(file, called, names, grid.affine, shape)
+                if name and mask is None and kind(name) != "healthy":
+                    sharing = tuple(n for n, other in enumerate(self._series) if file in other.nrrds)
+                    if why := self._missed(Stray(file, kind(name), sharing), number, grid, None, ()):
+                        raise BadCase(f"{why}, {WAY_OUT}")
+                parts.append((name, mask))
             except BadCase as error:
                 raise BadCase(f"its NRRD file {n} of {len(series.nrrds)} {error}") from None
         for name, mask in parts:
@@ -207,71 +214,30 @@ class CtDicom(FolderSource):
             out[found[name]] = value
         return out, dict(enumerate(order, 1)), notes
 
+    def _require_nothing_missed(
+        self, number: int, grid: Grid, labels: NDArray[np.uint8], legend: Mapping[int, str]
+    ) -> None:
+        """Refuse a series with a file that may mark a lesion, where its own label map has none."""
+        lesions = [value for value, name in legend.items() if kind(name) == "lesion"]
+        for stray in self._beside.get(number, ()):
+            if why := self._missed(stray, number, grid, labels, lesions):
+                raise BadCase(f"a file beside its slices {why}, {WAY_OUT}")
+        for file in () if lesions else self._series[number].near:  # sets store the same in both ways
+            if tells_of_lesions(file.read(), self._mask_names()):
+                raise BadCase(
+                    "an RT structure set, or a segmentation that refers to a series that is not there, names a lesion, "
+                    f"{WAY_OUT}"
+                )
 
-def _list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtSeries], dict[str, list[str]]]:
-    """The series among the files, and what is in none. Only numbers are remembered on this machine."""
+    def _missed(
+        self, stray: Stray, number: int, grid: Grid, labels: NDArray[np.uint8] | None, lesions: Sequence[int]
+    ) -> str | None:
+        def grid_of(case: int) -> Grid:
+            return grid if case == number else _grid(SliceStack.of(self._series[case].slices))
 
-    def make() -> dict[str, Any]:
-        members = [Member.of(file) for file in files]
-        series = series_of(members)
-        persons = {name: n for n, name in enumerate(dict.fromkeys(one.person for one in series if one.person))}
-        slices = [(n, number) for number, one in enumerate(series) for n in one.slices]
-        segmentations = [(n, number) for number, one in enumerate(series) for n in one.segmentations]
-        rows = [
-            (one.parts, persons.get(one.person, len(persons) + n), "\0" in one.person, one.flaw)
-            for n, one in enumerate(series)
-        ]
-        used = {n for n, _ in slices + segmentations}
-        left = [LEFT_OVER.index(LEFT[one.kind]) if n not in used else -1 for n, one in enumerate(members)]
-        return {
-            "slices": np.array(slices, np.int64).reshape(-1, 2),
-            "segmentations": np.array(segmentations, np.int64).reshape(-1, 2),
-            "series": np.array(rows, np.int64).reshape(-1, 4),
-            "left": np.array(left, np.int64),
-        }
-
-    marks = "\n".join(f"{f.path} {f.mark}" for f in files)
-    known = remembered(f"ct series, people and flaws\n{marks}", ("slices", "segmentations", "series", "left"), make)
-    found = []
-    own_files: dict[tuple[str, int], list[File]] = {}
-    for key in ("slices", "segmentations"):
-        for n, number in known[key].tolist():
-            own_files.setdefault((key, number), []).append(files[n])
-    homes = {_home(file) for (key, _), own in own_files.items() if key == "slices" for file in own}
-    below: dict[str, list[File]] = {}
-    for file in nrrds:
-        if home := _home_above(file, homes):
-            below.setdefault(home, []).append(file)
-    for number, (parts, person, by_issuer, flaw) in enumerate(known["series"].tolist()):
-        own, segs = own_files["slices", number], own_files.get(("segmentations", number), [])
-        beside = {f.path: f for home in dict.fromkeys(map(_home, own)) for f in below.get(home, ())}
-        found.append(
-            CtSeries(tuple(own), tuple(segs), tuple(beside.values()), parts, person, bool(by_issuer), FLAWS[flaw])
-        )
-    left: dict[str, list[str]] = {}
-    for file, why in zip(files, known["left"].tolist(), strict=True):
-        if why >= 0:
-            left.setdefault(LEFT_OVER[why], []).append(file.path)
-    used = {file.path for one in found for file in one.nrrds}
-    if alone := [file.path for file in nrrds if file.path not in used]:
-        left["NRRD files beside no CT slice"] = alone
-    return found, left
+        return missed(stray, number, grid_of, labels, lesions)
 
 
-def _home(file: File) -> str:
-    return str(PurePosixPath(file.name).parent)
-
-
-def _home_above(file: File, homes: Collection[str]) -> str | None:
-    """The nearest folder above a file that is one of ``homes``."""
-    return next((str(folder) for folder in PurePosixPath(file.name).parents if str(folder) in homes), None)
-
-
-def _called(series: CtSeries) -> list[list[str]]:
-    """What each NRRD file is called, and the folder below the slices' where that tells of lesions."""
-    homes = {_home(file) for file in series.slices}
-    folders = [_home(file).removeprefix(_home_above(file, homes) or ".") for file in series.nrrds]
-    return [
-        [stem(file.name), *([folder] if kind(folder) == "lesion" else [])]
-        for file, folder in zip(series.nrrds, folders, strict=True)
-    ]
+def _grid(stack: SliceStack) -> Grid:
+    axes = Axes.of(stack.affine)
+    return Grid(axes.turned(stack.affine, stack.shape), tuple(stack.shape[a] for a in axes.order))

@@ -235,9 +235,8 @@ def test_masks_whose_names_nobody_knows_are_refused_and_glued_words_are_read(tmp
     for name, value in (("liver", 1), ("livertumor01", 2)):
         write(tmp_path / f"s1/segmentations/{name}.nii.gz", (labels() == value).astype(np.uint8))
     assert source(tmp_path).read(0).legend == LEGEND
-    write(tmp_path / "s1/segmentations/liver_FNH.nii.gz", (labels() == 2).astype(np.uint8))
-    with pytest.raises(SourceError, match="masks are of 1 structures whose names say neither"):
-        source(tmp_path)
+    write(tmp_path / "s1/segmentations/liver_FNH.nii.gz", (labels() == 1).astype(np.uint8))
+    assert "one of its masks, whose name says neither anatomy nor a lesion of one organ known here" in refusal(tmp_path)
     assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
 
 

@@ -123,11 +123,12 @@ def test_what_3d_slicer_calls_its_segments_counts(series):
 def test_masks_in_folders_below_the_slices_are_read_and_other_formats_are_counted(series):
     (series / "lesions" / "a").mkdir(parents=True)
     nrrd(series / "lesions" / "a" / "liver.nrrd", TUMOUR)
-    (series / "tumor.nii.gz").write_bytes(b"")
+    for name in ("thing.nii.gz", "liver.mha", "scan.tif", "liver.stl"):
+        (series / name).write_bytes(b"")
     found = dicom.source(series)
     assert found.read(0).legend == LEGEND
     assert {why: len(paths) for why, paths in found.left_over.items()} == {
-        "volumes of other formats, which are not read here": 1
+        "files of other formats that may hold masks, which are not read here": 3
     }
 
 
@@ -239,8 +240,8 @@ def test_a_lesion_lies_on_its_organ_whatever_it_is_called(tmp_path, name):
 
 def test_a_lesion_beside_two_organs_is_nobody_s(tmp_path):
     by_structure(tmp_path, segmentations__liver=1, segmentations__lung_left=0, segmentations__lesion=2)
-    with pytest.raises(SourceError, match="nor a lesion of one organ known here"):
-        source(tmp_path)
+    with pytest.raises(BadCase, match="nor a lesion of one organ known here"):
+        source(tmp_path).read(0)
     with pytest.raises(SourceError, match=r"nothing called liver_tumour.*it has liver, lung, tumour"):
         source(tmp_path, labels=("liver", "liver_tumour"))
     assert source(tmp_path, labels=("liver", "tumour")).read(0).legend == {1: "liver", 2: "tumour"}
@@ -258,7 +259,7 @@ def test_a_legend_without_effect_is_refused(tmp_path):
 def test_a_mask_of_a_lesion_outside_the_folder_of_masks_is_refused(tmp_path, name):
     by_structure(tmp_path, segmentations__liver=1, **{name: 2})
     found = source(tmp_path)
-    with pytest.raises(BadCase, match="or folder segmentations is called a lesion, or marks what nobody knows"):
+    with pytest.raises(BadCase, match="a file beside its label map or folder segmentations marks 8 voxels"):
         found.read(0)
     assert sum(map(len, found.left_over.values())) == 1
     assert source(tmp_path, labels=("liver",)).read(0).legend == {1: "liver"}
