@@ -221,7 +221,7 @@ def read_record(data: bytes) -> Record:
 def place(row: Row, entry: tar.Entry) -> Row:
     """Write into a row where its sample lies in the tar."""
     row.offset, row.size = entry.offset, entry.size
-    row.members = [asdict(member) for member in entry.members]
+    row.members = [dict(vars(member)) for member in entry.members]  # asdict takes ten times as long
     return row
 
 

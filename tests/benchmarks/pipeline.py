@@ -3,21 +3,26 @@
 Every run is a process of its own that starts Ray with the same arguments, makes N samples with two worker processes
 into a fresh folder on the local disk, in shards of the same number of samples, and calls os.sync(). Ours is
 ``jobs.commands.generate`` with all it does (SHA-256, indexes, manifest, card, pictures). Theirs is
-``ray.data.range(N).map_batches(Actor).write_webdataset(folder)`` around the same source, generator and checks: once as
-its guide has it (arrays out of the actors, encoded while writing), once tuned (bytes out of the actors, a batch a
-shard). Seconds run from the start of the process to the end of the sync; CPU seconds are those of the whole tree of
-processes. The engines take turns. A fit through a small and a large N gives start-up and the cost of a further sample.
+``tests.benchmarks.ray_data`` around the same source, generator and checks: as its guide has it, tuned, and where a
+recipe has variants, tuned with the variants of a case made together. All samples of the small runs are decoded and
+must be equal. Seconds run from the start of the process to the end of the sync. CPU seconds are those of the driver and
+the workers; Ray's services (raylet, gcs, dashboard, monitors), whose time goes with that of the wall, are told apart,
+for everybody. The engines take turns. A fit through a small and a large N, each the least of its runs, gives start-up
+and the cost of a further sample; of a recipe with variants more samples are more cases, each with all its variants.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +32,10 @@ import numpy as np
 import psutil
 import yaml
 
-from tests.benchmarks.common import Row, alternate, goal, goals, median, table
+from lesionforge.jobs.commands.generate import generate
+from lesionforge.sinks.encode import decode
+from tests.benchmarks import ray_data
+from tests.benchmarks.common import Row, alternate, goal, goals, table
 from tests.benchmarks.work import FAST, SLOW
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +45,23 @@ WORKERS, LOGICAL_CPUS = 2, 4  # Ray Data's actors take two of four, so that its 
 # would spend a fifth of its time on page faults. The same for all.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 GOALS = {"5 ms": 1.4, "bi-plane": 1.4, "demo, x20": 3.0, "plaques, x5": 3.0}  # x Ray Data, CPU of a further sample
+SERVICES = (
+    "/gcs_server",
+    "/raylet/raylet",
+    "/dashboard/",
+    "monitor.py",
+    "/runtime_env/",
+    "ray::Dash",
+    "ray::RuntimeEnv",
+)
+TOGETHER = "ray data, tuned, by case"
+SIZES = {  # samples: few, many, of a shard; as shipped, of recipes
+    "5 ms": (200, 2400, 100),
+    "bi-plane": (40, 400, 20),
+    "demo, x20": (320, 960, 16),
+    "plaques, x5": (80, 240, 16),
+}
+QUICK = {"5 ms": (200, 800, 100), "demo, x20": (40, 80, 2)}
 
 
 # In the child process
@@ -63,7 +88,8 @@ def recipe(work: str, samples: int, shard: int) -> dict[str, Any]:
         name, multiply, each = SHIPPED[work]
         raw: dict[str, Any] = yaml.safe_load((ROOT / "jobs" / "recipes" / f"{name}.yaml").read_text())
         raw["sources"][0]["options"]["count"] = samples // (multiply * each)
-        return {**raw, "multiply": multiply, "shard": {"samples": shard}}
+        raw["sources"][0]["split"] = everything
+        return {**raw, "multiply": multiply, "splits": ["train"], "shard": {"samples": shard}}
     if work == "bi-plane":
         source = {"uri": "phantom:coronary", "options": {"count": samples // 2}, "split": everything}
         return {**common, "sources": [source], "generator": {"name": "biplane"}}
@@ -76,127 +102,76 @@ def recipe(work: str, samples: int, shard: int) -> dict[str, Any]:
     }
 
 
-def run_ours(asked: dict[str, Any], folder: Path) -> int:
-    from lesionforge.jobs.commands.generate import generate
-
-    start_ray()
-    path = folder / "recipe.yaml"
+def ours(asked: dict[str, Any], folder: Path) -> None:
+    path = folder.with_suffix(".yaml")
     path.write_text(json.dumps(asked))
-    generate(path, str(folder / "out"), WORKERS, in_process=False)
-    return len(list((folder / "out" / "shards").iterdir()))
+    generate(path, str(folder), WORKERS, in_process=False)
 
 
-class Plain:
-    """Our source and generator behind ``map_batches``, as Ray Data's guide has it: arrays out."""
-
-    def __init__(self, asked: dict[str, Any]) -> None:
-        from lesionforge.engine.pipeline import Pipeline
-        from lesionforge.engine.recipe import Recipe
-        from lesionforge.engine.sample import Maker
-
-        self.maker = Maker(Pipeline(Recipe.model_validate(asked)))
-
-    def members(self, i: int) -> dict[str, Any]:
-        spec = self.maker.pipeline.plan[int(i)]
-        case = self.maker.read(spec)
-        (sample,) = self.maker.make([case], [spec])
-        return {"__key__": spec.sample_id, **self.maker.members(sample, self.maker.row(spec, case))}
-
-    def __call__(self, batch: dict[str, Any]) -> Any:
-        rows = [self.members(i) for i in batch["id"]]
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
-        columns["json"] = [json.dumps(meta) for meta in columns["json"]]  # a column of one type: the metas differ
-        return {n: np.stack(c) if isinstance(c[0], np.ndarray) else np.array(c) for n, c in columns.items()}
-
-
-class Tuned(Plain):
-    """Bytes out: nothing is left for the writing task but the tar."""
-
-    def __call__(self, batch: dict[str, Any]) -> Any:
-        import pyarrow as pa
-
-        from lesionforge.sinks.encode import encode
-
-        made = [self.members(i) for i in batch["id"]]
-        rows = [{n: v if n == "__key__" else encode(n, v) for n, v in row.items()} for row in made]
-        return pa.Table.from_pylist(rows)
-
-
-def run_ray_data(asked: dict[str, Any], folder: Path, tuned: bool) -> int:
-    import ray
-
-    start_ray()
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    shard, samples = asked["shard"]["samples"], _samples(asked)
-    (
-        ray.data.range(samples, override_num_blocks=samples // shard)
-        .map_batches(
-            Tuned if tuned else Plain,
-            fn_constructor_args=(asked,),
-            batch_size=shard,
-            concurrency=WORKERS,
-            num_cpus=1,
-        )
-        .write_webdataset(str(folder / "out"), encoder=None if tuned else True, min_rows_per_file=shard)
-    )
-    return len(list((folder / "out").iterdir()))
-
-
-def _samples(asked: dict[str, Any]) -> int:
-    from lesionforge.engine.pipeline import Pipeline
-    from lesionforge.engine.recipe import Recipe
-
-    return len(Pipeline(Recipe.model_validate(asked)).plan)
-
-
-ENGINES = {
-    "ours": run_ours,
-    "ray data": partial(run_ray_data, tuned=False),
-    "ray data, tuned": partial(run_ray_data, tuned=True),
+ENGINES: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "ours": ours,
+    "ray data": partial(ray_data.write, workers=WORKERS, tuned=False),
+    "ray data, tuned": partial(ray_data.write, workers=WORKERS, tuned=True),
+    TOGETHER: partial(ray_data.write, workers=WORKERS, tuned=True, by_case=True),
 }
 
 
 def child(engine: str, work: str, samples: int, shard: int, folder: Path) -> None:
-    found = ENGINES[engine](recipe(work, samples, shard), folder)
+    start_ray()
+    ENGINES[engine](recipe(work, samples, shard), folder / "out")
     os.sync()
-    sys.stdout.write(f"\nRESULT {json.dumps({'found': found, 'end': time.monotonic()})}\n")
+    sys.stdout.write(f"\nEND {time.monotonic()}\n")
     sys.stdout.flush()
 
 
 # In the parent
 
 
-def run(engine: str, work: str, samples: int, shard: int) -> Row:
-    """One process: wall and CPU seconds of its whole tree, and what it says it found."""
+def run(engine: str, work: str, samples: int, shard: int, look: bool) -> Row:
+    """One process: wall and CPU seconds of its whole tree, its shards, and where asked for what they hold."""
     folder = Path(tempfile.mkdtemp(prefix="lesionforge-bench-"))
     command = [sys.executable, "-m", "tests.benchmarks.pipeline", engine, work, str(samples), str(shard), str(folder)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
     env.pop("RAY_ADDRESS", None)
-    env |= KEEP_MEMORY | {"LESIONFORGE_CACHE": str(folder / "cache")}  # nothing is kept from the run before
+    env |= KEEP_MEMORY | {"RAY_worker_niceness": "0"}  # as ours has it where it starts Ray
+    env["LESIONFORGE_CACHE"] = str(folder / "cache")  # nothing is kept from the run before
     (folder / "cache").mkdir(0o700)
     os.sync()
     start = time.monotonic()
     try:
         with (folder / "log").open("w+") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
-            cpu = _cpu_seconds(process)
+            cpu, services = _cpu_seconds(process)
             out = process.communicate()[0]
             log.seek(0)
-            lines = [line for line in out.splitlines() if line.startswith("RESULT ")]
-            if process.returncode or not lines:
+            ends = [line.removeprefix("END ") for line in out.splitlines() if line.startswith("END ")]
+            if process.returncode or not ends:
                 raise RuntimeError(f"{engine} ended with {process.returncode}:\n{log.read()[-3000:]}")
-        result = json.loads(lines[-1].removeprefix("RESULT "))
-        shards = -(-samples // shard)
-        if engine == "ours" and result["found"] != shards:
-            raise RuntimeError(f"{engine} wrote {result['found']} shards, not {shards}")
-        return {"wall": result["end"] - start, "cpu": cpu, "found": result["found"]}
+        shards = sorted((folder / "out").rglob("*.tar"))
+        held = contents(shards) if look else None
+        return {"wall": float(ends[-1]) - start, "cpu": cpu, "services": services, "shards": len(shards), "held": held}
     finally:
         shutil.rmtree(folder)
 
 
-def _cpu_seconds(process: subprocess.Popen[str]) -> float:
-    """CPU seconds of a process and all below it, each as last seen, until it ends."""
-    seen: dict[tuple[int, float], float] = {}
+def contents(shards: list[Path]) -> dict[str, str]:
+    """SHA-256 of every decoded member, whatever it was packed as."""
+    out = {}
+    for path in shards:
+        with tarfile.open(path) as file:
+            for member in file:
+                data = file.extractfile(member)
+                value = decode(member.name, data.read() if data else b"")
+                if isinstance(value, np.ndarray):
+                    value = f"{value.dtype} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+                name = ray_data.PACKED.sub(".npy", member.name)
+                out[name] = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return out
+
+
+def _cpu_seconds(process: subprocess.Popen[str]) -> tuple[float, float]:
+    """CPU seconds of a process and the workers below it, and of Ray's services, each as last seen, until it ends."""
+    seen: dict[tuple[int, float], tuple[bool, float]] = {}
     while process.poll() is None:
         try:
             root = psutil.Process(process.pid)
@@ -205,28 +180,31 @@ def _cpu_seconds(process: subprocess.Popen[str]) -> float:
             break
         for one in tree:
             try:
-                times = one.cpu_times()
-                seen[one.pid, one.create_time()] = times.user + times.system
-            except psutil.NoSuchProcess:
+                times, name = one.cpu_times(), " ".join(one.cmdline()[:3])
+                seen[one.pid, one.create_time()] = any(map(name.count, SERVICES)), times.user + times.system
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
         time.sleep(0.2)
-    return sum(seen.values())
+    services = sum(seconds for is_service, seconds in seen.values() if is_service)
+    return sum(seconds for _, seconds in seen.values()) - services, services
 
 
 def against_ray_data(work: str, sizes: tuple[int, int], shard: int, rounds: int) -> tuple[list[Row], float | None]:
-    """Rows of both engines, and CPU of a further sample of Ray Data's better form over ours."""
-    # ray.data cannot be imported without pandas
-    engines = ("ours", "ray data", "ray data, tuned") if find_spec("pandas") else ("ours",)
+    """Rows of all engines, and CPU of a further sample of Ray Data's better form over ours."""
+    engines = ["ours"]
+    if find_spec("pandas"):  # ray.data cannot be imported without
+        engines += [name for name in ENGINES if name != "ours" and (name != TOGETHER or work in SHIPPED)]
+    small, large = sizes
     runs: dict[tuple[str, int], list[Row]] = {}
     for n in sizes:
-        calls = {engine: partial(run, engine, work, n, shard) for engine in engines}
+        calls = {engine: partial(run, engine, work, n, shard, look=n == small) for engine in engines}
         for engine, results in alternate(calls, rounds).items():
             runs[engine, n] = results
+    if any(result["held"] != runs["ours", small][0]["held"] for engine in engines for result in runs[engine, small]):
+        raise RuntimeError(f"{work}: not everybody has made the same samples")
     rows = []
-    small, large = sizes
     for engine in engines:
-        wall = {n: median([r["wall"] for r in runs[engine, n]]) for n in sizes}
-        cpu = {n: median([r["cpu"] for r in runs[engine, n]]) for n in sizes}
+        wall, cpu = ({n: min(r[what] for r in runs[engine, n]) for n in sizes} for what in ("wall", "cpu"))
         each = (wall[large] - wall[small]) / (large - small)
         cpu_each = (cpu[large] - cpu[small]) / (large - small)
         rows.append(
@@ -234,9 +212,9 @@ def against_ray_data(work: str, sizes: tuple[int, int], shard: int, rounds: int)
                 "work": work,
                 "engine": engine,
                 "samples": large,
-                "shards": runs[engine, large][0]["found"],
+                "shards": runs[engine, large][0]["shards"],
                 "rate": large / wall[large],
-                "best_rate": large / min(r["wall"] for r in runs[engine, large]),
+                "services_ms": 1e3 * min(r["services"] for r in runs[engine, large]) / large,
                 "cpu_ms": 1e3 * cpu[large] / large,
                 "startup_s": wall[small] - small * each,
                 "startup_cpu_s": cpu[small] - small * cpu_each,
@@ -245,26 +223,16 @@ def against_ray_data(work: str, sizes: tuple[int, int], shard: int, rounds: int)
                 "runs": rounds,
             }
         )
-    if len(rows) < 2:
-        return rows, None
     for row in rows:
         row["ratio"] = rows[0]["rate"] / row["rate"]
         row["cpu_ratio"] = row["marginal_cpu_ms"] / rows[0]["marginal_cpu_ms"]
-    return rows, min(row["cpu_ratio"] for row in rows[1:])
+    return rows, min((row["cpu_ratio"] for row in rows[1:] if row["engine"] != TOGETHER), default=None)
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
     """All kinds of work; ``quick`` has one round of small sizes of two."""
-    sizes = {"5 ms": (200, 800, 100), "bi-plane": (40, 80, 20)}  # samples: few, many, of a shard
-    if not quick:
-        sizes = {
-            "5 ms": (200, 2400, 100),
-            "bi-plane": (40, 400, 20),
-            "demo, x20": (80, 800, 40),
-            "plaques, x5": (10, 40, 5),
-        }
     rows, told = [], []
-    for work, (few, many, shard) in sizes.items():
+    for work, (few, many, shard) in (QUICK if quick else SIZES).items():
         some, ratio = against_ray_data(work, (few, many), shard, 1 if quick else 2)
         rows += some
         told.append(_against(work, ratio))
@@ -286,9 +254,9 @@ def text(result: dict[str, Any]) -> str:
         "samples": "N",
         "shards": "shards",
         "rate": "samples/s",
-        "best_rate": "best",
         "ratio": "ours is x",
         "cpu_ms": "CPU ms",
+        "services_ms": "of Ray's services",
         "startup_s": "start-up s",
         "startup_cpu_s": "CPU s",
         "marginal_rate": "then samples/s",
