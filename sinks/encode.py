@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from lesionforge.generators.types import DELTA, check_field
 from lesionforge.sinks import limits
-
-# Run-length matches only: smaller and faster than a full search on angiograms (noise repeats nothing) and on masks.
-PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+from lesionforge.sinks.png import png
 
 # What the decoders raise for damaged bytes; a size out of all bounds ends in the last two.
 _DAMAGE = (
@@ -64,7 +61,7 @@ def encode(name: str, value: Any) -> bytes:
             _packable(name, _npy(_steps(value) if name.endswith(DELTA) else value)), asbytes=True
         )
         return packed
-    return _png(value) if kind == "png" else _npy(value)
+    return png(value) if kind == "png" else _npy(value)
 
 
 def decode(name: str, data: bytes) -> Any:
@@ -195,12 +192,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise ValueError(f"{type(value).__name__} cannot stand in JSON")
-
-
-def _png(value: NDArray[Any]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(value).save(out, format="PNG", **PNG)
-    return out.getvalue()
 
 
 def _npy(value: NDArray[Any]) -> bytes:
