@@ -7,10 +7,13 @@ so an edited block is told from the others at once unless it is quantised alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
+
+from lesionforge.generators.kernels import jit
 
 BLOCK = 8
 PATCH = 16
@@ -67,25 +70,17 @@ def jpeg_quality(image: NDArray[np.uint8]) -> int | None:
     """Quality of the baseline JPEG whose grid starts at the frame's corner, or None where there is no trace of one."""
     rows, cols = (n // BLOCK for n in image.shape)
     whole = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK)
-    blocks = whole.transpose(0, 2, 1, 3).reshape(-1, BLOCK, BLOCK)
-    step = max(1, len(blocks) // 512)
-    spectra = scipy.fft.dctn(blocks[::step].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
-    best, quality = COHERENT, None
-    scored: dict[tuple[int, int, float], float] = {}
-    for q in QUALITIES:
-        table = quantisation(q)
-        scores = []
-        for u, v in PROBES:
-            key = (u, v, table[u, v])
-            if key not in scored:
-                values = spectra[:, u, v] / table[u, v]
-                values = values[np.abs(values) > 0.5]  # zeros lie on every comb
-                scored[key] = float(np.cos(2 * np.pi * values).mean()) if len(values) > 20 else np.nan
-            scores.append(scored[key])
-        scores = [s for s in scores if np.isfinite(s)]
-        if len(scores) >= 3 and np.mean(scores) > best:
-            best, quality = float(np.mean(scores)), q
-    if quality is None:
+    row, col = np.divmod(np.arange(0, rows * cols, max(1, rows * cols // 512)), max(cols, 1))
+    spectra = scipy.fft.dctn(whole[row, :, col].astype(np.float64) - 128, axes=(1, 2), norm="ortho")
+    scores = np.empty((len(QUALITIES), len(PROBES)))
+    for n, (u, v) in enumerate(PROBES):
+        steps, of = _steps(u, v)
+        scores[:, n] = _coherence(spectra[:, u, v].copy(), steps)[of]
+    told = np.isfinite(scores)
+    count = told.sum(axis=1)
+    means = np.where(count >= 3, np.where(told, scores, 0).sum(axis=1) / np.maximum(count, 1), 0)
+    quality = QUALITIES[int(means.argmax())]
+    if means.max() <= COHERENT:
         return None
 
     def misfit(q: int) -> float:
@@ -93,6 +88,27 @@ def jpeg_quality(image: NDArray[np.uint8]) -> int | None:
         return float(((scaled - np.rint(scaled)) ** 2 * quantisation(q) ** 2).sum())
 
     return min(range(quality - 2, quality + 3), key=misfit)  # neighbours share most steps of their tables
+
+
+@cache
+def _steps(u: int, v: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Steps that coefficient (u, v) has in the tables of QUALITIES, and which of them each table has."""
+    return np.unique([quantisation(q)[u, v] for q in QUALITIES], return_inverse=True)
+
+
+@jit
+def _coherence(values: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean cosine of the phase of ``values`` (n,) on each comb of ``steps`` (m,): (m,), NaN where too few say."""
+    out = np.empty(steps.shape[0])
+    for i in range(steps.shape[0]):
+        total, count = 0.0, 0
+        for value in values:
+            place = value / steps[i]
+            if abs(place) > 0.5:  # zeros lie on every comb
+                total += np.cos(2 * np.pi * place)
+                count += 1
+        out[i] = total / count if count > 20 else np.nan
+    return out
 
 
 def requantise(
@@ -132,16 +148,27 @@ def _noise_kernel(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     rows, cols = (n // PATCH for n in image.shape)
     whole = image[: rows * PATCH, : cols * PATCH].reshape(rows, PATCH, cols, PATCH)
     patches = whole.transpose(0, 2, 1, 3).reshape(-1, PATCH * PATCH).astype(np.float64)
-    y, x = np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].reshape(2, -1)
-    surface, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=1))
-    flat = patches - (patches @ surface) @ surface.T
-    level = flat.std(axis=1)
+    surface = _surface()
+    bent = patches @ surface
+    # What is left beside the surface has no mean, and its square is that of the patch less the surface's.
+    square = np.einsum("nk,nk->n", patches, patches) - np.einsum("nk,nk->n", bent, bent)
+    level = np.sqrt(np.maximum(square, 0)) / PATCH
     lit = level > 0.3  # not the black border
     if lit.sum() < 10:
         return np.zeros((PATCH, PATCH))
-    calm = flat[lit][level[lit] <= np.quantile(level[lit], 0.33)].reshape(-1, PATCH, PATCH)
-    power = (np.abs(np.fft.fft2(calm)) ** 2).mean(axis=0)
+    still = lit & (level <= np.quantile(level[lit], 0.33))
+    calm = (patches[still] - bent[still] @ surface.T).reshape(-1, PATCH, PATCH)
+    half = scipy.fft.rfft2(calm)
+    half = (half.real**2 + half.imag**2).mean(axis=0)
+    power = np.concatenate([half, np.roll(half[::-1], 1, axis=0)[:, -2:0:-1]], axis=1)  # of real patches: symmetric
     f = np.fft.fftfreq(PATCH)
     power[np.hypot(f[:, None], f[None]) < 1 / 8] = 0  # structure, not noise
     power *= PATCH**2 / max(power.sum(), 1e-12)
     return np.asarray(np.fft.fftshift(np.fft.ifft2(np.sqrt(power)).real))
+
+
+@cache
+def _surface() -> NDArray[np.float64]:
+    """Orthonormal quadratic surfaces on a patch, (PATCH^2, 6)."""
+    y, x = np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].reshape(2, -1)
+    return np.linalg.qr(np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=1)).Q
