@@ -34,16 +34,41 @@ def interpolated(diameter: Rows, healthy: NDArray[np.bool_], start: int, end: in
     at = np.concatenate(sides)
     if len(sides) == 1:
         return np.full(n, float(np.median(diameter[at])))
-    x, y = at - at.mean(), diameter[at]
-    weight = np.ones(len(x))
-    for _ in range(5):
-        middle = weight @ x / weight.sum()
-        slope = (weight * (x - middle)) @ y / ((weight * (x - middle)) @ x)
-        level = weight @ y / weight.sum() - slope * middle
-        off = np.abs(y - level - slope * x)
-        weight = 1 / np.maximum(off / (1.345 * 1.4826 * np.median(off) + 1e-9), 1)
+    level, slope = _robust_line(at - at.mean(), diameter[at])
     reference: Rows = level + slope * (rows - at.mean())
     return reference
+
+
+@jit
+def _robust_line(x: Rows, y: Rows) -> tuple[float, float]:
+    """Level at x = 0 and slope of the line through a few dozen points, by Huber's weights."""
+    n = x.shape[0]
+    weight, ordered = np.ones(n), np.empty(n)
+    level, slope = 0.0, 0.0
+    for _ in range(5):
+        total, middle, mean, across, along = 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            total += weight[i]
+            middle += weight[i] * x[i]
+            mean += weight[i] * y[i]
+        middle /= total
+        for i in range(n):
+            across += weight[i] * (x[i] - middle) * y[i]
+            along += weight[i] * (x[i] - middle) * x[i]
+        slope = across / along
+        level = mean / total - slope * middle
+        for i in range(n):  # sorted as they come
+            off = abs(y[i] - level - slope * x[i])
+            j = i
+            while j > 0 and ordered[j - 1] > off:
+                ordered[j] = ordered[j - 1]
+                j -= 1
+            ordered[j] = off
+        median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+        for i in range(n):
+            off = abs(y[i] - level - slope * x[i])
+            weight[i] = 1 / max(off / (1.345 * 1.4826 * median + 1e-9), 1.0)
+    return level, slope
 
 
 def computer_defined(diameter: Rows, healthy: NDArray[np.bool_]) -> Rows:
