@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.kernels import jit
+
 Rows = NDArray[np.float64]
 Table = NDArray[np.float64]
 
@@ -37,8 +39,8 @@ class Chords:
     """Blurred chords of every radius over one window, and what a least-squares fit needs of them.
 
     ``radius`` (m,) px at steps of RADIUS_STEP, ``t`` (k,) px; ``full`` (m, k) the chords, ``columns`` (k, m) the same
-    by columns, ``by_radius`` (k, m) their derivative by columns; (m,) each: ``energy`` sum of squares of a chord,
-    ``push`` chord times derivative, ``firm`` derivative squared.
+    by columns, ``by_radius`` (m, k) their derivative; (m,) each: ``energy`` sum of squares of a chord, ``push`` chord
+    times derivative, ``firm`` derivative squared.
     """
 
     radius: Rows
@@ -54,15 +56,30 @@ class Chords:
     def of(cls, full: Table, radius: Rows, t: Rows) -> Chords:
         by_radius = np.gradient(full, RADIUS_STEP, axis=0)
         squares = (np.einsum("rk,rk->r", a, b) for a, b in ((full, full), (full, by_radius), (by_radius, by_radius)))
-        return cls(radius, t, full, *(np.ascontiguousarray(table.T) for table in (full, by_radius)), *squares)
+        return cls(radius, t, full, np.ascontiguousarray(full.T), by_radius, *squares)
 
     def at(self, radius: Rows) -> Table:
         """Chords of any radii (n,), between the tabulated ones: (n, k)."""
-        place = np.clip(radius / RADIUS_STEP - 1, 0, len(self.radius) - 1.001)
-        low = place.astype(np.int64)
-        part = (place - low)[:, None]
-        chords: Table = (1 - part) * self.full[low] + part * self.full[low + 1]
-        return chords
+        return _between(self.full, radius / RADIUS_STEP - 1)
+
+    def deepest(self, radius: Rows) -> Rows:
+        """The most of each chord (n,), which it has at its middle."""
+        middle = len(self.t) // 2
+        return _between(np.ascontiguousarray(self.full[:, middle : middle + 1]), radius / RADIUS_STEP - 1)[:, 0]
+
+
+@jit
+def _between(table: Table, place: Rows) -> Table:
+    """Rows of a table (m, k) at places between them."""
+    m, k = table.shape
+    out = np.empty((place.shape[0], k))
+    for i in range(place.shape[0]):
+        at = min(max(place[i], 0.0), m - 1.001)
+        part = at - int(at)
+        low, high, own = table[int(at)], table[int(at) + 1], out[i]
+        for j in range(k):
+            own[j] = (1 - part) * low[j] + part * high[j]
+    return out
 
 
 @lru_cache(maxsize=64)
@@ -79,13 +96,28 @@ def chord_tables(sigma: float, half_width: int) -> tuple[Chords, Chords]:
     return Chords.of(full, radius, t), Chords.of(without_line(full, t), radius, t)
 
 
+@jit
 def without_line(rows: Table, t: Rows) -> Table:
     """Rows (n, k) less each one's best line in t (k,), which is symmetric about 0."""
     level, slope = line_of(rows, t)
-    flat: Table = rows - level[:, None] - slope[:, None] * t
-    return flat
+    out = np.empty(rows.shape)
+    for i in range(rows.shape[0]):
+        for j in range(t.shape[0]):
+            out[i, j] = rows[i, j] - level[i] - slope[i] * t[j]
+    return out
 
 
+@jit
 def line_of(rows: Table, t: Rows) -> tuple[Rows, Rows]:
     """Level at t = 0 and slope (n,) of each row's best line in t (k,), which is symmetric about 0."""
-    return rows.mean(axis=1), (rows * t).sum(axis=1) / (t * t).sum()
+    n, k = rows.shape
+    level, slope, square = np.zeros(n), np.zeros(n), 0.0
+    for j in range(k):
+        square += t[j] * t[j]
+    for i in range(n):
+        for j in range(k):
+            level[i] += rows[i, j]
+            slope[i] += rows[i, j] * t[j]
+        level[i] /= k
+        slope[i] /= square
+    return level, slope

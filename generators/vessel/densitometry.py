@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.vessel.chord import RADIUS_STEP, STEP, Chords, chord_tables, line_of, without_line
 from lesionforge.generators.vessel.graph import arc_length
-from lesionforge.generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
+from lesionforge.generators.vessel.kernels import (
+    best_radius,
+    correlate,
+    least_cost,
+    lowest,
+    mean_along,
+    products,
+    smooth_path,
+)
 from lesionforge.generators.vessel.profile import Points, Spline, attenuation, normals
 
 Rows = NDArray[np.float64]
@@ -32,6 +40,8 @@ WIDEST = 40  # px, half-width of the largest window
 PSF_SIGMA = 1.0  # px, where nobody knows better; half a pixel off costs about half a point of %DS
 MU = np.geomspace(0.004, 0.25, 24)  # per px, the contrast coefficients tried
 MU_REACH = 25.0  # rows, sd of the neighbourhood that shares one mu
+MU_WEIGHTS = np.exp(-0.5 * (np.arange(int(2.5 * MU_REACH + 0.5) + 1) / MU_REACH) ** 2)
+MU_WEIGHTS /= 2 * MU_WEIGHTS.sum() - 1
 LINE_REACH = 4.0  # rows, sd of the neighbourhood that shares one background line
 BEND = 1.25  # times 1 / diameter: sd of the radius' second derivative along the vessel, that of a cosine lesion
 SHIFT_REACH = 8  # samples, how far off the centreline may be
@@ -91,7 +101,7 @@ def fit_lumen(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: float
     size = np.array(image.shape[::-1])
     inside = ((points > radius[:, None]) & (points < size - 1 - radius[:, None])).all(axis=1)
     noise = fit.noise()
-    cnr = fit.mu * fit.chords.at(radius).max(axis=1) / noise
+    cnr = fit.mu * fit.chords.deepest(radius) / noise
     seen = scipy.ndimage.median_filter(cnr, 41, mode="nearest") >= 2
     s = arc_length(points)
     line = fit.offset, fit.slope
@@ -122,7 +132,8 @@ class _Fit:
     bend: float
 
     def __post_init__(self) -> None:
-        self.rest = self.rows - self.mu[:, None] * self.chords.at(self.radius)
+        self.drawn = self.chords.at(self.radius)
+        self.rest = self.rows - self.mu[:, None] * self.drawn
         self.offset, self.slope = line_of(self.rest, self.chords.t)
 
     def noise(self) -> float:
@@ -136,17 +147,17 @@ class _Fit:
         )
         rest = self.rows - level[:, None] - slope[:, None] * self.chords.t
         c = self.chords
-        pull = products(rest, c.by_radius)
-        radius = smooth_path(pull, c.push, c.firm, self.mu, self.variance, self.radius, self.bend, RADIUS_STEP)
+        near = c.by_radius, c.push, c.firm
+        radius = smooth_path(rest, *near, self.mu, self.variance, self.radius, self.bend, RADIUS_STEP)
         return _Fit(self.rows, c, radius, self.mu, self.variance, self.bend)
 
 
 def _shift(rows: NDArray[np.float32], fit: _Fit) -> Rows:
     """How far the vessel lies from the centreline along the normal, in px: where the fitted chords match the rows."""
-    flat, chords = (without_line(a, fit.chords.t) for a in (rows.astype(np.float64), fit.chords.at(fit.radius)))
+    flat, chords = (without_line(a, fit.chords.t) for a in (rows.astype(np.float64), fit.drawn))
     score = correlate(flat, chords, SHIFT_REACH)
     score = scipy.ndimage.gaussian_filter1d(fit.mu[:, None] * score, 3.0, axis=0, mode="nearest")
-    shifts: Rows = scipy.ndimage.gaussian_filter1d((_between(-score) - SHIFT_REACH) * STEP, 3.0, mode="nearest")
+    shifts: Rows = scipy.ndimage.gaussian_filter1d((lowest(-score) - SHIFT_REACH) * STEP, 3.0, mode="nearest")
     return shifts
 
 
@@ -158,21 +169,10 @@ def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
     cost = least_cost(match, bare.energy, MU)
     left = np.maximum(np.einsum("nk,nk->n", flat, flat) + cost.min(axis=1), 1e-9) / (len(bare.t) - 4)
     left = left + np.median(left)  # a row that fits badly counts less, one that fits by chance no more
-    shared = scipy.ndimage.gaussian_filter1d(cost / left[:, None], MU_REACH, axis=0, mode="nearest", truncate=2.5)
-    mu = MU[0] * (MU[1] / MU[0]) ** _between(shared)
+    mu = MU[0] * (MU[1] / MU[0]) ** lowest(mean_along(cost / left[:, None], MU_WEIGHTS))
     start = bare.radius[best_radius(match, bare.energy, mu)]
     start[2:-2] = scipy.ndimage.median_filter(start, 5)[2:-2]
     bend = BEND / (2 * float(np.median(start)))
     variance = left / 2 * GRAIN * GRAIN / STEP
-    pull = products(flat, bare.by_radius)
-    radius = smooth_path(pull, bare.push, bare.firm, mu, variance, start, bend, RADIUS_STEP)
+    radius = smooth_path(flat, bare.by_radius, bare.push, bare.firm, mu, variance, start, bend, RADIUS_STEP)
     return _Fit(rows.astype(np.float64), chords, radius, mu, variance, bend)
-
-
-def _between(cost: Table) -> Rows:
-    """Column of least cost of each row, between the columns by a parabola."""
-    rows = np.arange(len(cost))
-    best = np.clip(cost.argmin(axis=1), 1, cost.shape[1] - 2)
-    a, b, c = cost[rows, best - 1], cost[rows, best], cost[rows, best + 1]
-    part: Rows = best + np.clip((a - c) / (2 * np.maximum(a - 2 * b + c, 1e-12)), -0.5, 0.5)
-    return part

@@ -61,17 +61,27 @@ def best_radius(match: Table, energy: Rows, mu: Rows) -> NDArray[np.int64]:
 
 @jit
 def smooth_path(
-    pull: Table, push: Rows, firm: Rows, mu: Rows, variance: Rows, start: Rows, bend: float, step: float
+    rows: Table,
+    slopes: Table,
+    push: Rows,
+    firm: Rows,
+    mu: Rows,
+    variance: Rows,
+    start: Rows,
+    bend: float,
+    step: float,
 ) -> Rows:
     """Radii (n,) that fit the rows and bend little along the vessel, by Gauss-Newton on a pentadiagonal system.
 
     Minimises sum (mu^2 E(r_i) - 2 mu P(i, r_i)) / (2 variance_i) + sum (r_i-1 - 2 r_i + r_i+1)^2 / (2 bend^2). What is
     held down is the second derivative: neither a taper nor, to second order, a tip is rounded.
 
-    ``pull`` (n, radii): the derivative of P by the radius; ``push``, ``firm`` (radii,): half the derivative of E and
-    the square of the template's derivative; all on radii step, 2 step, ...; ``start`` (n,) the radii to begin with.
+    ``rows`` (n, k); ``slopes`` (radii, k): the templates' derivative by the radius, which times a row is that of P;
+    ``push``, ``firm`` (radii,): half the derivative of E and the square of the template's derivative; all on radii
+    step, 2 step, ...; ``start`` (n,) the radii to begin with.
     """
-    n, count = pull.shape
+    n, count = rows.shape[0], slopes.shape[0]
+    pull = np.full((n, count), np.nan)  # what the path comes by is worked out, a few of all
     radius = start.copy()
     pin = 1 / bend**2
     middle, first, second, right = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
@@ -80,6 +90,11 @@ def smooth_path(
             place = min(max(radius[i] / step - 1, 0.0), count - 1.001)
             low = int(place)
             part = place - low
+            for r in range(low, low + 2):
+                if np.isnan(pull[i, r]):
+                    pull[i, r] = 0.0
+                    for c in range(rows.shape[1]):
+                        pull[i, r] += rows[i, c] * slopes[r, c]
             slope = (1 - part) * pull[i, low] + part * pull[i, low + 1]
             own = (1 - part) * push[low] + part * push[low + 1]
             stiff = (1 - part) * firm[low] + part * firm[low + 1]
@@ -135,11 +150,44 @@ def correlate(rows: Table, templates: Table, reach: int) -> Table:
     """Each row times its template shifted by -reach ... reach samples: shape (n, 2 reach + 1)."""
     n, k = rows.shape
     out = np.zeros((n, 2 * reach + 1))
+    turned = np.zeros(k + 2 * reach)  # the template back to front, nothing on either side
     for i in range(n):
-        for j in range(2 * reach + 1):
-            shift = j - reach
-            total = 0.0
-            for c in range(max(0, shift), min(k, k + shift)):
-                total += rows[i, c] * templates[i, c - shift]
-            out[i, j] = total
+        for c in range(k):
+            turned[reach + c] = templates[i, k - 1 - c]
+        for c in range(k):
+            factor, near, own = rows[i, c], turned[k - 1 - c :], out[i]
+            for j in range(2 * reach + 1):  # inside: no sum waits for the one before
+                own[j] += factor * near[j]
+    return out
+
+
+@jit
+def lowest(cost: Table) -> Rows:
+    """Column of least cost of each row, between the columns by a parabola."""
+    n, k = cost.shape
+    out = np.empty(n)
+    for i in range(n):
+        best = 0
+        for j in range(1, k):
+            if cost[i, j] < cost[i, best]:
+                best = j
+        best = min(max(best, 1), k - 2)
+        a, b, c = cost[i, best - 1], cost[i, best], cost[i, best + 1]
+        out[i] = best + min(max((a - c) / (2 * max(a - 2 * b + c, 1e-12)), -0.5), 0.5)
+    return out
+
+
+@jit
+def mean_along(rows: Table, weights: Rows) -> Table:
+    """Weighted mean down each column of (n, k), its ends repeated; ``weights`` from the middle outwards."""
+    n, k = rows.shape
+    out = np.empty((n, k))
+    for i in range(n):
+        own, total = rows[i], out[i]
+        for c in range(k):
+            total[c] = own[c] * weights[0]
+        for d in range(weights.shape[0] - 1, 0, -1):
+            before, after = rows[max(i - d, 0)], rows[min(i + d, n - 1)]
+            for c in range(k):
+                total[c] += (before[c] + after[c]) * weights[d]
     return out

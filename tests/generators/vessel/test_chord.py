@@ -29,6 +29,7 @@ def test_tables_interpolate_between_their_radii_and_hold_no_line() -> None:
     full, bare = chord_tables(0.9, 14)
     between = np.array([1.03, 3.21, 7.77])
     assert np.abs(full.at(between) - blurred_chord(between, full.t, 0.9)).max() < 0.02
+    assert (full.deepest(between) == full.at(between).max(axis=1)).all()
     level, slope = line_of(bare.full, bare.t)
     assert np.abs(level).max() < 1e-9
     assert np.abs(slope).max() < 1e-9

@@ -1,9 +1,18 @@
 """The compiled loops against numpy and scipy."""
 
 import numpy as np
+from scipy import ndimage
 from scipy.optimize import minimize
 
-from lesionforge.generators.vessel.kernels import best_radius, correlate, least_cost, products, smooth_path
+from lesionforge.generators.vessel.kernels import (
+    best_radius,
+    correlate,
+    least_cost,
+    lowest,
+    mean_along,
+    products,
+    smooth_path,
+)
 
 
 def test_costs_are_the_squared_residual_less_the_rows_own_square() -> None:
@@ -22,14 +31,14 @@ def test_the_smooth_path_is_the_minimum_of_its_objective() -> None:
     grid = np.arange(1, 80) * step
     truth = 4 + np.sin(np.arange(n) / 5) + rng.normal(0, 0.3, n)
     # A template r * u with unit u: P(i, r) = truth_i r, E = r^2, mu = 1; its derivative by r is constant.
-    pull, push, firm = np.tile(truth[:, None], len(grid)), grid, np.ones(len(grid))
+    rows, slopes, push, firm = truth[:, None], np.ones((len(grid), 1)), grid, np.ones(len(grid))
     variance = rng.uniform(0.05, 0.2, n)
 
     def objective(r: np.ndarray) -> float:
         return float((((r - truth) ** 2) / (2 * variance)).sum() + (np.diff(r, 2) ** 2).sum() / (2 * bend**2))
 
     want = minimize(objective, truth, method="BFGS", options={"gtol": 1e-8}).x
-    got = smooth_path(pull, push, firm, np.ones(n), variance, np.full(n, 4.0), bend, step)
+    got = smooth_path(rows, slopes, push, firm, np.ones(n), variance, np.full(n, 4.0), bend, step)
     assert np.abs(got - want).max() < 2e-3
 
 
@@ -37,8 +46,8 @@ def test_a_taper_is_left_alone() -> None:
     n, step = 41, 0.125
     grid = np.arange(1, 120) * step
     line = 2 + 0.05 * np.arange(n)
-    pull = np.tile(line[:, None], len(grid))
-    got = smooth_path(pull, grid, np.ones(len(grid)), np.ones(n), np.full(n, 5.0), np.full(n, 3.0), 0.01, step)
+    slopes, firm = np.ones((len(grid), 1)), np.ones(len(grid))
+    got = smooth_path(line[:, None], slopes, grid, firm, np.ones(n), np.full(n, 5.0), np.full(n, 3.0), 0.01, step)
     assert np.abs(got - line).max() < 1e-3
 
 
@@ -53,3 +62,18 @@ def test_products_are_numpys() -> None:
     rng = np.random.default_rng(2)
     rows, columns = rng.random((7, 11)), rng.random((11, 5))
     assert np.allclose(products(rows, columns), rows @ columns)
+
+
+def test_the_lowest_place_is_that_of_the_parabola_through_three() -> None:
+    x = np.arange(12.0)
+    bottoms = np.array([1.0, 3.3, 6.49, 9.8])
+    assert np.allclose(lowest((x - bottoms[:, None]) ** 2), bottoms)
+    assert np.allclose(lowest(np.stack([x, -x])), [0.5, 10.5])  # at an end no parabola says more
+
+
+def test_means_along_are_scipys() -> None:
+    rng, weights = np.random.default_rng(3), np.array([0.4, 0.2, 0.1])
+    for n in (1, 2, 30):
+        rows = rng.random((n, 4))
+        want = ndimage.correlate1d(rows, np.r_[weights[:0:-1], weights], axis=0, mode="nearest")
+        assert np.allclose(mean_along(rows, weights), want)
