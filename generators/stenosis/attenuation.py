@@ -20,6 +20,7 @@ from lesionforge.generators.kernels import jit
 from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.pixels import locate, spread
 from lesionforge.generators.stenosis.texture import Texture, requantise
+from lesionforge.generators.vessel.order import inner_spread
 from lesionforge.generators.vessel.profile import attenuation, straighten
 
 Rows = NDArray[np.float64]
@@ -192,16 +193,11 @@ def _lost_noise(
     rough[1:-1, 1:-1] = patch[1:-1, 1:-1] - 0.25 * (
         patch[:-2, 1:-1] + patch[2:, 1:-1] + patch[1:-1, :-2] + patch[1:-1, 2:]
     )
-    lost = _spread(rough[ring]) ** 2 - _spread(rough[zone]) ** 2
+    # Without the outermost twentieth: edges are no noise.
+    lost = inner_spread(rough[ring], 0.025) ** 2 - inner_spread(rough[zone], 0.025) ** 2
     # Unit noise of the frame's spectrum, faded as it will be, has this variance behind the Laplacian.
     passed = _passed(texture.kernel) * float((emptied[zone] ** 2).mean())
     return float(np.sqrt(max(0.0, lost) / max(passed, 1e-6)))
-
-
-def _spread(values: Rows) -> float:
-    """Standard deviation without the outermost twentieth: edges are no noise."""
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(values[(values >= low) & (values <= high)].std()) if high > low else 0.0
 
 
 def _passed(kernel: Patch) -> float:

@@ -18,6 +18,7 @@ from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.types import Angiogram, BadCase
 from lesionforge.generators.vessel.densitometry import Lumen, fit_lumen
 from lesionforge.generators.vessel.graph import trace
+from lesionforge.generators.vessel.order import quantile
 from lesionforge.generators.vessel.profile import attenuation, straighten
 from lesionforge.generators.vessel.qca import Reading, read
 
@@ -100,7 +101,7 @@ class FrameAnatomy:
         grey = attenuation(frame.image)
         vessels = []
         for segment in graph.segments:
-            if len(segment.points) < SHORTEST or 2 * np.percentile(segment.radii, 90) < 0.5 * min_width:
+            if len(segment.points) < SHORTEST or 2 * quantile(segment.radii, 0.9) < 0.5 * min_width:
                 continue
             try:
                 lumen = fit_lumen(frame.image, segment.points, segment.radii, PSF_SIGMA)

@@ -31,6 +31,7 @@ from lesionforge.generators.vessel.kernels import (
     products,
     smooth_path,
 )
+from lesionforge.generators.vessel.order import median, quantile
 from lesionforge.generators.vessel.profile import Points, Spline, attenuation, normals
 
 Rows = NDArray[np.float64]
@@ -115,7 +116,7 @@ def window(radii: Rows) -> int:
     """
     if len(radii) < 8:
         raise ValueError(f"a centreline of {len(radii)} points is too short to measure: give 8 or more")
-    wide = float(np.percentile(radii, 95))
+    wide = quantile(radii, 0.95)
     half_width = int(np.ceil(1.5 * wide + 6))
     if half_width > WIDEST:
         raise ValueError(f"a vessel of radius {wide:.0f} px is too wide to measure: downsample the picture")
@@ -168,11 +169,11 @@ def _fit(rows: NDArray[np.float32], sigma: float, half_width: int) -> _Fit:
     match = products(flat, bare.columns)
     cost = least_cost(match, bare.energy, MU)
     left = np.maximum(np.einsum("nk,nk->n", flat, flat) + cost.min(axis=1), 1e-9) / (len(bare.t) - 4)
-    left = left + np.median(left)  # a row that fits badly counts less, one that fits by chance no more
+    left = left + median(left)  # a row that fits badly counts less, one that fits by chance no more
     mu = MU[0] * (MU[1] / MU[0]) ** lowest(mean_along(cost / left[:, None], MU_WEIGHTS))
     start = bare.radius[best_radius(match, bare.energy, mu)]
     start[2:-2] = scipy.ndimage.median_filter(start, 5)[2:-2]
-    bend = BEND / (2 * float(np.median(start)))
+    bend = BEND / (2 * median(start))
     variance = left / 2 * GRAIN * GRAIN / STEP
     radius = smooth_path(flat, bare.by_radius, bare.push, bare.firm, mu, variance, start, bend, RADIUS_STEP)
     return _Fit(rows.astype(np.float64), chords, radius, mu, variance, bend)

@@ -67,14 +67,13 @@ def trace(mask: NDArray[Any]) -> VesselGraph:
     if np.ndim(mask) != 2:
         raise ValueError(f"mask has {np.ndim(mask)} dimensions, not 2: give one (rows, cols) array")
     inside = np.asarray(mask).view(np.uint8) > 0 if mask.dtype == bool else np.asarray(mask) > 0
-    found = scipy.ndimage.find_objects(inside.astype(np.uint8))
-    if not found:
+    if not inside.any():
         return VesselGraph((), np.zeros((0, 2)))
-    rows, cols = found[0]
-    crop = np.pad(inside[rows, cols], 2)
-    crop = scipy.ndimage.binary_closing(crop, np.ones((3, 3), bool)).astype(np.uint8)
+    rows, cols = (slice(at[0], at[-1] + 1) for at in (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0)))
+    closed = ~_grown(~_grown(np.pad(inside[rows, cols], 2)))
+    crop = closed.astype(np.uint8)
     corner = np.array([cols.start - 2, rows.start - 2], float)
-    pixels, first, ties, nodes = chains(skeletonize(crop > 0).astype(np.uint8))
+    pixels, first, ties, nodes = chains(skeletonize(closed).astype(np.uint8))
 
     wall = np.asarray(inside, np.uint8)
     wall[rows, cols] |= crop[2:-2, 2:-2]
@@ -90,6 +89,17 @@ def trace(mask: NDArray[Any]) -> VesselGraph:
     edges = _prune(edges, radius)
     edges, crossings = _uncross(edges, nodes, radius)
     return _segments(edges, nodes, crossings, wall)
+
+
+def _grown(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask and all pixels that touch it, by a side or a corner."""
+    tall = inside.copy()
+    tall[1:] |= inside[:-1]
+    tall[:-1] |= inside[1:]
+    out = tall.copy()
+    out[:, 1:] |= tall[:, :-1]
+    out[:, :-1] |= tall[:, 1:]
+    return out
 
 
 def _degrees(edges: list[_Edge], count: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.vessel.densitometry import Lumen
+from lesionforge.generators.vessel.order import median
 from lesionforge.generators.vessel.reference import Reference, computer_defined, reference_curve
 from lesionforge.generators.vessel.walls import Walls, symmetry
 
@@ -90,7 +91,7 @@ def read(
     length = float(vessel.s[borders[1]] - vessel.s[borders[0]])
     ds = (1 - mld / d_ref) * 100
     beside = np.r_[max(start - 10, 0) : start, end + 1 : min(end + 11, n)]
-    cnr = float(np.median(vessel.cnr[beside])) if len(beside) else float(vessel.cnr[at])
+    cnr = median(vessel.cnr[beside]) if len(beside) else float(vessel.cnr[at])
     w_over_sigma = d_ref / vessel.psf_sigma
     why = _doubts(vessel, at, mld, d_ref, cnr)
     mm = None if pixel_mm is None else float(pixel_mm)

@@ -14,6 +14,7 @@ from lesionforge.generators.kernels import jit
 from lesionforge.generators.vessel.chord import STEP, blurred_chord
 from lesionforge.generators.vessel.densitometry import PSF_SIGMA, window
 from lesionforge.generators.vessel.graph import arc_length
+from lesionforge.generators.vessel.order import median, row_medians
 from lesionforge.generators.vessel.profile import Points, attenuation, normals, straighten
 
 Rows = NDArray[np.float64]
@@ -66,10 +67,10 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     profiles, t = straighten(attenuation(image), points, across, half_width, STEP)
     rows = scipy.ndimage.gaussian_filter1d(profiles.astype(np.float64), ALONG, axis=0, mode="nearest")
     ring = np.abs(t) > np.minimum(1.2 * radii, half_width - 5)[:, None] + 2
-    low, high = (np.nanmedian(np.where(ring & side, rows, np.nan), axis=1) for side in (t < 0, t > 0))
+    low, high = (row_medians(rows, ring & side) for side in (t < 0, t > 0))
     away = np.where(ring, np.abs(t), 0).sum(axis=1) / ring.sum(axis=1)
     rest = rows - (low + high)[:, None] / 2 - ((high - low) / 2 / away)[:, None] * t
-    noise = float(1.4826 * np.nanmedian(np.abs(np.where(ring, rest, np.nan)))) + 1e-6
+    noise = 1.4826 * float(np.median(np.abs(rest[ring]))) + 1e-6
     depth = np.where(np.abs(t) <= np.maximum(radii, 2)[:, None], rest, -np.inf).max(axis=1)
     left, right, valid = crossings(rest, t, depth / 2)
     for _ in range(2):  # the largest sample is the noise's, so take the mean of the middle
@@ -79,7 +80,7 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
         left, right, valid = crossings(rest, t, depth / 2)
     sigma = PSF_SIGMA if psf_sigma is None else psf_sigma
     middle = (left + right) / 2
-    reach = min(max(round(SMOOTH * float(np.median(radii))), 3), (len(radii) - 1) // 2)
+    reach = min(max(round(SMOOTH * median(radii)), 3), (len(radii) - 1) // 2)
     half = scipy.ndimage.correlate1d((right - left) / 2, quadratic_weights(reach), mode="nearest")
     half = _radius_of(half_depth=half, sigma=sigma)
     cnr = depth / noise
