@@ -1,7 +1,7 @@
-"""PNG in a third of Pillow's time, about as small: one filter, runs, one table of codes for the whole picture.
+"""PNG in a third of Pillow's time, about as small: runs alone, one table of codes for the whole picture.
 
 An angiogram's noise repeats nothing, so that a search for matches is vain, and Paeth's filter serves nearly every row
-of it best, so that trying five is. A mask is all runs, which a filter breaks. The bytes hang on no version of zlib.
+of it best, so that trying five is. A mask is all runs, which it breaks. The bytes hang on no version of zlib.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def png(value: NDArray[Any]) -> bytes:
     rows = value.astype(value.dtype.newbyteorder(">"), order="C").view(np.uint8).reshape(len(value), -1)
     pixel = rows.shape[1] // value.shape[1]  # bytes
     if 2 * np.count_nonzero(rows[:, pixel:] == rows[:, :-pixel]) > rows.size:
-        lines = np.pad(rows, ((0, 0), (1, 0)))  # filter 0: none
+        lines = _compiled(_runs)(rows)
     else:
         lines = _compiled(_paeth)(rows, pixel)
     size = value.shape[1], value.shape[0], 8 * value.dtype.itemsize, 2 if value.ndim == 3 else 0, 0, 0, 0
@@ -119,6 +119,25 @@ def _compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
     options = {"nogil": True, "cache": True, "boundscheck": False, "no_cfunc_wrapper": True}
     compiled: Callable[..., Any] = numba.njit(**options)(kernel)
     return compiled
+
+
+def _runs(rows: Bytes) -> Bytes:
+    """Each row as it is, or its difference to the one above: whichever changes less often along it."""
+    height, width = rows.shape
+    out = np.empty((height, width + 1), np.uint8)
+    above = np.zeros(width, np.uint8)
+    for y in range(height):
+        own, line, changes, others = rows[y], out[y, 1:], 0, 0
+        for x in range(width):
+            line[x] = own[x] - above[x]
+        for x in range(width - 1):
+            changes += own[x + 1] != own[x]
+            others += line[x + 1] != line[x]
+        out[y, 0] = 2 if others < changes else 0
+        if others >= changes:
+            line[:] = own
+        above = own
+    return out
 
 
 def _paeth(rows: Bytes, pixel: int) -> Bytes:
