@@ -16,9 +16,10 @@ def quantile(values: Rows, share: float) -> float:
 
 
 def median(values: Rows) -> float:
-    """As ``np.median``, of finite values, one or more."""
-    ordered = np.sort(values)
-    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
+    """As ``np.median``, of one value or more; NaN where one is."""
+    ordered = np.sort(values)  # NaN last
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return float("nan") if np.isnan(ordered[-1]) else float(middle)
 
 
 def inner_spread(values: Rows, outermost: float) -> float:

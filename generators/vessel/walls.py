@@ -70,7 +70,7 @@ def grey_walls(image: NDArray[Any], points: Points, radii: Rows, psf_sigma: floa
     low, high = (row_medians(rows, ring & side) for side in (t < 0, t > 0))
     away = np.where(ring, np.abs(t), 0).sum(axis=1) / ring.sum(axis=1)
     rest = rows - (low + high)[:, None] / 2 - ((high - low) / 2 / away)[:, None] * t
-    noise = 1.4826 * float(np.median(np.abs(rest[ring]))) + 1e-6
+    noise = 1.4826 * float(np.nanmedian(np.abs(rest[ring]))) + 1e-6
     depth = np.where(np.abs(t) <= np.maximum(radii, 2)[:, None], rest, -np.inf).max(axis=1)
     left, right, valid = crossings(rest, t, depth / 2)
     for _ in range(2):  # the largest sample is the noise's, so take the mean of the middle

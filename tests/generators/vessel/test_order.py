@@ -10,6 +10,7 @@ from lesionforge.generators.vessel.order import inner_spread, median, quantile, 
 def test_quantiles_are_numpys(count: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
     assert median(values) == np.median(values)
+    assert np.isnan(median(np.append(values, np.nan)))
     for share in (0.0, 0.025, 0.33, 0.9, 0.95, 1.0):
         assert quantile(values, share) == np.quantile(values, share)
 
