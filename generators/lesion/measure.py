@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
 from lesionforge.generators.lesion.scene import Box
-from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, areas, sections
+from lesionforge.generators.lesion.sections import areas, lumen_areas, sections
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
 
 CORE = 0.5  # of the greatest depth: what is deeper is the core, where a reader would put the region of interest
 SHELL_MM = (1.0, 12.0)  # from a tumour's edge: the organ that it is compared with
@@ -119,8 +120,8 @@ def percent_ds(
     """
     wide, inner = _flanked(vessel, rows)
     radii = SEARCH * vessel.radii[wide]
-    planes = sections(lumen, spacing, vessel, wide, float(radii.max()), SECTION_MM)
-    percent, reference, mld, least = _stenosis(2 * np.sqrt(areas(planes, 0.5, radii, SECTION_MM) / math.pi), inner)
+    found = lumen_areas(lumen, spacing, vessel, wide, radii, SECTION_MM)
+    percent, reference, mld, least = _stenosis(2 * np.sqrt(found / math.pi), inner)
     return percent, reference, mld, wide.start + least
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE
-from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, curved_planar, frame
+from lesionforge.generators.lesion.sections import curved_planar
+from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, frame
 from lesionforge.generators.types import Panel, array_member
 
 CORONARY = VALUE["coronary"]

@@ -11,7 +11,9 @@ its thickness is drawn, not read.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy
@@ -81,14 +83,14 @@ class Plaque:
         number, row = places[int(rng.integers(len(places)))]
         return plaque, vessels[number], row
 
-    def rasterise(self, scene: CtScene, vessel: CtVessel, row: int, percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
-        """The plaque on the scene's voxels, one 6-connected piece, drawn for a percent diameter stenosis.
+    def rasteriser(
+        self, scene: CtScene, vessel: CtVessel, row: int
+    ) -> Callable[[float], tuple[Box, NDArray[np.bool_]]]:
+        """What draws the plaque on the scene's voxels, one 6-connected piece, for a percent diameter stenosis.
 
         Returns:
-            A box of the scene and which of its voxels are plaque.
-
-        Raises:
-            Rejected: where it is too thin for the voxels.
+            A function of the percentage. It returns a box of the scene and which of its voxels are plaque, and raises
+            ``Rejected`` where it is too thin for the voxels.
         """
         half = int(self.length_mm / 2 / STEP_MM)
         rows = slice(max(0, row - half), row + half + 1)
@@ -109,14 +111,17 @@ class Plaque:
         fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(along, -1, 1))
         labels = scene.labels[box]
         lumen = labels[near] == VALUE["coronary"]
-        plaque = self._inside(u, v, fade, self.wall_mm / radii[at], lumen, percent_ds)
-        mask = np.zeros(near.shape, bool)
-        mask[near] = plaque
-        mask &= ((labels == 0) | (labels == VALUE["coronary"])) & ~scene.taken[box]
-        mask = largest(mask)
-        if mask.sum() < MIN_VOXELS:
-            raise Rejected(f"a plaque of {self.percent_ds:.0f} %DS is too thin for voxels of {spacing.max():g} mm")
-        return box, mask
+        room = ((labels == 0) | (labels == VALUE["coronary"])) & ~scene.taken[box]
+
+        def draw(percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
+            mask = np.zeros(near.shape, bool)
+            mask[near] = self._inside(u, v, fade, self.wall_mm / radii[at], lumen, percent_ds)
+            mask = largest(mask & room)
+            if mask.sum() < MIN_VOXELS:
+                raise Rejected(f"a plaque of {self.percent_ds:.0f} %DS is too thin for voxels of {spacing.max():g} mm")
+            return box, mask
+
+        return draw
 
     def _inside(
         self,
@@ -140,6 +145,13 @@ class Plaque:
 
     def _open(self, percent_ds: float) -> NDArray[np.float64]:
         """Radius of the open circle in radii of the old lumen, for each percent of ``fade`` (0 ... 100)."""
+        q, left = self._left
+        wanted = (1 - percent_ds / 100 * np.arange(101) / 100) ** 2
+        return np.asarray(np.interp(wanted, left, q))
+
+    @cached_property
+    def _left(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Radii of the open circle in radii of the old lumen, and the share of the old area that each leaves."""
         angle = (np.arange(RING) + 0.5) * (2 * math.pi / RING)
         ring = np.sqrt((np.arange(RING) + 0.5) / RING)  # of equal areas
         x, y = (ring[:, None] * np.cos(angle)).ravel(), (ring[:, None] * np.sin(angle)).ravel()
@@ -147,9 +159,7 @@ class Plaque:
         spared = outside_arc > math.radians(self.arc_deg) / 2
         q = np.linspace(OPEN, 1, 50)
         within = (x + self.eccentric * (1 - q[:, None])) ** 2 + y**2 < q[:, None] ** 2
-        left = np.maximum.accumulate((within | spared).mean(axis=1))
-        wanted = (1 - percent_ds / 100 * np.arange(101) / 100) ** 2
-        return np.asarray(np.interp(wanted, left, q))
+        return q, np.maximum.accumulate((within | spared).mean(axis=1))
 
 
 def _places(good: list[NDArray[np.bool_]], length_mm: float) -> list[tuple[int, int]]:

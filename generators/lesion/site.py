@@ -84,8 +84,9 @@ def _plaque(
     """Draw the shape, measure the lumen that is left, correct what is asked for."""
     drawn, best = lesion.percent_ds, None
     lumen = scene.labels == VALUE["coronary"]
+    draw = lesion.rasteriser(scene, vessel, row)
     for _ in range(ROUNDS):
-        box, mask = lesion.rasterise(scene, vessel, row, drawn)
+        box, mask = draw(drawn)
         left = lumen.copy()
         left[box] &= ~mask
         miss = lesion.percent_ds - measure.percent_ds(left, vessel, rows, scene.spacing)[0]

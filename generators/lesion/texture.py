@@ -9,7 +9,8 @@ specks of it) under the grain of the scan; calcium blooms because the caller ble
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import scipy
@@ -28,6 +29,10 @@ CAPSULE_MM, CAPSULE_HU = 1.5, (60.0, 110.0)
 SPECK_HU = (350.0, 900.0)  # of the calcium in mixed plaque
 PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
 SOFT_HU = (30.0, 80.0)  # of the rest of it
+TEXTURE_MM = {"calcified": 0.6, "mixed": 0.7}  # sigma of a plaque's own texture; of others 0.8
+
+T = TypeVar("T")
+Floats = NDArray[np.float32]
 
 
 class TextureFiller(Filler):
@@ -39,37 +44,52 @@ class TextureFiller(Filler):
         """``capsule``: share of tumours that get a brighter rim."""
         self.capsule = capsule
 
-    def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
+    def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[Floats]:
         """See ``Filler``."""
         return [self._one(patch, rng) for patch, rng in zip(patches, rngs, strict=True)]
 
-    def _one(self, patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _one(self, patch: Patch, rng: np.random.Generator) -> Floats:
         if patch.lesion_class == "healthy" or not patch.mask.any():
             return patch.hu
         if patch.lesion_class in PLAQUES:
             return _plaque(patch, rng)
         return self._tumour(patch, rng)
 
-    def _tumour(self, patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
-        pattern = syntumor(rng, patch.mask.shape, patch.spacing_mm, float(rng.uniform(*LEVEL)))
+    def _tumour(self, patch: Patch, rng: np.random.Generator) -> Floats:
+        pattern, delta, chance, rim_hu = _once(patch, rng, lambda: _tumour_noise(patch, rng))
         if "organ" not in patch.memo:
             patch.memo["organ"] = _organ_everywhere(patch)
-        base: NDArray[np.float32] = patch.memo["organ"]
-        delta = float(rng.uniform(*DELTA_HU))
+        base: Floats = patch.memo["organ"]
         if patch.mean_hu is not None:
             needed = (base[patch.mask].mean() - patch.mean_hu) / pattern[patch.mask].mean()
             delta = float(np.clip(needed, *DELTA_HU))
         out = base - pattern * np.float32(delta)
-        if rng.uniform() < self.capsule:
-            depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
-            rim = patch.mask & (depth <= CAPSULE_MM)
-            out += np.float32(rng.uniform(*CAPSULE_HU)) * rim
+        if chance < self.capsule:
+            if "rim" not in patch.memo:
+                depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
+                patch.memo["rim"] = patch.mask & (depth <= CAPSULE_MM)
+            out += np.float32(rim_hu) * patch.memo["rim"]
         return np.asarray(out, np.float32)
+
+
+def _once(patch: Patch, rng: np.random.Generator, make: Callable[[], T]) -> T:
+    """What ``make`` returns, which draws from ``rng``: kept for the rounds that come with the same stream."""
+    state = str(rng.bit_generator.state)
+    if (kept := patch.memo.get("noise")) is None or kept[0] != state:
+        kept = patch.memo["noise"] = (state, make())
+    made: T = kept[1]
+    return made
+
+
+def _tumour_noise(patch: Patch, rng: np.random.Generator) -> tuple[Floats, float, float, float]:
+    """A tumour's texture, the HU taken away where nobody asks for a mean, the chance and the HU of a rim."""
+    pattern = syntumor(rng, patch.mask.shape, patch.spacing_mm, float(rng.uniform(*LEVEL)))
+    return pattern, float(rng.uniform(*DELTA_HU)), float(rng.uniform()), float(rng.uniform(*CAPSULE_HU))
 
 
 def syntumor(
     rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, float, float], level: float
-) -> NDArray[np.float32]:
+) -> Floats:
     """A texture of SynTumor's, float32 0 ... 1, ``level`` on average where there is any.
 
     Blurring takes the time, so the noise lives on voxels of 1 mm at least, as the recipe's, and is interpolated.
@@ -90,15 +110,15 @@ def syntumor(
     return _enlarge(spots, shape, spacing, grid)
 
 
-def grain(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+def grain(hu: Floats, spacing: tuple[float, float, float]) -> Floats:
     """The scan's noise: what is finer than ``GRAIN_MM``, its outliers (edges) cut to size."""
     fine = hu - scipy.ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
     spread = 1.4826 * float(np.median(np.abs(fine - np.median(fine))))
-    cut: NDArray[np.float32] = np.clip(fine, -GRAIN_LIMIT * spread, GRAIN_LIMIT * spread)
+    cut: Floats = np.clip(fine, -GRAIN_LIMIT * spread, GRAIN_LIMIT * spread)
     return cut
 
 
-def _edges(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
+def _edges(hu: Floats, spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
     """What lies within the blur of a step between tissues."""
     sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
     slope = scipy.ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
@@ -107,7 +127,7 @@ def _edges(hu: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDAr
     return near
 
 
-def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
+def _organ_everywhere(patch: Patch) -> Floats:
     """The background; where it is not the organ's own tissue, the organ's level and its grain.
 
     Tumours displace the fat and the vessels that SynTumor's show through: what lies outside of the organ or as far
@@ -136,47 +156,61 @@ def _organ_everywhere(patch: Patch) -> NDArray[np.float32]:
     return np.where(tissue, patch.hu, np.float32(level) + fine).astype(np.float32)
 
 
-def _plaque(patch: Patch, rng: np.random.Generator) -> NDArray[np.float32]:
+def _plaque(patch: Patch, rng: np.random.Generator) -> Floats:
     mean = patch.mean_hu
     if mean is None:
         mean = PLAQUE_HU[patch.lesion_class].draw(rng)
+    noise, texture, (soft, hard), depth = _once(patch, rng, lambda: _plaque_noise(patch, rng))
+    if patch.lesion_class == "calcified":
+        body = np.asarray(0.2 * mean * depth, np.float32)
+        body += np.float32(0.1 * mean) * texture
+    elif patch.lesion_class == "mixed":
+        share = float(np.clip((mean - soft) / (hard - soft), 0.05, 0.6))
+        specks = patch.mask & (texture >= np.quantile(texture[patch.mask], 1 - share))
+        body = np.float32(hard - soft) * _blurred(specks, patch.spacing_mm)
+    else:
+        body = np.float32(10) * texture
+    body -= np.float32(body[patch.mask].mean())
+    return np.asarray(np.float32(mean) + body + noise, np.float32)
+
+
+def _plaque_noise(
+    patch: Patch, rng: np.random.Generator
+) -> tuple[Floats, Floats, tuple[float, float], NDArray[np.float64]]:
+    """All of a plaque's tissue that does not depend on its mean.
+
+    Returns:
+        The scan's grain and the plaque's own texture, HU of what is soft and hard in mixed plaque, and how deep under
+        the surface each voxel of calcium lies, 0 ... 1.
+    """
     shape, spacing = patch.mask.shape, patch.spacing_mm
-    body = np.zeros(shape, np.float32)
+    depth, levels = np.zeros(0), (0.0, 0.0)
     if patch.lesion_class == "calcified":
         depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=spacing)
-        body = np.asarray(0.2 * mean * (depth / max(float(depth.max()), 1e-6)), np.float32)
-        body += np.float32(0.1 * mean) * _unit_noise(rng, shape, spacing, 0.6)
-    elif patch.lesion_class == "mixed":
-        speckled = _unit_noise(rng, shape, spacing, 0.7)
-        soft, hard = float(rng.uniform(*SOFT_HU)), float(rng.uniform(*SPECK_HU))
-        share = float(np.clip((mean - soft) / (hard - soft), 0.05, 0.6))
-        specks = patch.mask & (speckled >= np.quantile(speckled[patch.mask], 1 - share))
-        body = np.float32(hard - soft) * _blurred(specks, spacing)
-    else:
-        body = np.float32(10) * _unit_noise(rng, shape, spacing, 0.8)
-    body -= np.float32(body[patch.mask].mean())
-    return np.asarray(np.float32(mean) + body + grain(patch.hu, spacing), np.float32)
+        depth /= max(float(depth.max()), 1e-6)
+    texture = _unit_noise(rng, shape, spacing, TEXTURE_MM.get(patch.lesion_class, 0.8))
+    if patch.lesion_class == "mixed":
+        levels = float(rng.uniform(*SOFT_HU)), float(rng.uniform(*SPECK_HU))
+    return grain(patch.hu, spacing), texture, levels, depth
 
 
-def _blurred(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+def _blurred(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> Floats:
     """As the scanner shows it."""
-    out: NDArray[np.float32] = scipy.ndimage.gaussian_filter(mask.astype(np.float32), [PSF_MM / s for s in spacing])
+    out: Floats = scipy.ndimage.gaussian_filter(mask.astype(np.float32), [PSF_MM / s for s in spacing])
     return out
 
 
 def _unit_noise(
     rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, float, float], sigma_mm: float
-) -> NDArray[np.float32]:
+) -> Floats:
     noise = scipy.ndimage.gaussian_filter(
         rng.standard_normal(shape, np.float32), [sigma_mm / s for s in spacing], mode="wrap", truncate=3
     )
-    unit: NDArray[np.float32] = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
+    unit: Floats = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
     return unit
 
 
-def _enlarge(
-    coarse: NDArray[np.float32], shape: tuple[int, ...], spacing: tuple[float, float, float], grid: list[float]
-) -> NDArray[np.float32]:
+def _enlarge(coarse: Floats, shape: tuple[int, ...], spacing: tuple[float, float, float], grid: list[float]) -> Floats:
     """Linear interpolation, axis by axis, of values every ``grid`` mm at voxels every ``spacing`` mm."""
     out = coarse
     for n, s, g in zip(shape, spacing, grid, strict=True):

@@ -31,7 +31,7 @@ def put(tube, lesion):
     scene = CtScene.around(tube, (24, 30, 60), None)
     (line,) = from_label(scene.labels == VALUE["coronary"], scene.spacing)
     row = len(line.points) // 2
-    box, part = lesion.rasterise(scene, line, row, lesion.percent_ds)
+    box, part = lesion.rasteriser(scene, line, row)(lesion.percent_ds)
     mask = np.zeros(scene.labels.shape, bool)
     mask[box] = part
     return scene, line, row, mask
