@@ -67,7 +67,7 @@ def lumen_areas(
         step_mm: between points of a plane.
     """
     reach = round(float(radii.max()) / step_mm)
-    offset: NDArray[np.float64] = step_mm * np.arange(-reach, reach + 1)
+    offset = np.asarray(step_mm * np.arange(-reach, reach + 1), np.float64)
     counts = np.empty(len(radii), np.float64)
     lines = (vessel.points[rows], vessel.first[rows], vessel.second[rows])
     _count(lumen.view(np.uint8), lines, np.array(spacing), offset, radii, counts)

@@ -143,7 +143,8 @@ def _vessels(lines: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> li
             near = np.flatnonzero(np.isfinite(gap))
             gap, at = gap[near], at[near]
             free[near] &= (gap > radii[near] + wide[at] + CLEAR_MM) | (wide[at] < TWIG * radii[near])
-        out.append(CtVessel(points, radii, free, *frame(points)))
+        if free.any():  # what bears no plaque needs no frame
+            out.append(CtVessel(points, radii, free, *frame(points)))
     return out
 
 
