@@ -123,8 +123,19 @@ def _edges(hu: Floats, spacing: tuple[float, float, float]) -> NDArray[np.bool_]
     sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
     slope = scipy.ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
     steep = slope > GRAIN_LIMIT * np.median(slope)
-    near: NDArray[np.bool_] = scipy.ndimage.distance_transform_edt(~steep, sampling=spacing) <= EDGE_MM / 2
-    return near
+    return _about(steep, EDGE_MM / 2, spacing)
+
+
+def _about(mask: NDArray[np.bool_], mm: float, spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Voxels whose centre lies no further than so many mm from one of a mask: few shifts, and no distances."""
+    reach = [int(mm / s) + 1 for s in spacing]
+    offsets = np.argwhere(np.ones([2 * r + 1 for r in reach], bool)) - reach
+    out = mask.copy()
+    for offset in offsets[np.sqrt(((offsets * spacing) ** 2).sum(axis=1)) <= mm].tolist():
+        to = tuple(slice(max(0, o), max(0, min(n, n + o))) for o, n in zip(offset, mask.shape, strict=True))
+        of = tuple(slice(max(0, -o), max(0, min(n, n - o))) for o, n in zip(offset, mask.shape, strict=True))
+        out[to] |= mask[of]
+    return out
 
 
 def _organ_everywhere(patch: Patch) -> Floats:
@@ -142,7 +153,7 @@ def _organ_everywhere(patch: Patch) -> Floats:
     wrong = patch.mask & ~tissue
     if not wrong.any():
         return patch.hu
-    tissue &= scipy.ndimage.distance_transform_edt(~wrong, sampling=patch.spacing_mm) > EDGE_MM
+    tissue &= ~_about(wrong, EDGE_MM, patch.spacing_mm)
     filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
     # Other tissue has the scan's grain as well, but for its edges; there it comes from further and further away.
     flat = tissue | ~_edges(patch.hu, patch.spacing_mm)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from lesionforge.generators.types import Panel
 from lesionforge.sinks.text import one_line
@@ -138,8 +138,12 @@ def blend(panel: Panel, size: int) -> Image.Image:
 
 def _is_outline(layer: NDArray[np.uint8]) -> bool:
     """Whether next to nothing of a layer is thicker than a line."""
-    core = Image.fromarray(layer).filter(ImageFilter.MinFilter(LINE_PX))
-    return int(np.asarray(core).astype(np.int64).sum()) <= 0.05 * int(layer.astype(np.int64).sum())
+    core = np.pad(layer, LINE_PX // 2, mode="edge")
+    for _ in range(
+        2
+    ):  # the least of a square is that of its columns' least: Pillow's filter takes thirty times as long
+        core = np.minimum.reduce([core[k : len(core) - LINE_PX + 1 + k] for k in range(LINE_PX)]).T
+    return int(core.sum(dtype=np.int64)) <= 0.05 * int(layer.sum(dtype=np.int64))
 
 
 def layer_png(layer: NDArray[np.uint8], tint: tuple[int, int, int] | None = None) -> bytes:

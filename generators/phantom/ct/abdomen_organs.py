@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid, tube
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grained, ellipsoid, tube
 
 Point = tuple[Floats, Floats, Floats]
 BEND_MM = 25.0  # more than any place is moved by: four deviations of the noise
@@ -83,7 +83,7 @@ def _spleen(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
         return
     hollow = ellipsoid(scene.p, (66.0, 18.0, 46.0), (28.0, 30.0, 60.0))
     body = np.minimum(np.minimum(body, -hollow), scene.cavity - 2.0)
-    scene.canvas.paint(body, hu.spleen + 3.0 * scene.fine, names["spleen"])
+    scene.canvas.paint(body, Grained(hu.spleen, 3.0, scene.fine), names["spleen"])
 
 
 def _pancreas(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -95,7 +95,7 @@ def _pancreas(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     gland = tube(canvas.grid, way + _sway(canvas, "pancreas", way, 4.0), radii) + 1.2 * scene.lumps + 1.5 * scene.fine
     if not canvas.meets(gland):
         return
-    canvas.paint(gland, hu.pancreas + 6.0 * scene.fine, names["pancreas"])
+    canvas.paint(gland, Grained(hu.pancreas, 6.0, scene.fine), names["pancreas"])
     gaps = np.abs(canvas.waves("lobules", 9.0))
     canvas.blend(np.clip(0.55 - 4.0 * gaps, 0.0, 1.0) * (gland > 0.0), -60.0)
 
@@ -125,7 +125,7 @@ def _small_bowel(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> Non
     a, b = canvas.waves("loops a", 30.0), canvas.waves("loops b", 30.0)
     loops = np.minimum((0.75 - np.sqrt(a * a + b * b)) * 15.0, room)
     canvas.paint(loops, 92.0, names["small_bowel"])
-    canvas.paint(loops - 3.2, 22.0 + 14.0 * canvas.waves("chyme", 9.0))
+    canvas.paint(loops, Grained(22.0, 14.0, canvas.waves("chyme", 9.0)), None, 3.2)
 
 
 def _colon(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -142,7 +142,7 @@ def _colon(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     canvas.paint(gut, 70.0, names["colon"])
     gas = np.clip(3.0 * canvas.waves("gas", 16.0) - 1.0, 0.0, 1.0)
     stool = 10.0 + 45.0 * fine - 300.0 * np.clip(fine - 0.7, 0.0, 1.0)
-    canvas.paint(gut - 2.6, stool + (-930.0 - stool) * gas)
+    canvas.paint(gut, stool + (-930.0 - stool) * gas, None, 2.6)
 
 
 def _stomach(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -158,12 +158,12 @@ def _stomach(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     )
     canvas.paint(sac, 78.0, names["stomach"])
     water = float(canvas.rng("air").uniform(-52.0, -38.0))
-    canvas.paint(sac - 4.5, np.where(y < water, -960.0, 14.0))
+    canvas.paint(sac, np.where(y < water, -960.0, 14.0), None, 4.5)
     bulb = np.array([(-8.0, -40.0, 0.0), (-42.0, -26.0, 0.0), (-50.0, -2.0, -20.0), (-42.0, 12.0, -48.0),
                      (0.0, 10.0, -56.0), (30.0, -4.0, -44.0)])  # fmt: skip
     gut = tube(canvas.grid, bulb + _sway(canvas, "duodenum", bulb, 3.0), 11.0) + 0.3 * (scene.p[1] - y)
     canvas.paint(gut, 85.0, names["duodenum"])
-    canvas.paint(gut - 3.0, 22.0)
+    canvas.paint(gut, 22.0, None, 3.0)
 
 
 def _great_vessels(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
@@ -203,13 +203,13 @@ def _liver(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
         if canvas.meets(depth):
             _liver_with_vessels(scene, depth, hu, names)
     sac = ellipsoid(p, (-50.0, -46.0, -10.0), (14.0, 22.0, 20.0))
-    canvas.paint(sac + 1.5, 60.0, 0)
+    canvas.paint(sac, 60.0, 0, -1.5)
     canvas.paint(sac, 6.0, names["gallbladder"])
 
 
 def _liver_with_vessels(scene: AbdomenScene, depth: Floats, hu: Tissues, names: dict[str, int]) -> None:
     canvas, p = scene.canvas, scene.p
-    canvas.paint(depth, hu.liver + 2.5 * scene.fine, names["liver"])
+    canvas.paint(depth, Grained(hu.liver, 2.5, scene.fine), names["liver"])
     cleft = np.minimum(1.6 - np.abs(p[0] - 2.0 + 0.2 * p[1]), np.minimum(-10.0 - p[1], 60.0 - p[2]))
     canvas.paint(np.minimum(depth, cleft), -70.0, 0)
     inside = np.clip((depth - 3.0) / 6.0, 0.0, 1.0)
@@ -240,12 +240,12 @@ def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float
     up = p[2] - height
     q = (side * p[0] - 62.0 + 0.18 * up, p[1] - 40.0 - 0.12 * up, up)
     bean = ellipsoid(q, (0.0, 0.0, 0.0), (27.0, 25.0, 54.0))
-    if not canvas.meets(bean + 7.0):
+    if not canvas.meets(bean, -7.0):
         return
     sinus = ellipsoid(q, (-17.0, -5.0, 0.0), (16.0, 10.0, 22.0))
-    canvas.paint(bean + 7.0, -104.0, 0)
+    canvas.paint(bean, -104.0, 0, -7.0)
     body = np.minimum(bean, -sinus)
-    canvas.paint(body, hu.kidney + 4.0 * scene.fine, names["kidney"])
+    canvas.paint(body, Grained(hu.kidney, 4.0, scene.fine), names["kidney"])
     pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
     canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
     room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)

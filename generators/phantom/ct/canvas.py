@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,15 @@ Cells = NDArray[np.int64]
 Place = tuple[float, float, float]
 
 AIR = -1000.0
-TILE = 48  # voxels an edge, about: what a painter works on at a time stays in a core's cache
+TILE = 56  # voxels an edge, about: what a painter works on at a time stays in a core's cache
+
+
+class Grained(NamedTuple):
+    """HU of a tissue that follow a field of noise, ``level + amount * noise``, worked out where it is laid alone."""
+
+    level: float
+    amount: float
+    noise: Floats
 
 
 @dataclass(frozen=True)
@@ -123,20 +132,24 @@ class Canvas:
         part = self.crop((way - out).min(axis=0).tolist(), (way + out).max(axis=0).tolist())
         return None if part is None else (part, tube(part.grid, way, radii, margin))
 
-    def meets(self, depth: Floats) -> bool:
-        """Whether a tissue so deep would be seen in any voxel."""
-        return float(depth.max()) > -self.grid.voxel_mm
+    def meets(self, depth: Floats, inset: float = 0.0) -> bool:
+        """Whether a tissue that ``paint`` lays so would be seen in any voxel."""
+        return float(depth.max()) - inset > -self.grid.voxel_mm
 
-    def paint(self, depth: Floats, hu: Floats | float, label: int | None = None) -> None:
+    def paint(self, depth: Floats, hu: Floats | float | Grained, label: int | None = None, inset: float = 0.0) -> None:
         """Lay a tissue where ``depth`` (mm under its surface, negative outside) says, half a voxel soft.
 
-        ``label``: what the voxels mostly inside are named from now on; None leaves their names, 0 takes them away.
+        Args:
+            depth: of every voxel.
+            hu: of the tissue.
+            label: what the voxels mostly inside are named from now on; None leaves their names, 0 takes them away.
+            inset: mm under the surface, where it begins; negative: outside.
         """
-        self._lay(depth, 1.0 / self.grid.voxel_mm, 0.5, hu, label)
+        self._lay(depth, inset, 1.0 / self.grid.voxel_mm, 0.5, hu, label)
 
     def blend(self, share: Floats, hu: Floats | float, label: int | None = None) -> None:
         """Lay a tissue that fills ``share`` (0 ... 1) of each voxel."""
-        self._lay(share, 1.0, 0.0, hu, label)
+        self._lay(share, 0.0, 1.0, 0.0, hu, label)
 
     def strands(
         self, name: str, scale_mm: float, width: float, hu: float, room: Floats, gain: float, most: float = 1.0
@@ -155,9 +168,13 @@ class Canvas:
         a, b = self.waves(f"{name} a", scale_mm), self.waves(f"{name} b", scale_mm)
         _strands(self.hu, a, b, 1.0 / (width * width), gain, most, _broadcast(room, self.hu.shape), hu)
 
-    def _lay(self, field: Floats, slope: float, offset: float, hu: Floats | float, label: int | None) -> None:
+    def _lay(
+        self, field: Floats, inset: float, slope: float, offset: float, hu: Floats | float | Grained, label: int | None
+    ) -> None:
         name, shape = -1 if label is None else label, self.hu.shape
-        _lay(self.hu, self.labels, _broadcast(field, shape), slope, offset, _broadcast(hu, shape), name)
+        level, amount, noise = hu if isinstance(hu, Grained) else (0.0, 1.0, hu)
+        tissue = _broadcast(noise, shape)
+        _lay(self.hu, self.labels, _broadcast(field, shape), inset, slope, offset, tissue, level, amount, name)
 
 
 def _broadcast(value: Floats | float, shape: tuple[int, ...]) -> Floats:
@@ -173,17 +190,27 @@ def _broadcast(value: Floats | float, shape: tuple[int, ...]) -> Floats:
     return np.ndarray(shape, np.float64, array, strides=strides)
 
 
-@typed("void(f8[:,:,:], u1[:,:,:], f8[:,:,:], f8, f8, f8[:,:,:], i8)")
+@typed("void(f8[:,:,:], u1[:,:,:], f8[:,:,:], f8, f8, f8, f8[:,:,:], f8, f8, i8)")
 def _lay(
-    canvas: Floats, labels: NDArray[np.uint8], field: Floats, slope: float, offset: float, tissue: Floats, label: int
+    canvas: Floats,
+    labels: NDArray[np.uint8],
+    field: Floats,
+    inset: float,
+    slope: float,
+    offset: float,
+    noise: Floats,
+    level: float,
+    amount: float,
+    label: int,
 ) -> None:
     """One pass over the voxels; no fastmath: the bits must come out alike on every machine."""
     for i in range(canvas.shape[0]):
         for j in range(canvas.shape[1]):
             for k in range(canvas.shape[2]):
-                share = field[i, j, k] * slope + offset
+                share = (field[i, j, k] - inset) * slope + offset
                 if share > 0.0:
-                    canvas[i, j, k] += min(share, 1.0) * (tissue[i, j, k] - canvas[i, j, k])
+                    tissue = level + amount * noise[i, j, k]
+                    canvas[i, j, k] += min(share, 1.0) * (tissue - canvas[i, j, k])
                     if label >= 0 and share >= 0.5:
                         labels[i, j, k] = label
 
@@ -202,11 +229,24 @@ def _strands(
 
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
     """Depth in mm (about) under an ellipsoid's surface; with two coordinates, that of an endless column."""
-    squares = [np.square((q - c) * (1.0 / s)) for q, c, s in zip(p, centre, semi, strict=True)]
-    out: Floats = np.sqrt(sum(squares[2:], squares[0] + squares[1]))
-    np.subtract(1.0, out, out=out)
-    out *= min(semi)
+    shape = np.broadcast_shapes(*(q.shape for q in p))
+    none = (0.0,) * (3 - len(p))
+    x, y, z = (_broadcast(q, shape) for q in (*p, *none))
+    out: Floats = np.empty(shape)
+    per_semi = [1.0 / s for s in (*semi, *(1.0 for _ in none))]
+    _ellipsoid(out, x, y, z, (*centre, *none), (per_semi[0], per_semi[1], per_semi[2]), min(semi))
     return out
+
+
+@typed("void(f8[:,:,::1], f8[:,:,:], f8[:,:,:], f8[:,:,:], UniTuple(f8, 3), UniTuple(f8, 3), f8)")
+def _ellipsoid(out: Floats, x: Floats, y: Floats, z: Floats, centre: Place, per_semi: Place, least: float) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                a = (x[i, j, k] - centre[0]) * per_semi[0]
+                b = (y[i, j, k] - centre[1]) * per_semi[1]
+                c = (z[i, j, k] - centre[2]) * per_semi[2]
+                out[i, j, k] = (1.0 - math.sqrt(a * a + b * b + c * c)) * least
 
 
 def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesionforge.generators.phantom.ct.bones import bony, ribs, spine
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, ellipsoid
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grained, ellipsoid
 
 MIDLINE = -14.0  # LPS x in mm
 SPINE_Y = 82.0  # centre of the vertebral bodies
@@ -27,13 +27,13 @@ def paint_chest(canvas: Canvas, names: dict[str, int]) -> None:
     middle = np.minimum(_mediastinum(x, y) + 0.4 * bend, cavity)
     if float(middle.min()) < canvas.grid.voxel_mm:
         _lungs(canvas, cavity, np.minimum(cavity, -middle), names)
-    canvas.paint(middle, FAT + 6.0 * grain, 0)
+    canvas.paint(middle, Grained(FAT, 6.0, grain), 0)
     gullet = np.array([(MIDLINE + 4.0, 57.0, -200.0), (MIDLINE + 2.0, 59.0, 200.0)])
     for shift, radius, hu in ((0.0, 7.0, 45.0), (-1.0, 1.6, -500.0)):
         if near := canvas.tube(gullet + np.array([0.0, shift, 0.0]), np.full(2, radius), 0.0):
             near[0].paint(near[1], hu)
     _belly(canvas, cavity, names, bend)
-    spine(canvas, (MIDLINE, SPINE_Y), names["bone"])
+    spine(canvas, (MIDLINE, SPINE_Y), names["bone"])()
     _sternum(canvas, names)
 
 
@@ -56,9 +56,9 @@ def _wall(
     """Skin, fat, muscles with fat between them, and ribs."""
     skin = ellipsoid(p[:2], (MIDLINE, 8.0), (174.0 * wide, 124.0)) + 0.3 * bend
     canvas.paint(skin, 10.0)
-    canvas.paint(skin - 1.6, FAT + 8.0 * grain)
+    canvas.paint(skin, Grained(FAT, 8.0, grain), None, 1.6)
     meat = ellipsoid(p[:2], (MIDLINE, 6.0), (152.0 * wide, 107.0)) + 0.5 * bend
-    canvas.paint(meat, MUSCLE + 8.0 * grain)
+    canvas.paint(meat, Grained(MUSCLE, 8.0, grain))
     canvas.paint(
         np.minimum(np.minimum(meat - 2.0, -cavity - 4.0), 1.3 - 4.0 * np.abs(canvas.waves("sheets", 12.0))), FAT
     )
@@ -83,7 +83,7 @@ def _sternum(canvas: Canvas, names: dict[str, int]) -> None:
     x, y, z = part.grid.axes()
     wave = part.waves("sternum", 14.0)
     plate = ellipsoid((x, y - FRONT_Y + 0.08 * z), (MIDLINE, 0.0), (16.0, 6.5)) + 0.9 * wave
-    bony(part, np.minimum(plate, z + 45.0), 120.0 + 40.0 * part.waves("marrow", 5.0), names["bone"], 0.9)
+    bony(part, np.minimum(plate, z + 45.0), Grained(120.0, 40.0, part.waves("marrow", 5.0)), names["bone"], 0.9)
 
 
 def _belly(canvas: Canvas, cavity: Floats, names: dict[str, int], bend: Floats) -> None:
@@ -98,13 +98,13 @@ def _belly(canvas: Canvas, cavity: Floats, names: dict[str, int], bend: Floats) 
         return
     spongy = canvas.waves("spongy", 8.0)
     canvas.paint(dome, MUSCLE, 0)
-    canvas.paint(dome - 2.5, FAT)
+    canvas.paint(dome, FAT, None, 2.5)
     liver = np.minimum(dome - 2.5, MIDLINE + 42.0 - x - 0.4 * (z + 60.0))
-    canvas.paint(liver, 72.0 + 4.0 * spongy, names["liver"])
+    canvas.paint(liver, Grained(72.0, 4.0, spongy), names["liver"])
     spleen = np.minimum(ellipsoid(p, (MIDLINE + 88.0, 40.0, -75.0), (30.0, 42.0, 32.0)), dome - 2.5)
     if canvas.meets(spleen):
-        canvas.paint(spleen, 105.0 + 6.0 * spongy, names["spleen"])
+        canvas.paint(spleen, Grained(105.0, 6.0, spongy), names["spleen"])
     stomach = np.minimum(ellipsoid(p, (MIDLINE + 62.0, -20.0, -72.0), (32.0, 38.0, 24.0)), dome - 3.0)
     if canvas.meets(stomach):
         canvas.paint(stomach, 60.0, 0)
-        canvas.paint(stomach - 4.0, np.where(y < -25.0, -950.0, 12.0))
+        canvas.paint(stomach, np.where(y < -25.0, -950.0, 12.0), None, 4.0)

@@ -82,7 +82,7 @@ class GreatVessels:
         for pipe in (self.aorta, self.pulmonary, *self.branches, self.cava):
             if near := canvas.tube(pipe.way, pipe.radii, 5.0):
                 part, depth = near
-                part.paint(depth + 5.0, FAT, 0)
+                part.paint(depth, FAT, 0, -5.0)
 
     def paint(self, canvas: Canvas, blood: Blood, names: dict[str, int]) -> None:
         """The vein and the artery of the lungs, painted on the heart, walls first where no chamber opens into them."""
@@ -104,7 +104,7 @@ def _pipes(canvas: Canvas, pipes: Sequence[Pipe], hu: float, label: int, opens: 
     for part, own in found:
         np.maximum(depth[part.at], own, out=depth[part.at])
     depth[canvas.labels == opens] = -np.inf
-    canvas.paint(depth + 1.4, 60.0, 0)
+    canvas.paint(depth, 60.0, 0, -1.4)
     canvas.paint(depth, hu, label)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.kernels import jit
+from lesionforge.generators.kernels import jit, typed
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
@@ -40,9 +40,8 @@ class Waves:
         white = rng.standard_normal((int(self._i.max()) + 4, count, count))  # the lattice up to where the grid ends
         white = white[int(self._i.min()) :, int(j.min()) : int(j.max()) + 4]
         self._i, self._j = self._i - self._i.min(), j - j.min()
-        self._columns = np.zeros((*white.shape[:2], len(k)))
-        for tap in range(4):
-            self._columns += white[:, :, k + tap] * along_k[:, tap]
+        self._columns = np.empty((*white.shape[:2], len(k)))
+        _weigh(white, k, along_k, self._columns)
 
     def on(self, first: Triple, shape: Triple) -> Floats:
         """The field on a part of the grid that begins at an index."""
@@ -51,6 +50,21 @@ class Waves:
         planes = np.empty((int(self._i[x][-1] - self._i[x][0]) + 4, shape[1] * shape[2]))
         _spread(self._columns, first[2], self._i[x], self._along_i[x], self._j[y], self._along_j[y], planes, out)
         return out.reshape(shape)
+
+
+@typed("void(f8[:,:,:], i8[::1], f8[:,::1], f8[:,:,::1])")
+def _weigh(white: Floats, k: Cells, along_k: Floats, columns: Floats) -> None:
+    """Weigh the lattice along its third axis."""
+    for a in range(columns.shape[0]):
+        for b in range(columns.shape[1]):
+            for n in range(len(k)):
+                at = k[n]
+                columns[a, b, n] = (
+                    along_k[n, 0] * white[a, b, at]
+                    + along_k[n, 1] * white[a, b, at + 1]
+                    + along_k[n, 2] * white[a, b, at + 2]
+                    + along_k[n, 3] * white[a, b, at + 3]
+                )
 
 
 @jit
