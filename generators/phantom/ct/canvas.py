@@ -229,12 +229,13 @@ def _strands(
 
 def ellipsoid(p: Sequence[Floats], centre: Sequence[float], semi: Sequence[float]) -> Floats:
     """Depth in mm (about) under an ellipsoid's surface; with two coordinates, that of an endless column."""
+    none = [0.0] * (3 - len(p))
     shape = np.broadcast_shapes(*(q.shape for q in p))
-    none = (0.0,) * (3 - len(p))
-    x, y, z = (_broadcast(q, shape) for q in (*p, *none))
+    x, y, z = [_broadcast(q, shape) for q in p] + [_broadcast(0.0, shape) for _ in none]
+    a, b, c = [*centre, *none]
     out: Floats = np.empty(shape)
-    per_semi = [1.0 / s for s in (*semi, *(1.0 for _ in none))]
-    _ellipsoid(out, x, y, z, (*centre, *none), (per_semi[0], per_semi[1], per_semi[2]), min(semi))
+    per_semi = [1.0 / s for s in semi] + none
+    _ellipsoid(out, x, y, z, (a, b, c), (per_semi[0], per_semi[1], per_semi[2]), min(semi))
     return out
 
 

@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from lesionforge.generators.lesion import measure
 from lesionforge.generators.lesion.classes import VALUE, mapped
+from lesionforge.generators.lesion.sections import areas, lumen_areas, sections
 from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel, frame
 from tests.generators.lesion.toys import STEP_MM as VOXEL
 from tests.generators.lesion.toys import centreline
@@ -54,6 +55,16 @@ def test_a_known_stenosis_is_read_within_a_voxel(percent):
     assert mld <= reference
     if percent:
         assert abs(row - (rows.start + rows.stop) // 2) * STEP_MM < 1.5
+
+
+def test_areas_of_the_lumen_are_those_of_its_sections():
+    lumen, vessel, rows = tube(50)
+    lumen ^= np.random.default_rng(0).random(lumen.shape) < 0.05
+    lumen = lumen[:, :30]  # which cuts the vessel off: what lies beyond is as its border
+    radii = np.linspace(1.0, 3.0, rows.stop - rows.start)
+    planes = sections(lumen, (VOXEL,) * 3, vessel, rows, float(radii.max()), 0.125)
+    found = lumen_areas(lumen, (VOXEL,) * 3, vessel, rows, radii, 0.125)
+    assert found.tolist() == areas(planes, 0.5, radii, 0.125).tolist()
 
 
 def test_by_hu_the_lumen_ends_half_way_to_its_surroundings():

@@ -1,9 +1,11 @@
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from lesionforge.generators.lesion import texture
 from lesionforge.generators.lesion.classes import DELTA_HU, LEGEND, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
 from lesionforge.generators.lesion.filler import Patch
 from lesionforge.generators.lesion.texture import CAPSULE_MM, TextureFiller, syntumor
@@ -44,6 +46,27 @@ def test_every_lesion_has_its_own_texture_and_the_same_seed_the_same():
     assert np.abs(fill(p, 1) - fill(p, 2))[p.mask].max() > 1
     both = TextureFiller().fill([p, p], [np.random.default_rng(2), np.random.default_rng(1)])
     assert (both[1] == fill(p, 1)).all()  # whoever shares the batch
+
+
+@pytest.mark.parametrize("lesion_class", ["calcified", "mixed", "liver_late"])
+def test_a_round_draws_what_does_not_depend_on_the_mean_once(lesion_class):
+    p = patch(lesion_class, 100.0, sigma=8)
+    with mock.patch.object(ndimage, "gaussian_filter", wraps=ndimage.gaussian_filter) as blur:
+        first, drawn = fill(p, 1, capsule=1.0), blur.call_count
+        again = fill(p.asked(60.0), 1, capsule=1.0)
+        assert blur.call_count <= drawn + (lesion_class == "mixed")  # whose specks are the more, the denser it is
+    fresh = fill(patch(lesion_class, 60.0, sigma=8), 1, capsule=1.0)
+    assert (again == fresh).all()
+    assert (again != first).any()
+    assert (fill(p.asked(60.0), 2, capsule=1.0) != fresh).any()
+
+
+def test_what_lies_about_a_mask_is_what_is_so_near_by_the_distance_transform():
+    rng = np.random.default_rng(0)
+    for spacing in ((0.4, 0.7, 2.5), (2.0, 2.0, 2.0), (1.0, 0.8, 0.5)):
+        mask = rng.random((9, 14, 2)) < 0.02
+        near = ndimage.distance_transform_edt(~mask, sampling=spacing) <= 2.0
+        assert (texture._about(mask, 2.0, spacing) == near).all()
 
 
 def test_healthy_and_nothing_return_the_background():
