@@ -143,7 +143,11 @@ def curved_planar(
     offset = step * np.arange(-round(half_mm / step), round(half_mm / step) + 1)
     across = np.cos(angle) * vessel.first + np.sin(angle) * vessel.second
     at = (vessel.points[:, None] + across[:, None] * offset[:, None]) / np.array(spacing)
+    # Only the neighbourhood is converted and read, whatever the volume's size.
+    low = np.clip(np.floor(at.min(axis=(0, 1))).astype(int), 0, np.array(volume.shape) - 1)
+    high = np.ceil(at.max(axis=(0, 1))).astype(int) + 2
+    near = volume[tuple(slice(x, max(x + 1, y)) for x, y in zip(low, high, strict=True))].astype(np.float32)
     out: NDArray[np.float32] = scipy.ndimage.map_coordinates(
-        volume.astype(np.float32), np.moveaxis(at, -1, 0), order=1, mode="nearest"
+        near, np.moveaxis(at - low, -1, 0), order=1, mode="nearest"
     )
     return out
