@@ -68,28 +68,32 @@ def own_kernel(folder, factor):
     return module.twice
 
 
-def heard(monkeypatch):
-    """What is told once a process is told anew, also where a run before has set up its own log."""
+@pytest.fixture
+def told(monkeypatch, caplog):
+    """Reasons as they are told: anew, and also where a run before has set up its own log."""
+    log = logging.getLogger("lesionforge")
     monkeypatch.setattr(kernels, "_told", False, raising=False)
-    monkeypatch.setattr(logging.getLogger("lesionforge"), "propagate", True)
+    for name, value in (("propagate", True), ("handlers", []), ("level", log.level)):
+        monkeypatch.setattr(log, name, value)
+    log.setLevel(logging.WARNING)
+    yield lambda: [record.fields["reason"] for record in caplog.records]
+    log.manager._clear_cache()
 
 
-def test_kernels_run_where_nothing_can_be_kept(tmp_path, monkeypatch, caplog):
+def test_kernels_run_where_nothing_can_be_kept(tmp_path, monkeypatch, told):
     """As in a pod with a read-only image and no home; root may write anywhere, but not below a file."""
     (tmp_path / "__pycache__").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "__pycache__"))
-    heard(monkeypatch)
     twice = own_kernel(tmp_path, 3.0)
     assert (twice(1.0), twice(np.float32(2.0))) == (9.0, 18.0)
-    assert [record.fields["reason"] for record in caplog.records] == ["no folder can be written"]
+    assert told() == ["no folder can be written"]
 
 
-def test_a_full_disk_costs_what_was_compiled_and_no_sample(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_costs_what_was_compiled_and_no_sample(tmp_path, monkeypatch, told):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
-    heard(monkeypatch)
     assert own_kernel(tmp_path, 5.0)(1.0) == 25.0
-    assert [record.fields["reason"] for record in caplog.records] == ["No space left on device"]
+    assert told() == ["No space left on device"]
