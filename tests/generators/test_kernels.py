@@ -7,6 +7,7 @@ import sys
 
 import numba
 import numpy as np
+import pytest
 from numba.core import caching
 from PIL import Image
 
