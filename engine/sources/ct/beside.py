@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lesionforge.engine.sources.files import File
@@ -20,6 +20,14 @@ MASKS = re.compile(
     r"(?:\.seg)?\.(?:nii|img|hdr|mha|mhd|nrrd|nhdr|mgz|mgh|tiff?|stl|obj|ply|vtk|vtp|vti|npy|npz|mat|h5)(?:\.gz)?$",
     re.IGNORECASE,
 )
+#: What holds none, whatever it is called: texts, tables, documents, pictures of reports, code.
+NO_MASKS = re.compile(
+    r"\.(?:json|csv|tsv|txt|md|rst|rtf|xml|html?|xlsx?|ods|docx?|odt|pptx?|pdf|py|ipynb|m|r|sh|bat|ya?ml|toml|ini|cfg|log|"
+    r"png|jpe?g|gif|bmp|svg|webp|mp4|avi|mov|bib|tex|db|sqlite|lock|sha256|md5)(?:\.gz)?$",
+    re.IGNORECASE,
+)
+#: What is made of a mask: surfaces, features, transforms.
+DERIVED = re.compile(r"\.(?:stl|obj|ply|vtk|vtp|vtu|off|glb|gltf|npz|npy|mat|h5|hdf5|tfm)(?:\.gz)?$", re.IGNORECASE)
 READ = re.compile(r"\.(?:nii|nii\.gz|nrrd)$", re.IGNORECASE)
 ENDS = re.compile(r"(?<=.)[-_.](?:ct|img|image|seg|label|mask)$", re.IGNORECASE)  # of names, as of ``a_ct``
 
@@ -43,12 +51,14 @@ class Stray:
     """A file that no case uses, and what it is called.
 
     ``cases``: the numbers of those that it is of, or may be where nobody says whose it is (``is_claimed`` or not).
+    ``has_twin``: it is stored once more in a format that is read, as ``tumor.stl`` of ``tumor.nii.gz``.
     """
 
     file: File
     called: Kind
     cases: tuple[int, ...]
     is_claimed: bool = True
+    has_twin: bool = False
 
     @property
     def is_read(self) -> bool:
@@ -64,6 +74,7 @@ class Stray:
 def inventory(owners: Sequence[Owner], files: Iterable[File]) -> list[Stray]:
     """Whose the files are that no case uses, and what they are called; healthy anatomy is left out.
 
+    What is called a lesion is kept whatever its ending, but for those that hold no mask.
     NRRD files are kept whatever they are called: the segments in them have names of their own.
     """
     below: dict[str, list[int]] = {}
@@ -76,34 +87,39 @@ def inventory(owners: Sequence[Owner], files: Iterable[File]) -> list[Stray]:
     out: list[Stray] = []
     for file in files:
         path = PurePosixPath(file.name)
-        if not MASKS.search(path.name) or any(part.startswith(".") for part in path.parts):
+        holds = MASKS.search(path.name) is not None
+        if (NO_MASKS.search(path.name) and not holds) or any(part.startswith(".") for part in path.parts):
             continue
         folder = next(str(f) for f in path.parents if str(f) in below)  # the source's own has them all
         if folder not in groups:
             groups[folder] = _Group(folder, {number: owners[number] for number in below[folder]})
         parts = [*path.relative_to(folder).parent.parts, MASKS.sub("", path.name)]
-        stray = groups[folder].claimed(file, [_small(part) for part in parts])
+        small = [_small(part) for part in parts]
+        if path.suffix.lower() == ".dcm" and kind("_".join(small[-2:])) != "lesion":
+            continue  # a scan's slices, far below a folder with the name of a set
+        stray = groups[folder].claimed(file, small)
         whole = _small(MASKS.sub("", file.name))
         if whole not in own_paths and _without_numbers(whole) in forms:
             stray = Stray(file, stray.called, (), is_claimed=False)
-        if stray.called != "healthy" or file.name.lower().endswith(".nrrd"):
+        if stray.called == "lesion" or (holds and (stray.called != "healthy" or path.name.lower().endswith(".nrrd"))):
             out.append(stray)
     return out
 
 
-def without_twins(strays: Sequence[Stray], read: Sequence[File]) -> tuple[Stray, ...]:
-    """Those beside a case without what is stored once more, in a format not read: ``tumor.stl`` of ``tumor.nii.gz``.
+def with_twins(strays: Sequence[Stray], read: Sequence[File]) -> tuple[Stray, ...]:
+    """Those beside a case, and which of them are stored once more in a format that is read.
 
     Args:
         read: the case's own files.
     """
     known = {_base(file) for file in (*read, *(stray.file for stray in strays if stray.is_read))}
     lesions = {base for base in known if kind(base) == "lesion"}  # a case's name alone is that of many a file
-    return tuple(stray for stray in strays if stray.is_read or _base(stray.file) not in lesions)
+    return tuple(replace(s, has_twin=not s.is_read and _base(s.file) in lesions) for s in strays)
 
 
 def _base(file: File) -> str:
-    return _small(MASKS.sub("", file.name.rpartition("/")[2]))
+    name = file.name.rpartition("/")[2]
+    return _small(MASKS.sub("", name) if MASKS.search(name) else PurePosixPath(name).stem)
 
 
 class _Group:

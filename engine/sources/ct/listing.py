@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lesionforge.engine.sources.base import UNKNOWN_LICENCE
-from lesionforge.engine.sources.ct.beside import Owner, Stray, inventory, without_twins
+from lesionforge.engine.sources.ct.beside import Owner, Stray, inventory, with_twins
 from lesionforge.engine.sources.ct.pairing import LABEL_FOLDER, NII
 from lesionforge.engine.sources.files import File
 
@@ -69,7 +69,7 @@ class CtListing:
             for number in stray.cases if stray.counts else ():
                 beside.setdefault(number, []).append(stray)
         entries = tuple(
-            replace(entry, beside=without_twins(beside.get(n, ()), entry.read)) for n, entry in enumerate(self.entries)
+            replace(entry, beside=with_twins(beside.get(n, ()), entry.read)) for n, entry in enumerate(self.entries)
         )
         return replace(self, entries=entries, strays=tuple(strays))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Floats, box_in
-from lesionforge.engine.sources.ct.beside import MASKS, Stray
+from lesionforge.engine.sources.ct.beside import DERIVED, MASKS, Stray
 from lesionforge.engine.sources.ct.label_map import counted
 from lesionforge.engine.sources.ct.nrrd import MAX_HEADER, MAX_LABELS, Nrrd, segment_names
 from lesionforge.engine.sources.files import File
@@ -54,13 +54,21 @@ def missed(
         grid_of: the voxels of each of these; raises BadCase.
     """
     if not stray.is_read:
-        return "is of a format that is not read here" if stray.called == "lesion" and stray.is_claimed else None
+        marked = labels is not None and bool(counted(labels)[list(lesions)].any())
+        if stray.called != "lesion" or not stray.is_claimed or (marked and _is_made_of_it(stray)):
+            return None
+        return "is of a format that is not read here"
     grid = grid_of(case)
     others = [n for n in stray.cases if n != case]
     if (others or not stray.is_claimed) and not grid.holds(stray.file):
         elsewhere = not stray.is_claimed or any(_lies_on(stray.file, grid_of, n) for n in others)
         return None if elsewhere else new_in(stray.file, stray.called, grid, labels, lesions)
     return new_in(stray.file, stray.called, grid, labels, lesions)
+
+
+def _is_made_of_it(stray: Stray) -> bool:
+    """Whether a file that is not read is made of a lesion's mask, or is it once more."""
+    return stray.has_twin or DERIVED.search(stray.file.name) is not None
 
 
 def _lies_on(file: File, grid_of: Callable[[int], Grid], case: int) -> bool:

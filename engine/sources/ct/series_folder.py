@@ -20,7 +20,7 @@ from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct import masks as ct_masks
 from lesionforge.engine.sources.ct.axes import Axes
-from lesionforge.engine.sources.ct.beside import MASKS, Owner, Stray, inventory, without_twins
+from lesionforge.engine.sources.ct.beside import MASKS, Owner, Stray, inventory, with_twins
 from lesionforge.engine.sources.ct.marks import Grid, missed
 from lesionforge.engine.sources.ct.names import BACKGROUND, chosen, name_of, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
@@ -98,7 +98,7 @@ class CtDicom(FolderSource):
             if stray.counts and name != BACKGROUND:
                 for case in stray.cases:
                     beside.setdefault(case, []).append(replace(stray, called=kind(name)) if name else stray)
-        self._beside = {case: without_twins(own, self._series[case].nrrds) for case, own in beside.items()}
+        self._beside = {case: with_twins(own, self._series[case].nrrds) for case, own in beside.items()}
         told = {s.file.path for s in strays if s.called != "healthy"}
         unread = [f.path for f in others if UNREAD.search(f.name) or (f.path in told and not NRRD.search(f.name))]
         lesions = {s.file.path for s in strays if s.called == "lesion" and not s.is_claimed}

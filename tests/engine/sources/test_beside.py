@@ -105,6 +105,8 @@ NOBODY = "whose name says neither anatomy nor a lesion of one organ known here, 
         (TWO, "a_tumor", LESION, {"legend": {1: "liver", 2: "liver_cyst"}}, MARKS),
         (TWO, "a_tumor", LESION, BOTH, MARKS),  # a legend with a lesion is no map with one
         *((TWO, f"a_tumor.{end}", "x", LIVER, NOT_READ) for end in ("img", "tif", "stl", "npy", "mgz", "nrrd.gz")),
+        *((TWO, f"a_tumor.{end}", "x", LIVER, NOT_READ) for end in ("dcm", "glb", "7z", "nii.bz2", "raw", "hdf5")),
+        (TWO, "a_tumor.zarr/0.0.0", "x", LIVER, NOT_READ),
         (TWO, "tumors/a_ct.stl", "x", LIVER, NOT_READ),
         (TWO, "tumor", LESION, LIVER, MARKS),  # nobody's, and on the voxels of both
         (FOLDERS, "lesions/tumor_p1", LESION, LIVER, MARKS),
@@ -164,6 +166,9 @@ OLD_MSD = json.dumps({"labels": {"0": "background", "1": "liver", "2": "cancer"}
         ({**TS, "s0001/Segmentation.seg.nrrd": (LESION, "liver"), "s0001/FNH.seg.nrrd": (NONE, "FNH")}, {}, 2),
         ({**TS, "s0001/scene.seg.nrrd": (ORGAN, "liver"), "s0001/ribs.nrrd": LESION}, {}, 1),
         (PAIR, LIVER, 0),
+        ({**TWO, **{f"a_tumor.{end}": "x" for end in ("json", "csv", "pdf", "png", "xlsx", "yml", "log")}}, LIVER, 0),
+        ({**TWO, "a_seg": MAP, **{f"a_tumor.{end}": "x" for end in ("stl", "off", "npz", "mat", "tfm")}}, BOTH, 5),
+        ({**TWO, "HCC-TACE-Seg/a/1/1-01.dcm": "x", "a_thing.dcm": "x"}, LIVER, 0),
         ({**LITS, "kidney/12": LESION, "organs/spleen/0": LESION, "lung-12": LESION}, {}, 3),
         ({**LITS, "test-volume-0": CT, "LITS_test/test-volume-12": CT}, {}, 0),
         ({**TS, "s0001/segmentations/liver_tumor": LESION, "s0001/stl/liver_tumor.stl": "solid"}, {}, 1),
