@@ -51,6 +51,7 @@ class Stray:
     """A file that no case uses, and what it is called.
 
     ``cases``: the numbers of those that it is of, or may be where nobody says whose it is (``is_claimed`` or not).
+    ``numbered``: those of them that it is of by a number alone, unless it lies on the voxels of another one only.
     ``has_twin``: it is stored once more in a format that is read, as ``tumor.stl`` of ``tumor.nii.gz``.
     """
 
@@ -59,6 +60,7 @@ class Stray:
     cases: tuple[int, ...]
     is_claimed: bool = True
     has_twin: bool = False
+    numbered: tuple[int, ...] = ()
 
     @property
     def is_read(self) -> bool:
@@ -147,7 +149,7 @@ class _Group:
                     self._names.setdefault(own, cases)
 
     def claimed(self, file: File, parts: list[str]) -> Stray:
-        """Whose a file is: nobody's where it has the number of a case that is not there.
+        """Whose a file is: that of any of them where only a number that no case has, or nothing, tells.
 
         Args:
             parts: of its path below the folder, in small words.
@@ -160,9 +162,10 @@ class _Group:
         if longest := [name for name in names if len(name) == len(max(names, key=len))]:
             named = dict.fromkeys(n for name in longest for n in self._nearest(self._names[name], runs))
             return Stray(file, self._called(parts, longest[0]), tuple(named))
-        if number := self._number(parts):
-            cases = self._nearest(self._numbers.get(number, []), runs)
-            return Stray(file, self._called(parts, number), cases, bool(cases))
+        if (number := self._number(parts)) and (cases := self._nearest(self._numbers.get(number, []), runs)):
+            called = self._called(parts, number)
+            others = tuple(n for n in self._all if n not in cases) if called == "lesion" else ()
+            return Stray(file, called, cases + others, numbered=cases if others else ())
         return Stray(file, self._called(parts, ""), self._all, False)
 
     def _nearest(self, cases: Sequence[int], runs: set[str]) -> tuple[int, ...]:
@@ -202,7 +205,7 @@ class _Group:
 def _small(part: str) -> str:
     """A part of a path in small words joined by ``_``, numbers without leading zeros."""
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part)
-    return "_".join(str(int(word)) if word.isdecimal() else word for word in plain(text).split("_"))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain(text))
 
 
 def _without_numbers(text: str) -> str:

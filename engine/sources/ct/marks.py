@@ -47,22 +47,25 @@ def missed(
     """What a file beside a case marks, or may, and its label map lacks; None for nothing: see ``new_in``.
 
     What may be of several cases is no matter of one that it does not lie on, where it lies on another of them, or where
-    nobody says that it is of any.
+    nobody says that it is of any. What is of one by a number alone may be another's, if it lies on that one's voxels.
 
     Args:
         case: its number among the stray's.
         grid_of: the voxels of each of these; raises BadCase.
     """
+    claimed = stray.is_claimed and (not stray.numbered or case in stray.numbered)
     if not stray.is_read:
         marked = labels is not None and bool(counted(labels)[list(lesions)].any())
-        if stray.called != "lesion" or not stray.is_claimed or (marked and _is_made_of_it(stray)):
+        if stray.called != "lesion" or not claimed or (marked and _is_made_of_it(stray)):
             return None
         return "is of a format that is not read here"
     grid = grid_of(case)
-    others = [n for n in stray.cases if n != case]
-    if (others or not stray.is_claimed) and not grid.holds(stray.file):
-        elsewhere = not stray.is_claimed or any(_lies_on(stray.file, grid_of, n) for n in others)
-        return None if elsewhere else new_in(stray.file, stray.called, grid, labels, lesions)
+    others = [n for n in (stray.cases if claimed else stray.numbered) if n != case]
+    if (others or not claimed) and not grid.holds(stray.file):
+        if not claimed or any(_lies_on(stray.file, grid_of, n) for n in others):
+            return None
+    elif not claimed and any(_lies_on(stray.file, grid_of, n) for n in others):
+        return None
     return new_in(stray.file, stray.called, grid, labels, lesions)
 
 

@@ -17,7 +17,7 @@ ORGAN, LESION = (MAP > 0).astype(np.uint8), (MAP == 2).astype(np.uint8)
 LIVER, BOTH = {"legend": {1: "liver"}}, {"legend": {1: "liver", 2: "liver_tumour"}}
 SHIFTED = PLAIN + np.pad([[-0.6], [0], [0]], ((0, 1), (3, 0)))
 OTHER_PLACE = PLAIN + np.pad([[300.0], [0], [0]], ((0, 1), (3, 0)))
-CT, NONE = hu(), np.zeros(SHAPE, np.uint8)
+CT, NONE, FAR = hu(), np.zeros(SHAPE, np.uint8), (LESION, OTHER_PLACE)
 
 
 def nrrd(path, mask, *names):
@@ -151,13 +151,13 @@ OLD_MSD = json.dumps({"labels": {"0": "background", "1": "liver", "2": "cancer"}
     [
         (LITS, {}, 0),
         ({"Training Batch 1/" + name: array for name, array in LITS.items()}, {}, 0),
-        ({**LITS, "volume-131": CT, "segmentation-7_lesion": LESION, "tumor-7_lesion_12": LESION}, {}, 3),
+        ({**LITS, "volume-131": CT, "segmentation-7_lesion": FAR, "tumor-7_lesion_12": FAR}, {}, 3),
         (KITS, {}, 0),
         (KITS21, {}, 0),
         ({**KITS, "case_00001/instances/tumor_instance-1_annotation-1": LESION, "case_00002/imaging": CT}, {}, 1),
         (MSD, {}, 0),
         ({**MSD, "dataset.json": OLD_MSD, "labelsTr/x_1": MAP, "imagesTr/x_1_0001": CT * 2}, {}, 1),
-        ({**MSD, "imagesVa/x_7": CT, "labelsVa/x_7": MAP, "predicted_lesions/x_7": LESION}, {}, 3),
+        ({**MSD, "imagesVa/x_7": CT, "labelsVa/x_7": MAP, "predicted_lesions/x_7": FAR}, {}, 3),
         ({**TS, **{f"s0001/segmentations/{name}": NONE for name in TASKS}}, {}, 0),
         ({**TS, "s0001/total": MAP * 2, "s0001/combined_labels": MAP, "meta.csv": "s0001"}, {}, 0),
         ({**TS, "s0001/liver.stl": "solid", "s0001/preview_total.png": "png", "s0001/report.txt": "tumour"}, {}, 0),
@@ -178,7 +178,7 @@ OLD_MSD = json.dumps({"labels": {"0": "background", "1": "liver", "2": "cancer"}
         ({**TWO, "a_seg_old": ORGAN, "a_liver": LESION, "liver/b": LESION, "b_norm": CT / np.float32(4000)}, LIVER, 4),
         ({**TWO, "a_seg": MAP, "a_tumor": LESION, "a_lesion_seg": MAP, "tumors/a": ORGAN}, BOTH, 3),
         ({**TWO, "a_seg": MAP, "a_copy": MAP}, {"legend": {1: "liver", 2: "liver"}}, 1),
-        ({**TWO, "tumor": (LESION, OTHER_PLACE), "tumor.stl": "solid", "c_tumor": (LESION, OTHER_PLACE)}, LIVER, 3),
+        ({**TWO, "tumor": FAR, "tumor.stl": "solid", "c_tumor": FAR}, LIVER, 3),
         ({**COHORT, "HCC_1_0001": CT, "HCC_3_ct": CT, "HCC_3_x": MAP, "x/HCC_3.npy": ""}, LIVER, 4),
         ({"mets_07/ct": CT, "mets_07/seg": ORGAN, "mets_07/ct_0001": CT, "mets_08/ct": CT}, LIVER, 2),
         ({**FOLDERS, "unlabelled/q1": CT, "HCC_controls/c1": CT, ".cache/p1_tumor": LESION}, LIVER, 3),
@@ -194,7 +194,7 @@ def test_ordinary_sets_are_read(tmp_path, files, options, left):
 
 
 def test_lesions_of_no_case_are_told_in_a_line_of_their_own(tmp_path):
-    files = {**LITS, "segmentation-7_lesion": LESION, "tumor": (LESION, OTHER_PLACE), "lesion.stl": "solid"}
+    files = {**LITS, "segmentation-7_lesion": FAR, "tumor": FAR, "lesion.stl": "solid"}
     left = source(lay(tmp_path, files)).left_over
     assert {why: len(paths) for why, paths in left.items()} == {"volumes called lesions, and of no case here": 3}
 
@@ -218,9 +218,10 @@ def test_lesions_that_the_option_labels_leaves_out_are_counted(tmp_path):
         (["siteA/001", "siteB/001"], "lesions/siteA/001", [0]),
         (["siteA/001", "siteB/001"], "lesions/001", [0, 1]),
         (["p1", "p12"], "tumor_p12", [1]),
-        (["p1", "p12"], "lesions/12/1", [1]),
-        (["p1", "p12"], "p3_lesion_1", []),
-        (["HCC_001", "HCC_002"], "lesions/001", [0]),
+        (["p1", "p12"], "lesions/12/1", [1, 0]),  # by a number alone
+        (["p1", "p12"], "p3_lesion_1", [0, 1]),
+        (["Pat001", "Pat002"], "lesions/pat2", [1]),
+        (["HCC_001", "HCC_002"], "lesions/002", [1, 0]),
         (["HCC_001", "HCC_002"], "HCC_002_lesion_1", [1]),
         (["anna", "anna_maria"], "tumor-AnnaMaria", [1]),
         (["x_1", "x_2"], "lesion_y", [0, 1]),
@@ -232,7 +233,8 @@ def test_whose_a_file_is(cases, name, of):
     owners = [Owner(case, frozenset(["images", "labels"])) for case in cases]
     (stray,) = inventory(owners, [File(f"{name}.nii.gz", name, 1, "", None)])
     assert (list(stray.cases), stray.called) == (of, "lesion")
-    assert stray.is_claimed == (name not in ("p3_lesion_1", "lesion_y", "lesions/001") or cases[0] == "HCC_001")
+    assert stray.is_claimed == (name not in ("p3_lesion_1", "lesion_y", "lesions/001"))
+    assert stray.numbered == ((1,) if of == [1, 0] else ())
 
 
 def test_a_mask_that_two_volumes_may_share_is_of_the_one_it_lies_on(tmp_path):
@@ -245,6 +247,15 @@ def test_a_mask_that_two_volumes_may_share_is_of_the_one_it_lies_on(tmp_path):
     with pytest.raises(BadCase, match=MARKS):
         found.read(0)
     assert found.read(1).legend == {1: "liver"}
+
+
+@pytest.mark.parametrize("name", ["lesions/1", "lesion_7", "lesions/P2", "lesions/a7"])
+def test_what_has_a_number_alone_is_of_the_volume_that_it_lies_on(tmp_path, name):
+    second = {"images/p2": (hu() + 1, OTHER_PLACE), "labels/p2": (ORGAN, OTHER_PLACE)}
+    found = source(lay(tmp_path, {"images/p1": CT, "labels/p1": ORGAN, **second, name: FAR}), **LIVER)
+    assert found.read(0).legend == {1: "liver"}
+    with pytest.raises(BadCase, match=MARKS):
+        found.read(1)
 
 
 def test_a_legend_of_unknown_words_is_refused_as_before(tmp_path):
