@@ -49,6 +49,9 @@ _DOUBTFUL: Final = re.compile(
 _JOINS: Final = re.compile(
     r"and|und|et|or|oder|ou|plus|with|mit|avec|in[ck]l\w*|ex[ck]l\w*|except|minus|without|ohne|sans|free|no|non|not|wo?"
 )
+_BOTH: Final = re.compile(r"and|und|et|plus|with|mit|avec|in[ck]l\w*")  # of these they say that both are marked
+_GROSS: Final = re.compile(r"i?gtv\w*")  # a gross tumour volume
+_MASK: Final = re.compile(r"(\w+?)(masks?|masken?|segmentations?|segs?|labels?|rois?)")
 _NOT: Final = ("no", "non", "not")
 _FIRST: Final = ("a", "m", "n", "v")  # TG-263's artery, muscle, nerve and vein
 _LEVEL: Final = re.compile(r"[ctls]\d{0,2}")  # of a vertebra; of an organ it may be its lesion
@@ -76,6 +79,8 @@ def words(name: str) -> list[str]:
 
 def _unglued(word: str) -> list[str]:
     """``["liver", "tumor"]`` of "livertumor", ``["leber", "vene"]`` of "lebervene"; a word that is one alone."""
+    if (ends := _MASK.fullmatch(word)) and _lesion(ends[1]):
+        return [*_unglued(ends[1]), ends[2]]
     for organ in _GLUED:
         for part in (word.removeprefix(organ), word.removesuffix(organ)):
             if part != word and _lesion(part):
@@ -118,6 +123,15 @@ def kind(name: str) -> Kind:
     )
     whole = anatomy or ALONE.intersection(found)
     return "healthy" if known and whole and not _vague(set(found), name) else "unknown"
+
+
+def kind_of_file(name: str) -> Kind:
+    """As ``kind``, of what may mark several structures: one of the "liver and tumour" is called a lesion, and a GTV."""
+    found = words(name)
+    joins = [word for word in found if _JOINS.fullmatch(word) and not _BOTH.fullmatch(word)]
+    if any(map(_GROSS.fullmatch, found)) or (any(map(_lesion, found)) and not joins):
+        return "lesion"
+    return kind(name)
 
 
 def _vague(found: set[str], name: str) -> bool:

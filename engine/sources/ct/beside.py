@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lesionforge.engine.sources.files import File
-from lesionforge.generators.structures import Kind, kind, plain, says_nothing
+from lesionforge.generators.structures import Kind, kind_of_file, plain, says_nothing
 
 #: What holds masks, read here or not.
 MASKS = re.compile(
@@ -97,7 +97,7 @@ def inventory(owners: Sequence[Owner], files: Iterable[File]) -> list[Stray]:
             groups[folder] = _Group(folder, {number: owners[number] for number in below[folder]})
         parts = [*path.relative_to(folder).parent.parts, MASKS.sub("", path.name)]
         small = [_small(part) for part in parts]
-        if path.suffix.lower() == ".dcm" and kind("_".join(small[-2:])) != "lesion":
+        if path.suffix.lower() == ".dcm" and kind_of_file("_".join(small[-2:])) != "lesion":
             continue  # a scan's slices, far below a folder with the name of a set
         stray = groups[folder].claimed(file, small)
         whole = _small(MASKS.sub("", file.name))
@@ -115,7 +115,7 @@ def with_twins(strays: Sequence[Stray], read: Sequence[File]) -> tuple[Stray, ..
         read: the case's own files.
     """
     known = {_base(file) for file in (*read, *(stray.file for stray in strays if stray.is_read))}
-    lesions = {base for base in known if kind(base) == "lesion"}  # a case's name alone is that of many a file
+    lesions = {base for base in known if kind_of_file(base) == "lesion"}  # a case's name alone is that of many a file
     return tuple(replace(s, has_twin=not s.is_read and _base(s.file) in lesions) for s in strays)
 
 
@@ -182,7 +182,7 @@ class _Group:
             return alone
         match = next((m for part in reversed(parts) if (m := re.match(r"(\D*?)_?(\d+)", part))), None)
         known = match and (
-            match[1] == self._prefix or not self._prefix or says_nothing(match[1]) or kind(match[1]) == "lesion"
+            match[1] == self._prefix or not self._prefix or says_nothing(match[1]) or kind_of_file(match[1]) == "lesion"
         )
         return match[2] if match and known else None
 
@@ -199,7 +199,8 @@ class _Group:
                 rest = re.sub(rf"^{re.escape(self._prefix)}_?\d+(?=_|$)", "", rest)
             left.append(rest.strip("_"))
         together = "_".join(left)
-        return kind(together) if kind(together) == "lesion" or says_nothing(left[-1]) else kind(left[-1])
+        called = kind_of_file(together)
+        return called if called == "lesion" or says_nothing(left[-1]) else kind_of_file(left[-1])
 
 
 def _small(part: str) -> str:

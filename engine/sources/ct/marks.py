@@ -15,7 +15,7 @@ from lesionforge.engine.sources.ct.label_map import counted
 from lesionforge.engine.sources.ct.nrrd import MAX_HEADER, MAX_LABELS, Nrrd, segment_names
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.nifti import volume
-from lesionforge.generators.structures import Kind, kind, says_nothing
+from lesionforge.generators.structures import Kind, kind_of_file, says_nothing
 from lesionforge.generators.types import BadCase
 
 Planes = Iterable[NDArray[np.generic]]
@@ -94,7 +94,7 @@ def new_in(
         lesions: the values in it that are lesions.
     """
     names = _segments(file)
-    called = _called(file, called, {kind(name) for name in names})
+    called = _called(file, called, {kind_of_file(name) for name in names})
     if called == "healthy":
         return None
     try:

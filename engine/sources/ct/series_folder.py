@@ -30,7 +30,7 @@ from lesionforge.engine.sources.ct.series_list import list_series
 from lesionforge.engine.sources.dicom_folder import dicom_files
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource, Person
-from lesionforge.generators.structures import kind
+from lesionforge.generators.structures import kind, kind_of_file
 from lesionforge.generators.types import BadCase, Volume
 
 NRRD = re.compile(r"\.nrrd$", re.IGNORECASE)
@@ -194,7 +194,8 @@ class CtDicom(FolderSource):
                 name, mask = ct_masks.from_nrrd(file, called, names, grid.affine, shape)
                 if name and mask is None and kind(name) != "healthy":
                     sharing = tuple(n for n, other in enumerate(self._series) if file in other.nrrds)
-                    if why := self._missed(Stray(file, kind(name), sharing), number, grid, None, ()):
+                    said = "lesion" if kind(name) == "lesion" else kind_of_file(" ".join(called))
+                    if why := self._missed(Stray(file, said, sharing), number, grid, None, ()):
                         raise BadCase(f"{why}, {WAY_OUT}")
                 parts.append((name, mask))
             except BadCase as error:

@@ -8,7 +8,7 @@ import pytest
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.ct.beside import Owner, inventory
 from lesionforge.engine.sources.files import File
-from lesionforge.generators.structures import kind
+from lesionforge.generators.structures import kind_of_file
 from lesionforge.generators.types import BadCase
 from tests.engine.sources.test_ct import PLAIN, SHAPE, hu, labels, source, write
 
@@ -107,6 +107,9 @@ NOBODY = "whose name says neither anatomy nor a lesion of one organ known here, 
         *((TWO, f"a_tumor.{end}", "x", LIVER, NOT_READ) for end in ("img", "tif", "stl", "npy", "mgz", "nrrd.gz")),
         *((TWO, f"a_tumor.{end}", "x", LIVER, NOT_READ) for end in ("dcm", "glb", "7z", "nii.bz2", "raw", "hdf5")),
         (TWO, "a_tumor.zarr/0.0.0", "x", LIVER, NOT_READ),
+        *((TWO, f"a_{n}.mha", "x", LIVER, NOT_READ) for n in ("liver+tumor", "Leber und Tumor", "GTV", "tumorseg")),
+        (TWO, "foie_et_tumeur/a", (LESION, SHIFTED), LIVER, GRID),
+        (TWO, "Tumormaske a.mha", "x", LIVER, NOT_READ),
         (TWO, "tumors/a_ct.stl", "x", LIVER, NOT_READ),
         (TWO, "tumor", LESION, LIVER, MARKS),  # nobody's, and on the voxels of both
         (FOLDERS, "lesions/tumor_p1", LESION, LIVER, MARKS),
@@ -132,7 +135,10 @@ def test_what_may_be_a_lesion_beside_a_volume_is_refused(tmp_path, base, name, c
         assert sum(map(len, found.left_over.values())) == 1
     organ = "kidney" if base is KITS else "liver"
     kept = source(tmp_path, **options, labels=(organ,)).read(0)
-    assert (kept.legend, "lesions_left_out" in kept.notes) == ({1: organ}, "FNH" not in name and kind(name) == "lesion")
+    assert (kept.legend, "lesions_left_out" in kept.notes) == (
+        {1: organ},
+        "FNH" not in name and kind_of_file(name) == "lesion",
+    )
 
 
 COHORT = {
@@ -168,6 +174,7 @@ OLD_MSD = json.dumps({"labels": {"0": "background", "1": "liver", "2": "cancer"}
         (PAIR, LIVER, 0),
         ({**TWO, **{f"a_tumor.{end}": "x" for end in ("json", "csv", "pdf", "png", "xlsx", "yml", "log")}}, LIVER, 0),
         ({**TWO, "a_seg": MAP, **{f"a_tumor.{end}": "x" for end in ("stl", "off", "npz", "mat", "tfm")}}, BOTH, 5),
+        ({**TWO, "a_liver_without_tumor": (ORGAN, SHIFTED), "a_no_tumor": NONE}, LIVER, 2),
         ({**TWO, "HCC-TACE-Seg/a/1/1-01.dcm": "x", "a_thing.dcm": "x"}, LIVER, 0),
         ({**LITS, "kidney/12": LESION, "organs/spleen/0": LESION, "lung-12": LESION}, {}, 3),
         ({**LITS, "test-volume-0": CT, "LITS_test/test-volume-12": CT}, {}, 0),

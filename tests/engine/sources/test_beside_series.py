@@ -53,6 +53,8 @@ def refused(folder, **options):
         ("tumor.nrrd", {}, MARKS),
         ("dicom/tumor.nii.gz", {"affine": EDGES}, GRID),
         ("dicom/tumor.nrrd", {"origin": (-29.7, 20, -40)}, GRID),
+        ("dicom/liver+tumor.nrrd", {"origin": (-29.7, 20, -40)}, GRID),
+        ("GTV.nrrd", {}, MARKS),
         ("dicom/tumor.nrrd", {"origin": (-30, 20, -57.5)}, GRID),
         ("dicom/tumor.nrrd", {"mask": np.repeat(LESION, 2, 0)}, GRID),
         *((f"dicom/tumor.{end}", {}, NOT_READ) for end in ("mha", "mhd", "nhdr", "img", "tif", "stl", "mgz")),

@@ -3,7 +3,7 @@
 import pytest
 
 from lesionforge.engine.sources.ct.names import legend_of, nameless, standard
-from lesionforge.generators.structures import kind
+from lesionforge.generators.structures import kind, kind_of_file
 
 SIDES = ("left", "right")
 HEALTHY = {
@@ -79,6 +79,7 @@ LESIONS = """
     Embolus|Edema|Hemorrhage|Inflammation|Abscess|Necrosis|Lebermetastase|Nierenzellkarzinom|Pankreaskopfkarzinom|Hirntumor|
     NIERENTUMOR_LINKS|Milzinfarkt|Nierenzyste|Leberabszess|Raumforderung|Hämangiom|Haemangiom der Leber|Pleuraerguss|
     tumeur|Métastases hépatiques|kyste|masse|angiomyolipoma|oncocytoma|hepatoblastoma|kidney_stones|gallstones|
+    tumormask|Tumormaske|LesionMask|tumorseg|lesionlabel|metsmask|cystmask|nodulemask|tumorsegmentation|
     FDG-Avid Tumor|Lymph node|mediastinal lymph nodes"""
 NOT_HEALTHY = """
     FNH|NET|MCN|SPN|AML|ICC|SOL|GGO|GTV|GTVp|GTV-1|CTV_7000|PTV|ITV|Lungs-GTV|ROI|roi_1|process|prozess|zone|region|target|
@@ -114,6 +115,13 @@ def test_what_is_called_a_lesion_is_one():
 
 def test_what_may_be_a_lesion_is_not_healthy():
     assert [name for name in split(NOT_HEALTHY) if kind(name) == "healthy"] == []
+
+
+def test_a_file_of_several_structures_with_a_lesion_is_called_one():
+    both = "liver+tumor|liver_and_tumor|Leber und Tumor|foie_et_tumeur|liver with mets|GTV|GTVp1|IGTV|Liver-GTV|HCC"
+    assert {name: kind_of_file(name) for name in split(both) if kind_of_file(name) != "lesion"} == {}
+    neither = "liver without tumor|no_tumor|liver_wo_lesion|non_tumor|CTV|liver|spleen_and_liver"
+    assert [name for name in split(neither) if kind_of_file(name) == "lesion"] == []
 
 
 @pytest.mark.parametrize(
