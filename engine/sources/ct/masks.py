@@ -93,13 +93,14 @@ def from_nrrd(
 
 
 def from_seg(
-    data: bytes, names: Mapping[str, str], affine: Floats, shape: tuple[int, int, int]
+    data: bytes, told: str, names: Mapping[str, str], affine: Floats, shape: tuple[int, int, int]
 ) -> Iterator[tuple[str | None, Mask]]:
     """The segments of a DICOM segmentation by name as masks (column, row, slice) on a series' own voxels.
 
     A segment that is left out comes without one.
 
     Args:
+        told: what the file's own name says.
         affine, shape: of the series as stored.
 
     Raises:
@@ -114,7 +115,7 @@ def from_seg(
         raise BadCase(f"its segmentation has {size[0]} x {size[1]} pixels, its slices {shape[0]} x {shape[1]}")
     if count < 1 or size[0] * size[1] * count > MAX_VOXELS:
         raise BadCase(f"its segmentation claims {count} frames")
-    titles, doubted = segments.titles(header, names)
+    titles, doubted = segments.titles(header, names, told)
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     frames = list(header.get("PerFrameFunctionalGroupsSequence") or ())
     if len(frames) != count:

@@ -24,7 +24,7 @@ from lesionforge.engine.sources.ct.beside import MASKS, Owner, Stray, inventory,
 from lesionforge.engine.sources.ct.marks import Grid, missed
 from lesionforge.engine.sources.ct.names import BACKGROUND, chosen, name_of, standard
 from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
-from lesionforge.engine.sources.ct.segments import tells_of_lesions
+from lesionforge.engine.sources.ct.segments import lesions_told, may_be_one
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.ct.series_list import list_series
 from lesionforge.engine.sources.dicom_folder import dicom_files
@@ -115,7 +115,11 @@ class CtDicom(FolderSource):
     def annotations(self) -> Sequence[bytes]:
         """What the names of masks and of files beside say: called otherwise they mark something else."""
         names = self._mask_names()
-        marks = [[name_of(called, names) for called in series.called] for series in self._series]
+        marks = [
+            [name_of(called, names) for called in series.called]
+            + [said for said in map(series.told, series.segmentations) if kind_of_file(said) == "lesion"]
+            for series in self._series
+        ]
         beside = [[stray.called for stray in self._beside.get(case, ())] for case in range(self.cases)]
         return [json.dumps(said).encode() for said in (marks, beside) if any(said)]
 
@@ -187,7 +191,7 @@ class CtDicom(FolderSource):
         parts: list[tuple[str | None, NDArray[np.bool_] | None]] = [
             (name, axes.turn(mask))
             for file in series.segmentations
-            for name, mask in ct_masks.from_seg(file.read(), names, stack.affine, stack.shape)
+            for name, mask in ct_masks.from_seg(file.read(), series.told(file), names, stack.affine, stack.shape)
         ]
         for n, (file, called) in enumerate(zip(series.nrrds, series.called, strict=True), 1):
             try:
@@ -218,13 +222,14 @@ class CtDicom(FolderSource):
     def _require_nothing_missed(
         self, number: int, grid: Grid, labels: NDArray[np.uint8], legend: Mapping[int, str]
     ) -> None:
-        """Refuse a series with a file that may mark a lesion, where its own label map has none."""
+        """Refuse a series with a file that may mark a lesion, where its own label map has none that could be it."""
         lesions = [value for value, name in legend.items() if kind(name) == "lesion"]
         for stray in self._beside.get(number, ()):
             if why := self._missed(stray, number, grid, labels, lesions):
                 raise BadCase(f"a file beside its slices {why}, {WAY_OUT}")
-        for file in () if lesions else self._series[number].near:  # sets store the same in both ways
-            if tells_of_lesions(file.read(), self._mask_names()):
+        for file in self._series[number].near:
+            told = lesions_told(file.read(), self._mask_names())  # sets store the same in both ways
+            if not all(any(may_be_one(name, legend[value]) for value in lesions) for name in told):
                 raise BadCase(
                     "an RT structure set, or a segmentation that refers to a series that is not there, names a lesion, "
                     f"{WAY_OUT}"

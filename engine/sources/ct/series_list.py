@@ -12,7 +12,7 @@ import numpy as np
 from lesionforge.engine.sources.cache import remembered
 from lesionforge.engine.sources.ct.grouping import FLAWS, Kind, Member, series_of
 from lesionforge.engine.sources.files import File, stem
-from lesionforge.generators.structures import kind
+from lesionforge.generators.structures import kind, words
 
 LEFT: dict[Kind, str] = {
     "slice": "",
@@ -57,6 +57,12 @@ class CtSeries:
             [stem(file.name), *([folder] if kind(folder) == "lesion" else [])]
             for file, folder in zip(self.nrrds, folders, strict=True)
         ]
+
+    def told(self, segmentation: File) -> str:
+        """What a file's own name and its folder's say, but for words of the folders that the slices lie in."""
+        parts = [PurePosixPath(segmentation.name).parent.name, stem(segmentation.name)]
+        known = set(words(" ".join(self.homes)))
+        return " ".join(word for word in words(" ".join(parts)) if word not in known)
 
 
 def list_series(files: Sequence[File], nrrds: Sequence[File]) -> tuple[list[CtSeries], dict[str, list[str]]]:

@@ -150,8 +150,11 @@ def test_a_segmentation_of_a_series_that_is_not_there_in_the_same_frame_of_refer
     [
         ([("Liver", "ORGAN"), ("Lung_L", "ORGAN")], False),
         ([("External", "EXTERNAL"), ("PTV60", "PTV")], False),
-        ([("Liver", "ORGAN"), ("HCC", "")], True),
-        ([("x1", "GTV")], True),
+        ([("Liver", "ORGAN"), ("HCC", "")], "liver"),
+        ([("x1", "GTV")], "some"),
+        *(([(name, "ORGAN")], "some") for name in ("GTV-1", "GTVp", "IGTV")),
+        *(([(name, "")], "liver") for name in ("Liver-GTV", "gtv liver", "Leber und Tumor")),
+        ([("CTV", "CTV"), ("Liver without tumor", "ORGAN")], False),
     ],
 )
 def test_a_structure_set_with_a_lesion_is_refused(case, regions, lesion):
@@ -175,5 +178,9 @@ def test_a_structure_set_with_a_lesion_is_refused(case, regions, lesion):
         for end in ("nrrd", "stl"):
             put_mask(case / "dicom" / f"liver tumor.{end}")  # the same once more, as sets have it
         assert source(case).read(0).legend == {1: "liver", 2: "liver_tumour"}
+        for end in ("nrrd", "stl"):
+            (case / "dicom" / f"liver tumor.{end}").unlink()
+        put_mask(case / "dicom" / "kidney cyst.nrrd")  # another one
+        assert "names a lesion" in refused(case) if lesion == "liver" else source(case).read(0)
     else:
         assert source(case).read(0).legend == {1: "liver"}

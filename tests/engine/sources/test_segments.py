@@ -89,6 +89,8 @@ LESION_SERIES = {"SeriesDescription": "Liver tumor segmentation"}
         ([("Segment 1", "Tissue")], LESION_SERIES, ["liver_tumour"]),
         ([("", "Liver")], {"ContentDescription": "HCC"}, ["unknown doubted"]),
         ([("Segment 1", "")], {"ContentLabel": "TUMOR"}, ["tumour"]),
+        ([("Liver", "Liver")], {"SeriesDescription": "GTV"}, ["unknown doubted"]),
+        ([("Liver", "Liver")], {"SeriesDescription": "tumormask"}, ["unknown doubted"]),
         ([("Segment 1", "")], {"SeriesDescription": "Liver and tumor"}, ["unknown"]),  # it may be both
         ([("Liver", "Liver"), ("Spleen", "Spleen")], LESION_SERIES, ["unknown doubted", "unknown doubted"]),
         ([("Liver", "Liver"), ("Tumor", "Neoplasm")], LESION_SERIES, ["liver", "tumour"]),
@@ -125,3 +127,18 @@ def test_an_organ_in_a_series_called_after_a_lesion_is_refused_until_it_is_named
     assert dicom.source(folder, masks={"*liver*": "liver"}).read(0).legend == {1: "liver"}
     segmentation(folder / "seg.dcm", ("Liver", "Liver"), ("Leber", "Liver", {"TrackingID": "Lesion 1"}))
     assert dicom.source(folder).read(0).legend == LEGEND
+
+
+@pytest.mark.parametrize(
+    ("name", "lesion"),
+    [("HCC_1/ct/tumor_seg.dcm", 1), ("HCC_1/Lesions/1-1.dcm", 1), ("HCC_1/seg.dcm", 0), ("segs/HCC_1.dcm", 0)],
+)
+def test_the_name_of_the_file_counts_as_the_series_texts_do(tmp_path, monkeypatch, name, lesion):
+    monkeypatch.setenv("LESIONFORGE_CACHE", str(tmp_path / "cache"))
+    dicom.write(tmp_path / "set" / "HCC_1" / "ct")
+    (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+    segmentation(tmp_path / "set" / name, ("Liver", "Liver"))
+    if lesion:
+        assert "tell of a lesion that no segment is" in refusal(tmp_path / "set")
+    else:
+        assert dicom.source(tmp_path / "set").read(0).legend == {1: "liver"}
