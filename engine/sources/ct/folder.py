@@ -19,7 +19,7 @@ from lesionforge.engine.sources.ct.layouts import Layout
 from lesionforge.engine.sources.ct.listing import CtFiles
 from lesionforge.engine.sources.ct.marks import Grid, missed
 from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, nameless, standard
-from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
+from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, lesions_in, straightened
 from lesionforge.engine.sources.files import File
 from lesionforge.engine.sources.folder import Folder, FolderOptions, FolderSource
 from lesionforge.engine.sources.nifti import header_of, look, read_hu, read_labels
@@ -133,11 +133,12 @@ class CtVolumes(FolderSource):
         axes = Axes.of(header.affine)
         notes: dict[str, Any] = {"layout": self.layout, "stored_axes": axes.name(), **header.doubts}
         o.check_axes(axes)
-        labels, legend, left_out = self._labels(entry, header, axes)
-        if lost := self._lost(case, labels, legend) + (len(left_out) if o.labels is not None else 0):
+        labels, legend, dropped, left_out = self._labels(entry, header, axes)
+        if lost := self._lost(case, labels, legend) + dropped:
             notes["lesions_left_out"] = lost
-        if left_out and o.labels is None:
+        if left_out:
             notes["labels_left_out"] = left_out
+        lesions = lesions_in(labels, legend) if o.region or o.spacing_mm or axes.oblique else {}
         affine = axes.turned(header.affine, header.shape)
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
@@ -153,20 +154,21 @@ class CtVolumes(FolderSource):
             if box:
                 x, y, z = (o + mm * s.start for o, mm, s in zip((x, y, z), axes.spacing_mm, box, strict=True))
             scan = CtScan(hu, labels, axes.spacing_mm, (x, y, z))
-        return as_volume(scan, legend, f"{self.layout}/{self.subject_name(case)}", self.licence, notes, o)
+        return as_volume(scan, legend, f"{self.layout}/{self.subject_name(case)}", self.licence, notes, o, lesions)
 
     def _labels(
         self, entry: CtFiles, image: NiftiHeader, axes: Axes
-    ) -> tuple[NDArray[np.uint8], dict[int, str], dict[str, int]]:
-        """The label map, turned, its legend, reduced to the structures to keep, and the voxels of what is left out.
+    ) -> tuple[NDArray[np.uint8], dict[int, str], int, dict[str, int]]:
+        """The label map, turned, its legend, reduced to the structures to keep, and what is left out.
 
-        That is by value what nobody names, or with the option labels the lesions among what it leaves out.
+        That is how many lesions by the option labels, and by value the voxels of what nobody names.
         """
         wanted = None if self.options.labels is None else {standard(name) for name in self.options.labels}
         if entry.label is not None:
             _same_place(header_of(entry.label), image)
             found = read_labels(entry.label, axes)
-            left_out = self._nameless(found) if wanted is None else self._dropped(found, wanted)
+            left_out = self._nameless(found)
+            dropped = 0 if wanted is None else self._dropped(found, wanted)
             table = np.zeros(256, np.uint8)
             legend: dict[int, str] = {}
             for value, name in self.legend.items():
@@ -174,7 +176,7 @@ class CtVolumes(FolderSource):
                     first = next((v for v, known in legend.items() if known == name), value)
                     legend[first], table[value] = name, first
             rename(found, table)
-            return found, legend, left_out
+            return found, legend, dropped, left_out
         parts = [
             (name, file)
             for name, file in entry.masks
@@ -193,7 +195,7 @@ class CtVolumes(FolderSource):
                 both = f"{int(mask[several][0])} and {high}"
                 raise BadCase(f"its mask of {name} holds {both}: a file marks one structure; split it")
             np.copyto(out, values[name], where=mask > 0)
-        return out, legend, {}
+        return out, legend, 0, {}
 
     def _lost(self, case: int, labels: NDArray[np.uint8], legend: Mapping[int, str]) -> int:
         """How many lesions are left out, as the option labels says, of masks and of files beside.
@@ -236,21 +238,20 @@ class CtVolumes(FolderSource):
         axes = Axes.of(header.affine)
         return Grid(axes.turned(header.affine, header.shape), tuple(header.shape[a] for a in axes.order))
 
-    def _dropped(self, found: NDArray[np.uint8], wanted: Collection[str]) -> dict[str, int]:
-        """The voxels of each lesion that is not to be kept."""
+    def _dropped(self, found: NDArray[np.uint8], wanted: Collection[str]) -> int:
+        """How many lesions that are there are not to be kept."""
         out = [value for value, name in self.legend.items() if kind(name) == "lesion" and name not in wanted]
-        counts = counted(found) if out else np.zeros(256, np.int64)
-        return {str(value): int(counts[value]) for value in out if counts[value]}
+        return int(np.count_nonzero(counted(found)[out])) if out else 0
 
     def _nameless(self, found: NDArray[np.uint8]) -> dict[str, int]:
-        """The voxels of each value that the option legend leaves out.
+        """The voxels of each value that no legend names.
 
         Raises:
             BadCase: for one that the set's own legend lacks: it may be a lesion, and would become background.
         """
         counts = counted(found)
         unknown = [value for value in np.flatnonzero(counts).tolist() if value not in self.legend]
-        if unknown and not self.options.legend:
+        if unknown and not self.options.legend and self.options.labels is None:
             raise BadCase(
                 f"its label map holds {unknown[0]} in {counts[unknown[0]]} voxels, and nobody says what that is: name "
                 f"it in {LEGEND}, or name the structures to keep in the option labels"

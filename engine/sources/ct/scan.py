@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources.ct.axes import Axes, Box, Floats, laid
 from lesionforge.engine.sources.ct.hounsfield import require_organs
-from lesionforge.engine.sources.ct.label_map import box_of
+from lesionforge.engine.sources.ct.label_map import box_of, counted
 from lesionforge.engine.sources.ct.names import standard
 from lesionforge.generators.parameters import Parameters
+from lesionforge.generators.structures import kind
 from lesionforge.generators.types import BadCase, Volume
 
 MAX_VOXELS = 2**28  # of a volume as it is held: 805 MB with its labels (3 bytes a voxel)
@@ -178,6 +179,13 @@ def straightened(
     return CtScan(straight, names, spacing_mm, (float(low[0]), float(low[1]), float(low[2])))
 
 
+def lesions_in(labels: NDArray[np.uint8], legend: Mapping[int, str]) -> dict[str, int]:
+    """The voxels of each lesion that a label map marks, by its name."""
+    lesions = {value: name for value, name in legend.items() if kind(name) == "lesion"}
+    counts = counted(labels) if lesions else np.zeros(256, np.int64)
+    return {name: int(counts[value]) for value, name in lesions.items() if counts[value]}
+
+
 def as_volume(
     scan: CtScan,
     legend: Mapping[int, str],
@@ -185,12 +193,14 @@ def as_volume(
     licence: str,
     notes: dict[str, Any],
     options: ScanOptions,
+    lesions: Mapping[str, int],
 ) -> Volume:
     """A scan as a case.
 
     Args:
         notes: on how it was read; those on resampling are added.
         options: the voxels to resample to.
+        lesions: the voxels of each as stored; one that has none left is told in the notes.
 
     Raises:
         BadCase: where a marked organ has HU that it cannot have.
@@ -202,6 +212,9 @@ def as_volume(
         stored = [round(mm, 4) for mm in scan.spacing_mm]
         scan = scan.resampled(spacing_mm, how)
         notes |= {"resampled_from_mm": stored, "interpolation": how}
+    left = lesions_in(scan.labels, legend) if scan.labels is not None and lesions else {}
+    if lost := {name: count for name, count in lesions.items() if name not in left}:
+        notes["lesions_lost"] = lost
     hu, labels = laid(scan.hu, "C"), None if scan.labels is None else laid(scan.labels, "C")
     for array in (hu, labels):
         if array is not None:

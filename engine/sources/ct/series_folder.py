@@ -23,7 +23,7 @@ from lesionforge.engine.sources.ct.axes import Axes
 from lesionforge.engine.sources.ct.beside import MASKS, Owner, Stray, inventory, with_twins
 from lesionforge.engine.sources.ct.marks import Grid, missed
 from lesionforge.engine.sources.ct.names import BACKGROUND, chosen, name_of, standard
-from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, straightened
+from lesionforge.engine.sources.ct.scan import CtScan, ScanOptions, as_volume, lesions_in, straightened
 from lesionforge.engine.sources.ct.segments import lesions_told, may_be_one
 from lesionforge.engine.sources.ct.series import SliceStack
 from lesionforge.engine.sources.ct.series_list import list_series
@@ -157,6 +157,7 @@ class CtDicom(FolderSource):
         notes |= left_out
         if labels is not None:  # else nothing is called healthy
             self._require_nothing_missed(number, grid, labels, legend)
+        lesions = {} if labels is None else lesions_in(labels, legend)
         if axes.oblique:
             notes["oblique_deg"] = round(axes.angle_deg, 2)
             scan = straightened(hu, labels, grid.affine, axes.spacing_mm, o.interpolation)
@@ -168,7 +169,7 @@ class CtDicom(FolderSource):
                 raise BadCase("has no masks to crop it by")
             if box := o.box(scan.labels, legend, scan.spacing_mm):
                 scan = scan.crop(box)
-        return as_volume(scan, legend, f"ctdicom/{self._subject(number)}", self.licence, notes, o)
+        return as_volume(scan, legend, f"ctdicom/{self._subject(number)}", self.licence, notes, o, lesions)
 
     def _subject(self, case: int) -> str:
         """A hash of the patient's id or name, or of the pixels where none is known or to be used."""

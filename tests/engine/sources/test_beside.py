@@ -269,3 +269,23 @@ def test_a_legend_of_unknown_words_is_refused_as_before(tmp_path):
     index = json.dumps({"labels": {"background": 0, "liver": 1, "FNH": 2}, "channel_names": {"0": "CT"}})
     with pytest.raises(SourceError, match="gives label 2 a name"):
         source(lay(tmp_path, {**MSD, "dataset.json": index}))
+
+
+def test_a_lesion_that_no_voxel_is_left_of_is_told_in_the_notes(tmp_path):
+    spot, apart = MAP.copy(), MAP.copy()
+    spot[MAP == 2] = 1
+    spot[5, 4, 3] = 2
+    apart[MAP == 2] = 1
+    apart[10, 8, 6] = 2
+    found = lay(tmp_path, {**TWO, "a_seg": spot, "b_seg": apart})
+    coarse = source(found, **BOTH, spacing_mm=(6, 6, 9))
+    assert [coarse.read(n).notes.get("lesions_lost") for n in (0, 1)] == [{"liver_tumour": 1}] * 2
+    assert "lesions_lost" not in source(found, **BOTH, spacing_mm=(1, 1, 1)).read(0).notes
+    cut = source(found, **BOTH, region=("liver",), margin_mm=0)
+    assert [cut.read(n).notes.get("lesions_lost") for n in (0, 1)] == [None, {"liver_tumour": 1}]
+
+
+def test_values_without_a_name_are_counted_where_the_option_labels_says_what_to_keep(tmp_path):
+    unnamed = np.where(np.roll(LESION, 4, 0), 9, MAP)
+    found = source(lay(tmp_path, {**MSD, "labelsTr/x_1": unnamed}), labels=("liver",))
+    assert found.read(0).notes["labels_left_out"] == {"2": 8, "9": 8}

@@ -247,8 +247,8 @@ def test_pairs_need_a_legend_and_merge_what_it_calls_alike(tmp_path):
     assert (volume.legend, int((volume.labels > 0).sum())) == ({2: "liver"}, 8)
     assert volume.notes["labels_left_out"] == {"1": 136}
     assert "what the option legend does not name is background" in found.notes[0]
-    found = source(tmp_path, legend={2: "liver"}, labels=("liver",))  # then it is left out knowingly
-    assert "labels_left_out" not in found.read(0).notes
+    found = source(tmp_path, legend={2: "liver"}, labels=("liver",))  # then it is left out knowingly, and counted
+    assert found.read(0).notes["labels_left_out"] == {"1": 136}
     assert not found.notes
 
 
