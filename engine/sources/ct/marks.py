@@ -155,7 +155,8 @@ def _counts(planes: Planes, labels: NDArray[np.uint8] | None, strict: bool) -> d
 
     Args:
         labels: the other one, on the same voxels; as if 0 everywhere where absent.
-        strict: take it for an image unless it holds few and whole numbers; else only for what none can mean as a mask.
+        strict: take it for an image unless it holds few and whole numbers; else only for what none can mean as a mask:
+            many whole numbers from 0 may be of a lesion each.
 
     Raises:
         BadCase: for fractions of 1 in what is called a mask.
@@ -169,8 +170,9 @@ def _counts(planes: Planes, labels: NDArray[np.uint8] | None, strict: bool) -> d
         known = np.union1d(values, list(out))
         if known[0] < HU_FROM:
             return {}
-        if len(known) > MAX_LABELS or not np.array_equal(known, np.rint(known)):
-            if strict or known[-1] > 1:
+        whole = np.array_equal(known, np.rint(known))
+        if not whole or (len(known) > MAX_LABELS and (strict or known[0] < 0)):
+            if strict or whole or known[-1] > 1:
                 return {}
             raise BadCase("holds fractions of 1, and who says where it begins?")
         there = np.zeros(len(which), np.uint8) if labels is None else labels[:, :, k][at]

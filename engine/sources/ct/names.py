@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from lesionforge.generators.structures import TUMOUR, VERSION, kind, organ_of, plain, words
+from lesionforge.generators.structures import TUMOUR, VERSION, kind, names_lesion, organ_of, plain, words
 
 TUMOUR_OF_SOMETHING = "tumour"  # nobody says of which organ
 UNKNOWN = "unknown"  # what is called by a word that nobody knows here, or by none that says anything
@@ -53,6 +53,16 @@ WITHIN = frozenset(
     "abdomen body chest gland head lobe lobes neck parenchyma sigmoid urinary".split()  # noqa: SIM905
 )
 TUBES = frozenset(["artery", "arteries", "lca", "lad", "lcx", "lumen", "rca", "vessel", "vessels"])
+#: Of a segment's category (CID 7150): "Morphologically Altered Structure", SNOMED CT's and its forerunner's code.
+ALTERED = frozenset(["49755003", "M-01000"])
+ALTERED_MEANING = re.compile(r"altered|abnormal|anormal|verandert|alteree|finding|befund")
+#: SNOMED CT's codes of the types of that category: Slicer's mass, nodule, cyst, clot, ... and "lesion".
+LESIONS = frozenset(
+    """
+    4147007 27925004 441457006 367643001 75753009 55584005 79654002 50960005 23583003 44132006 6574001 86049000
+    14799000 108369006 52988006
+    """.split()  # noqa: SIM905
+)
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -158,3 +168,9 @@ def name_of(texts: Sequence[str], names: Mapping[str, str]) -> str | None:
         return UNKNOWN
     organs = [organ for organ in map(organ_in, texts) if organ]
     return organ_in(together) or (organs[0] if len(set(organs)) > 1 else None)
+
+
+def altered(category: str, meaning: str, of: str) -> bool:
+    """Whether a segment's category, by its code and meaning, or the code of its type is that of lesions."""
+    told = category in ALTERED or ALTERED_MEANING.search(plain(meaning)) or names_lesion(meaning)
+    return bool(told) or of in LESIONS or of.startswith("M-")  # the older SNOMED's morphology

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.engine.sources.ct.names import altered
 from lesionforge.generators.types import BadCase
 
 MAX_VOXELS = 2**28
-MAX_HEADER = 2**16
+MAX_HEADER = 2**20  # 3D Slicer writes some 600 bytes a segment
 MAX_LABELS = 128  # values of a label map; TotalSegmentator's has 118, an image of as many bits as a byte about 256
 LOOKED_AT = 2**16  # values that tell an image without all being sorted
 TYPES = {
@@ -108,9 +109,15 @@ def sizes(data: bytes) -> list[int]:
 
 
 def segment_names(data: bytes) -> list[str]:
-    """What 3D Slicer's ``.seg.nrrd`` calls its segments; empty for other files."""
-    start = data[:MAX_HEADER].partition(b"\n\n")[0].decode(errors="replace")
-    return re.findall(r"^Segment\d+_Name:=(.*?)\r?$", start, re.MULTILINE)
+    """What 3D Slicer's ``.seg.nrrd`` calls its segments, a lesion by its terminology also so; empty for other files."""
+    start = re.split(rb"\r?\n\r?\n", data[:MAX_HEADER], maxsplit=1)[0].decode(errors="replace")
+    names = dict(re.findall(r"^Segment(\d+)_Name:=(.*?)\r?$", start, re.MULTILINE))
+    for number, tags in re.findall(r"^Segment(\d+)_Tags:=(.*?)\r?$", start, re.MULTILINE):
+        terms = re.search(r"TerminologyEntry:[^~|]*~([^~|]*)~([^~|]*)", tags)
+        codes = [[*term.split("^"), "", ""][:3] for term in terms.groups()] if terms else []
+        if number in names and codes and altered(codes[0][1], codes[0][2], codes[1][1]):
+            names[number] += " lesion"
+    return list(names.values())
 
 
 def _header(data: bytes) -> tuple[dict[str, str], int]:

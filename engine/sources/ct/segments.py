@@ -9,21 +9,11 @@ from collections.abc import Mapping
 import pydicom
 
 from lesionforge.engine.sources import dicom
-from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, UNKNOWN, chosen, name_of, organ_in
+from lesionforge.engine.sources.ct.names import TUMOUR_OF_SOMETHING, UNKNOWN, altered, chosen, name_of, organ_in
 from lesionforge.engine.sources.dicom import numbers
-from lesionforge.generators.structures import kind, kind_of_file, names_lesion, organ_of, plain, says_nothing, words
+from lesionforge.generators.structures import kind, kind_of_file, names_lesion, organ_of, says_nothing, words
 from lesionforge.generators.types import BadCase
 
-#: Of a segment's category (CID 7150): "Morphologically Altered Structure", SNOMED CT's and its forerunner's code.
-ALTERED = frozenset(["49755003", "M-01000"])
-ALTERED_MEANING = re.compile(r"altered|abnormal|anormal|verandert|alteree|finding|befund")
-#: SNOMED CT's codes of the types of that category: Slicer's mass, nodule, cyst, clot, ... and "lesion".
-LESIONS = frozenset(
-    """
-    4147007 27925004 441457006 367643001 75753009 55584005 79654002 50960005 23583003 44132006 6574001 86049000
-    14799000 108369006 52988006
-    """.split()  # noqa: SIM905
-)
 SERIES_TEXTS = ("SeriesDescription", "ContentLabel", "ContentDescription")
 OBSERVED = "RTROIObservationsSequence"
 SOUGHT = re.compile(r"calcium|cancer\W*screening|embolism", re.IGNORECASE)  # a scan is called so, whatever it shows
@@ -91,12 +81,9 @@ def _texts(segment: pydicom.Dataset) -> list[str]:
 
 def _altered(segment: pydicom.Dataset, of: pydicom.Dataset) -> bool:
     """Whether a segment's category, or the code of its type, is that of lesions, whatever the words are."""
-    for one in segment.get("SegmentedPropertyCategoryCodeSequence") or ():
-        meaning = _text(one, "CodeMeaning")
-        if _text(one, "CodeValue") in ALTERED or ALTERED_MEANING.search(plain(meaning)) or names_lesion(meaning):
-            return True
-    code = _text(of, "CodeValue")
-    return code in LESIONS or code.startswith("M-")  # the older SNOMED's morphology
+    types = _text(of, "CodeValue")
+    categories = segment.get("SegmentedPropertyCategoryCodeSequence") or [pydicom.Dataset()]
+    return any(altered(_text(one, "CodeValue"), _text(one, "CodeMeaning"), types) for one in categories)
 
 
 def _text(item: pydicom.Dataset, key: str) -> str:

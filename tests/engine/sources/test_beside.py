@@ -20,9 +20,10 @@ OTHER_PLACE = PLAIN + np.pad([[300.0], [0], [0]], ((0, 1), (3, 0)))
 CT, NONE, FAR = hu(), np.zeros(SHAPE, np.uint8), (LESION, OTHER_PLACE)
 
 
-def nrrd(path, mask, *names):
-    """In NRRD on the voxels of ``PLAIN``, with segments of these names."""
+def nrrd(path, mask, *names, tags=""):
+    """In NRRD on the voxels of ``PLAIN``, with segments of these names and the tags of the last."""
     head = "".join(f"Segment{n}_Name:={name}\n" for n, name in enumerate(names))
+    head += f"Segment{len(names) - 1}_Tags:={tags}\n" if tags else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     sizes = " ".join(map(str, mask.shape))
     path.write_bytes(
@@ -100,6 +101,8 @@ NOBODY = "whose name says neither anatomy nor a lesion of one organ known here, 
         (TWO, "a_tumor.nrrd", LESION[4:8, 3:8, 2:6], LIVER, MARKS),  # cropped
         (TWO, "a_tumor", (LESION, SHIFTED), LIVER, GRID),
         (TWO, "a_tumor", ORGAN, LIVER, "marks 144 voxels that are no lesion"),
+        (TWO, "a_tumor", np.where(LESION, np.arange(960).reshape(SHAPE), 0), LIVER, MARKS),  # a value each
+        (TWO, "a_tumor", np.arange(960, dtype=np.uint16).reshape(SHAPE), LIVER, "marks 959 voxels"),
         (TWO, "a_tumor", LESION * np.float32(0.4), LIVER, "cannot be read as a mask (holds fractions of 1"),
         (TWO, "a_tumor", np.stack([LESION] * 2, -1), LIVER, "cannot be read as a mask (has shape"),
         (TWO, "a_tumor", LESION, {"legend": {1: "liver", 2: "liver_cyst"}}, MARKS),
@@ -269,6 +272,37 @@ def test_a_legend_of_unknown_words_is_refused_as_before(tmp_path):
     index = json.dumps({"labels": {"background": 0, "liver": 1, "FNH": 2}, "channel_names": {"0": "CT"}})
     with pytest.raises(SourceError, match="gives label 2 a name"):
         source(lay(tmp_path, {**MSD, "dataset.json": index}))
+
+
+MASS = "x:1|TerminologyEntry:list~SCT^49755003^Morphologically Altered Structure~SCT^4147007^Mass~^^~list~^^~^^|"
+LIVER_TAG = "TerminologyEntry:list~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~^^~^^|"
+
+
+@pytest.mark.parametrize(
+    ("names", "tags", "lesion"),
+    [
+        (["liver"], MASS, True),
+        (["liver"], "TerminologyEntry:list~SCT^123037004^~SCT^108369006^Neoplasm~^^|", True),
+        (["liver"], LIVER_TAG, False),
+        ([*(f"rib_left_{n}" for n in range(3000)), "tumor"], "", True),
+    ],
+    ids=["mass", "neoplasm", "liver", "long"],
+)
+def test_what_3d_slicer_says_of_its_segments_counts(tmp_path, names, tags, lesion):
+    lay(tmp_path, TWO)
+    nrrd(tmp_path / "a.seg.nrrd", LESION, *names, tags=tags)
+    found = source(tmp_path, **LIVER)
+    if lesion:
+        with pytest.raises(BadCase, match=MARKS):
+            found.read(0)
+    else:
+        assert found.read(0).legend == {1: "liver"}
+
+
+def test_an_empty_mask_does_not_stand_for_what_is_not_read(tmp_path):
+    found = source(lay(tmp_path, {**TWO, "a_tumor": NONE, "a_tumor.mha": "x"}), **LIVER)
+    with pytest.raises(BadCase, match=NOT_READ):
+        found.read(0)
 
 
 def test_a_lesion_that_no_voxel_is_left_of_is_told_in_the_notes(tmp_path):
