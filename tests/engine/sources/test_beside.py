@@ -19,6 +19,8 @@ SHIFTED = PLAIN + np.pad([[-0.6], [0], [0]], ((0, 1), (3, 0)))
 OTHER_PLACE = PLAIN + np.pad([[300.0], [0], [0]], ((0, 1), (3, 0)))
 CT, NONE, FAR = hu(), np.zeros(SHAPE, np.uint8), (LESION, OTHER_PLACE)
 
+MANY = np.arange(960, dtype=np.uint16).reshape(SHAPE)
+
 
 def nrrd(path, mask, *names, tags=""):
     """In NRRD on the voxels of ``PLAIN``, with segments of these names and the tags of the last."""
@@ -101,8 +103,8 @@ NOBODY = "whose name says neither anatomy nor a lesion of one organ known here, 
         (TWO, "a_tumor.nrrd", LESION[4:8, 3:8, 2:6], LIVER, MARKS),  # cropped
         (TWO, "a_tumor", (LESION, SHIFTED), LIVER, GRID),
         (TWO, "a_tumor", ORGAN, LIVER, "marks 144 voxels that are no lesion"),
-        (TWO, "a_tumor", np.where(LESION, np.arange(960).reshape(SHAPE), 0), LIVER, MARKS),  # a value each
-        (TWO, "a_tumor", np.arange(960, dtype=np.uint16).reshape(SHAPE), LIVER, "marks 959 voxels"),
+        (TWO, "a_tumor", MANY * LESION, LIVER, MARKS),  # a value each
+        (TWO, "a_tumor", MANY, LIVER, "marks 959 voxels"),
         (TWO, "a_tumor", LESION * np.float32(0.4), LIVER, "cannot be read as a mask (holds fractions of 1"),
         (TWO, "a_tumor", np.stack([LESION] * 2, -1), LIVER, "cannot be read as a mask (has shape"),
         (TWO, "a_tumor", LESION, {"legend": {1: "liver", 2: "liver_cyst"}}, MARKS),
@@ -289,8 +291,8 @@ LIVER_TAG = "TerminologyEntry:list~SCT^123037004^Anatomical Structure~SCT^102000
     ids=["mass", "neoplasm", "liver", "long"],
 )
 def test_what_3d_slicer_says_of_its_segments_counts(tmp_path, names, tags, lesion):
-    lay(tmp_path, TWO)
-    nrrd(tmp_path / "a.seg.nrrd", LESION, *names, tags=tags)
+    lay(tmp_path, BARE)
+    nrrd(tmp_path / "Segmentation.seg.nrrd", LESION, *names, tags=tags)
     found = source(tmp_path, **LIVER)
     if lesion:
         with pytest.raises(BadCase, match=MARKS):
