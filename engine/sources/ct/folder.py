@@ -214,8 +214,7 @@ class CtVolumes(FolderSource):
             if why and not keep:
                 raise BadCase(
                     "one of its masks, whose name says neither anatomy nor a lesion of one organ known here, "
-                    f"{why}: it would become background. Rename it, as liver_tumour, or say what to keep in the option "
-                    "labels"
+                    f"{why}: rename it, as liver_tumour, or say what to keep in the option labels"
                 )
             lost += bool(why)
         for stray in entry.beside:
@@ -227,8 +226,8 @@ class CtVolumes(FolderSource):
                 why = missed(stray, number, self._grid_of, raw, _lesions(self.legend))
             if why and not keep:
                 raise BadCase(
-                    f"a file beside its label map or folder segmentations {why}, and would count as healthy: mark it "
-                    "there, as liver_tumour, take it out, or say what to keep in the option labels"
+                    f"a file beside its label map or folder segmentations {why}: mark it there, as liver_tumour, take "
+                    "it out, or say what to keep in the option labels"
                 )
             lost += bool(why)
         return lost

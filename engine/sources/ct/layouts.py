@@ -12,9 +12,13 @@ from lesionforge.engine.sources.base import UNKNOWN_LICENCE, SourceError
 from lesionforge.engine.sources.ct.listing import CtFiles, CtListing, is_label_map
 from lesionforge.engine.sources.ct.names import legend_of, owned, standard
 from lesionforge.engine.sources.ct.pairing import (
+    COUNTER,
+    IMAGE_FOLDER,
     IMAGES_ARE,
+    LABEL_FOLDER,
     LABELS_ARE,
     NII,
+    TRAINING,
     Names,
     home,
     named,
@@ -41,7 +45,8 @@ IMAGE_ENDS = ("_ct", "_img", "_image", "_0000")
 LABEL_ENDS = ("_seg", "_label", "_mask")
 PAIRS = (
     "a pair is NAME.nii.gz, NAME_ct, NAME_img, NAME_image or NAME_0000 with NAME_seg, NAME_label or NAME_mask in one "
-    "folder, or images/NAME with labels/NAME, NAME being the same"
+    "folder, or images/NAME with labels/NAME (img with label, ct with seg, TrainingImg with TrainingMask), NAME being "
+    "the same"
 )
 
 
@@ -208,4 +213,10 @@ def _pair(files: Sequence[File]) -> CtListing:
     labels = named(files, rf"(?:([^/]+?)[-_. ])?{marks}{NII}")
     maps = {file.path for same in labels.files.values() for file in same}
     images = named([f for f in files if f.path not in maps], rf"([^/]+?){NII}", ends=IMAGE_ENDS)
+    if entries := _both(images, labels):
+        return CtListing("pair", entries)
+    images, labels = (  # as BTCV, FLARE and others call their folders
+        named(files, rf"{TRAINING}{folder.pattern}/{COUNTER}(.+?){NII}", ends=ends)
+        for folder, ends in ((IMAGE_FOLDER, IMAGE_ENDS), (LABEL_FOLDER, LABEL_ENDS))
+    )
     return CtListing("pair", _both(images, labels))

@@ -19,6 +19,7 @@ from lesionforge.generators.structures import Kind, kind_of_file, says_nothing
 from lesionforge.generators.types import BadCase
 
 Planes = Iterable[NDArray[np.generic]]
+HEALTHY = ", and would count as healthy"
 HU_FROM = -1.5  # a label map may say -1 for what it does not know; an image of HU goes below
 
 
@@ -58,7 +59,7 @@ def missed(
         marked = labels is not None and bool(counted(labels)[list(lesions)].any())
         if stray.called != "lesion" or not claimed or (marked and _is_made_of_it(stray)):
             return None
-        return "is of a format that is not read here"
+        return f"is of a format that is not read here{HEALTHY}"
     grid = grid_of(case)
     others = [n for n in (stray.cases if claimed else stray.numbered) if n != case]
     if (others or not claimed) and not grid.holds(stray.file):
@@ -107,15 +108,20 @@ def new_in(
             own = None if box is None or labels is None else axes.stored(labels[box])
             counts = _counts(planes, own, strict=called != "lesion")
     except BadCase as error:
-        return f"cannot be read as a mask ({error})" if called == "lesion" or names else None
+        return f"cannot be read as a mask ({error}){HEALTHY}" if called == "lesion" or names else None
     marked = sum(int(count.sum()) for count in counts.values())
     if not marked:
         return None
     if box is None:
-        return f"marks {marked} voxels on another grid than the image's"
+        return f"marks {marked} voxels on another grid than the image's{HEALTHY}"
     if labels is not None and _nothing_new(counts, labels, lesions, called == "lesion"):
         return None
-    return f"marks {marked} voxels that are no lesion in the label map"
+    if any(count[list(lesions)].any() for count in counts.values()):
+        return (
+            f"marks {marked} voxels, of which some are a lesion in the label map and some are none: another label map, "
+            "as another reader's or a predicted one"
+        )
+    return f"marks {marked} voxels that are no lesion in the label map{HEALTHY}"
 
 
 def _called(file: File, called: Kind, segments: Collection[Kind]) -> Kind:

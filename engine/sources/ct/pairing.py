@@ -19,6 +19,10 @@ LABELS_ARE = r"(?:labels|labelsTr|masks|segmentations)"
 _PART = r"s?(?:Tr)?(?:[-_ ]?(?:pt|part)?[-_ ]?\d+)?"
 IMAGE_FOLDER = re.compile(rf"(?:image|img|volume|scan|ct){_PART}", re.IGNORECASE)
 LABEL_FOLDER = re.compile(rf"(?:label|mask|seg|segmentation){_PART}", re.IGNORECASE)
+TRAINING = r"(?:train(?:ing)?[-_ ]?)?"
+COUNTER = (
+    r"(?:(?:img|image|volume|scan|ct|label|mask|seg|segmentation)[-_ ]?(?=\d+\.nii))?"  # BTCV's img0001, label0001
+)
 BARE = ("ct", "img", "image", "imaging", "volume", "scan")  # images of a folder that names the patient
 Key = tuple[str, str]  # the folder that image and label map share, and the name in it
 
@@ -37,9 +41,13 @@ class Names:
             SourceError: where there are two.
         """
         if len(self.files[key]) > 1:
+            folders = {file.name.rpartition("/")[0] for file in self.files[key]}
+            how = (
+                "in folders side by side, as labels and masks, or" if len(folders) > 1 else "as a.nii and a.nii.gz, or"
+            )
             raise SourceError(
-                f"{len(self.files[key])} {what} have one name (as a.nii and a.nii.gz, or in parts that both count from "
-                "0): nobody knows which is meant; keep one, or give each part a folder with its images and label maps"
+                f"{len(self.files[key])} {what} have one name ({how} in parts that both count from 0): nobody knows "
+                "which is meant; keep one, or give each part a folder with its images and label maps"
             )
         return self.files[key][0]
 

@@ -35,8 +35,8 @@ from lesionforge.generators.types import BadCase, Volume
 
 NRRD = re.compile(r"\.nrrd$", re.IGNORECASE)
 WAY_OUT = (
-    "and would count as healthy: store it as a DICOM SEG or a binary .nrrd beside the slices and on their voxels, or "
-    "leave it out by the option masks, as {'*tumor*': background}"
+    "store it as a DICOM SEG or a binary .nrrd beside the slices and on their voxels, or leave it out by the option "
+    "masks, as {'*tumor*': background}"
 )
 UNREAD = re.compile(r"\.(?:nii|nii\.gz|mha|mhd|mgz|nhdr)$", re.IGNORECASE)  # masks of CT are often stored so
 
@@ -201,7 +201,7 @@ class CtDicom(FolderSource):
                     sharing = tuple(n for n, other in enumerate(self._series) if file in other.nrrds)
                     said = "lesion" if kind(name) == "lesion" else kind_of_file(" ".join(called))
                     if why := self._missed(Stray(file, said, sharing), number, grid, None, ()):
-                        raise BadCase(f"{why}, {WAY_OUT}")
+                        raise BadCase(f"{why}: {WAY_OUT}")
                 parts.append((name, mask))
             except BadCase as error:
                 raise BadCase(f"its NRRD file {n} of {len(series.nrrds)} {error}") from None
@@ -227,13 +227,13 @@ class CtDicom(FolderSource):
         lesions = [value for value, name in legend.items() if kind(name) == "lesion"]
         for stray in self._beside.get(number, ()):
             if why := self._missed(stray, number, grid, labels, lesions):
-                raise BadCase(f"a file beside its slices {why}, {WAY_OUT}")
+                raise BadCase(f"a file beside its slices {why}: {WAY_OUT}")
         for file in self._series[number].near:
             told = lesions_told(file.read(), self._mask_names())  # sets store the same in both ways
             if not all(any(may_be_one(name, legend[value]) for value in lesions) for name in told):
                 raise BadCase(
                     "an RT structure set, or a segmentation that refers to a series that is not there, names a lesion, "
-                    f"{WAY_OUT}"
+                    f"and would count as healthy: {WAY_OUT}"
                 )
 
     def _missed(

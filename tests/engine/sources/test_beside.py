@@ -301,6 +301,15 @@ def test_what_3d_slicer_says_of_its_segments_counts(tmp_path, names, tags, lesio
         assert found.read(0).legend == {1: "liver"}
 
 
+def test_another_label_map_with_the_lesion_is_called_so(tmp_path):
+    found = source(lay(tmp_path, {**TWO, "a_seg": MAP, "a_reader2": np.maximum(MAP, np.roll(MAP, 1, 0))}), **BOTH)
+    with pytest.raises(
+        BadCase, match=r"another label map, as another reader's or a predicted one: .* take it"
+    ) as error:
+        found.read(0)
+    assert "healthy" not in str(error.value)
+
+
 def test_an_empty_mask_does_not_stand_for_what_is_not_read(tmp_path):
     found = source(lay(tmp_path, {**TWO, "a_tumor": NONE, "a_tumor.mha": "x"}), **LIVER)
     with pytest.raises(BadCase, match=NOT_READ):

@@ -49,6 +49,11 @@ def listing(*names, layout="auto"):
         (["images/case_0000_0000", "images/case_0001_0000", "labels/case_0000", "labels/case_0001"],
          {"case_0000": "images", "case_0001": "images"}),
         (["images/0_ct", "labels/0_ct", "images/1_ct", "labels/1_seg"], {"0_ct": "images", "1_seg": "images"}),
+        (["t/img/img0001", "t/label/label0001"], {"t/0001": "t"}),  # BTCV
+        (["TrainingImg/train_001_0000", "TrainingMask/train_001"], {"train_001": "TrainingImg"}),  # FLARE21
+        (["imagesTr2200/F_1_0000", "labelsTr2200/F_1"], {"F_1": "imagesTr2200"}),  # FLARE23
+        (["Image/p1", "Mask/p1", "Image/p2", "Mask/p2"], {"p1": "Image", "p2": "Image"}),
+        (["ct/p1", "seg/p1"], {"p1": "ct"}),
     ],
 )  # fmt: skip
 def test_a_pair_shares_its_folder(names, expected):
@@ -98,6 +103,10 @@ def test_files_of_other_folders_are_no_pair(names):
     [
         (["volume_pt1/volume-0", "volume_pt2/volume-0", "segmentations/segmentation-0"], "2 images have one name"),
         (["volume-0", "Volume-0", "segmentation-0"], "2 images have one name"),
+        (
+            ["images/a", "labels/a", "masks/a"],
+            "2 label maps have one name .in folders side by side, as labels and mask",
+        ),
         (["images/a", "images/a_ct", "labels/a"], "two images could be"),
         (["a_ct", "a", "a_seg"], "two images could be"),
         (["a_ct", "a-CT", "a_seg"], "two images could be"),
