@@ -97,7 +97,7 @@ def inventory(owners: Sequence[Owner], files: Iterable[File]) -> list[Stray]:
             groups[folder] = _Group(folder, {number: owners[number] for number in below[folder]})
         parts = [*path.relative_to(folder).parent.parts, MASKS.sub("", path.name)]
         small = [_small(part) for part in parts]
-        if path.suffix.lower() == ".dcm" and kind_of_file("_".join(small[-2:])) != "lesion":
+        if path.suffix.lower() in ("", ".dcm", ".ima") and kind_of_file("_".join(small[-2:])) != "lesion":
             continue  # a scan's slices, far below a folder with the name of a set
         stray = groups[folder].claimed(file, small)
         whole = _small(MASKS.sub("", file.name))

@@ -180,7 +180,7 @@ OLD_MSD = json.dumps({"labels": {"0": "background", "1": "liver", "2": "cancer"}
         ({**TWO, **{f"a_tumor.{end}": "x" for end in ("json", "csv", "pdf", "png", "xlsx", "yml", "log")}}, LIVER, 0),
         ({**TWO, "a_seg": MAP, **{f"a_tumor.{end}": "x" for end in ("stl", "off", "npz", "mat", "tfm")}}, BOTH, 5),
         ({**TWO, "a_liver_without_tumor": (ORGAN, SHIFTED), "a_no_tumor": NONE}, LIVER, 2),
-        ({**TWO, "HCC-TACE-Seg/a/1/1-01.dcm": "x", "a_thing.dcm": "x"}, LIVER, 0),
+        ({**TWO, "HCC-TACE-Seg/a/1/1-01.dcm": "x", "HCC/a/2/IM1": "x", "a_thing.dcm": "x"}, LIVER, 0),
         ({**LITS, "kidney/12": LESION, "organs/spleen/0": LESION, "lung-12": LESION}, {}, 3),
         ({**LITS, "test-volume-0": CT, "LITS_test/test-volume-12": CT}, {}, 0),
         ({**TS, "s0001/segmentations/liver_tumor": LESION, "s0001/stl/liver_tumor.stl": "solid"}, {}, 1),
