@@ -103,7 +103,6 @@ NOBODY = "whose name says neither anatomy nor a lesion of one organ known here, 
         (TWO, "a_tumor.nrrd", LESION[4:8, 3:8, 2:6], LIVER, MARKS),  # cropped
         (TWO, "a_tumor", (LESION, SHIFTED), LIVER, GRID),
         (TWO, "a_tumor", ORGAN, LIVER, "marks 144 voxels that are no lesion"),
-        (TWO, "a_tumor", MANY * LESION, LIVER, MARKS),  # a value each
         (TWO, "a_tumor", MANY, LIVER, "marks 959 voxels"),
         (TWO, "a_tumor", LESION * np.float32(0.4), LIVER, "cannot be read as a mask (holds fractions of 1"),
         (TWO, "a_tumor", np.stack([LESION] * 2, -1), LIVER, "cannot be read as a mask (has shape"),
