@@ -25,7 +25,7 @@ Cells = NDArray[np.int64]
 Place = tuple[float, float, float]
 
 AIR = -1000.0
-TILE = 56  # voxels an edge, about: what a painter works on at a time stays in a core's cache
+TILE = 40  # voxels an edge, about, of what a painter works on at a time: larger ones are no faster, and hold more
 
 
 class Grained(NamedTuple):
