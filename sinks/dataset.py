@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from lesionforge.sinks.summary import Summary
 
 READERS = 8  # objects asked for at once: storage answers slowly, many at a time
 FOOTERS = 64  # the same, of those of which only the end is read
+AT_ONCE = 1e-3  # seconds a short file of a disk that answers so: a folder of a network takes more
 BATCH = 16  # short files that a thread reads before it tells of them: to hand one over takes as long as to read it
 TAIL = 16 * 1024  # bytes that hold the footer of most indexes
 
@@ -67,12 +69,19 @@ def parallel(function: Callable[[A], B], items: Iterable[A], threads: int = READ
 
 
 def of_each(store: Store, function: Callable[[A], B], shards: Iterable[A]) -> Iterator[B]:
-    """``parallel`` for short reads: a network is asked for many at once, a disk's threads take several in one go."""
+    """``parallel`` for short reads: a network is asked for many at once, a disk's threads take several in one go.
+
+    A disk that answers at once is read by one thread: several that never wait take the interpreter from each other.
+    """
     if not store.is_local:
         return parallel(function, shards, FOOTERS)
     left = iter(shards)
+    begun = time.monotonic()
+    first = list(map(function, islice(left, BATCH)))
+    if time.monotonic() - begun < AT_ONCE * len(first):
+        return chain(first, map(function, left))
     batches = iter(lambda: list(islice(left, BATCH)), [])
-    return chain.from_iterable(parallel(lambda batch: list(map(function, batch)), batches))
+    return chain(first, chain.from_iterable(parallel(lambda batch: list(map(function, batch)), batches)))
 
 
 def committed(store: Store) -> list[str]:
