@@ -49,8 +49,11 @@ def png(value: NDArray[Any]) -> bytes:
 def _compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
     import numba  # not with the module: whoever reads shards needs none
 
-    options = {"nogil": True, "cache": True, "boundscheck": False, "no_cfunc_wrapper": True}
-    compiled: Callable[..., Any] = numba.njit(**options)(kernel)
+    options = {"nogil": True, "boundscheck": False, "no_cfunc_wrapper": True}
+    try:
+        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(kernel)
+    except (RuntimeError, OSError):  # no folder to keep it in, as in a read-only image without a home
+        compiled = numba.njit(**options)(kernel)
     return compiled
 
 

@@ -4,6 +4,7 @@ import io
 import time
 import zlib
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from scipy import ndimage
 
+from lesionforge.sinks import png
 from lesionforge.sinks.encode import encode
 
 RNG = np.random.default_rng(0)
@@ -51,6 +53,19 @@ def test_it_is_as_small_as_pillow_s_and_takes_half_the_time(name):
     assert len(encode("a.png", value)) < 1.02 * len(pillow(value))
     if name == "frame":
         assert least(lambda: encode("a.png", value)) < 0.7 * least(lambda: pillow(value))
+
+
+def test_it_is_written_where_no_kernel_can_be_kept(monkeypatch):
+    """As in a read-only image without a home, where Numba finds no place."""
+
+    def nowhere(*_):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(numba.core.dispatcher.Dispatcher, "enable_caching", nowhere)
+    png._compiled.cache_clear()
+    for value in PICTURES.values():
+        assert np.array_equal(read(encode("a.png", value)), value)
+    png._compiled.cache_clear()
 
 
 def least(work):
