@@ -83,7 +83,8 @@ class CoronaryTree:
     """One coronary tree as occupied voxels in the world, whatever it was read from.
 
     ``points`` float32 (n, 3): the centres of the occupied source voxels in LPS mm. ``voxel_mm``: their edge
-    lengths. ``branches`` and ``stenoses`` are known for procedural trees only.
+    lengths along LPS, ``lattice`` (3, 3) the steps in LPS mm from a voxel to the next along each axis of the array
+    (columns) where that is turned. ``branches`` and ``stenoses`` are known for procedural trees only.
     """
 
     subject: str
@@ -95,6 +96,7 @@ class CoronaryTree:
     branches: tuple[Branch, ...] = ()
     stenoses: tuple[Stenosis, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)  # e.g. stray voxels dropped
+    lattice: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

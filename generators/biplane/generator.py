@@ -1,6 +1,7 @@
 """Bi-plane samples: projections of a coronary tree, its visual hull and the truth, in one geometry.
 
-Order of a sample: place the tree at the isocentre, draw grid and views, project, (move), back-project, measure.
+Order of a sample: draw views, place the tree in them, draw the grid, project, (move), back-project, measure. Images are
+of the tree's surface, cells are filled by its voxels: neither is made from the other.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from lesionforge.generators.base import Generator
+from lesionforge.generators.base import Generator, Memory
+from lesionforge.generators.biplane.framing import framed
 from lesionforge.generators.biplane.params import BiplaneParams
+from lesionforge.generators.biplane.xray import shaded
 from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid, average_down
-from lesionforge.generators.carm.projector import project_views, silhouette
+from lesionforge.generators.carm.occupancy import RULE, occupied, shares
+from lesionforge.generators.carm.surface import Surface, chords, surface
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec, array_member
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
+CORE = 0.9  # of a cell that counts as full
+SURFACES = 8  # trees whose surface is held
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,12 @@ class Motion:
         rows, cols = (_moved(np.arange(n), [scale], [start], 0) for n, scale, start in lines)
         return image.take(rows, 0).take(cols, 1)
 
+    def move(self, pixels: NDArray[np.float64], view: View) -> NDArray[np.float64]:
+        """Where pixel coordinates (n, 2) of a view come to lie."""
+        centre = (np.array([view.rows, view.cols]) - 1) / 2
+        moved: NDArray[np.float64] = centre + np.array(self.scale) * (pixels - centre) + np.array(self.shift_px)
+        return moved
+
     def to_json(self) -> dict[str, Any]:
         """The drawn values, enough to replay."""
         return asdict(self)
@@ -72,14 +84,18 @@ class Biplane(Generator):
         *("lit_fraction", "visible_fraction", "occupied_cells", "hull_cells", "hull_recall", "hull_dice"),
     )
     limits: ClassVar[tuple[str, ...]] = (
-        "Silhouettes and chord lengths of a tree of voxels: no scatter, noise, overlap, contrast flow or catheter.",
-        "A vessel is at least one cell of the grid wide, so the thinnest twigs are drawn too wide.",
-        "The tree's bounding box is centred on the isocentre; real patients are positioned less well.",
+        "Silhouettes and lengths hold no scatter, noise, overlap, contrast flow or catheter; a shaded image is of one "
+        "moment of full contrast.",
+        "In the volume a vessel thinner than a cell is one cell wide; a source's voxels bound what is known of it.",
+        "The tree is placed as well as it can be; real patients are positioned less well.",
         "Motion is a scale and shift of the second image in its plane (as in XRA-Diff), not a motion in space.",
     )
 
+    memory: Memory[Surface]
+
     def __init__(self, params: BiplaneParams) -> None:
         self.params = params
+        self.memory = Memory[Surface](SURFACES, (Surface,))
         self._device = "cpu"
         self._threads: int | None = None
 
@@ -107,45 +123,62 @@ class Biplane(Generator):
     def make(self, case: CoronaryTree, spec: SampleSpec) -> Sample:
         """Place, project, move, back-project, measure."""
         p, tree = self.params, case
+        skin = self.memory.get(f"surface {tree.source_id}", lambda: surface(tree))
         # Column by column: a minimum over rows of three takes ten times as long.
-        low, high = (np.array([end(along) for along in tree.points.T]) for end in (np.min, np.max))
-        centre = (low.astype(np.float64) + high) / 2
-        points = tree.points - centre
-        grid = self._grid(spec.rng("grid"), float((high - low).max()) + max(tree.voxel_mm))
-        views = p.draw_views(spec.rng("views"), tree.side)
-        truth, outside = grid.occupy(points, tree.voxel_mm)
+        low, high = (np.array([end(along) for along in skin.vertices.T], np.float64) for end in (np.min, np.max))
+        centre, views = (low + high) / 2, p.draw_views(spec.rng("views"), tree.side)
+        if p.frame == "fit":
+            centre, views = framed(skin.vertices, centre, views)
+        grid = self._grid(spec.rng("grid"), 2 * float(np.maximum(high - centre, centre - low).max()))
+        filled, outside = shares(tree.points - centre, tree.voxel_mm, grid)
         if outside:
-            raise BadCase(f"{outside} of {len(points)} voxels lie outside the grid")
+            raise BadCase(f"{outside} of {len(tree.points)} voxels lie outside the grid")
+        truth = occupied(filled)
         flat = grid.cells(truth)
-        cells = np.stack(np.unravel_index(flat, grid.shape), axis=1)
-        seen, pixels = _seen(grid.centres(cells), views)
+        centres = grid.centres(np.stack(np.unravel_index(flat, grid.shape), axis=1))
+        pixels = [view.project(centres) for view in views]
+        seen = np.logical_and.reduce([_on(view, at) for view, at in zip(views, pixels, strict=True)])
         measured = {"visible_fraction": float(seen.mean())}
         self.judge(spec, measured)
-        integrals = self._project(truth, cells, grid, views)
-        shadows = [silhouette(i, cells, grid, v) for i, v in zip(integrals, views, strict=True)]
-        measured["lit_fraction"] = _lit(pixels, shadows)
+        lengths = [chords(skin, view, centre) for view in views]
+        shadows = [(length > 0).astype(np.uint8) for length in lengths]
+        if p.projector != "native":
+            lengths = self._of_cells(filled, grid, views)
+        core = filled.reshape(-1)[flat] >= CORE
+        measured["lit_fraction"] = _lit([at[core] for at in pixels], shadows)
 
         motion = None
         if spec.target == "motion" or (spec.target is None and p.motion):
             motion = Motion.draw(spec.rng("motion"), p.motion_scale, p.motion_shift_px)
-            shadows[1] = motion.apply(shadows[1])
-            if p.image == "line_integral":
-                integrals[1] = motion.apply(integrals[1])
-        carved = hull(shadows, views, grid, self._threads)
+            shadows[1], lengths[1] = motion.apply(shadows[1]), motion.apply(lengths[1])
+            pixels[1] = motion.move(pixels[1], views[1])
+        carved = hull(shadows, views, grid, self._threads, reach=1)
         kept = grid.cells(carved)
         measured |= _overlap(carved.reshape(-1)[flat] > 0, seen, len(kept))
 
         fields: dict[str, NDArray[Any]] = {}
-        for n, (integral, shadow) in enumerate(zip(integrals, shadows, strict=True)):
-            if p.image == "silhouette":
-                fields[f"view{n}.png"] = shadow * np.uint8(255)
+        for n, (view, length, shadow) in enumerate(zip(views, lengths, shadows, strict=True)):
+            if p.image == "line_integral":
+                fields[f"view{n}.npy"] = length
             else:
-                fields[f"view{n}.npy"] = integral
+                fields[f"view{n}.png"] = shadow * np.uint8(255)
+            if p.image == "xray":
+                fields[f"view{n}.png"], fields[f"mask{n}.png"] = (
+                    shaded(spec.rng(f"xray {n}"), length, view),
+                    shadow * np.uint8(255),
+                )
         end = ".npy.zst" if p.compress else ".npy"
         fields |= {f"volume{p.grid}{end}": truth, f"hull{p.grid}{end}": carved}
+        if p.shares:
+            fields[f"share{p.grid}{end}"] = filled.astype(np.float16)
         if p.resample:
-            fields[f"volume{p.resample}{end}"] = average_down(flat, p.grid, p.resample)
+            coarse = Grid((p.resample,) * 3, grid.spacing_mm * p.grid / p.resample)
+            fields[f"volume{p.resample}{end}"] = shares(tree.points - centre, tree.voxel_mm, coarse)[0].astype(
+                np.float16
+            )
             fields[f"hull{p.resample}{end}"] = average_down(kept, p.grid, p.resample)
+        if p.correspondences:
+            fields[f"points{end}"] = np.column_stack([flat, centres, *pixels]).astype(np.float32)
         drawn = {"views": [v.to_json() for v in views], "spacing_mm": grid.spacing_mm, "centre_lps_mm": centre.tolist()}
         drawn["motion"] = motion.to_json() if motion else None
         return Sample(spec, fields, _labels(tree, grid, views, centre), drawn, measured)
@@ -162,47 +195,43 @@ class Biplane(Generator):
             )
         return Grid((p.grid,) * 3, float(rng.uniform(max(low, need), high)))
 
-    def _project(
-        self, truth: NDArray[np.uint8], cells: NDArray[np.int64], grid: Grid, views: list[View]
-    ) -> list[NDArray[np.float32]]:
-        if self.params.projector == "torch":
-            from lesionforge.generators.carm import torch_projector
-
-            return [i.cpu().numpy() for i in torch_projector.project_views(cells, grid, views, device=self._device)]
+    def _of_cells(self, filled: NDArray[np.float32], grid: Grid, views: list[View]) -> list[NDArray[np.float32]]:
+        """mm of vessel along each ray as the cells hold it, by a projector of others."""
         if self.params.projector == "odl":
             from lesionforge.generators.carm import odl_geometry
 
-            return [odl_geometry.project_astra(truth, grid, view) for view in views]
-        return project_views(cells, grid, views, threads=self._threads)
+            return [odl_geometry.project_astra(filled, grid, view) for view in views]
+        import torch
+
+        from lesionforge.generators.carm import torch_projector
+
+        flat = np.flatnonzero(filled)
+        cells = np.stack(np.unravel_index(flat, grid.shape), axis=1)
+        values = torch.from_numpy(filled.reshape(-1)[flat])
+        images = torch_projector.project_views(cells, grid, views, values, device=self._device)
+        return [image.cpu().numpy() for image in images]
 
 
-def _seen(
-    centres: NDArray[np.float64], views: Sequence[View]
-) -> tuple[NDArray[np.bool_], list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
-    """Where the occupied cells' centres fall, by the projection matrix alone, which the projector does not use.
-
-    Returns:
-        Which of them lie on every detector, and for each view row and column of those on its own.
-    """
-    seen, pixels = np.ones(len(centres), bool), []
-    for view in views:
-        m = view.projection_matrix
-        col, row, depth = (centres[:, 0] * a + centres[:, 1] * b + centres[:, 2] * c + d for a, b, c, d in m)
-        row, col = np.floor(row / depth + 0.5).astype(int), np.floor(col / depth + 0.5).astype(int)
-        inside = (row >= 0) & (row < view.rows) & (col >= 0) & (col < view.cols)
-        seen &= inside
-        pixels.append((row[inside], col[inside]))
-    return seen, pixels
+def _on(view: View, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which pixel coordinates (n, 2) lie on a view's detector."""
+    row, col = np.floor(pixels + 0.5).T
+    out: NDArray[np.bool_] = (row >= 0) & (row < view.rows) & (col >= 0) & (col < view.cols)
+    return out
 
 
-def _lit(pixels: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], shadows: Sequence[NDArray[np.uint8]]) -> float:
-    """Share of (cell, view) pairs whose pixel is lit: a projector working in another geometry would not reach 1."""
-    lit = sum(int(shadow[at].sum()) for at, shadow in zip(pixels, shadows, strict=True))
-    return lit / max(1, sum(len(row) for row, _ in pixels))
+def _lit(pixels: Sequence[NDArray[np.float64]], shadows: Sequence[NDArray[np.uint8]]) -> float:
+    """Share of (full cell, view) pairs whose pixel is lit: an image in another geometry would not reach 1."""
+    lit = total = 0
+    for at, shadow in zip(pixels, shadows, strict=True):
+        row, col = np.floor(at + 0.5).astype(int).T
+        inside = (row >= 0) & (row < shadow.shape[0]) & (col >= 0) & (col < shadow.shape[1])
+        lit += int(shadow[row[inside], col[inside]].sum())
+        total += int(inside.sum())
+    return lit / max(1, total)
 
 
 def _overlap(kept: NDArray[np.bool_], seen: NDArray[np.bool_], hull_cells: int) -> dict[str, float]:
-    """How the hull holds the truth. ``hull_recall`` counts the cells that every view sees: 1 but for motion."""
+    """How the hull holds the truth. ``hull_recall`` counts the cells that every view sees: all but one in 1,000, but for motion."""
     return {
         "occupied_cells": float(len(kept)),
         "hull_cells": float(hull_cells),
@@ -232,6 +261,7 @@ def _labels(tree: CoronaryTree, grid: Grid, views: Sequence[View], centre: NDArr
         "side": tree.side,
         "spacing_mm": grid.spacing_mm,
         "grid": list(grid.shape),
+        "occupancy": RULE,
         "axes": "LPS: array index (i, j, k) runs to the patient's left, posterior, head; the isocentre is the centre",
         "views": [{"name": view.name, **view.to_json()} for view in views],
         "stenoses": stenoses,

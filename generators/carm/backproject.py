@@ -21,19 +21,27 @@ _SHARE = 8  # pieces per thread, as filled and empty regions differ in cost
 
 
 def hull(
-    silhouettes: Sequence[NDArray[Any]], views: Sequence[View], grid: Grid, threads: int | None = None
+    silhouettes: Sequence[NDArray[Any]],
+    views: Sequence[View],
+    grid: Grid,
+    threads: int | None = None,
+    reach: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """Intersection of the back-projected silhouettes: 1 where a cell's centre falls on lit pixels in every view.
+    """Intersection of the back-projected silhouettes: 1 where a cell falls on lit pixels in every view.
 
     This is the element-wise minimum over views of the paper (XRA-Diff, eq. 3 and 11) for binary images, with the
     nearest pixel. A cell whose centre misses a detector is carved away, as nothing can be said for it. With
-    ``projector.silhouette`` of the same grid every occupied cell seen by all views is kept: recall exactly 1.
+    ``projector.silhouette`` of the same grid every occupied cell seen by all views is kept: recall exactly 1. Of a
+    silhouette that owes nothing to the grid (``surface.chords``) take ``reach`` 1: a vessel thinner than a cell need
+    not lie at its centre.
 
     Args:
         silhouettes: one (rows, cols) array per view, nonzero is lit; all of one size.
         views: their views.
         grid: the grid the case was projected with.
         threads: None for every core of this process.
+        reach: which part of a cell's footprint, about its centre, must hold a lit pixel: 0 the centre's own alone, 1
+            all of it.
 
     Returns:
         uint8 of ``grid.shape``.
@@ -56,7 +64,10 @@ def hull(
     gs = tuple(view.constants() for view in views)
     parts = max(1, min(-(-grid.shape[0] // _BLOCK), hands * _SHARE))
     run_parallel(
-        [partial(kernels.carve, lit, tables, gs, grid.spacing_mm, _BLOCK, part, parts, out) for part in range(parts)],
+        [
+            partial(kernels.carve, lit, tables, gs, grid.spacing_mm, reach, _BLOCK, part, parts, out)
+            for part in range(parts)
+        ],
         hands,
     )
     return out

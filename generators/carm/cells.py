@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,35 +28,6 @@ def _list(flat: NDArray[np.uint8], words: NDArray[np.uint64], found: NDArray[np.
         if flat[n] != 0:
             found[count] = n
             count += 1
-
-
-@jit
-def occupy(
-    points: NDArray[np.float64],
-    edges: tuple[float, float, float],
-    samples: tuple[int, int, int],
-    spacing: float,
-    volume: NDArray[np.uint8],
-) -> int:
-    """Mark the cell of each point (and of the samples of its voxel); returns how many points fall outside."""
-    ni, nj, nk = volume.shape
-    sx, sy, sz = samples
-    outside = 0
-    for n in range(points.shape[0]):
-        for a in range(sx):
-            i = math.floor((points[n, 0] + ((a + 0.5) / sx - 0.5) * edges[0]) / spacing + 0.5 * ni)
-            for b in range(sy):
-                j = math.floor((points[n, 1] + ((b + 0.5) / sy - 0.5) * edges[1]) / spacing + 0.5 * nj)
-                for c in range(sz):
-                    k = math.floor((points[n, 2] + ((c + 0.5) / sz - 0.5) * edges[2]) / spacing + 0.5 * nk)
-                    if 0 <= i < ni and 0 <= j < nj and 0 <= k < nk:
-                        volume[i, j, k] = 1
-        i = math.floor(points[n, 0] / spacing + 0.5 * ni)
-        j = math.floor(points[n, 1] / spacing + 0.5 * nj)
-        k = math.floor(points[n, 2] / spacing + 0.5 * nk)
-        if not (0 <= i < ni and 0 <= j < nj and 0 <= k < nk):
-            outside += 1
-    return outside
 
 
 @jit

@@ -44,33 +44,6 @@ class Grid:
         centre: NDArray[np.float64] = (index - half) * self.spacing_mm
         return centre
 
-    def occupy(
-        self, points_mm: ArrayLike, voxel_mm: tuple[float, float, float] | None = None
-    ) -> tuple[NDArray[np.uint8], int]:
-        """Mark every cell in which a point falls.
-
-        Args:
-            points_mm: (n, 3) LPS mm, the centres of the occupied source voxels.
-            voxel_mm: edge lengths of a source voxel. Where an edge is longer than a cell, the voxel is sampled
-                along it at least once a cell, so a coarse source leaves no holes.
-
-        Returns:
-            volume uint8 of ``shape``, and how many of the points lie outside the grid.
-
-        Raises:
-            ValueError: points are not (n, 3) finite numbers.
-        """
-        points = np.ascontiguousarray(points_mm, np.float64)
-        if points.ndim != 2 or points.shape[1] != 3:
-            raise ValueError(f"points_mm have shape {points.shape}: give (n, 3) in LPS mm")
-        if not np.isfinite(points).all():
-            raise ValueError("points_mm hold NaN or infinity: drop those points first")
-        volume = np.zeros(self.shape, np.uint8)
-        edges = voxel_mm or (0.0, 0.0, 0.0)
-        sx, sy, sz = (max(1, math.ceil(edge / self.spacing_mm - 1e-9)) for edge in edges)
-        outside = cells.occupy(points, edges, (sx, sy, sz), self.spacing_mm, volume)
-        return volume, int(outside)
-
     def cells(self, occupied: NDArray[np.generic]) -> NDArray[np.int64]:
         """Flat indices (n,) in C order of the occupied cells.
 

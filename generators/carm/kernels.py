@@ -256,7 +256,9 @@ def _lit(at: Shape, edge: int, shape: Shape, spacing: float, lit: Bytes, tables:
 
 
 @jit
-def _carve(at: Shape, edge: int, spacing: float, lit: Bytes, gs: Views, out: Bytes) -> None:
+def _carve(
+    at: Shape, edge: int, spacing: float, reach: float, lit: Bytes, tables: Table, gs: Views, out: Bytes
+) -> None:
     """``carve`` cell by cell in a block; a later view is looked at only where the earlier ones are lit."""
     shape, rows, cols = out.shape, lit.shape[1], lit.shape[2]
     for i in range(at[0], min(at[0] + edge, shape[0])):
@@ -268,15 +270,25 @@ def _carve(at: Shape, edge: int, spacing: float, lit: Bytes, gs: Views, out: Byt
                 inside = 1
                 for v in range(len(gs)):
                     row, col = _pixel(x, y, z, gs[v])
-                    if not (0 <= row < rows and 0 <= col < cols) or lit[v, row, col] == 0:
+                    if 0 <= row < rows and 0 <= col < cols and lit[v, row, col] != 0:
+                        continue
+                    if not (0 <= row < rows and 0 <= col < cols) or reach == 0.0:
+                        inside = 0
+                        break
+                    r0, r1, c0, c1, _, _, _ = _window(x, y, z, 0.5 * reach * spacing, gs[v], rows, cols)
+                    if _empty(tables[v], r0, r1, c0, c1):
                         inside = 0
                         break
                 out[i, j, k] = inside
 
 
 @jit
-def carve(lit: Bytes, tables: Table, gs: Views, spacing: float, block: int, part: int, parts: int, out: Bytes) -> None:
-    """out = 1 where a cell's centre falls on lit pixels in every view.
+def carve(
+    lit: Bytes, tables: Table, gs: Views, spacing: float, reach: float, block: int, part: int, parts: int, out: Bytes
+) -> None:
+    """out = 1 where, in every view, a cell's centre falls on a lit pixel, or lies beside one that it reaches.
+
+    ``reach``: which part of a cell's footprint about its centre counts; 0: the pixel of its centre alone.
 
     Blocks are skipped where some view has nothing lit in the block's window, and of the others the eighths for which
     that holds: same result as dense.
@@ -290,4 +302,4 @@ def carve(lit: Bytes, tables: Table, gs: Views, spacing: float, block: int, part
                 for eighth in range(8):
                     at = (bi + half * (eighth >> 2), bj + half * (eighth >> 1 & 1), bk + half * (eighth & 1))
                     if _lit(at, half, shape, spacing, lit, tables, gs):
-                        _carve(at, half, spacing, lit, gs, out)
+                        _carve(at, half, spacing, reach, lit, tables, gs, out)

@@ -13,6 +13,7 @@ secondary one; nothing rolls, so 0/0 is an ordinary view and the head is always 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,27 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Constants = tuple[float, ...]
+
+#: Views with a name of their own: primary (LAO +) and secondary (CRA +) angle.
+NAMED = {"spider": (45.0, -30.0), "lateral": (90.0, 0.0), "left lateral": (90.0, 0.0)}
+_NAME = re.compile(r"(?:(AP|PA)|(LAO|RAO) ?(\d+(?:\.\d+)?))(?:[ ,/]+(CRA|CAU)[A-Z]* ?(\d+(?:\.\d+)?))?")
+
+
+def angles_of(name: str) -> tuple[float, float]:
+    """Primary and secondary angle of a view as it is called: ``LAO 30 CRA 20``, ``AP CAU 25``, ``spider``.
+
+    Raises:
+        ValueError: for what is no such name.
+    """
+    if name.lower() in NAMED:
+        return NAMED[name.lower()]
+    match = _NAME.fullmatch(name.strip().upper())
+    if match is None:
+        raise ValueError(f"{name!r} is no view: say LAO or RAO and CRA or CAU with degrees, or {', '.join(NAMED)}")
+    _, side, primary, tilt, secondary = match.groups()
+    a, b = float(primary or 0), float(secondary or 0)
+    return (-a if side == "RAO" else a), (-b if tilt == "CAU" else b)
+
 
 _DICOM = {
     "sid_mm": ("DistanceSourceToDetector", "(0018,1110)"),

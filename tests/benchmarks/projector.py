@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.generators.carm.conftest import marked
+
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = len(os.sched_getaffinity(0))
 sys.path.insert(0, str(ROOT))
@@ -51,7 +53,7 @@ def tree() -> tuple[Array, str]:
         line = np.stack([35 * np.cos(turn), 35 * np.sin(turn), np.linspace(-40, 40, 4000)], 1)
         offsets = np.random.default_rng(0).normal(size=(60, 3))
         tube = (line[:, None] + 1.8 * offsets / np.linalg.norm(offsets, axis=1, keepdims=True)).reshape(-1, 3)
-        return GRID.occupy(tube)[0], "helix tube"
+        return marked(GRID, tube), "helix tube"
     import nibabel
     from scipy import ndimage
 
@@ -62,7 +64,7 @@ def tree() -> tuple[Array, str]:
         ras = np.argwhere(labels == label) @ image.affine[:3, :3].T + image.affine[:3, 3]
         trees.append(ras * [-1.0, -1.0, 1.0])
     left = max(trees, key=lambda points: float(points[:, 0].mean()))  # +x is the patient's left
-    return GRID.occupy(left - (left.min(0) + left.max(0)) / 2)[0], "ImageCAS left tree"
+    return marked(GRID, left - (left.min(0) + left.max(0)) / 2), "ImageCAS left tree"
 
 
 def rays(view: View) -> Array:

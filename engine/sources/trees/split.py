@@ -27,8 +27,8 @@ class VoxelLabel:
 
     @property
     def voxel_mm(self) -> tuple[float, float, float]:
-        """Edge lengths of a voxel along the array's axes."""
-        a, b, c = (float(np.sqrt((self.affine[:3, axis] ** 2).sum())) for axis in range(3))
+        """Edge lengths of a voxel along LPS; of a turned one those of a box as large."""
+        a, b, c = (float(np.sqrt((self.affine[axis, :3] ** 2).sum())) for axis in range(3))
         return a, b, c
 
     def world(self, voxels: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -103,7 +103,9 @@ def split(label: VoxelLabel, subject: str, licence: str, only: Side | None = Non
 def tree_of(label: VoxelLabel, subject: str, licence: str, side: Side, notes: Mapping[str, Any]) -> CoronaryTree:
     """All voxels of a label as one tree."""
     world = np.ascontiguousarray(label.world(label.voxels))
-    return CoronaryTree(subject, _hash(label), licence, side, world, label.voxel_mm, notes=notes)
+    return CoronaryTree(
+        subject, _hash(label), licence, side, world, label.voxel_mm, notes=notes, lattice=label.affine[:3, :3].copy()
+    )
 
 
 def _sides(points: list[NDArray[np.float32]]) -> tuple[Side, Side]:

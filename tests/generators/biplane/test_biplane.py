@@ -17,8 +17,8 @@ from lesionforge.sinks.encode import decode, encode
 SMALL = {"grid": 64, "detector": 128, "spacing_mm": (1.6, 2.2)}
 
 
-def tree(side="left", subject="s", stenoses=0):
-    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=0.6)
+def tree(side="left", subject="s", stenoses=0, voxel_mm=0.6):
+    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=voxel_mm)
 
 
 def spec(name="train-0000-00000000", target=None):
@@ -36,25 +36,92 @@ def views_of(sample):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_one_grid_projects_and_back_projects(side):
-    """With one spacing the hull holds every cell that all views see."""
-    for n in range(5):
-        sample = one(tree(side), name=f"train-0000-{n:08d}")
-        assert sample.measured["hull_recall"] == 1
+    """With one spacing the hull holds the tree: images are of its surface, cells are filled by its voxels."""
+    for n in range(3):
+        sample = one(
+            tree(side, voxel_mm=0.4), name=f"train-0000-{n:08d}", grid=128, detector=512, spacing_mm=(0.8, 1.1)
+        )
+        assert sample.measured["hull_recall"] > 0.999  # a cell may hold a corner of a voxel alone
+        assert sample.measured["visible_fraction"] == 1
         assert sample.measured["lit_fraction"] == 1
-        truth, carved = sample.fields["volume64.npy.zst"], sample.fields["hull64.npy.zst"]
-        grid = Grid((64, 64, 64), sample.labels["spacing_mm"])
+        truth, carved = sample.fields["volume128.npy.zst"], sample.fields["hull128.npy.zst"]
+        grid = Grid((128, 128, 128), sample.labels["spacing_mm"])
         shadows = [sample.fields[f"view{n}.png"] > 0 for n in (0, 1)]
-        assert np.array_equal(hull(shadows, views_of(sample), grid), carved)
+        assert np.array_equal(hull(shadows, views_of(sample), grid, reach=1), carved)
         assert truth.sum() == sample.measured["occupied_cells"]
-        # The stored views are those of the stored volume in the stored geometry.
-        again = project_views(truth, grid, views_of(sample))
-        assert all(((a > 0) <= s).all() for a, s in zip(again, shadows, strict=True))
+        # The stored views are those of the stored volume in the stored geometry, whose cells are coarser.
+        for view, shadow in zip(project_views(truth, grid, views_of(sample)), shadows, strict=True):
+            assert (view > 0)[shadow].mean() > 0.9
+            assert not (ndimage.binary_dilation(shadow, iterations=8) < (view > 0)).any()
+
+
+def test_a_coarse_grid_and_detector_lose_little():
+    for side in ("left", "right"):
+        sample = one(tree(side))
+        assert sample.measured["hull_recall"] > 0.98  # pixels of 0.8 mm miss vessels of 0.7
+
+
+def test_trees_fit_the_pictures_that_the_paper_s_placing_cuts():
+    """A tree wider than the detector shows: 147 mm of it at a magnification of 1.4."""
+    wide = tree("right")
+    wide = replace(wide, points=wide.points * np.float32(1.4), voxel_mm=(0.84,) * 3)
+    cut = one(wide, grid=128, detector=512, frame="centre", spacing_mm=(0.8, 1.6))
+    whole = one(wide, grid=128, detector=512, spacing_mm=(0.8, 1.6))
+    assert cut.measured["visible_fraction"] < 1 == whole.measured["visible_fraction"]
+    assert views_of(whole)[0].pixel_mm[0] > views_of(cut)[0].pixel_mm[0]
+    for n in (0, 1):
+        shadow = whole.fields[f"view{n}.png"] > 0
+        rows, cols = np.nonzero(shadow)
+        assert min(rows.min(), cols.min()) >= 9
+        assert max(rows.max(), cols.max()) <= 502
+    narrow = one(tree("right"), detector=512)
+    rows, cols = np.nonzero(narrow.fields["view0.png"])
+    assert (rows.min() + rows.max()) / 2 == pytest.approx(255.5, abs=16)
+    assert 0.2769 <= views_of(narrow)[0].pixel_mm[0] <= 0.2789  # as drawn, where it fits
+
+
+def test_views_by_name():
+    sample = one(named_views=("spider", "RAO 30 CAU 20", "AP CRA 35"))
+    assert [(v.primary_deg, v.secondary_deg) for v in views_of(sample)] == [(45, -30), (-30, -20), (0, 35)]
+    assert [v["name"] for v in sample.labels["views"]] == ["LAO 45 CAU 30", "RAO 30 CAU 20", "AP CRA 35"]
+    with pytest.raises(ValueError, match="'LAO' is no view: say LAO or RAO"):
+        one(named_views=("LAO", "AP"))
+    with pytest.raises(ValueError, match="named_views names 1"):
+        one(named_views=("spider",))
+
+
+@pytest.mark.parametrize("target", ["still", "motion"])
+def test_correspondences_are_one_point_in_all_views(target):
+    """Cells that hold much of a vessel show in each view where they are said to be, moved or not."""
+    sample = one(target=target, grid=128, detector=512, spacing_mm=(0.8, 1.1), correspondences=True, shares=True)
+    points, truth = sample.fields["points.npy.zst"], sample.fields["volume128.npy.zst"]
+    cell, mm = points[:, 0].astype(int), points[:, 1:4]
+    assert np.array_equal(cell, np.flatnonzero(truth))
+    grid = Grid(truth.shape, sample.labels["spacing_mm"])
+    np.testing.assert_allclose(mm, grid.centres(np.argwhere(truth)), atol=1e-4)
+    full = sample.fields["share128.npy.zst"].ravel()[cell] > 0.9
+    for n in (0, 1):
+        row, col = np.rint(points[full, 4 + 2 * n : 6 + 2 * n]).astype(int).T
+        inside = (row >= 0) & (row < 512) & (col >= 0) & (col < 512)
+        assert inside.mean() > 0.8
+        assert (sample.fields[f"view{n}.png"][row[inside], col[inside]] > 0).mean() > 0.99
+
+
+def test_a_shaded_image_shows_the_vessels_of_its_mask():
+    sample = one(image="xray", detector=256)
+    image, mask = sample.fields["view0.png"], sample.fields["mask0.png"] > 0
+    assert image.dtype == np.uint8
+    ring = ndimage.binary_dilation(mask, iterations=6) & ~ndimage.binary_dilation(mask, iterations=2)
+    assert image[mask].mean() < image[ring].mean() - 5
+    assert 60 < np.median(image) < 180
+    again = one(image="xray", detector=256)
+    assert np.array_equal(again.fields["view1.png"], sample.fields["view1.png"])
 
 
 def test_drawn_parameters_lie_in_the_paper_s_table():
     for side in ("left", "right"):
         for n in range(40):
-            sample = one(tree(side), name=f"train-0000-{n:08d}")
+            sample = one(tree(side), name=f"train-0000-{n:08d}", frame="centre")
             assert SMALL["spacing_mm"][0] <= sample.labels["spacing_mm"] <= SMALL["spacing_mm"][1]
             for view, ranges in zip(views_of(sample), TABLE[side], strict=True):
                 for key in ("sid_mm", "sod_mm", "primary_deg", "secondary_deg"):
@@ -115,14 +182,15 @@ def test_rows_and_columns_moved_on_their_own_are_what_scipy_moves(motion):
 
 
 def test_line_integrals_are_lengths_in_mm():
-    sample = one(image="line_integral")
+    case = tree(voxel_mm=0.4)
+    sample = one(case, image="line_integral", detector=256)
     image = sample.fields["view0.npy"]
     assert image.dtype == np.float32
     assert 0 < image.max() < 100
     # The mean chord times the shadow's area on the isocentre plane is about the tree's volume.
-    view, grid = views_of(sample)[0], sample.labels["spacing_mm"]
+    view = views_of(sample)[0]
     area = (view.pixel_mm[0] / view.magnification) ** 2
-    assert image.sum() * area == pytest.approx(sample.measured["occupied_cells"] * grid**3, rel=0.03)
+    assert image.sum() * area == pytest.approx(len(case.points) * 0.4**3, rel=0.05)
 
 
 @pytest.mark.parametrize(("n", "size"), [(128, 60), (9, 3), (7, 5), (8, 8)])
@@ -153,8 +221,10 @@ def test_the_network_s_grid_keeps_truth_inside_the_hull():
     sample = one(resample=30)
     truth, carved = sample.fields["volume30.npy.zst"], sample.fields["hull30.npy.zst"]
     assert truth.dtype == np.float16
-    assert ((truth > 0) <= (carved > 0)).all()
-    assert truth.astype(float).mean() == pytest.approx(sample.fields["volume64.npy.zst"].mean(), rel=1e-3)
+    assert (carved > 0)[truth > 0.5].all()
+    assert (carved > 0)[truth > 0].mean() > 0.9
+    spacing = sample.labels["spacing_mm"] * 64 / 30
+    assert truth.astype(float).sum() * spacing**3 == pytest.approx(len(tree().points) * 0.6**3, rel=1e-3)
 
 
 def test_compression_changes_the_storage_only():
@@ -166,10 +236,18 @@ def test_compression_changes_the_storage_only():
 
 def test_the_torch_projector_gives_the_same_labels():
     pytest.importorskip("torch")
-    native, torch = Biplane(BiplaneParams(**SMALL)), Biplane(BiplaneParams(**SMALL, projector="torch"))
+    params = SMALL | {"image": "line_integral", "grid": 128, "spacing_mm": (0.8, 1.1)}
+    native, torch = Biplane(BiplaneParams(**params)), Biplane(BiplaneParams(**params, projector="torch"))
     torch.prepare("cpu")
-    a, b = (next(g.generate([tree()], [spec()])) for g in (native, torch))
-    assert all(np.array_equal(a.fields[name], b.fields[name]) for name in a.fields)
+    a, b = (next(g.generate([tree(voxel_mm=0.4)], [spec()])) for g in (native, torch))
+    for name, field in a.fields.items():
+        if name.startswith("view"):  # of the surface, and of the cells by what they hold
+            assert field.sum() == pytest.approx(b.fields[name].sum(), rel=0.06)
+            assert np.corrcoef(field.ravel(), b.fields[name].ravel())[0, 1] > 0.9
+        else:
+            assert np.array_equal(field, b.fields[name])
+    with pytest.raises(ValueError, match="projector torch makes line integrals alone"):
+        BiplaneParams(projector="torch")
 
 
 def test_odl_s_projector_says_what_it_needs():
@@ -178,7 +256,7 @@ def test_odl_s_projector_says_what_it_needs():
     if astra_available():
         pytest.skip("ASTRA with CUDA is here: the refusal cannot be seen")
     with pytest.raises(Exception, match=r"(?i)astra"):
-        one(projector="odl")
+        one(projector="odl", image="line_integral")
 
 
 def test_a_tree_larger_than_the_grid_is_refused_with_the_fix():

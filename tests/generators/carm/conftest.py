@@ -53,3 +53,11 @@ def pair() -> list[View]:
 @pytest.fixture(scope="session")
 def grid() -> Grid:
     return Grid((128, 128, 128), 0.95)
+
+
+def marked(grid: Grid, points: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A volume with 1 in every cell in which a point falls."""
+    volume = np.zeros(grid.shape, np.uint8)
+    at = np.floor(points / grid.spacing_mm + np.array(grid.shape) / 2).astype(int)
+    volume[tuple(at[((at >= 0) & (at < grid.shape)).all(axis=1)].T)] = 1
+    return volume

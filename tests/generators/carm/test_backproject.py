@@ -10,6 +10,7 @@ from lesionforge.generators.carm.backproject import adjoint, hull
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.projector import project, project_views, silhouette
 from lesionforge.generators.carm.view import View
+from tests.generators.carm.conftest import marked
 
 
 def shadows(volume: NDArray[np.uint8], grid: Grid, views: list[View]) -> list[NDArray[np.uint8]]:
@@ -33,8 +34,7 @@ def test_recall_is_exactly_one_on_real_trees(
     side: str, spacing: float, real_trees: dict[str, NDArray[np.float64]], pair: list[View]
 ) -> None:
     grid = Grid((192, 192, 192), spacing)
-    volume, outside = grid.occupy(real_trees[side])
-    assert outside == 0
+    volume = marked(grid, real_trees[side])
     seen = np.all([view.sees(grid.centres(np.argwhere(volume))) for view in pair], axis=0)
     carved = hull(shadows(volume, grid, pair), pair, grid)
     assert (carved[volume != 0] == seen).all()
@@ -47,14 +47,13 @@ def test_recall_is_exactly_one_on_a_random_tree(rows: int, random_tree: NDArray[
     """Also where cells are much smaller than pixels and no ray meets most of them."""
     grid = Grid((220, 220, 220), 0.4)
     views = [View(1050, 750, *a, rows, rows, (160 / rows,) * 2) for a in [(0, 0), (-40, 30), (60, -20)]]
-    volume, outside = grid.occupy(random_tree)
-    assert outside == 0
+    volume = marked(grid, random_tree)
     assert hull(shadows(volume, grid, views), views, grid)[volume != 0].all()
 
 
 def test_hull_equals_the_dense_one(random_tree: NDArray[np.float64], pair: list[View]) -> None:
     for grid in (Grid((64, 64, 64), 1.3), Grid((61, 50, 67), 1.3)):  # also sizes that leave part blocks
-        volume, _ = grid.occupy(random_tree)
+        volume = marked(grid, random_tree)
         masks = shadows(volume, grid, pair)
         expected = dense_hull(masks, pair, grid)
         for threads in (1, 2, 3):
@@ -67,7 +66,7 @@ def test_hull_equals_the_dense_one(random_tree: NDArray[np.float64], pair: list[
 def test_another_spacing_loses_the_tree(real_trees: dict[str, NDArray[np.float64]], pair: list[View]) -> None:
     """What the reference system (XRA-Diff) did: projected with one spacing, back-projected with another."""
     grid = Grid((128, 128, 128), 1.1)
-    volume, _ = grid.occupy(real_trees["left"])
+    volume = marked(grid, real_trees["left"])
     masks = shadows(volume, grid, pair)
     assert hull(masks, pair, grid)[volume != 0].mean() == 1
     assert hull(masks, pair, Grid(grid.shape, 0.8))[volume != 0].mean() < 0.6
@@ -75,7 +74,7 @@ def test_another_spacing_loses_the_tree(real_trees: dict[str, NDArray[np.float64
 
 def test_a_third_view_only_carves(random_tree: NDArray[np.float64], pair: list[View]) -> None:
     grid = Grid((96, 96, 96), 0.95)
-    volume, _ = grid.occupy(random_tree)
+    volume = marked(grid, random_tree)
     views = [*pair, View(1000, 750, 80, 10)]
     masks = shadows(volume, grid, views)
     two, three = hull(masks[:2], pair, grid), hull(masks, views, grid)

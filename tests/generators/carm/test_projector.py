@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.projector import project, project_views, silhouette
 from lesionforge.generators.carm.view import View
+from tests.generators.carm.conftest import marked
 
 
 def rays(view: View) -> NDArray[np.float64]:
@@ -63,8 +64,7 @@ def test_every_cell_is_an_exact_box(view: View) -> None:
 
 def test_agrees_with_a_dense_ray_marcher(random_tree: NDArray[np.float64]) -> None:
     grid, view = Grid((64, 64, 64), 1.3), View(1080, 750, -28, 17, 128, 128, (1.1, 1.1))
-    volume, outside = grid.occupy(random_tree)
-    assert outside == 0
+    volume = marked(grid, random_tree)
     image = project(volume, grid, view)
     rows, cols = np.nonzero(image > 1.0)
     directions = rays(view)[rows, cols]
@@ -122,7 +122,7 @@ def test_sum_over_the_detector_is_the_volume() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_same_bits_for_any_number_of_threads(count: int, random_tree: NDArray[np.float64], pair: list[View]) -> None:
     grid = Grid((96, 96, 96), 0.95)
-    volume, _ = grid.occupy(random_tree)
+    volume = marked(grid, random_tree)
     views = [*pair, View(1000, 750, 0, 0)][:count]
     one = project_views(volume, grid, views, threads=1)
     for threads in (2, 3, 5, None):
@@ -134,7 +134,7 @@ def test_same_bits_for_any_number_of_threads(count: int, random_tree: NDArray[np
 
 def test_callers_may_run_at_once(random_tree: NDArray[np.float64], pair: list[View]) -> None:
     grid = Grid((96, 96, 96), 0.95)
-    volume, _ = grid.occupy(random_tree)
+    volume = marked(grid, random_tree)
     expected = project_views(volume, grid, pair, threads=1)
     with ThreadPoolExecutor(4) as pool:
         for images in pool.map(lambda _: project_views(volume, grid, pair, threads=3), range(16)):
@@ -222,8 +222,7 @@ def test_refuses_what_cannot_be() -> None:
 def test_left_tree_shows_its_length_scale(real_trees: dict[str, NDArray[np.float64]], pair: list[View]) -> None:
     """A real tree: a few per cent of the pixels lit, depths from under a cell to some vessel widths."""
     grid = Grid((128, 128, 128), 0.95)
-    volume, outside = grid.occupy(real_trees["left"])
-    assert outside == 0
+    volume = marked(grid, real_trees["left"])
     for view, image in zip(pair, project_views(volume, grid, pair), strict=True):
         assert view.sees(grid.centres(np.argwhere(volume))).all()
         assert 0.05 < (image > 0).mean() < 0.2

@@ -13,6 +13,7 @@ from lesionforge.generators.carm.backproject import adjoint
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.projector import project_views
 from lesionforge.generators.carm.view import View
+from tests.generators.carm.conftest import marked
 
 torch = pytest.importorskip("torch")
 
@@ -22,7 +23,7 @@ def test_equals_the_compiled_projector(memory_mb: int, random_tree: NDArray[np.f
     from lesionforge.generators.carm import torch_projector
 
     grid = Grid((96, 96, 96), 0.95)
-    volume, _ = grid.occupy(random_tree)
+    volume = marked(grid, random_tree)
     views = [*pair, View(1000, 750, 0, 0), View(1000, 750, 90, 0)]
     values = np.random.default_rng(0).random(int(volume.sum()))
     ours = project_views(volume, grid, views, values)
@@ -46,7 +47,7 @@ def test_gradient_is_the_adjoint(random_tree: NDArray[np.float64], pair: list[Vi
     from lesionforge.generators.carm import torch_projector
 
     grid = Grid((64, 64, 64), 1.4)
-    cells = np.argwhere(grid.occupy(random_tree)[0])
+    cells = np.argwhere(marked(grid, random_tree))
     weight = np.random.default_rng(0).random((512, 512)).astype(np.float32)
     values = torch.ones(len(cells), requires_grad=True)
     (torch_projector.project_views(cells, grid, pair[:1], values)[0] * torch.as_tensor(weight)).sum().backward()
