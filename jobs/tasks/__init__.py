@@ -15,5 +15,8 @@ class TaskEntry:
 
 TASKS: dict[str, TaskEntry] = {
     "detection": TaskEntry("lesionforge.jobs.tasks.detection.task:Detection", "stenoses as boxes in angiograms"),
+    "reconstruction": TaskEntry(
+        "lesionforge.jobs.tasks.reconstruction.task:Reconstruction", "coronary trees in 3-D from two X-rays"
+    ),
     "segmentation": TaskEntry("lesionforge.jobs.tasks.segmentation.task:Segmentation", "plaques or tumours in CT"),
 }

@@ -119,7 +119,9 @@ def _axes(line: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 
 
 def _plane(pixels: NDArray[np.float64], rows: int, cols: int) -> NDArray[np.int64]:
-    row, col = (np.clip((pixels[:, a] + 0.5) * PLANE / n, 0, PLANE - 1).astype(np.int64) for a, n in ((0, rows), (1, cols)))
+    row, col = (
+        np.clip((pixels[:, a] + 0.5) * PLANE / n, 0, PLANE - 1).astype(np.int64) for a, n in ((0, rows), (1, cols))
+    )
     out: NDArray[np.int64] = row * PLANE + col
     return out
 

@@ -160,7 +160,9 @@ class _Learning(nn.Module):  # type: ignore[misc]
         entropy = functional.binary_cross_entropy_with_logits(logits, truth)
         found = torch.sigmoid(logits)
         losses = []
-        for part, true, size in zip(found.split(batch["counts"]), truth.split(batch["counts"]), batch["sizes"], strict=True):
+        for part, true, size in zip(
+            found.split(batch["counts"]), truth.split(batch["counts"]), batch["sizes"], strict=True
+        ):
             losses.append(1 - (2 * (part * true).sum() + 1) / (part.sum() + size + 1))
         return entropy + torch.stack(losses).mean()
 

@@ -82,9 +82,7 @@ def _centreline_dice(truth: Mask, found: Mask) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _distances(
-    found: NDArray[np.int64], truth: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _distances(found: NDArray[np.int64], truth: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of each point to the other's nearest one; empty where one of both is."""
     if not len(found) or not len(truth):
         return np.zeros(0), np.full(len(truth), np.inf)

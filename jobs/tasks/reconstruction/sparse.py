@@ -6,6 +6,7 @@ ones in plain torch: gather the 27 neighbours of each cell, one product.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,7 +82,8 @@ def together(many: Sequence[Sites]) -> Sites:
         for one in many:
             above.append(above[-1] + (len(one.levels[depth + 1].neighbours) if depth + 1 < len(one.levels) else 0))
         neighbours = [
-            torch.where(n == len(n), total, n + at) for n, at in zip((o.levels[depth].neighbours for o in many), below, strict=False)
+            torch.where(n == len(n), total, n + at)
+            for n, at in zip((o.levels[depth].neighbours for o in many), below, strict=False)
         ]
         levels.append(
             Level(
@@ -185,8 +187,8 @@ class SparseUNet(nn.Module):
         self.into = nn.Linear(wide, channels[0])
         self.down = nn.ModuleList([Block(c) for c in channels])
         self.up = nn.ModuleList([Block(c) for c in channels[:-1]])
-        self.step = nn.ModuleList([nn.Linear(8 * a, b) for a, b in zip(channels, channels[1:], strict=False)])
-        self.back = nn.ModuleList([nn.Linear(b, 8 * a) for a, b in zip(channels, channels[1:], strict=False)])
+        self.step = nn.ModuleList([nn.Linear(8 * a, b) for a, b in itertools.pairwise(channels)])
+        self.back = nn.ModuleList([nn.Linear(b, 8 * a) for a, b in itertools.pairwise(channels)])
         self.join = nn.ModuleList([nn.Linear(2 * a, a) for a in channels[:-1]])
         self.planes = nn.ModuleList([Planes(channels[0]) for _ in range(3)])
         self.norm, self.out = nn.LayerNorm(channels[0]), nn.Linear(channels[0], 1)

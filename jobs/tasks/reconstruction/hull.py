@@ -1,0 +1,42 @@
+"""The hull of the silhouettes as a learner that learns nothing: the column that every table has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.learning.loop import Progress
+from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+
+
+class HullLearner:
+    """See ``Learner``."""
+
+    threshold = 0.5
+
+    def fit(
+        self,
+        real: Sequence[Pair],
+        synthetic: Sequence[Pair],
+        real_share: float,
+        seed: int,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Nothing is learnt."""
+
+    def predict(self, pair: Pair) -> NDArray[np.float32]:
+        """1 in every cell that the views leave."""
+        return pair.hull.astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """There is nothing to save.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("the hull learns nothing that could be saved: train sparse")
