@@ -231,7 +231,7 @@ def _lit(pixels: Sequence[NDArray[np.float64]], shadows: Sequence[NDArray[np.uin
 
 
 def _overlap(kept: NDArray[np.bool_], seen: NDArray[np.bool_], hull_cells: int) -> dict[str, float]:
-    """How the hull holds the truth. ``hull_recall`` counts the cells that every view sees: all but one in 1,000, but for motion."""
+    """How the hull holds the truth; ``hull_recall`` is of the cells that every view sees."""
     return {
         "occupied_cells": float(len(kept)),
         "hull_cells": float(hull_cells),

@@ -1,7 +1,7 @@
 """XRA-Diff's published figures (Lau, Malinowski, Szyjut, Dziubich; Tables 4 and 6), and its tables with ours beside.
 
-Theirs are of ImageCAS labels, 20 % of the trees a side (which were also looked at while training), at 60^3 with a target
-that trilinear sampling dilates; ours of the study's own test subjects.
+Theirs are of ImageCAS labels, 20 % of the trees a side (which were also looked at while training), at 60^3 with a
+target that trilinear sampling dilates; ours of the study's own test subjects.
 """
 
 from __future__ import annotations

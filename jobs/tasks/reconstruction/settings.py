@@ -1,30 +1,31 @@
-"""The networks, and how they learn."""
+"""The learners by name: where each is, and its settings as they are unless told otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from lesionforge.jobs.errors import UsageError
 
-MODELS = ("sparse", "hull")
+_MODELS = "lesionforge.jobs.tasks.reconstruction.models"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The sparse network in numbers.
+class NetSettings:
+    """What all networks have.
 
     Attributes:
         network: its name.
-        channels: of its levels, the finest first.
         steps, batch: of the optimizer, and trees of each.
-        rate, decay, warmup: AdamW's learning rate at its highest, weight decay, steps over which the rate rises; then
-            it falls as a cosine.
-        average: of the weights' moving average, the ones that predict.
+        rate, decay, warmup: the learning rate at its highest, weight decay, steps over which the rate rises; then it
+            falls as a cosine.
+        average: how much of the weights' moving average, which predicts, a step keeps.
         held: share of the subjects that are not learnt from: they choose the threshold.
     """
 
-    network: str = "sparse"
-    channels: tuple[int, ...] = (32, 48, 64)
+    network: str
     steps: int = 1500
     batch: int = 1
     rate: float = 3e-3
@@ -34,8 +35,7 @@ class Settings:
     held: float = 0.1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        for name in ("steps", "batch", "rate"):
+        for name in ("steps", "batch", "rate", "warmup"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}: give more than 0")
         if not 0 < self.held < 1:
@@ -43,20 +43,43 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class HullSettings:
-    """The hull of the silhouettes: nothing is learnt."""
+class SparseSettings(NetSettings):
+    """The sparse network; ``channels``: of its levels, the finest first."""
 
-    network: str = "hull"
+    network: str = "sparse"
+    channels: tuple[int, ...] = (32, 48, 64)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "channels", tuple(self.channels))
 
 
-def settings(model: str) -> Settings | HullSettings:
+@dataclass(frozen=True)
+class NothingSettings:
+    """Of a method that learns nothing."""
+
+    network: str
+
+
+# Name: module:class of ``models``, and its settings.
+LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "sparse": ("sparse_learner:SparseLearner", SparseSettings),
+    "hull": ("hull:HullLearner", lambda: NothingSettings("hull")),
+}
+
+
+def settings(model: str) -> Any:
     """A learner's settings.
 
     Raises:
         UsageError: for an unknown model.
     """
-    if model == "sparse":
-        return Settings()
-    if model == "hull":
-        return HullSettings()
-    raise UsageError(f"model {model!r} is unknown; give {', '.join(MODELS)}")
+    if model not in LEARNERS:
+        raise UsageError(f"model {model!r} is unknown; give {', '.join(LEARNERS)}")
+    return LEARNERS[model][1]()
+
+
+def learner_class(model: str) -> Any:
+    """A learner's class, made as ``(settings, views, device)``."""
+    module, name = LEARNERS[model][0].split(":")
+    return getattr(import_module(f"{_MODELS}.{module}"), name)

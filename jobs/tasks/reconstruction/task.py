@@ -17,7 +17,7 @@ from lesionforge.jobs.studies.task import REAL, Learner, Scored, Task, TrainingS
 from lesionforge.jobs.tasks.reconstruction import paper
 from lesionforge.jobs.tasks.reconstruction.measures import TreeMeasures
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair, pair_of_sample
-from lesionforge.jobs.tasks.reconstruction.settings import MODELS, HullSettings, Settings, settings
+from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, learner_class, settings
 
 if TYPE_CHECKING:
     from lesionforge.jobs.studies.summary import Summary
@@ -42,11 +42,11 @@ class Reconstruction(Task[Pair, tuple[Volume, float]]):
     name = "reconstruction"
     title = "Coronary trees from two X-rays"
     note = (
-        "DSC, Chamfer (both directions summed, in cells), O(1) and O(2) as XRA-Diff defines them, on cells of the grid; "
-        "clDice, pieces and loops beside. XRA-Diff's figures are of ImageCAS labels and of a target that its code "
+        "DSC, Chamfer (both directions summed, in cells), O(1) and O(2) as XRA-Diff defines them, on cells; clDice, "
+        "pieces and loops beside. XRA-Diff's figures are of ImageCAS labels and of a target that its code "
         "dilates: compare gains over the hull, not levels."
     )
-    models = MODELS
+    models = tuple(LEARNERS)
     members = ("json", "view0.png", "view1.png")
     welcome = tuple(f"{kind}{n}.png" for kind in ("view", "mask") for n in range(4))
     dataset = "give a dataset of the biplane generator with resample"
@@ -62,29 +62,24 @@ class Reconstruction(Task[Pair, tuple[Volume, float]]):
 
     def item_of_case(self, case: Case) -> Pair:
         raise UsageError(
-            f"the source yields a {type(case).__name__}; reconstruction learns from generated pairs: make them of it with "
-            "the biplane generator"
+            f"the source yields a {type(case).__name__}; reconstruction learns from generated pairs: make them of it "
+            "with the biplane generator"
         )
 
     def item_of_sample(self, sample: Mapping[str, Any]) -> Pair:
         return pair_of_sample(sample, self.size, self.rule)
 
-    def settings(self, model: str) -> Settings | HullSettings:
+    def settings(self, model: str) -> Any:
         return settings(model)
 
     def learner(self, settings: Any, device: str, cache: Path | None = None) -> Learner[Pair]:
-        if isinstance(settings, HullSettings):
-            from lesionforge.jobs.tasks.reconstruction.hull import HullLearner
-
-            return HullLearner()
-        from lesionforge.jobs.tasks.reconstruction.learner import SparseLearner
-
-        return SparseLearner(settings, device=device)
+        made: Learner[Pair] = learner_class(settings.network)(settings, device=device)
+        return made
 
     def load(self, path: Path, device: str) -> tuple[Reconstruction, Learner[Pair]]:
-        from lesionforge.jobs.tasks.reconstruction.learner import SparseLearner
+        from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
 
-        return self, SparseLearner.load(path, device)
+        return self, opened_learner(path, device)
 
     def predict(self, learner: Any, items: Sequence[Pair]) -> Iterator[tuple[Volume, float]]:
         for pair in items:

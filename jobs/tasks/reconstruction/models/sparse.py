@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lesionforge.jobs.tasks.reconstruction.features import PLANE
+from lesionforge.jobs.tasks.reconstruction.models.features import PLANE
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,16 @@ def together(many: Sequence[Sites]) -> Sites:
     return Sites(tuple(levels), torch.cat(rays, 1), views * len(many))
 
 
-class _Gather(torch.autograd.Function):
+class _Gather(torch.autograd.Function):  # type: ignore[misc]
     """The 27 neighbours side by side (n, 27, c); of the way back a gather too, as being neighbours is mutual."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, neighbours: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, neighbours: Tensor) -> Tensor:
         ctx.save_for_backward(neighbours)
         return torch.cat([x, x.new_zeros(1, x.shape[1])]).index_select(0, neighbours.reshape(-1)).view(len(x), 27, -1)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (neighbours,) = ctx.saved_tensors
         # Cell i takes j as neighbour d; j takes i as neighbour 26 - d: what i gave to j lies there.
         n, _, c = grad.shape
@@ -121,7 +122,7 @@ class _Gather(torch.autograd.Function):
         return out, None
 
 
-class Conv(nn.Module):
+class Conv(nn.Module):  # type: ignore[misc]
     """Submanifold convolution of 3 x 3 x 3."""
 
     def __init__(self, wide: int, out: int) -> None:
@@ -132,7 +133,7 @@ class Conv(nn.Module):
         return self.linear(_Gather.apply(x, neighbours).reshape(len(x), -1))
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """Two convolutions beside a shortcut."""
 
     def __init__(self, wide: int) -> None:
@@ -145,7 +146,7 @@ class Block(nn.Module):
         return x + self.second(functional.gelu(self.norms[1](y)), neighbours)
 
 
-class Planes(nn.Module):
+class Planes(nn.Module):  # type: ignore[misc]
     """Mean and maximum of the tokens along each ray, convolved in each view's plane, and given back to them."""
 
     def __init__(self, wide: int, inner: int = 32) -> None:
@@ -173,7 +174,7 @@ class Planes(nn.Module):
         return x + self.back(functional.gelu(gathered))
 
 
-class SparseUNet(nn.Module):
+class SparseUNet(nn.Module):  # type: ignore[misc]
     """One logit a token.
 
     Args:

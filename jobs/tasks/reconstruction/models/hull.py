@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+from lesionforge.jobs.tasks.reconstruction.settings import NothingSettings
 
 
 class HullLearner:
     """See ``Learner``."""
 
     threshold = 0.5
+
+    def __init__(self, settings: NothingSettings, views: int = 2, device: str = "cpu") -> None:
+        pass
 
     def fit(
         self,

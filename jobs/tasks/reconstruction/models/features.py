@@ -1,8 +1,8 @@
 """What is known of each cell of the hull from the views: the sparse network's input.
 
 Per view: signed distance to the shadow's edge, to its centreline, the radius there (all in mm at the cell's depth), the
-vessel's direction in the picture (double angle), how many cells of the hull the ray holds, and where among them this one
-lies. Between views: how far their radii disagree. Beside: the views' angles and the side.
+vessel's direction in the picture (double angle), how many cells of the hull the ray holds, and where among them this
+one lies. Between views: how far their radii disagree. Beside: the views' angles and the side.
 """
 
 from __future__ import annotations

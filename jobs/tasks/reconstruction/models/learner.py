@@ -1,0 +1,190 @@
+"""What the networks of the task share: how they learn, how their threshold is chosen, how they are kept."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lesionforge.generators.types import stream
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.learning import loop
+from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
+from lesionforge.jobs.learning.loop import Progress
+from lesionforge.jobs.tasks.reconstruction.metrics import dice
+from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+from lesionforge.jobs.tasks.reconstruction.settings import NetSettings
+
+THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
+
+S = TypeVar("S", bound=NetSettings)
+
+
+class NetLearner(ABC, Generic[S]):
+    """A network that learns from pairs with their truth and reconstructs others; see ``Learner``.
+
+    A subclass says what the network is (``network``), what it learns (``task``), from what (``prepared``) and how a
+    pair is reconstructed (``volume``).
+
+    Args:
+        settings: of the network.
+        views: of a pair.
+        device: torch device string.
+    """
+
+    Settings: ClassVar[Callable[..., Any]]
+
+    def __init__(self, settings: S, views: int = 2, device: str = "cpu") -> None:
+        self.settings, self.views, self.device = settings, views, torch.device(device)
+        self.threshold = 0.5
+        self._net: nn.Module | None = None
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """A new one, by torch's random numbers."""
+
+    @abstractmethod
+    def task(self, net: nn.Module) -> loop.Task:
+        """What the loop trains."""
+
+    @abstractmethod
+    def prepared(self, pair: Pair) -> Any:
+        """What the network takes of a pair, its truth with it: a row of ``task``'s batch."""
+
+    @abstractmethod
+    def volume(self, net: nn.Module, pair: Pair) -> NDArray[np.float32]:
+        """How likely each cell of the grid is the tree's, 0 to 1."""
+
+    def fit(
+        self,
+        real: Sequence[Pair],
+        synthetic: Sequence[Pair],
+        real_share: float,
+        seed: int,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """See ``Learner.fit``; real and synthetic pairs count alike."""
+        s = self.settings
+        pairs = [*real, *synthetic]
+        held = _held(pairs, s.held, seed)
+        own = [pair for pair in pairs if pair.subject not in held]
+        record: dict[str, Any] = {**asdict(s), "views": self.views, "seed": seed, "pairs": len(pairs)}
+        if folder is not None:
+            parts = ((*pair.shadows, pair.target) for pair in pairs)
+            record["silhouettes and trees (hash)"] = fingerprint(part for own in parts for part in own)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = self.network()
+            rows = _Rows(own, s.steps * s.batch, seed, self.prepared)
+            training = loop.Training(s.steps, s.batch, str(self.device), folder)
+            loop.run(training, self.task(net), rows, settings=record, progress=progress)
+        self._net = net.eval()
+        self.threshold = self._chosen([pair for pair in pairs if pair.subject in held])
+
+    def predict(self, pair: Pair) -> NDArray[np.float32]:
+        """How likely each cell of the grid is the tree's, 0 to 1; those from ``threshold`` on are."""
+        if self._net is None:
+            raise ValueError("this network has learnt nothing yet: fit or load it first")
+        with torch.inference_mode():
+            return self.volume(self._net, pair)
+
+    def save(self, path: Path) -> None:
+        """One safetensors file: the weights, and in its metadata all that ``load`` needs."""
+        if self._net is None:
+            raise ValueError("this network has learnt nothing yet: fit it first")
+        told = {"views": self.views, "threshold": self.threshold, "settings": asdict(self.settings)}
+        weights = {name: value.contiguous().cpu() for name, value in self._net.state_dict().items()}
+        write(weights, path, {"reconstruction": json.dumps(told)})
+
+    @classmethod
+    def load(cls, told: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> Self:
+        """From what a file that ``save`` wrote tells and holds, see ``opened_learner``."""
+        made = cls(cls.Settings(**told["settings"]), told["views"], device)
+        made.threshold = float(told["threshold"])
+        made._net = filled(made.network, weights).to(made.device).eval()
+        return made
+
+    def _chosen(self, pairs: Sequence[Pair]) -> float:
+        found = [self.predict(pair) for pair in pairs]
+        means = [
+            np.mean([dice(pair.target, volume >= t) for pair, volume in zip(pairs, found, strict=True)])
+            for t in THRESHOLDS
+        ]
+        return float(THRESHOLDS[int(np.argmax(means))])
+
+
+def _held(pairs: Sequence[Pair], share: float, seed: int) -> set[str]:
+    """Subjects that are not learnt from: they choose the threshold."""
+    subjects = sorted({pair.subject for pair in pairs})
+    if len(subjects) < 2:
+        raise UsageError(f"{len(subjects)} subjects to learn from: one chooses the threshold, give two or more")
+    order = stream(f"reconstruction/{seed}".encode(), "held").permutation(len(subjects))
+    return {subjects[i] for i in order[: max(1, round(share * len(subjects)))]}
+
+
+class _Rows:
+    """Pairs in shuffled rounds; what the network takes of each is worked out once."""
+
+    def __init__(self, pairs: Sequence[Pair], count: int, seed: int, prepared: Callable[[Pair], Any]) -> None:
+        rng = stream(f"reconstruction/{seed}".encode(), "order")
+        rounds = [rng.permutation(len(pairs)) for _ in range(math.ceil(count / len(pairs)))]
+        self._pairs, self._order, self._prepared = pairs, np.concatenate(rounds), prepared
+        self._known: dict[int, Any] = {}
+
+    def __getitem__(self, number: int) -> Any:
+        at = int(self._order[number])
+        if at not in self._known:
+            self._known[at] = self._prepared(self._pairs[at])
+        return self._known[at]
+
+
+class Annealed(loop.Task):
+    """AdamW, a warm-up and a cosine, a moving average of the network's weights.
+
+    Args:
+        settings: of the network.
+        net: what is averaged and kept.
+        learning: ``forward(batch)`` gives the loss; holds the network.
+    """
+
+    def __init__(self, settings: NetSettings, net: nn.Module, learning: nn.Module) -> None:
+        self._settings, self._net, self.network = settings, net, learning
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [torch.optim.AdamW(self._net.parameters(), lr=self._settings.rate, weight_decay=self._settings.decay)]
+
+    def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        s = self._settings
+        rise = min(1.0, step / s.warmup)
+        fall = 0.5 * (1 + math.cos(math.pi * step / s.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = s.rate * rise * fall
+
+    def averaged(self) -> Mapping[str, Tensor]:
+        return dict(self._net.state_dict())
+
+    def decay(self, step: int) -> float:
+        return min(self._settings.average, step / (9 + step))
+
+
+def opened_learner(path: Path, device: str) -> NetLearner[Any]:
+    """A learner from its file.
+
+    Raises:
+        UsageError: where it is none.
+    """
+    from lesionforge.jobs.tasks.reconstruction.settings import learner_class
+
+    with opened(path, "reconstruction", "lesionforge train reconstruction") as (told, weights):
+        made: NetLearner[Any] = learner_class(told["settings"]["network"]).load(told, weights, device)
+        return made
