@@ -55,6 +55,26 @@ class SparseSettings(NetSettings):
 
 
 @dataclass(frozen=True)
+class FlowSettings(SparseSettings):
+    """The sparse network refined by flow matching.
+
+    Attributes:
+        direct: share of the steps in which the direct network learns; then the second one on top of it.
+        levels, samples: steps from noise to tree, and trees whose mean is taken.
+    """
+
+    network: str = "flow"
+    direct: float = 0.5
+    levels: int = 4
+    samples: int = 3
+
+    @property
+    def first(self) -> int:
+        """Steps in which the direct network learns."""
+        return round(self.direct * self.steps)
+
+
+@dataclass(frozen=True)
 class NothingSettings:
     """Of a method that learns nothing."""
 
@@ -64,6 +84,7 @@ class NothingSettings:
 # Name: module:class of ``models``, and its settings.
 LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "sparse": ("sparse_learner:SparseLearner", SparseSettings),
+    "flow": ("flow:FlowLearner", FlowSettings),
     "hull": ("hull:HullLearner", lambda: NothingSettings("hull")),
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
 from lesionforge.generators.carm.view import View
@@ -22,6 +23,8 @@ Floats = NDArray[np.float32]
 PLANE = 64  # cells an edge of a view's plane, on which tokens of one ray meet
 FAR_MM = 8.0  # beyond it a distance says no more
 RAYS = 8  # cells of a plane pixel's ray that count as many
+FAR_PIXELS = 64.0
+NEIGHBOURS_PIXELS = 8.0  # of a centreline's pixel that say where it runs
 PER_VIEW = 9
 
 
@@ -62,60 +65,56 @@ def _of_view(
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
     rows, cols = shadow.shape
     pixels = view.project(points)
-    at = tuple(np.clip(np.rint(pixels).astype(int).T, 0, [[rows - 1], [cols - 1]]))
-    lit = shadow > 0
-    inside, outside = ndimage.distance_transform_edt(lit), ndimage.distance_transform_edt(~lit)
-    line = skeletonize(lit)
-    far, nearest = ndimage.distance_transform_edt(~line, return_indices=True)
-    near = tuple(nearest[:, at[0], at[1]])
+    lit = np.pad(shadow > 0, 1)
+    inner = lit & ~ndimage.binary_erosion(lit)
+    edge = cKDTree(_where(inner))
+    line = _where(skeletonize(lit))
     depth = view.sod_mm + points @ view.direction
     mm = view.pixel_mm[0] * depth / view.sid_mm
-    radius = inside[near] * mm
-    twice = _direction(line)
+    nearest = np.clip(np.rint(pixels).astype(int).T, -1, [[rows], [cols]]) + 1
+    inside = lit[tuple(nearest)]
+    # The outline runs half a pixel beyond the centres of the last lit pixels.
+    signed = edge.query(pixels, distance_upper_bound=FAR_PIXELS)[0]
+    signed = np.where(inside, np.minimum(signed, FAR_PIXELS) + 0.5, 0.5 - np.minimum(signed, FAR_PIXELS))
+    far, near = cKDTree(line).query(pixels)
+    radius = (edge.query(line)[0] + 0.5)[near] * mm
+    twice = _directions(line)[near]
     ray = _plane(pixels, rows, cols)
     number, place = _along(ray, depth)
     part = np.stack(
         [
-            np.clip((inside - outside)[at] * mm, -FAR_MM, FAR_MM) / 2,
-            np.clip(far[at] * mm, 0, FAR_MM) / 2,
+            np.clip(signed * mm, -FAR_MM, FAR_MM) / 2,
+            np.clip(far * mm, 0, FAR_MM) / 2,
             np.clip(radius, 0, FAR_MM),
-            far[at] * mm / np.maximum(radius, 0.2) / 2,
-            twice[0][near],
-            twice[1][near],
+            far * mm / np.maximum(radius, 0.2) / 2,
+            twice[:, 0],
+            twice[:, 1],
             np.minimum(number / RAYS, 3),
             place,
-            lit[at],
+            inside,
         ],
         axis=1,
     )
     return part.astype(np.float32), ray, radius.astype(np.float32)
 
 
-def _direction(line: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """cos and sin of twice the angle of a centreline at each of its pixels, by the scatter of its neighbours."""
-    rows, cols = np.nonzero(line)
-    weight = ndimage.gaussian_filter(line.astype(np.float32), 4)
-    centre = [ndimage.gaussian_filter(np.where(line, axis, 0).astype(np.float32), 4) for axis in _axes(line)]
-    r, c = _axes(line)
-    square = [
-        ndimage.gaussian_filter(np.where(line, value, 0).astype(np.float32), 4) for value in (r * r, c * c, r * c)
-    ]
-    out = np.zeros(line.shape, np.float32), np.zeros(line.shape, np.float32)
-    w = np.maximum(weight[rows, cols], 1e-6)
-    mr, mc = centre[0][rows, cols] / w, centre[1][rows, cols] / w
-    rr, cc, rc = (value[rows, cols] / w for value in square)
-    difference, mixed = (cc - mc * mc) - (rr - mr * mr), 2 * (rc - mr * mc)
-    size = np.maximum(np.sqrt(difference**2 + mixed**2), 1e-6)
-    out[0][rows, cols], out[1][rows, cols] = difference / size, mixed / size
-    return out
+def _where(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Rows and columns (n, 2) of what is set in a mask with a margin of one pixel."""
+    return np.argwhere(mask) - 1.0
 
 
-def _axes(line: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Rows and columns, small about the middle, so that squares keep their digits."""
-    rows, cols = line.shape
-    r = np.broadcast_to((np.arange(rows, dtype=np.float32) - rows / 2)[:, None] / 64, line.shape)
-    c = np.broadcast_to((np.arange(cols, dtype=np.float32) - cols / 2)[None] / 64, line.shape)
-    return r, c
+def _directions(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """cos and sin (n, 2) of twice the angle of a centreline at each of its pixels, by the scatter of its neighbours."""
+    pairs = cKDTree(line).query_pairs(NEIGHBOURS_PIXELS, output_type="ndarray")
+    step = line[pairs[:, 1]] - line[pairs[:, 0]]
+    weight = np.exp(-(step**2).sum(1) / (NEIGHBOURS_PIXELS**2 / 2))
+    values = np.stack([step[:, 1] ** 2 - step[:, 0] ** 2, 2 * step[:, 0] * step[:, 1]], 1) * weight[:, None]
+    out = np.zeros_like(line)
+    for end in (0, 1):
+        for axis in (0, 1):
+            out[:, axis] += np.bincount(pairs[:, end], values[:, axis], len(line))
+    size = np.sqrt((out**2).sum(1))[:, None]
+    return out / np.maximum(size, 1e-6)
 
 
 def _plane(pixels: NDArray[np.float64], rows: int, cols: int) -> NDArray[np.int64]:

@@ -101,25 +101,28 @@ def together(many: Sequence[Sites]) -> Sites:
     return Sites(tuple(levels), torch.cat(rays, 1), views * len(many))
 
 
-class _Gather(torch.autograd.Function):  # type: ignore[misc]
-    """The 27 neighbours side by side (n, 27, c); of the way back a gather too, as being neighbours is mutual."""
+class _Convolve(torch.autograd.Function):  # type: ignore[misc]
+    """Weights (out, 27 * in) times each cell's 27 neighbours side by side; the way back is one such product too."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, neighbours: Tensor) -> Tensor:
-        ctx.save_for_backward(neighbours)
-        return torch.cat([x, x.new_zeros(1, x.shape[1])]).index_select(0, neighbours.reshape(-1)).view(len(x), 27, -1)
+    def forward(ctx: Any, x: Tensor, neighbours: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        wide = _gathered(x, neighbours)
+        ctx.save_for_backward(wide, neighbours, weight)
+        return torch.addmm(bias, wide, weight.t())
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (neighbours,) = ctx.saved_tensors
-        # Cell i takes j as neighbour d; j takes i as neighbour 26 - d: what i gave to j lies there.
-        n, _, c = grad.shape
-        flat = torch.cat([grad.reshape(n * 27, c), grad.new_zeros(1, c)])
-        index = torch.where(neighbours == n, n * 27, neighbours * 27 + torch.arange(26, -1, -1, device=grad.device))
-        out = grad.new_zeros(n, c)
-        for d in range(27):
-            out += flat.index_select(0, index[:, d])
-        return out, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
+        wide, neighbours, weight = ctx.saved_tensors
+        out, c = len(weight), wide.shape[1] // 27
+        # Cell i takes j as neighbour d where j takes i as neighbour 26 - d: what i gives comes back from there.
+        mirrored = weight.view(out, 27, c).flip(1).permute(1, 0, 2).reshape(27 * out, c)
+        return _gathered(grad, neighbours) @ mirrored, None, grad.t() @ wide, grad.sum(0)
+
+
+def _gathered(x: Tensor, neighbours: Tensor) -> Tensor:
+    """(n, 27 * c), 0 where there is no neighbour."""
+    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    return padded.index_select(0, neighbours.reshape(-1)).view(len(x), -1)
 
 
 class Conv(nn.Module):  # type: ignore[misc]
@@ -130,7 +133,8 @@ class Conv(nn.Module):  # type: ignore[misc]
         self.linear = nn.Linear(27 * wide, out)
 
     def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
-        return self.linear(_Gather.apply(x, neighbours).reshape(len(x), -1))
+        made: Tensor = _Convolve.apply(x, neighbours, self.linear.weight, self.linear.bias)
+        return made
 
 
 class Block(nn.Module):  # type: ignore[misc]

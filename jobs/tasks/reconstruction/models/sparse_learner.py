@@ -32,7 +32,7 @@ class SparseLearner(NetLearner[SparseSettings]):
 
     def task(self, net: nn.Module) -> loop.Task:
         """See ``NetLearner``."""
-        return _Task(self.settings, net, _Learning(net))
+        return SparseTask(self.settings, net, _Learning(net))
 
     def prepared(self, pair: Pair) -> Row:
         """Features of the hull's cells (half precision: they are kept), and which are the tree's."""
@@ -56,27 +56,32 @@ class SparseLearner(NetLearner[SparseSettings]):
 
 
 class _Learning(nn.Module):  # type: ignore[misc]
-    """Cross-entropy and soft Dice; what of the tree lies outside the hull counts in the Dice's size."""
-
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """The mean loss of a batch."""
-        logits, truth = self.net(batch["x"].float(), batch["where"]), batch["truth"].float()
-        entropy = functional.binary_cross_entropy_with_logits(logits, truth)
-        found = torch.sigmoid(logits)
-        losses = []
-        for part, true, size in zip(
-            found.split(batch["counts"]), truth.split(batch["counts"]), batch["sizes"], strict=True
-        ):
-            losses.append(1 - (2 * (part * true).sum() + 1) / (part.sum() + size + 1))
-        loss: Tensor = entropy + torch.stack(losses).mean()
-        return loss
+        return loss_of(self.net(batch["x"].float(), batch["where"]), batch)
 
 
-class _Task(Annealed):
+def loss_of(logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """Cross-entropy and soft Dice; what of the tree lies outside the hull counts in the Dice's size."""
+    truth = batch["truth"].float()
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth)
+    found = torch.sigmoid(logits)
+    losses = []
+    for part, true, size in zip(
+        found.split(batch["counts"]), truth.split(batch["counts"]), batch["sizes"], strict=True
+    ):
+        losses.append(1 - (2 * (part * true).sum() + 1) / (part.sum() + size + 1))
+    loss: Tensor = entropy + torch.stack(losses).mean()
+    return loss
+
+
+class SparseTask(Annealed):
+    """Hulls beside each other in a batch."""
+
     def collate(self, rows: Sequence[Row]) -> Any:
         x, where, truth, size = zip(*rows, strict=True)
         return torch.cat(x), together(where), torch.cat(truth), [len(one) for one in x], size
