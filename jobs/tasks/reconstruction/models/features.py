@@ -100,7 +100,7 @@ def _of_view(
 
 def _where(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Rows and columns (n, 2) of what is set in a mask with a margin of one pixel."""
-    return np.argwhere(mask) - 1.0
+    return np.argwhere(mask).astype(np.float64) - 1.0
 
 
 def _directions(line: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,8 +113,8 @@ def _directions(line: NDArray[np.float64]) -> NDArray[np.float64]:
     for end in (0, 1):
         for axis in (0, 1):
             out[:, axis] += np.bincount(pairs[:, end], values[:, axis], len(line))
-    size = np.sqrt((out**2).sum(1))[:, None]
-    return out / np.maximum(size, 1e-6)
+    out /= np.maximum(np.sqrt((out**2).sum(1))[:, None], 1e-6)
+    return out
 
 
 def _plane(pixels: NDArray[np.float64], rows: int, cols: int) -> NDArray[np.int64]:
