@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
@@ -20,7 +19,6 @@ from lesionforge.generators.carm.view import View
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 
 Floats = NDArray[np.float32]
-PLANE = 64  # cells an edge of a view's plane, on which tokens of one ray meet
 FAR_MM = 8.0  # beyond it a distance says no more
 RAYS = 8  # cells of a plane pixel's ray that count as many
 FAR_PIXELS = 64.0
@@ -30,20 +28,25 @@ PER_VIEW = 9
 
 @dataclass(frozen=True)
 class Tokens:
-    """The hull's cells (n, 3), their features (n, f), and in each view the plane's pixel (v, n) that they fall on."""
+    """The hull's cells (n, 3), their features (n, f), and in each view the plane's pixel (v, n) that they fall on.
+
+    ``plane``: pixels an edge of a view's plane, on which tokens of one ray meet.
+    """
 
     cells: NDArray[np.int64]
     features: Floats
     rays: NDArray[np.int64]
+    plane: int
 
 
 def tokens(pair: Pair) -> Tokens:
     """Of a pair's hull."""
     cells = np.argwhere(pair.hull)
     points = pair.grid.centres(cells)
+    plane = -(-pair.grid.shape[0] // 4) * 4  # about as fine as the cells, and halves twice
     parts, rays, radii = [], [], []
     for view, shadow in zip(pair.views, pair.shadows, strict=True):
-        part, ray, radius = _of_view(points, view, shadow)
+        part, ray, radius = _of_view(points, view, shadow, plane)
         parts.append(part)
         rays.append(ray)
         radii.append(radius)
@@ -52,7 +55,7 @@ def tokens(pair: Pair) -> Tokens:
     alike = np.concatenate([_angles(view) for view in pair.views] + [[1.0 if pair.side == "left" else -1.0]])
     every = np.broadcast_to(alike, (len(cells), len(alike)))
     features = np.concatenate([*parts, mismatch, every], axis=1).astype(np.float32)
-    return Tokens(cells, features, np.stack(rays))
+    return Tokens(cells, features, np.stack(rays), plane)
 
 
 def width(views: int) -> int:
@@ -61,26 +64,24 @@ def width(views: int) -> int:
 
 
 def _of_view(
-    points: NDArray[np.float64], view: View, shadow: NDArray[np.uint8]
+    points: NDArray[np.float64], view: View, shadow: NDArray[np.uint8], plane: int
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
     rows, cols = shadow.shape
     pixels = view.project(points)
     lit = np.pad(shadow > 0, 1)
-    inner = lit & ~ndimage.binary_erosion(lit)
-    edge = cKDTree(_where(inner))
-    line = _where(skeletonize(lit))
+    edge = cKDTree(_outline(lit))
+    line = np.argwhere(skeletonize(lit)).astype(np.float64) - 1
     depth = view.sod_mm + points @ view.direction
     mm = view.pixel_mm[0] * depth / view.sid_mm
     nearest = np.clip(np.rint(pixels).astype(int).T, -1, [[rows], [cols]]) + 1
     inside = lit[tuple(nearest)]
-    # The outline runs half a pixel beyond the centres of the last lit pixels.
-    signed = edge.query(pixels, distance_upper_bound=FAR_PIXELS)[0]
-    signed = np.where(inside, np.minimum(signed, FAR_PIXELS) + 0.5, 0.5 - np.minimum(signed, FAR_PIXELS))
+    away = np.minimum(edge.query(pixels, distance_upper_bound=FAR_PIXELS)[0], FAR_PIXELS)
+    signed = np.where(inside, away, -away)
     far, near = cKDTree(line).query(pixels)
-    radius = (edge.query(line)[0] + 0.5)[near] * mm
+    radius = edge.query(line)[0][near] * mm
     twice = _directions(line)[near]
-    ray = _plane(pixels, rows, cols)
-    number, place = _along(ray, depth)
+    ray = _plane(pixels, rows, cols, plane)
+    number, place = _along(ray, depth, plane)
     part = np.stack(
         [
             np.clip(signed * mm, -FAR_MM, FAR_MM) / 2,
@@ -98,9 +99,10 @@ def _of_view(
     return part.astype(np.float32), ray, radius.astype(np.float32)
 
 
-def _where(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Rows and columns (n, 2) of what is set in a mask with a margin of one pixel."""
-    return np.argwhere(mask).astype(np.float64) - 1.0
+def _outline(lit: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Midpoints (n, 2) of lit pixels and dark ones beside or below each other; of a mask with a margin of one pixel."""
+    down, right = np.argwhere(lit[1:] != lit[:-1]), np.argwhere(lit[:, 1:] != lit[:, :-1])
+    return np.concatenate([down - np.array([0.5, 1]), right - np.array([1, 0.5])])
 
 
 def _directions(line: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,18 +119,18 @@ def _directions(line: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
-def _plane(pixels: NDArray[np.float64], rows: int, cols: int) -> NDArray[np.int64]:
+def _plane(pixels: NDArray[np.float64], rows: int, cols: int, plane: int) -> NDArray[np.int64]:
     row, col = (
-        np.clip((pixels[:, a] + 0.5) * PLANE / n, 0, PLANE - 1).astype(np.int64) for a, n in ((0, rows), (1, cols))
+        np.clip((pixels[:, a] + 0.5) * plane / n, 0, plane - 1).astype(np.int64) for a, n in ((0, rows), (1, cols))
     )
-    out: NDArray[np.int64] = row * PLANE + col
+    out: NDArray[np.int64] = row * plane + col
     return out
 
 
-def _along(ray: NDArray[np.int64], depth: NDArray[np.float64]) -> tuple[Floats, Floats]:
+def _along(ray: NDArray[np.int64], depth: NDArray[np.float64], plane: int) -> tuple[Floats, Floats]:
     """How many tokens each one's ray holds, and its place among them, -1 nearest the source to 1."""
     order = np.lexsort((depth, ray))
-    number = np.bincount(ray, minlength=PLANE * PLANE)
+    number = np.bincount(ray, minlength=plane * plane)
     first = np.concatenate([[0], np.cumsum(number)])[ray[order]]
     place = np.empty(len(ray), np.float32)
     place[order] = np.arange(len(ray)) - first

@@ -95,6 +95,8 @@ class NetLearner(ABC, Generic[S]):
         """How likely each cell of the grid is the tree's, 0 to 1; those from ``threshold`` on are."""
         if self._net is None:
             raise ValueError("this network has learnt nothing yet: fit or load it first")
+        if not pair.hull.any():
+            return np.zeros(pair.grid.shape, np.float32)
         with torch.inference_mode():
             return self.volume(self._net, pair)
 

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lesionforge.jobs.tasks.reconstruction.models.features import PLANE
-
 
 @dataclass(frozen=True)
 class Level:
@@ -37,17 +35,18 @@ class Sites:
     levels: tuple[Level, ...]
     rays: Tensor
     planes: int  # of all views: hulls of a batch have their own
+    edge: int  # pixels of a plane's
 
     def to(self, device: torch.device) -> Sites:
         """The same on a device."""
         if device.type == "cpu":
             return self
         levels = [Level(*(part.to(device) for part in (o.neighbours, o.parent, o.child))) for o in self.levels]
-        return Sites(tuple(levels), self.rays.to(device), self.planes)
+        return Sites(tuple(levels), self.rays.to(device), self.planes, self.edge)
 
 
-def sites(cells: Tensor, rays: Tensor, size: int, depth: int) -> Sites:
-    """Of one hull: cells (n, 3) int64 of a grid with ``size`` an edge."""
+def sites(cells: Tensor, rays: Tensor, plane: int, size: int, depth: int) -> Sites:
+    """Of one hull: cells (n, 3) int64 of a grid with ``size`` an edge, rays (views, n) in planes with ``plane``."""
     levels = []
     edge = size + 2
     for step in range(depth):
@@ -65,8 +64,7 @@ def sites(cells: Tensor, rays: Tensor, size: int, depth: int) -> Sites:
         odd = cells - 2 * half
         levels.append(Level(neighbours, parent, (odd[:, 0] * 2 + odd[:, 1]) * 2 + odd[:, 2]))
         cells, edge = coarse, edge // 2 + 2
-    planes = len(rays)
-    return Sites(tuple(levels), rays + torch.arange(planes)[:, None] * PLANE * PLANE, planes)
+    return Sites(tuple(levels), rays + torch.arange(len(rays))[:, None] * plane**2, len(rays), plane)
 
 
 def together(many: Sequence[Sites]) -> Sites:
@@ -93,12 +91,12 @@ def together(many: Sequence[Sites]) -> Sites:
                 torch.cat([one.levels[depth].child for one in many]),
             )
         )
-    views = many[0].planes
+    views, plane = many[0].planes, many[0].edge ** 2
     rays = []
     for n, one in enumerate(many):
-        own = one.rays - torch.arange(views)[:, None] * PLANE * PLANE
-        rays.append(own + ((torch.arange(views) * len(many) + n) * PLANE * PLANE)[:, None])
-    return Sites(tuple(levels), torch.cat(rays, 1), views * len(many))
+        own = one.rays - torch.arange(views)[:, None] * plane
+        rays.append(own + ((torch.arange(views) * len(many) + n) * plane)[:, None])
+    return Sites(tuple(levels), torch.cat(rays, 1), views * len(many), many[0].edge)
 
 
 class _Convolve(torch.autograd.Function):  # type: ignore[misc]
@@ -137,6 +135,12 @@ class Conv(nn.Module):  # type: ignore[misc]
         return made
 
 
+def _silent(layer: nn.Linear) -> None:
+    """What is added to a shortcut is 0 at first: the network begins shallow and learns several times as fast."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
 class Block(nn.Module):  # type: ignore[misc]
     """Two convolutions beside a shortcut."""
 
@@ -144,6 +148,7 @@ class Block(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.first, self.second = Conv(wide, wide), Conv(wide, wide)
         self.norms = nn.ModuleList([nn.LayerNorm(wide), nn.LayerNorm(wide)])
+        _silent(self.second.linear)
 
     def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
         y = self.first(functional.gelu(self.norms[0](x)), neighbours)
@@ -151,19 +156,18 @@ class Block(nn.Module):  # type: ignore[misc]
 
 
 class Planes(nn.Module):  # type: ignore[misc]
-    """Mean and maximum of the tokens along each ray, convolved in each view's plane, and given back to them."""
+    """Mean and maximum of the tokens along each ray, seen together in each view's plane, and given back to them."""
 
     def __init__(self, wide: int, inner: int = 32) -> None:
         super().__init__()
         self.norm, self.into, self.back = nn.LayerNorm(wide), nn.Linear(wide, inner), nn.Linear(inner, wide)
-        self.convs = nn.Sequential(
-            nn.Conv2d(2 * inner + 1, inner, 3, padding=1), nn.GELU(), nn.Conv2d(inner, inner, 3, padding=1)
-        )
+        self.picture = Picture(2 * inner + 1, inner)
+        _silent(self.back)
 
     def forward(self, x: Tensor, where: Sites) -> Tensor:
         y = self.into(self.norm(x))
         views = len(where.rays)
-        size = where.planes * PLANE * PLANE
+        size = where.planes * where.edge**2
         index = where.rays.reshape(-1)
         every = y.repeat(views, 1)
         total = y.new_zeros(size, y.shape[1]).index_add_(0, index, every)
@@ -172,10 +176,34 @@ class Planes(nn.Module):  # type: ignore[misc]
         most = most.scatter_reduce(0, index[:, None].expand(-1, y.shape[1]), every, "amax")
         lit = (count > 0)[:, None]
         plane = torch.cat([total / count.clamp(min=1)[:, None], torch.where(lit, most, 0.0), lit.to(y.dtype)], 1)
-        image = self.convs(plane.view(where.planes, PLANE, PLANE, -1).permute(0, 3, 1, 2))
+        image = self.picture(plane.view(where.planes, where.edge, where.edge, -1).permute(0, 3, 1, 2))
         flat = image.permute(0, 2, 3, 1).reshape(size, -1)
         gathered = flat.index_select(0, index).view(views, len(x), -1).mean(0)
-        return x + self.back(functional.gelu(gathered))
+        made: Tensor = x + self.back(functional.gelu(gathered))
+        return made
+
+
+class Picture(nn.Module):  # type: ignore[misc]
+    """Convolutions on a plane at its own, half and quarter resolution: what is far away in a view counts too."""
+
+    def __init__(self, wide: int, out: int) -> None:
+        super().__init__()
+        half, quarter = out * 3 // 2, out * 2
+        self.first = nn.Conv2d(wide, out, 3, padding=1)
+        self.down = nn.ModuleList(
+            [nn.Conv2d(out, half, 3, stride=2, padding=1), nn.Conv2d(half, quarter, 3, stride=2, padding=1)]
+        )
+        self.up = nn.ModuleList([nn.Conv2d(quarter, half, 3, padding=1), nn.Conv2d(half, out, 3, padding=1)])
+        self.last = nn.Conv2d(out, out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = functional.gelu(self.first(x))
+        middle = functional.gelu(self.down[0](fine))
+        coarse = functional.gelu(self.down[1](middle))
+        middle = functional.gelu(middle + functional.interpolate(self.up[0](coarse), scale_factor=2))
+        fine = functional.gelu(fine + functional.interpolate(self.up[1](middle), scale_factor=2))
+        made: Tensor = self.last(fine)
+        return made
 
 
 class SparseUNet(nn.Module):  # type: ignore[misc]

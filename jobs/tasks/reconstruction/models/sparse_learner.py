@@ -50,8 +50,8 @@ class SparseLearner(NetLearner[SparseSettings]):
 
     def _tokens(self, pair: Pair) -> tuple[Tensor, Sites, NDArray[np.int64]]:
         found = tokens(pair)
-        depth = len(self.settings.channels)
-        where = sites(torch.from_numpy(found.cells), torch.from_numpy(found.rays), pair.grid.shape[0], depth)
+        cells, rays = torch.from_numpy(found.cells), torch.from_numpy(found.rays)
+        where = sites(cells, rays, found.plane, pair.grid.shape[0], len(self.settings.channels))
         return torch.from_numpy(found.features), where, found.cells
 
 

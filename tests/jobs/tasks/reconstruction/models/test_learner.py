@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.reconstruction.metrics import dice
+from lesionforge.jobs.tasks.reconstruction.models import learner as learning
+from lesionforge.jobs.tasks.reconstruction.models.features import tokens
+from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
+from lesionforge.jobs.tasks.reconstruction.models.sparse_learner import SparseLearner
+from lesionforge.jobs.tasks.reconstruction.settings import SparseSettings
+
+TOY = {"channels": (8, 12, 16), "steps": 4, "warmup": 2, "held": 0.25}
+
+
+def learnt(pairs, **changes):
+    learner = SparseLearner(SparseSettings(**TOY | changes))
+    learner.fit([], pairs, 0, 0)
+    return learner
+
+
+def test_it_learns_what_a_view_shows(pairs):
+    """Asked for the cells that lie a millimetre within the first shadow, it finds them, in the hull alone."""
+    asked = []
+    for pair in pairs[:4]:
+        found = tokens(pair)
+        core = np.zeros(pair.grid.shape, bool)
+        core[tuple(found.cells[found.features[:, 0] > 0.5].T)] = True
+        asked.append(replace(pair, paper=core))
+    learner = learnt(asked, steps=40, rate=5e-3, average=0.8)
+    for pair in asked:
+        found = learner.predict(pair)
+        assert not found[~pair.hull].any()
+        assert dice(pair.target, found >= learner.threshold) > 0.5 > 2 * dice(pair.target, pair.hull)
+
+
+def test_a_file_holds_all_that_it_says(pairs, tmp_path):
+    learner = learnt(pairs)
+    learner.save(tmp_path / "m.safetensors")
+    again = opened_learner(tmp_path / "m.safetensors", "cpu")
+    assert again.threshold == learner.threshold
+    assert again.settings == learner.settings
+    assert np.array_equal(again.predict(pairs[1]), learner.predict(pairs[1]))
+    (tmp_path / "other").write_bytes(b"no weights")
+    with pytest.raises(UsageError, match="other"):
+        opened_learner(tmp_path / "other", "cpu")
+
+
+def test_the_same_seed_learns_the_same_and_goes_on_where_it_was(pairs, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(step, of, loss):
+        if step == 2:
+            raise Stop
+
+    whole = learnt(pairs)
+    parted = SparseLearner(SparseSettings(**TOY))
+    with pytest.raises(Stop):
+        parted.fit([], pairs, 0, 0, tmp_path / "run", stop)
+    parted.fit([], pairs, 0, 0, tmp_path / "run")
+    assert np.array_equal(parted.predict(pairs[0]), whole.predict(pairs[0]))
+
+
+def test_the_threshold_is_of_subjects_that_it_did_not_learn_from(pairs):
+    """Both trees of a subject are on one side, and what the others' truth says does not move it."""
+    held = learning._held(pairs, 0.25, 0)
+    assert len(held) == 1
+    learner = learnt(pairs)
+    own = [pair for pair in pairs if pair.subject in held]
+    means = [np.mean([dice(pair.target, learner.predict(pair) >= t) for pair in own]) for t in learning.THRESHOLDS]
+    assert learner.threshold == learning.THRESHOLDS[int(np.argmax(means))]
+
+
+def test_one_subject_is_not_enough(pairs):
+    with pytest.raises(UsageError, match="give two or more"):
+        learnt(pairs[:2])
+
+
+def test_views_that_leave_nothing_are_answered(pairs):
+    """Shadows of different trees may have no cell in common: no tree, not a failure."""
+    learner = learnt(pairs)
+    dark = replace(pairs[0], shadows=tuple(0 * shadow for shadow in pairs[0].shadows))
+    assert not learner.predict(dark).any()
