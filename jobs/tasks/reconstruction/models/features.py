@@ -43,7 +43,7 @@ def tokens(pair: Pair) -> Tokens:
     """Of a pair's hull."""
     cells = np.argwhere(pair.hull)
     points = pair.grid.centres(cells)
-    plane = -(-pair.grid.shape[0] // 4) * 4  # about as fine as the cells, and halves twice
+    plane = pair.grid.shape[0]  # about as fine as the cells
     parts, rays, radii = [], [], []
     for view, shadow in zip(pair.views, pair.shadows, strict=True):
         part, ray, radius = _of_view(points, view, shadow, plane)

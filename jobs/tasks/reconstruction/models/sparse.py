@@ -136,7 +136,7 @@ class Conv(nn.Module):  # type: ignore[misc]
 
 
 def _silent(layer: nn.Linear) -> None:
-    """What is added to a shortcut is 0 at first: the network begins shallow and learns several times as fast."""
+    """What is added to a shortcut is 0 at first, so that a network begins shallow: a small one learns sooner."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
 
@@ -156,12 +156,14 @@ class Block(nn.Module):  # type: ignore[misc]
 
 
 class Planes(nn.Module):  # type: ignore[misc]
-    """Mean and maximum of the tokens along each ray, seen together in each view's plane, and given back to them."""
+    """Mean and maximum of the tokens along each ray, convolved in each view's plane, and given back to them."""
 
     def __init__(self, wide: int, inner: int = 32) -> None:
         super().__init__()
         self.norm, self.into, self.back = nn.LayerNorm(wide), nn.Linear(wide, inner), nn.Linear(inner, wide)
-        self.picture = Picture(2 * inner + 1, inner)
+        self.convs = nn.Sequential(
+            nn.Conv2d(2 * inner + 1, inner, 3, padding=1), nn.GELU(), nn.Conv2d(inner, inner, 3, padding=1)
+        )
         _silent(self.back)
 
     def forward(self, x: Tensor, where: Sites) -> Tensor:
@@ -176,33 +178,10 @@ class Planes(nn.Module):  # type: ignore[misc]
         most = most.scatter_reduce(0, index[:, None].expand(-1, y.shape[1]), every, "amax")
         lit = (count > 0)[:, None]
         plane = torch.cat([total / count.clamp(min=1)[:, None], torch.where(lit, most, 0.0), lit.to(y.dtype)], 1)
-        image = self.picture(plane.view(where.planes, where.edge, where.edge, -1).permute(0, 3, 1, 2))
+        image = self.convs(plane.view(where.planes, where.edge, where.edge, -1).permute(0, 3, 1, 2))
         flat = image.permute(0, 2, 3, 1).reshape(size, -1)
         gathered = flat.index_select(0, index).view(views, len(x), -1).mean(0)
         made: Tensor = x + self.back(functional.gelu(gathered))
-        return made
-
-
-class Picture(nn.Module):  # type: ignore[misc]
-    """Convolutions on a plane at its own, half and quarter resolution: what is far away in a view counts too."""
-
-    def __init__(self, wide: int, out: int) -> None:
-        super().__init__()
-        half, quarter = out * 3 // 2, out * 2
-        self.first = nn.Conv2d(wide, out, 3, padding=1)
-        self.down = nn.ModuleList(
-            [nn.Conv2d(out, half, 3, stride=2, padding=1), nn.Conv2d(half, quarter, 3, stride=2, padding=1)]
-        )
-        self.up = nn.ModuleList([nn.Conv2d(quarter, half, 3, padding=1), nn.Conv2d(half, out, 3, padding=1)])
-        self.last = nn.Conv2d(out, out, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        fine = functional.gelu(self.first(x))
-        middle = functional.gelu(self.down[0](fine))
-        coarse = functional.gelu(self.down[1](middle))
-        middle = functional.gelu(middle + functional.interpolate(self.up[0](coarse), scale_factor=2))
-        fine = functional.gelu(fine + functional.interpolate(self.up[1](middle), scale_factor=2))
-        made: Tensor = self.last(fine)
         return made
 
 
