@@ -29,10 +29,12 @@ def test_it_learns_what_a_view_shows(pairs):
         core[tuple(found.cells[found.features[:, 0] > 0.5].T)] = True
         asked.append(replace(pair, paper=core))
     learner = learnt(asked, steps=60, rate=5e-3, average=0.8)
+    gains = []
     for pair in asked:
         found = learner.predict(pair)
         assert not found[~pair.hull].any()
-        assert dice(pair.target, found >= learner.threshold) > 0.4 > 2 * dice(pair.target, pair.hull)
+        gains.append(dice(pair.target, found >= learner.threshold) - dice(pair.target, pair.hull))
+    assert np.mean(gains) > 0.2
 
 
 def test_a_file_holds_all_that_it_says(pairs, tmp_path):
