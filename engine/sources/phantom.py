@@ -1,7 +1,7 @@
 """Procedural subjects, the embedded default: no download, any number of them.
 
-``phantom:coronary`` gives coronary trees, ``phantom:angiogram`` X-ray frames of the same trees, ``phantom:ccta`` CT
-angiograms of the chests they lie in, ``phantom:abdomen`` portal-venous CT of the abdomen.
+``phantom:coronary`` gives coronary trees as labels of CT show them, ``phantom:angiogram`` X-ray frames of whole trees,
+``phantom:ccta`` CT angiograms of the chests these lie in, ``phantom:abdomen`` portal-venous CT of the abdomen.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class PhantomOptions(Parameters):
 class Phantom(Source):
     """Subjects by number; both trees of one subject lie on the same heart, and each angiogram shows one of them.
 
-    A CT volume is a case of its own and shows both. Subject n of ``phantom:ccta`` has the trees of subject n of
-    ``phantom:coronary``, so a lesion put into the CT can be projected.
+    A CT volume is a case of its own and shows both; its trees come with it, so a lesion put into it can be projected.
+    ``phantom:coronary`` varies the heart of its subject as widely as patients vary and shows what a label would.
     """
 
     Options: ClassVar[type[PhantomOptions]] = PhantomOptions

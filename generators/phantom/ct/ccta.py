@@ -93,7 +93,7 @@ def phantom_ccta(
     """The CCTA of one subject: a pure function of its arguments.
 
     Args:
-        key: the subject's random key; its trees are those of ``phantom_tree`` with the same key.
+        key: the subject's random key; its trees are those of ``phantom_tree``, not varied, with the same key.
         about: what the field of view is centred on: the heart, or the proximal main vessel of a side.
         kernel: name of a reconstruction kernel (``ct_scanner.KERNELS``).
         noise_hu: standard deviation of the noise; drawn from 18 to 34 HU where None.
@@ -104,7 +104,7 @@ def phantom_ccta(
         least half of a voxel, so vessels much thinner than one have none; the trees have them all.
     """
     heart = Heart.draw(stream(key, "phantom/heart"))
-    trees = tuple(phantom_tree(key, side, subject, stenoses=stenoses) for side in SIDES)
+    trees = tuple(phantom_tree(key, side, subject, stenoses=stenoses, varied=False) for side in SIDES)
     healthy = tuple(
         coronary_tree(stream(key, f"phantom/{side}"), side, heart=heart)[0] if stenoses else tree.branches
         for side, tree in zip(SIDES, trees, strict=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.phantom.tree.grow import grow
 from lesionforge.generators.phantom.tree.heart import Heart
+from lesionforge.generators.phantom.tree.label import Reading
 from lesionforge.generators.phantom.tree.stenosis import TreeNarrowing, narrow
 from lesionforge.generators.phantom.tree.voxels import voxelise
 from lesionforge.generators.types import Branch, CoronaryTree, Side, Stenosis, stream
@@ -49,6 +50,7 @@ def phantom_tree(
     *,
     stenoses: int | Sequence[TreeNarrowing] = 0,
     voxel_mm: float = 0.4,
+    varied: bool = True,
 ) -> CoronaryTree:
     """The tree of one subject as a case: a pure function of its arguments.
 
@@ -58,9 +60,18 @@ def phantom_tree(
         subject: name under which splits are made; no randomness comes from it.
         stenoses: see ``coronary_tree``.
         voxel_mm: edge length of the voxels.
+        varied: hearts as different as patients' (``Heart.varied``), as labels of their CT show them
+            (``label.Reading``). Otherwise the whole tree with every twig that phantoms of CT and angiograms have.
     """
     heart = Heart.draw(stream(key, "phantom/heart"))
-    branches, found = coronary_tree(stream(key, f"phantom/{side}"), side, stenoses=stenoses, heart=heart)
+    rng = stream(key, f"phantom/{side}")
+    if varied:
+        traits = stream(key, "phantom/variety")
+        heart = heart.varied(traits)
+        healthy = Reading.draw(traits).label(grow(rng, heart, side))
+    else:
+        healthy = grow(rng, heart, side)
+    branches, found = narrow(rng, healthy, stenoses)
     points = voxelise(branches, voxel_mm)
     return CoronaryTree(
         subject=subject,

@@ -38,8 +38,10 @@ class _Shoot:
 
 def grow(rng: np.random.Generator, heart: Heart, side: Side) -> tuple[Branch, ...]:
     """The healthy branches of one tree, a parent always before its children."""
-    table = limbs(side, heart.dominance)
+    table = limbs(side, heart.dominance, heart.superdominant)
     mean = 0.5 * root_diameter_mm(side, heart.dominance) * heart.calibre
+    if side == "right":
+        mean *= heart.right_calibre
     start = snap(mean * (1.0 + 0.05 * min(max(float(rng.standard_normal()), -2.0), 2.0)))
     root = _Shoot(table[0], _root(rng, heart, table[0]), -1, -1, 1.0, 0, start)
     queue, branches, taken = deque([root]), list[Branch](), [root.points[::2]]
@@ -64,7 +66,8 @@ def _root(rng: np.random.Generator, heart: Heart, limb: Limb) -> Floats:
         length = min(max(0.5 * (low + high) + 0.25 * (high - low) * float(rng.standard_normal()), low), high)
         leg = way[0] - way[-1]
         way = np.stack([way[-1] + length * leg / _far(leg), way[-1]])
-    return course(rng, heart, way, wander=limb.wander[0], wiggle=limb.wander[1], free=False)
+    slow, fast = (heart.root_tortuosity * amplitude for amplitude in limb.wander)
+    return course(rng, heart, way, wander=slow, wiggle=fast, free=False)
 
 
 def _jitter(rng: np.random.Generator, limb: Limb) -> list[tuple[float, float, float]]:
@@ -113,7 +116,7 @@ def _twigs(
 ) -> list[_Shoot]:
     """Unnamed side branches, alternating sides along the vessel, where there is room for them."""
     out: list[_Shoot] = []
-    spacing = shoot.limb.twigs_mm
+    spacing = shoot.limb.twigs_mm / heart.twigs
     if spacing <= 0.0:
         return out
     total = STEP_MM * (len(shoot.points) - 1)

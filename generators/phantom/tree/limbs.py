@@ -61,12 +61,13 @@ def _septals() -> tuple[Limb, ...]:
     return tuple(out)
 
 
-def left(dominance: Dominance) -> tuple[Limb, ...]:
+def left(dominance: Dominance, superdominant: bool) -> tuple[Limb, ...]:
     """The left tree; the root comes first and a parent before its branches."""
     groove: tuple[Place, ...] = (
         (120, 22, 0), (119, 40, 0), (114, 58, 0), (109, 76, 0), (106, 94, 0), (105, 112, 0), (105, 130, 0),
     )  # fmt: skip
     beyond: tuple[Place, ...] = ((106, 148, 0), (107, 166, 0), (107, 180, 0))
+    reaches = (0.45, 0.6) if superdominant else (0.6, 1.0) if dominance == "right" else (1.0, 1.0)
     posterior: tuple[tuple[str, float | str], ...] = (("11", "OM1"), ("13", 1.0))
     limbs = (
         Limb("LM", "", ((132, -3, 4), (119, 6, 1)), segments=(("5", 1.0),), end_mm=None, wander=(0.0, 0.0),
@@ -79,7 +80,7 @@ def left(dominance: Dominance) -> tuple[Limb, ...]:
             end_mm=(0.45, 0.65), twigs_mm=26.0, wander=(1.4, 1.1),
         ),
         Limb("LCx", "LM", groove + (beyond if dominance != "right" else ()), ratio=(0.42, 0.5),
-             segments=posterior, cut=(0.6, 1.0) if dominance == "right" else (1.0, 1.0),
+             segments=posterior, cut=reaches,
              power=2.6 if dominance == "right" else 4.0, twigs_mm=30.0, wander=(1.4, 0.6),
              end_mm=(0.4, 0.6) if dominance != "left" else None),
         Limb("RI", "LM", ((106, 24, 0), (88, 34, 0), (70, 44, 0), (54, 54, 0)), ratio=(0.10, 0.2), chance=0.22,
@@ -111,7 +112,7 @@ def left(dominance: Dominance) -> tuple[Limb, ...]:
     return limbs
 
 
-def right(dominance: Dominance) -> tuple[Limb, ...]:
+def right(dominance: Dominance, superdominant: bool) -> tuple[Limb, ...]:
     """The right tree; the root comes first and a parent before its branches."""
     small = dominance == "left"
     margin = 0.64 if not small else 0.72  # the acute margin lies there on the trunk's length
@@ -140,11 +141,18 @@ def right(dominance: Dominance) -> tuple[Limb, ...]:
         Limb("PDA", "RCA", ((98, 190, 0), (84, 190, 0), (68, 192, 0), (52, 195, 0), (36, 200, 0)),
              ratio=(0.4, 0.48), segments=(("4", 1.0),), cut=(0.7, 1.0), twigs_mm=15.0, wander=(1.6, 1.0)),
     )  # fmt: skip
+    wall: tuple[Place, ...] = (
+        (110, 180, 0), (109, 168, 0), (105, 156, 0), (97, 146, 0), (84, 138, 0), (70, 132, 0),
+    )  # fmt: skip
+    beyond: tuple[Place, ...] = (
+        (110, 180, 0), (109, 165, 0), (107, 150, 0), (106, 135, 0), (105, 120, 0), (104, 106, 0), (102, 92, 0),
+        (99, 80, 0),
+    )  # fmt: skip
     reaches = (0.75, 1.0) if dominance == "right" else (0.3, 0.36)
+    shares = (0.65, 0.75) if superdominant else (0.5, 0.58) if dominance == "right" else (0.1, 0.14)
     limbs += (
-        Limb("PL", "RCA", ((110, 180, 0), (109, 168, 0), (105, 156, 0), (97, 146, 0), (84, 138, 0), (70, 132, 0)),
-             ratio=(0.5, 0.58) if dominance == "right" else (0.1, 0.14), segments=(("16", 1.0),), cut=reaches,
-             twigs_mm=22.0, power=2.2),
+        Limb("PL", "RCA", beyond if superdominant else wall, ratio=shares, segments=(("16", 1.0),), cut=reaches,
+             twigs_mm=22.0, power=3.5 if superdominant else 2.2),
     )  # fmt: skip
     if dominance == "right":
         limbs += (
@@ -158,9 +166,9 @@ def right(dominance: Dominance) -> tuple[Limb, ...]:
     return limbs
 
 
-def limbs(side: Side, dominance: Dominance) -> tuple[Limb, ...]:
+def limbs(side: Side, dominance: Dominance, superdominant: bool) -> tuple[Limb, ...]:
     """The table of one tree."""
-    return left(dominance) if side == "left" else right(dominance)
+    return (left if side == "left" else right)(dominance, superdominant)
 
 
 def root_diameter_mm(side: Side, dominance: Dominance) -> float:

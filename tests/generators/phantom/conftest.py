@@ -44,7 +44,7 @@ def cohort() -> dict[Side, list[Grown]]:
     sides: tuple[Side, Side] = ("left", "right")
     return {
         side: [
-            Grown(Heart.draw(stream(key(s), "phantom/heart")), phantom_tree(key(s), side, f"subject{s}"))
+            Grown(Heart.draw(stream(key(s), "phantom/heart")), phantom_tree(key(s), side, f"subject{s}", varied=False))
             for s in range(SEEDS)
         ]
         for side in sides

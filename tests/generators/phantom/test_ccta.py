@@ -105,7 +105,7 @@ def test_vessels_are_walled_and_bedded_in_fat(close):
 
 def test_its_trees_are_those_of_the_coronary_phantom(heart):
     for tree, side in zip(heart.trees, ("left", "right"), strict=True):
-        same = phantom_tree(key(0), side, "s")
+        same = phantom_tree(key(0), side, "s", varied=False)
         assert tree.side == side
         assert tree.source_id == same.source_id
 
@@ -113,7 +113,7 @@ def test_its_trees_are_those_of_the_coronary_phantom(heart):
 def test_a_stenosis_narrows_the_lumen_and_keeps_the_wall():
     settings = {"shape": (80, 80, 80), "spacing_mm": (0.6, 0.6, 0.6), "about": "left", "noise_hu": 0.0}
     for n in range(20):
-        tree = phantom_tree(key(n), "left", "s", stenoses=2)
+        tree = phantom_tree(key(n), "left", "s", stenoses=2, varied=False)
         trunk = next(b for b in tree.branches if b.name == "LAD").points
         middle = trunk[len(trunk) // 5]
         near = [s for s in tree.stenoses if np.abs(np.array(s.point) - middle).max() < 18 and s.percent_ds > 40]
