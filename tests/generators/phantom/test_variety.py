@@ -19,11 +19,12 @@ from lesionforge.generators.types import CoronaryTree, Side, stream
 from tests.generators.phantom.conftest import key
 
 SUBJECTS = 40
+Population = dict[Side, list[CoronaryTree]]
 SIDES: tuple[Side, Side] = ("left", "right")
 
 
 @pytest.fixture(scope="module")
-def population() -> dict[Side, list[CoronaryTree]]:
+def population() -> Population:
     return {side: [phantom_tree(key(s), side, "s") for s in range(SUBJECTS)] for side in SIDES}
 
 
@@ -45,7 +46,9 @@ def length(tree: CoronaryTree) -> float:
 
 # ends and length in mm of ImageCAS's example label, by its skeleton without spurs
 @pytest.mark.parametrize(("side", "free", "mm"), [("left", 5, 260.0), ("right", 8, 254.0)])
-def test_a_real_label_s_ends_and_length_lie_in_the_range(population, side: Side, free: int, mm: float) -> None:
+def test_a_real_label_s_ends_and_length_lie_in_the_range(
+    population: Population, side: Side, free: int, mm: float
+) -> None:
     trees = population[side]
     count = [ends(tree) for tree in trees]
     assert inside(free, [float(n) for n in count])
@@ -54,14 +57,16 @@ def test_a_real_label_s_ends_and_length_lie_in_the_range(population, side: Side,
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_real_label_s_volume_lies_in_the_range(population, real_trees, side: Side) -> None:
+def test_a_real_label_s_volume_lies_in_the_range(
+    population: Population, real_trees: dict[Side, NDArray[np.float64]], side: Side
+) -> None:
     volumes = [len(tree.points) * 0.4**3 for tree in population[side]]
     real = len(real_trees[side]) * 0.33007812**2 * 0.5
     assert np.percentile(volumes, 5) < real < max(volumes)
     assert max(volumes) > 3.0 * float(np.median(volumes)) / 2.0
 
 
-def test_a_real_centreline_that_nothing_was_fitted_to_lies_in_the_range(population, data_dir: Path) -> None:
+def test_a_real_centreline_that_nothing_was_fitted_to_lies_in_the_range(population: Population, data_dir: Path) -> None:
     """721A (DBiharMesher): left main, LAD and one diagonal, with radii."""
     points, lines, radii = centrelines(data_dir / "coronary_tree_3d" / "721A_Centreline.vtk")
     stem, distal = (points[line] for line in lines[:2])
