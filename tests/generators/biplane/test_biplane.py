@@ -18,7 +18,7 @@ SMALL = {"grid": 64, "detector": 128, "spacing_mm": (1.6, 2.2)}
 
 
 def tree(side="left", subject="s", stenoses=0, voxel_mm=0.6):
-    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=voxel_mm)
+    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=voxel_mm, varied=False)
 
 
 def spec(name="train-0000-00000000", target=None):
