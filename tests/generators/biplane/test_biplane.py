@@ -17,8 +17,8 @@ from lesionforge.sinks.encode import decode, encode
 SMALL = {"grid": 64, "detector": 128, "spacing_mm": (1.6, 2.2)}
 
 
-def tree(side="left", subject="s", stenoses=0, voxel_mm=0.6):
-    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=voxel_mm, varied=False)
+def tree(side="left", subject="s", stenoses=0, voxel_mm=0.6, varied=True):
+    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=voxel_mm, varied=varied)
 
 
 def spec(name="train-0000-00000000", target=None):
@@ -63,7 +63,7 @@ def test_a_coarse_grid_and_detector_lose_little():
 
 def test_trees_fit_the_pictures_that_the_paper_s_placing_cuts():
     """A tree wider than the detector shows: 147 mm of it at a magnification of 1.4."""
-    wide = tree("right")
+    wide = tree("right", varied=False)
     wide = replace(wide, points=wide.points * np.float32(1.4), voxel_mm=(0.84,) * 3)
     cut = one(wide, grid=128, detector=512, frame="centre", spacing_mm=(0.8, 1.6))
     whole = one(wide, grid=128, detector=512, spacing_mm=(0.8, 1.6))
