@@ -17,6 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.carm.cells import floats
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.kernels import jit
 
@@ -65,15 +66,16 @@ def shares(points: NDArray[np.float64], voxel_mm: tuple[float, float, float], gr
 def occupied(shares: Shares) -> NDArray[np.uint8]:
     """The cells that count as the tree's, uint8 of the grid's shape; see the module."""
     flat = shares.reshape(-1)
-    some = np.flatnonzero(flat)
+    some = floats(flat)
     out = np.zeros(shares.shape, np.uint8)
     out.reshape(-1)[some] = 1
-    some = some[flat[some] < HALF]
-    order = some[np.argsort(flat[some], kind="stable")]
-    held = shares.copy()
+    full = flat[some]
+    less = full < HALF
+    order = some[less][np.argsort(full[less], kind="stable")]
     for _ in range(_PASSES):
-        if not _thin(order, held, out, _TOUCH):
+        if not _thin(order, shares, out, _TOUCH):
             break
+    flat[some] = full  # as it was: a copy of the whole grid would take longer
     _balance(shares, order[out.reshape(-1)[order] == 0], out)
     return out
 

@@ -11,15 +11,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
+from lesionforge.generators.carm.marching import marched
 from lesionforge.generators.carm.view import Constants, View
-from lesionforge.generators.kernels import jit
+from lesionforge.generators.kernels import inline, jit
 from lesionforge.generators.types import CoronaryTree
 
 FORTH, BACK, TURNS = 0.5, -0.53, 4
 GRID_MM = 2.0**-12  # vertices lie on this grid, which swallows last bits
+PARTS = 1024  # of a pixel, in which a vertex lies in an image
+_FAR = 2.0**19  # pixels: what lies farther off is taken there, so that areas stay whole numbers
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,14 @@ class Surface:
 
 def surface(tree: CoronaryTree) -> Surface:
     """The surface of a tree's voxels."""
-    from skimage.measure import marching_cubes  # takes a second to import
-
     lattice = np.diag(tree.voxel_mm) if tree.lattice is None else tree.lattice
     first = tree.points[0].astype(np.float64)
     inverse = np.linalg.inv(lattice)
     steps = tree.points.astype(np.float64) - first
-    at = [np.rint(steps[:, 0] * a + steps[:, 1] * b + steps[:, 2] * c).astype(np.int64) for a, b, c in inverse]
-    low = [int(axis.min()) - 1 for axis in at]
-    volume = np.zeros([int(axis.max()) - corner + 2 for axis, corner in zip(at, low, strict=True)], np.float32)
-    volume[tuple(axis - corner for axis, corner in zip(at, low, strict=True))] = 1
-    found, triangles, _, _ = marching_cubes(volume, 0.5, allow_degenerate=False)
-    smooth = _smoothed(found.astype(np.float64), triangles) + np.array(low)
+    voxels = np.stack([steps[:, 0] * a + steps[:, 1] * b + steps[:, 2] * c for a, b, c in inverse], axis=1)
+    found, triangles = marched(np.rint(voxels).astype(np.int64))
+    smooth = np.empty_like(found)
+    _smooth(found, triangles, smooth)
     columns = [first[r] + smooth[:, 0] * a + smooth[:, 1] * b + smooth[:, 2] * c for r, (a, b, c) in enumerate(lattice)]
     if np.linalg.det(lattice) > 0:  # their corners turn left, seen from outside, whatever the array's handedness
         triangles = triangles[:, ::-1]
@@ -62,67 +60,114 @@ def chords(
     Raises:
         ValueError: a vertex lies at or behind the source.
     """
-    points = surface.vertices - np.asarray(offset_mm, np.float64)
-    corners = np.empty((len(points), 3))
-    corners[:, :2] = view.project(points)
-    dx, dy, dz = view.constants()[5:8]
-    corners[:, 2] = 1 / (view.sod_mm + (dx * points[:, 0] + dy * points[:, 1] + dz * points[:, 2]))
+    corners, nearness = np.empty((len(surface.vertices), 2), np.int32), np.empty(len(surface.vertices))
+    x, y, z = np.asarray(offset_mm, np.float64).tolist()
+    nearest = _project(surface.vertices, (x, y, z), view.constants(), corners, nearness)
+    if nearest <= 0:
+        raise ValueError(f"a vertex lies {-nearest:.1f} mm behind the source: centre on the isocentre")
     depth = np.zeros((view.rows, view.cols))
-    _cross(corners, surface.triangles, depth)
+    _cross(corners, nearness, surface.triangles, depth)
     out = np.zeros(depth.shape, np.float32)
     _lengthen(depth, view.constants(), out)
     return out
 
 
-def _smoothed(vertices: NDArray[np.float64], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
-    one = np.concatenate([triangles[:, a] for a in (0, 1, 2, 1, 2, 0)])
-    other = np.concatenate([triangles[:, a] for a in (1, 2, 0, 0, 1, 2)])
-    edges = scipy.sparse.coo_array((np.ones(len(one)), (one, other)), shape=(len(vertices),) * 2).tocsr()
-    edges.data[:] = 1
-    share = 1 / np.maximum(edges.sum(axis=1), 1)[:, None]
-    for step in (FORTH, BACK) * TURNS:
-        vertices = vertices + step * (share * (edges @ vertices) - vertices)
-    return vertices
+@jit
+def _project(
+    points: NDArray[np.float32],
+    offset: tuple[float, float, float],
+    g: Constants,
+    corners: NDArray[np.int32],
+    nearness: NDArray[np.float64],
+) -> float:
+    """Row and column of each vertex as ``View.project`` has them, in ``PARTS``, and 1 / depth; returns the least depth."""
+    ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
+    least = math.inf
+    for n in range(len(points)):
+        x, y, z = points[n, 0] - offset[0], points[n, 1] - offset[1], points[n, 2] - offset[2]
+        depth = sod + (dx * x + dy * y + dz * z)
+        least = min(least, depth)
+        inverse = 1.0 / depth
+        row = ((vx * x + vy * y + vz * z) * inverse) * fv + cr
+        col = ((ux * x + uy * y) * inverse) * fu + cc
+        corners[n, 0] = math.floor(min(max(row, -_FAR), _FAR) * PARTS + 0.5)
+        corners[n, 1] = math.floor(min(max(col, -_FAR), _FAR) * PARTS + 0.5)
+        nearness[n] = inverse
+    return least
 
 
 @jit
-def _side(corners: NDArray[np.float64], a: int, b: int, row: int, col: int) -> float:
-    """Positive on one side of an edge; the same number for both triangles that share it."""
-    r, c = corners[a, 0], corners[a, 1]
-    side: float = (corners[b, 0] - r) * (col - c) - (corners[b, 1] - c) * (row - r)
-    return side
+def _smooth(vertices: NDArray[np.float64], triangles: NDArray[np.int32], out: NDArray[np.float64]) -> None:
+    """Towards the mean of a vertex's neighbours and back; each is told by one of the two triangles at their edge."""
+    count, total = np.zeros(len(vertices)), np.empty(vertices.shape)
+    out[:] = vertices
+    for n in range(len(triangles)):
+        for corner in range(3):
+            count[triangles[n, corner]] += 1
+    for turn in range(2 * TURNS):
+        total[:] = 0
+        for n in range(len(triangles)):
+            a, b, c = triangles[n]
+            for axis in range(3):
+                total[a, axis] += out[b, axis]
+                total[b, axis] += out[c, axis]
+                total[c, axis] += out[a, axis]
+        step = FORTH if turn % 2 == 0 else BACK
+        for n in range(len(vertices)):
+            for axis in range(3):
+                out[n, axis] += step * (total[n, axis] / count[n] - out[n, axis])
+
+
+@inline
+def _side(r0: int, c0: int, r1: int, c1: int, row: int, col: int) -> int:
+    """Twice the area that an edge spans with a point, exactly: positive on the one side of it, negative on the other."""
+    return (r1 - r0) * (col - c0) - (c1 - c0) * (row - r0)
+
+
+@inline
+def _mine(r0: int, c0: int, r1: int, c1: int) -> int:
+    """1 where a point on an edge belongs to the triangle that runs along it so; to the one beyond it does not."""
+    return 1 if r1 > r0 or (r1 == r0 and c1 > c0) else 0
 
 
 @jit
-def _cross(corners: NDArray[np.float64], triangles: NDArray[np.int32], depth: NDArray[np.float64]) -> None:
+def _cross(
+    corners: NDArray[np.int32], nearness: NDArray[np.float64], triangles: NDArray[np.int32], depth: NDArray[np.float64]
+) -> None:
     """Add the depth where a ray leaves the surface and take away that where it enters.
 
-    A pixel's centre on an edge belongs to one of the two triangles there, always: no ray enters without leaving.
+    In whole numbers, so that no ray enters without leaving: a pixel's centre on an edge belongs to one of the two
+    triangles there, always.
 
     Args:
-        corners: row, column and inverse depth of each vertex (n, 3).
+        corners: row and column of each vertex (n, 2), in ``PARTS`` of a pixel.
+        nearness: (n,) 1 / depth.
     """
     rows, cols = depth.shape
     for n in range(len(triangles)):
         a, b, c = triangles[n]
-        area = (corners[b, 0] - corners[a, 0]) * (corners[c, 1] - corners[a, 1])
-        area -= (corners[b, 1] - corners[a, 1]) * (corners[c, 0] - corners[a, 0])
+        ra, rb, rc = np.int64(corners[a, 0]), np.int64(corners[b, 0]), np.int64(corners[c, 0])
+        ca, cb, cc = np.int64(corners[a, 1]), np.int64(corners[b, 1]), np.int64(corners[c, 1])
+        top, bottom = max(-(-min(ra, rb, rc) // PARTS), 0), min(max(ra, rb, rc) // PARTS, rows - 1)
+        left, right = max(-(-min(ca, cb, cc) // PARTS), 0), min(max(ca, cb, cc) // PARTS, cols - 1)
+        if bottom < top or right < left:  # between the centres of pixels, as half of them are
+            continue
+        area = _side(ra, ca, rb, cb, rc, cc)
         if area == 0:
             continue
+        sign = 1.0
         if area < 0:  # seen from the other side: two corners change places
-            b, c = c, b
-        sign = 1.0 if area > 0 else -1.0
-        r0, r1, r2 = corners[a, 0], corners[b, 0], corners[c, 0]
-        c0, c1, c2 = corners[a, 1], corners[b, 1], corners[c, 1]
-        for row in range(max(math.ceil(min(r0, r1, r2)), 0), min(math.floor(max(r0, r1, r2)), rows - 1) + 1):
-            for col in range(max(math.ceil(min(c0, c1, c2)), 0), min(math.floor(max(c0, c1, c2)), cols - 1) + 1):
-                ab = _side(corners, min(a, b), max(a, b), row, col)
-                bc = _side(corners, min(b, c), max(b, c), row, col)
-                ca = _side(corners, min(c, a), max(c, a), row, col)
-                if (ab >= 0) == (a < b) and (bc >= 0) == (b < c) and (ca >= 0) == (c < a):
-                    ab, bc, ca = abs(ab), abs(bc), abs(ca)
-                    inverse = (bc * corners[a, 2] + ca * corners[b, 2] + ab * corners[c, 2]) / (ab + bc + ca)
-                    depth[row, col] += sign / inverse
+            sign, area = -1.0, -area
+            b, c, rb, rc, cb, cc = c, b, rc, rb, cc, cb
+        at_a, at_b, at_c = _mine(rb, cb, rc, cc), _mine(rc, cc, ra, ca), _mine(ra, ca, rb, cb)
+        for row in range(top, bottom + 1):
+            for col in range(left, right + 1):
+                y, x = row * PARTS, col * PARTS
+                wa = _side(rb, cb, rc, cc, y, x)
+                wb = _side(rc, cc, ra, ca, y, x)
+                wc = _side(ra, ca, rb, cb, y, x)
+                if wa + at_a > 0 and wb + at_b > 0 and wc + at_c > 0:
+                    depth[row, col] += sign * area / (wa * nearness[a] + wb * nearness[b] + wc * nearness[c])
 
 
 @jit
