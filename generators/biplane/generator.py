@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.biplane.framing import framed
+from lesionforge.generators.biplane.motion import Motion
 from lesionforge.generators.biplane.params import BiplaneParams
 from lesionforge.generators.biplane.xray import shaded
 from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid, average_down
-from lesionforge.generators.carm.occupancy import RULE, occupied, shares
+from lesionforge.generators.carm.occupancy import COARSE, RULE, occupied, shares
 from lesionforge.generators.carm.surface import Surface, chords, surface
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec, array_member
@@ -29,50 +28,6 @@ from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, S
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
 CORE = 0.9  # of a cell that counts as full
 SURFACES = 8  # trees whose surface is held
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Motion between two runs, as XRA-Diff simulates it: the second image scaled and shifted in its plane.
-
-    Scale per axis about the image centre, then shift in pixels; (row, column).
-    """
-
-    scale: tuple[float, float]
-    shift_px: tuple[float, float]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, scale: tuple[float, float], shift_px: tuple[float, float]) -> Motion:
-        """Uniform in the given ranges, each axis on its own."""
-        s, t = rng.uniform(*scale, size=2), rng.uniform(*shift_px, size=2)
-        return cls((float(s[0]), float(s[1])), (float(t[0]), float(t[1])))
-
-    def apply(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The moved image, reflected at the border; nearest pixel for uint8 (stays binary), linear otherwise."""
-        inverse = 1 / np.array(self.scale)
-        centre = (np.array(image.shape) - 1) / 2
-        offset = centre - (centre + np.array(self.shift_px)) * inverse
-        if image.dtype != np.uint8:
-            return _moved(image, inverse, offset, 1)
-        # Every pixel is one of the image's: its row and its column, each found on its own.
-        lines = zip(image.shape, inverse, offset, strict=True)
-        rows, cols = (_moved(np.arange(n), [scale], [start], 0) for n, scale, start in lines)
-        return image.take(rows, 0).take(cols, 1)
-
-    def move(self, pixels: NDArray[np.float64], view: View) -> NDArray[np.float64]:
-        """Where pixel coordinates (n, 2) of a view come to lie."""
-        centre = (np.array([view.rows, view.cols]) - 1) / 2
-        moved: NDArray[np.float64] = centre + np.array(self.scale) * (pixels - centre) + np.array(self.shift_px)
-        return moved
-
-    def to_json(self) -> dict[str, Any]:
-        """The drawn values, enough to replay."""
-        return asdict(self)
-
-
-def _moved(values: NDArray[Any], inverse: ArrayLike, offset: ArrayLike, order: int) -> NDArray[Any]:
-    moved: NDArray[Any] = scipy.ndimage.affine_transform(values, inverse, offset, order=order, mode="reflect")
-    return moved
 
 
 class Biplane(Generator):
@@ -84,6 +39,8 @@ class Biplane(Generator):
         *("lit_fraction", "visible_fraction", "occupied_cells", "hull_cells", "hull_recall", "hull_dice"),
     )
     limits: ClassVar[tuple[str, ...]] = (
+        f"Truth is binary by one rule: {RULE}. Volumes of another size (`resample`) are {COARSE}.",
+        "`hull_recall` counts the tree's cells whose centres every view's detector shows while nothing moves.",
         "Silhouettes and lengths hold no scatter, noise, overlap, contrast flow or catheter; a shaded image is of one "
         "moment of full contrast.",
         "In the volume a vessel thinner than a cell is one cell wide; a source's voxels bound what is known of it.",
@@ -181,7 +138,7 @@ class Biplane(Generator):
             fields[f"points{end}"] = np.column_stack([flat, centres, *pixels]).astype(np.float32)
         drawn = {"views": [v.to_json() for v in views], "spacing_mm": grid.spacing_mm, "centre_lps_mm": centre.tolist()}
         drawn["motion"] = motion.to_json() if motion else None
-        return Sample(spec, fields, _labels(tree, grid, views, centre), drawn, measured)
+        return Sample(spec, fields, _labels(tree, grid, views, centre, motion, bool(p.resample)), drawn, measured)
 
     def _grid(self, rng: np.random.Generator, extent: float) -> Grid:
         """One grid for all views of a case, its spacing drawn so that the whole tree, ``extent`` mm wide, fits."""
@@ -240,12 +197,22 @@ def _overlap(kept: NDArray[np.bool_], seen: NDArray[np.bool_], hull_cells: int) 
     }
 
 
-def _labels(tree: CoronaryTree, grid: Grid, views: Sequence[View], centre: NDArray[np.float64]) -> dict[str, Any]:
+def _labels(
+    tree: CoronaryTree,
+    grid: Grid,
+    views: Sequence[View],
+    centre: NDArray[np.float64],
+    motion: Motion | None,
+    resample: bool,
+) -> dict[str, Any]:
     """What a training job needs to know: side, geometry, grid, and the stenoses a procedural tree was given."""
     stenoses = []
     for s in tree.stenoses:
         at = np.asarray(s.point) - centre
-        spots = [view.project(at[None])[0].tolist() for view in views]
+        pixels = [view.project(at[None]) for view in views]
+        if motion:
+            pixels[1] = motion.move(pixels[1], views[1])
+        spots = [pixel[0].tolist() for pixel in pixels]
         stenoses.append(
             {
                 "segment": s.segment,
@@ -262,8 +229,10 @@ def _labels(tree: CoronaryTree, grid: Grid, views: Sequence[View], centre: NDArr
         "spacing_mm": grid.spacing_mm,
         "grid": list(grid.shape),
         "occupancy": RULE,
+        "resampled": COARSE if resample else None,
         "axes": "LPS: array index (i, j, k) runs to the patient's left, posterior, head; the isocentre is the centre",
         "views": [{"name": view.name, **view.to_json()} for view in views],
+        "motion": motion.to_json() if motion else None,
         "stenoses": stenoses,
     }
 

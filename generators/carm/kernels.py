@@ -11,8 +11,7 @@ why single precision is enough there (1e-6 of a chord; all that goes before is d
 out [near, far]; its length times |D| is the chord. |D| belongs to the pixel, not the cell: it is applied once, at
 the end. A ray that runs in a plane of faces to within rounding (AP, odd detector) may count for one, both or
 neither of the neighbours there. Eight pixels are done at a time because that fills a vector register; a fixed
-count lets the compiler use it.
-"""
+count lets the compiler use it."""
 
 from __future__ import annotations
 
@@ -68,8 +67,7 @@ def _window(
     """Pixels a cube of half edge ``half`` can reach: r0, r1, c0, c1 (inclusive, clipped), then U, V, depth.
 
     Over the cube the tangent differs from the centre's by (u - tan d).e / (depth + d.e), e the offset from the
-    centre; its largest numerator over its smallest denominator bounds it to about 0.1 % of the window.
-    """
+    centre; its largest numerator over its smallest denominator bounds it to about 0.1 % of the window."""
     ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
     along, down = ux * x + uy * y, vx * x + vy * y + vz * z
     depth = sod + (dx * x + dy * y + dz * z)
@@ -286,13 +284,9 @@ def _carve(
 def carve(
     lit: Bytes, tables: Table, gs: Views, spacing: float, reach: float, block: int, part: int, parts: int, out: Bytes
 ) -> None:
-    """out = 1 where, in every view, a cell's centre falls on a lit pixel, or lies beside one that it reaches.
+    """out = 1 where a cell's centre is lit in every view, or else its footprint, as much of it as ``reach`` says.
 
-    ``reach``: which part of a cell's footprint about its centre counts; 0: the pixel of its centre alone.
-
-    Blocks are skipped where some view has nothing lit in the block's window, and of the others the eighths for which
-    that holds: same result as dense.
-    """
+    Blocks with nothing lit in some view, and such eighths of the others, are skipped: same result as dense."""
     shape, half = out.shape, block // 2
     for bi in range(part * block, shape[0], parts * block):
         for bj in range(0, shape[1], block):

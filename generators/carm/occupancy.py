@@ -22,6 +22,7 @@ from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.kernels import jit
 
 RULE = "a cell at least half full; of thinner vessels one line of their fullest cells"
+COARSE = "of truth and hull the share of a cell that is filled, 0 ... 1, not binarised"
 HALF = 0.5
 LEAST = 0.2  # of a cell that step 3 gives back
 TIP = 0.25  # of a cell at a twig's end

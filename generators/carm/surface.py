@@ -80,7 +80,7 @@ def _project(
     corners: NDArray[np.int32],
     nearness: NDArray[np.float64],
 ) -> float:
-    """Row and column of each vertex as ``View.project`` has them, in ``PARTS``, and 1 / depth; returns the least depth."""
+    """Row and column of each vertex (``View.project``) in ``PARTS``, and 1 / depth; returns the least depth."""
     ux, uy, vx, vy, vz, dx, dy, dz, sod, fu, fv, cc, cr = g
     least = math.inf
     for n in range(len(points)):
@@ -120,7 +120,7 @@ def _smooth(vertices: NDArray[np.float64], triangles: NDArray[np.int32], out: ND
 
 @inline
 def _side(r0: int, c0: int, r1: int, c1: int, row: int, col: int) -> int:
-    """Twice the area that an edge spans with a point, exactly: positive on the one side of it, negative on the other."""
+    """Twice the area that an edge spans with a point, exactly; its sign tells the side."""
     return (r1 - r0) * (col - c0) - (c1 - c0) * (row - r0)
 
 

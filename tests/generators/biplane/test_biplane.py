@@ -4,34 +4,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.generators.biplane.generator import Biplane, Motion
+from lesionforge.generators.biplane.generator import Biplane
 from lesionforge.generators.biplane.params import CODE_LEFT_SECOND, TABLE, BiplaneParams
 from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid, average_down
 from lesionforge.generators.carm.projector import project_views
-from lesionforge.generators.carm.view import View
-from lesionforge.generators.phantom.tree.coronary import phantom_tree
-from lesionforge.generators.types import BadCase, SampleSpec
+from lesionforge.generators.types import BadCase
 from lesionforge.sinks.encode import decode, encode
-
-SMALL = {"grid": 64, "detector": 128, "spacing_mm": (1.6, 2.2)}
-
-
-def tree(side="left", subject="s", stenoses=0, voxel_mm=0.6, varied=True):
-    return phantom_tree(b"k" * 32, side, subject, stenoses=stenoses, voxel_mm=voxel_mm, varied=varied)
-
-
-def spec(name="train-0000-00000000", target=None):
-    return SampleSpec(name, "train", 0, 0, 0, target, name.encode().ljust(32, b"."))
-
-
-def one(case=None, target=None, name="train-0000-00000000", **params):
-    (sample,) = Biplane(BiplaneParams(**SMALL | params)).generate([case or tree()], [spec(name, target)])
-    return sample
-
-
-def views_of(sample):
-    return [View.from_json(v) for v in sample.drawn["views"]]
+from tests.generators.biplane.toys import SMALL, one, spec, tree, views_of
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -51,7 +31,9 @@ def test_one_grid_projects_and_back_projects(side):
         assert truth.sum() == sample.measured["occupied_cells"]
         # The stored views are those of the stored volume in the stored geometry, whose cells are coarser.
         for view, shadow in zip(project_views(truth, grid, views_of(sample)), shadows, strict=True):
-            assert (view > 0)[shadow].mean() > 0.9
+            assert (view > 0)[
+                shadow
+            ].mean() > 0.8  # thin vessels are lines of cells, beside their axis by up to half a cell
             assert not (ndimage.binary_dilation(shadow, iterations=8) < (view > 0)).any()
 
 
@@ -147,38 +129,14 @@ def test_more_views_are_turned_from_the_first_two():
     assert sample.measured["hull_cells"] < one().measured["hull_cells"]  # more views carve more away
 
 
-def test_motion_moves_the_second_view_only():
-    still, moved = one(target="still"), one(target="motion")
-    assert np.array_equal(still.fields["view0.png"], moved.fields["view0.png"])
-    assert not np.array_equal(still.fields["view1.png"], moved.fields["view1.png"])
-    assert still.drawn["motion"] is None
-    motion = moved.drawn["motion"]
-    assert all(0.8 <= s <= 1.2 for s in motion["scale"])
-    assert all(-20 <= t <= 20 for t in motion["shift_px"])
-    assert np.array_equal(still.fields["volume64.npy.zst"], moved.fields["volume64.npy.zst"])
-    assert one(motion=True).drawn["motion"] is not None
-    assert one(motion=True, target="still").drawn["motion"] is None
-
-
-def test_motion_scales_about_the_centre_and_shifts_in_pixels():
-    image = np.zeros((101, 101), np.uint8)
-    image[45:56, 45:56] = 1
-    moved = Motion((2.0, 1.0), (10.0, -7.0)).apply(image)
-    rows, cols = np.nonzero(moved)
-    assert (rows.mean(), cols.mean()) == (pytest.approx(60, abs=0.5), 43)
-    assert (np.ptp(rows) + 1, np.ptp(cols) + 1) == (pytest.approx(22, abs=1), 11)
-    assert set(np.unique(moved)) == {0, 1}
-    assert np.array_equal(Motion((1.0, 1.0), (0.0, 0.0)).apply(image), image)
-
-
-@pytest.mark.parametrize("motion", [Motion((1.03, 0.97), (4.2, -7.6)), Motion((0.5, 1.7), (-90.0, 33.3))])
-def test_rows_and_columns_moved_on_their_own_are_what_scipy_moves(motion):
-    image = np.random.default_rng(3).integers(0, 255, (57, 80), dtype=np.uint8)
-    inverse, centre = 1 / np.array(motion.scale), (np.array(image.shape) - 1) / 2
-    offset = centre - (centre + np.array(motion.shift_px)) * inverse
-    assert np.array_equal(
-        motion.apply(image), ndimage.affine_transform(image, inverse, offset, order=0, mode="reflect")
-    )
+def test_the_rules_of_truth_are_stored_with_it():
+    assert "half full" in one().labels["occupancy"]
+    assert one().labels["resampled"] is None
+    assert "not binarised" in one(resample=30).labels["resampled"]
+    told = " ".join(Biplane.limits)
+    assert "half full" in told  # the dataset's card repeats these
+    assert "not binarised" in told
+    assert "hull_recall" in told
 
 
 def test_line_integrals_are_lengths_in_mm():
