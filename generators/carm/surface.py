@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from lesionforge.generators.carm.view import Constants, View
 from lesionforge.generators.kernels import inline, jit
 from lesionforge.generators.types import CoronaryTree
 
+Whole = Any  # np.int64; mypy follows no scalar arithmetic of numpy
 FORTH, BACK, TURNS = 0.5, -0.53, 4
 GRID_MM = 2.0**-12  # vertices lie on this grid, which swallows last bits
 PARTS = 1024  # of a pixel, in which a vertex lies in an image
@@ -119,13 +121,18 @@ def _smooth(vertices: NDArray[np.float64], triangles: NDArray[np.int32], out: ND
 
 
 @inline
-def _side(r0: int, c0: int, r1: int, c1: int, row: int, col: int) -> int:
+def _corner(corners: NDArray[np.int32], n: int) -> tuple[Any, Any]:
+    return np.int64(corners[n, 0]), np.int64(corners[n, 1])
+
+
+@inline
+def _side(r0: Whole, c0: Whole, r1: Whole, c1: Whole, row: Whole, col: Whole) -> Any:
     """Twice the area that an edge spans with a point, exactly; its sign tells the side."""
     return (r1 - r0) * (col - c0) - (c1 - c0) * (row - r0)
 
 
 @inline
-def _mine(r0: int, c0: int, r1: int, c1: int) -> int:
+def _mine(r0: Whole, c0: Whole, r1: Whole, c1: Whole) -> int:
     """1 where a point on an edge belongs to the triangle that runs along it so; to the one beyond it does not."""
     return 1 if r1 > r0 or (r1 == r0 and c1 > c0) else 0
 
@@ -146,8 +153,7 @@ def _cross(
     rows, cols = depth.shape
     for n in range(len(triangles)):
         a, b, c = triangles[n]
-        ra, rb, rc = np.int64(corners[a, 0]), np.int64(corners[b, 0]), np.int64(corners[c, 0])
-        ca, cb, cc = np.int64(corners[a, 1]), np.int64(corners[b, 1]), np.int64(corners[c, 1])
+        (ra, ca), (rb, cb), (rc, cc) = _corner(corners, a), _corner(corners, b), _corner(corners, c)
         top, bottom = max(-(-min(ra, rb, rc) // PARTS), 0), min(max(ra, rb, rc) // PARTS, rows - 1)
         left, right = max(-(-min(ca, cb, cc) // PARTS), 0), min(max(ca, cb, cc) // PARTS, cols - 1)
         if bottom < top or right < left:  # between the centres of pixels, as half of them are
