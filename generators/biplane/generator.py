@@ -43,7 +43,8 @@ class Biplane(Generator):
         "`hull_recall` counts the tree's cells whose centres every view's detector shows while nothing moves.",
         "Silhouettes and lengths hold no scatter, noise, overlap, contrast flow or catheter; a shaded image is of one "
         "moment of full contrast.",
-        "In the volume a vessel thinner than a cell is one cell wide; a source's voxels bound what is known of it.",
+        "In the volume a vessel thinner than a cell is one cell wide; a source's voxels bound what is known of it. Voxels "
+        "that touch by an edge or a corner alone are apart in the images, and one voxel may fall between pixels.",
         "The tree is placed as well as it can be; real patients are positioned less well.",
         "Motion is a scale and shift of the second image in its plane (as in XRA-Diff), not a motion in space.",
     )
@@ -177,14 +178,17 @@ def _on(view: View, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _lit(pixels: Sequence[NDArray[np.float64]], shadows: Sequence[NDArray[np.uint8]]) -> float:
-    """Share of (full cell, view) pairs whose pixel is lit: an image in another geometry would not reach 1."""
+    """Share of (full cell, view) pairs whose pixel is lit: an image in another geometry would not reach 1.
+
+    1 where there is none, as of a tree of thin vessels alone.
+    """
     lit = total = 0
     for at, shadow in zip(pixels, shadows, strict=True):
         row, col = np.floor(at + 0.5).astype(int).T
         inside = (row >= 0) & (row < shadow.shape[0]) & (col >= 0) & (col < shadow.shape[1])
         lit += int(shadow[row[inside], col[inside]].sum())
         total += int(inside.sum())
-    return lit / max(1, total)
+    return lit / total if total else 1.0
 
 
 def _overlap(kept: NDArray[np.bool_], seen: NDArray[np.bool_], hull_cells: int) -> dict[str, float]:

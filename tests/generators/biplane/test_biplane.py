@@ -9,7 +9,7 @@ from lesionforge.generators.biplane.params import CODE_LEFT_SECOND, TABLE, Bipla
 from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid, average_down
 from lesionforge.generators.carm.projector import project_views
-from lesionforge.generators.types import BadCase
+from lesionforge.generators.types import BadCase, CoronaryTree
 from lesionforge.sinks.encode import decode, encode
 from tests.generators.biplane.toys import SMALL, one, spec, tree, views_of
 
@@ -38,6 +38,20 @@ def test_one_grid_projects_and_back_projects(side):
             ].mean() > 0.8  # a thin vessel's cells lie beside its axis by up to half their width
             diagonal = 3**0.5 * grid.spacing_mm * view.magnification / view.pixel_mm[0]
             assert ndimage.distance_transform_edt(~shadow)[shown > 0].max() < 1.05 * diagonal + 1
+
+
+def test_a_tree_of_twigs_alone_is_kept_by_the_recipes_limits():
+    """No cell of it is full: nothing contradicts the geometry."""
+    steps = np.arange(60)
+    points = np.stack([steps, steps // 2, steps // 3], 1) * 0.4
+    sample = one(CoronaryTree("s", "twig", "", "left", points.astype(np.float32), (0.4,) * 3), detector=512)
+    assert sample.measured["lit_fraction"] == sample.measured["visible_fraction"] == 1
+    assert sample.measured["hull_recall"] > 0.9
+
+
+def test_views_that_nearly_agree_are_views():
+    for names in (("AP", "AP"), ("LAO 30", "LAO 30.5"), ("PA", "LAO 90")):
+        assert one(named_views=names).measured["hull_recall"] > 0.95
 
 
 def test_a_coarse_grid_and_detector_lose_little():
