@@ -43,8 +43,8 @@ class Biplane(Generator):
         "`hull_recall` counts the tree's cells whose centres every view's detector shows while nothing moves.",
         "Silhouettes and lengths hold no scatter, noise, overlap, contrast flow or catheter; a shaded image is of one "
         "moment of full contrast.",
-        "In the volume a vessel thinner than a cell is one cell wide; a source's voxels bound what is known of it. Voxels "
-        "that touch by an edge or a corner alone are apart in the images, and one voxel may fall between pixels.",
+        "In the volume a vessel thinner than a cell is one cell wide; a source's voxels bound what is known of it.",
+        "Voxels that touch by an edge or a corner alone are apart in the images; one alone may fall between pixels.",
         "The tree is placed as well as it can be; real patients are positioned less well.",
         "Motion is a scale and shift of the second image in its plane (as in XRA-Diff), not a motion in space.",
     )
