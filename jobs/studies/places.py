@@ -119,7 +119,7 @@ def common_key(places: Iterable[DataPlace]) -> bytes:
 
 
 def read(task: Task[I, Any], place: DataPlace, key: bytes | None = None) -> Reading[I]:
-    """Every item of a place, all held in memory.
+    """Every item of a place, all held in memory but for what a task reads as it is used.
 
     Args:
         task: makes items.
@@ -138,6 +138,12 @@ def read(task: Task[I, Any], place: DataPlace, key: bytes | None = None) -> Read
         raise UsageError(
             f"{place.option}: options {given} are for a source such as ct:FOLDER; {place.uri} is a dataset"
         )
+    there = chosen(place.uri, place.split, place.option)
+    try:
+        if (stored := task.items_of_dataset(there)) is not None:
+            return Reading(list(stored))
+    except UsageError as error:
+        raise UsageError(f"{place.option}: {place.uri}: {error}") from None
     found = samples(place.uri, place.split, task.members, task.welcome, task.dataset, place.option)
     return Reading([task.item_of_sample(sample) for sample in found])
 

@@ -143,7 +143,7 @@ def summarise(results: Sequence[Result], task: Task[Any, Any]) -> Summary:
     cells = {}
     for model, size, arm in ((m, s, a) for m in models for s in sizes for a in arms if (m, s, a) in by):
         runs, base = by[model, size, arm], by.get((model, size, REAL), {})
-        for measure in first["scores"]:
+        for measure in next(iter(runs.values()))["scores"]:
             against, bounds = {} if arm == REAL else base, task.bounds(measure)
             cells[model, size, arm, measure] = _cell(model, size, arm, measure, runs, against, bounds)
     return Summary(cells, models, sizes, arms)

@@ -10,7 +10,7 @@ compares them. A task says what is learnt from what, and what is measured. To ad
 3. An *item* is what is learnt from and scored on: a frame, a volume, a pair of views. It has ``subject`` (a hash; what
    is resampled, and never both learnt from and scored on) and ``source_id`` (hash of the pixels it comes from).
    ``item_of_case`` makes it of a source's real case, ``item_of_sample`` of a dataset's sample; the frame reads, once
-   for all tasks, and counts and tells what cannot be read.
+   for all tasks, and counts and tells what cannot be read. What does not fit into memory: ``items_of_dataset``.
 4. A *learner* is a network with its training: see ``Learner``. ``settings`` checks its settings before anything is
    read, ``learner`` builds it.
 5. An *arm* is a way to add synthetic items to real ones; ``real`` adds none. ``data_of_arm`` parses its name,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lesionforge.jobs.learning.loop import Progress
     from lesionforge.jobs.studies.summary import Summary
     from lesionforge.jobs.studies.tables import Table
+    from lesionforge.sinks.reader import Samples
 
 REAL = "real"  # the arm that others are compared with
 
@@ -171,6 +172,14 @@ class Task(ABC, Generic[I, P]):
     @abstractmethod
     def item_of_sample(self, sample: Mapping[str, Any]) -> I:
         """A sample of a generated dataset as an item; ``sample``: its decoded members, ``json`` among them."""
+
+    def items_of_dataset(self, samples: Samples) -> Iterable[I] | None:
+        """A dataset's items where they are read as they are used; None: ``item_of_sample`` makes them, to be held.
+
+        Raises:
+            UsageError: what the dataset lacks.
+        """
+        return None
 
     def check(self, items: Sequence[I], what: str) -> None:
         """Refuse items that cannot be learnt from or scored on; ``what`` they are, for the message."""

@@ -18,7 +18,7 @@ from tests.benchmarks.common import LOAD_LIMIT, load
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent / "__pycache__" / "numba"))
 BENCHMARKS = (
     "projector", "writer", "reader", "pipeline", "overhead", "scale", "diffusion", "lesion_speed", "lesion_truth",
-    "lesion_networks", "ends", "members",
+    "lesion_networks", "ends", "members", "reconstruction",
 )  # fmt: skip
 
 

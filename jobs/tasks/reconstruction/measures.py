@@ -1,19 +1,19 @@
 """What the scores of all pairs say together: of each side the mean over subjects of the mean over their pairs.
 
-Names are ``SIDE/SCORE``, SIDE ``right``, ``left`` or ``all``, SCORE one of ``metrics.volume_scores`` or ``psnr``.
+Names are ``SIDE/SCORE``, SIDE ``right`` or ``left``, SCORE any that the pairs have, see ``found.Found.scores``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.jobs.studies.task import Scored
 
-SIDES = ("right", "left", "all")
-SCORES = ("dsc", "chamfer", "chamfer_mm", "o1", "o2", "cldice", "pieces", "loops_off", "psnr")
+SIDES = ("right", "left")
 
 
 class TreeMeasures:
@@ -22,14 +22,15 @@ class TreeMeasures:
     def __init__(self, scored: Sequence[Scored]) -> None:
         subjects = sorted({one.subject for one in scored})
         at = {name: n for n, name in enumerate(subjects)}
-        total = np.zeros((len(subjects), len(SIDES), len(SCORES)))
+        self._names = list(dict.fromkeys(name for one in scored for name in one.row["scores"]))
+        total = np.zeros((len(subjects), len(SIDES), len(self._names)))
         count = np.zeros_like(total)
         for one in scored:
-            values = np.array([one.row["scores"][name] for name in SCORES], np.float64)
+            values = np.array([one.row["scores"].get(name, np.nan) for name in self._names], np.float64)
             there = np.isfinite(values)
-            for side in (SIDES.index(one.row["side"]), SIDES.index("all")):
-                total[at[one.subject], side] += np.where(there, values, 0)
-                count[at[one.subject], side] += there
+            where = at[one.subject], SIDES.index(one.row["side"])
+            total[where] += np.where(there, values, 0)
+            count[where] += there
         self._means = np.full(total.shape, np.nan)
         np.divide(total, count, out=self._means, where=count > 0)
 
@@ -49,4 +50,7 @@ class TreeMeasures:
         return {name: float(value) for name, value in self._named(out).items()}
 
     def _named(self, table: NDArray[np.float64] | NDArray[np.int64]) -> dict[str, int]:
-        return {f"{side}/{score}": table[s, n].item() for s, side in enumerate(SIDES) for n, score in enumerate(SCORES)}
+        out: dict[str, Any] = {}
+        for side, row in zip(SIDES, table, strict=True):
+            out |= {f"{side}/{name}": value.item() for name, value in zip(self._names, row, strict=True)}
+        return out

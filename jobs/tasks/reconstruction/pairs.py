@@ -1,8 +1,8 @@
-"""What is reconstructed: the views of one tree, and what is true of it."""
+"""What is reconstructed: the views of one tree, and what is true of it; at hand, or where a dataset keeps it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,12 @@ from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.occupancy import occupied
 from lesionforge.generators.carm.view import View
-from lesionforge.generators.types import Side
+from lesionforge.generators.types import Side, array_member
+from lesionforge.jobs.errors import UsageError
+from lesionforge.sinks.reader import Samples
 
 REACH = 0.6  # of a cell's footprint that must hold a lit pixel: a tenth of the cells fewer than with all of it
+RULES = ("paper", "half")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,91 @@ class Pair:
         """The cells that every view leaves."""
         return hull(self.shadows, self.views, self.grid, 1, REACH) > 0
 
+    @property
+    def known(self) -> bool:
+        """Whether it has a truth: a clinical pair has none."""
+        return self.truth is not None or self.paper is not None
+
+    @property
+    def view_count(self) -> int:
+        """Number of its views."""
+        return len(self.views)
+
+    @property
+    def learnt_from(self) -> Sequence[NDArray[Any]]:
+        """What a training must find again to go on."""
+        return (*self.shadows, self.target)
+
+    def read(self) -> Pair:
+        """Itself: it is at hand."""
+        return self
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """A pair of a dataset, a kilobyte: its pictures and its truth stay in the shards until they are used.
+
+    ``samples``: of the dataset, with the members that a pair needs; ``number``: the pair's. ``size``, ``rule``: see
+    ``pair_of_sample``.
+    """
+
+    samples: Samples
+    number: int
+    size: int
+    rule: str
+    view_count: int
+    side: Side
+    subject: str
+    source_id: str
+    sample: str
+
+    @property
+    def learnt_from(self) -> Sequence[NDArray[Any]]:
+        """The shards' checksums and its place there, in place of the pixels."""
+        told = self.samples.fingerprint + f"{self.number} {self.size} {self.rule}".encode()
+        return (np.frombuffer(told, np.uint8),)
+
+    def read(self) -> Pair:
+        """From its shard."""
+        return pair_of_sample(self.samples[self.number], self.size, self.rule)
+
+
+Item = Pair | StoredPair
+
+
+def stored_pairs(there: Samples, size: int, rule: str) -> Iterator[StoredPair]:
+    """All of a dataset of the ``biplane`` generator, which is asked for nothing but their JSON.
+
+    Args:
+        there: the dataset.
+        size, rule: see ``pair_of_sample``.
+
+    Raises:
+        UsageError: where it lacks what they need.
+    """
+    records = Samples(there.store, there.split, ["json"])
+    first = next(records.read([0]))["json"]
+    if not {"views", "grid", "side"} <= first.keys():
+        raise UsageError("its samples are no views of trees: give a dataset of the biplane generator")
+    count, full = len(first["views"]), first["grid"][0]
+    kind = "mask" if "mask0.png" in there.members else "view"
+    needed = ["json", *(f"{kind}{n}.png" for n in range(count))]
+    if absent := [name for name in needed if name not in there.members]:
+        raise UsageError(f"its samples have no {absent[0]}: generate with generator.params.image=silhouette or xray")
+    for edge in {size, full} if rule == "paper" else {size}:
+        name = array_member(f"volume{edge}", there.members)
+        if name is None:
+            raise UsageError(
+                f"its samples have no truth on {edge} cells an edge: generate with generator.params.resample={edge}, "
+                f"or give --set size={full}"
+            )
+        needed.append(name)
+    samples = Samples(there.store, there.split, needed)
+    for number, sample in enumerate(records.read(range(len(records)))):
+        record = sample["json"]
+        who = record["side"], record["subject"], record["source_id"], record["sample_id"]
+        yield StoredPair(samples, number, size, rule, len(record["views"]), *who)
+
 
 def papers(volume: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
     """The paper's target: the volume's occupied cells by trilinear sampling, all that is above 0 (XRA-Diff's code)."""
@@ -64,16 +152,27 @@ def papers(volume: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
 
 
 def pair_of_sample(sample: Mapping[str, Any], size: int, rule: str = "paper") -> Pair:
-    """A bi-plane sample; ``size``: cells an edge of the grid to reconstruct on, whose truth it stores."""
+    """A bi-plane sample.
+
+    Args:
+        sample: its members.
+        size: cells an edge of the grid to reconstruct on, whose truth it holds.
+        rule: what the target is: ``paper`` (trilinear samples of the full grid's truth above 0) or ``half`` (half
+            full, of thinner vessels a line: ``generators.carm.occupancy``).
+    """
     record = sample["json"]
     views = tuple(View.from_json({k: v for k, v in one.items() if k != "name"}) for one in record["views"])
     spacing = record["spacing_mm"] * record["grid"][0] / size
     shadows = tuple((_shadow(sample, n) > 0).astype(np.uint8) for n in range(len(views)))
-    truth = sample[f"volume{size}.npy.zst"]
     grid = Grid((size,) * 3, spacing)
-    paper = papers(sample[f"volume{record['grid'][0]}.npy.zst"], size) if rule == "paper" else None
+    paper = papers(_volume(sample, record["grid"][0]), size) if rule == "paper" else None
     who = record["side"], record["subject"], record["source_id"]
-    return Pair(views, shadows, grid, *who, truth, paper, record["sample_id"])
+    return Pair(views, shadows, grid, *who, _volume(sample, size).astype(np.float16), paper, record["sample_id"])
+
+
+def _volume(sample: Mapping[str, Any], edge: int) -> NDArray[Any]:
+    found: NDArray[Any] = sample[array_member(f"volume{edge}", sample) or f"volume{edge}.npy"]
+    return found
 
 
 def _shadow(sample: Mapping[str, Any], n: int) -> NDArray[Any]:

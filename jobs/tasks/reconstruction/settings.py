@@ -23,6 +23,7 @@ class NetSettings:
             falls as a cosine.
         average: how much of the weights' moving average, which predicts, a step keeps.
         held: share of the subjects that are not learnt from: they choose the threshold.
+        loaders: processes that read and prepare pairs ahead; 0 does so between the steps.
     """
 
     network: str
@@ -33,11 +34,14 @@ class NetSettings:
     warmup: int = 50
     average: float = 0.99
     held: float = 0.1
+    loaders: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "rate", "warmup"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}: give more than 0")
+        if self.loaders < 0:
+            raise UsageError(f"loaders is {self.loaders}: give 0 or more")
         if not 0 < self.held < 1:
             raise UsageError(f"held is {self.held}: give a share between 0 and 1")
 

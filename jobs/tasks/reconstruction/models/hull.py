@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+from lesionforge.jobs.tasks.reconstruction.pairs import Item, Pair
 from lesionforge.jobs.tasks.reconstruction.settings import NothingSettings
 
 
@@ -18,14 +19,15 @@ class HullLearner:
     """See ``Learner``."""
 
     threshold = 0.5
+    options: Mapping[str, Any] = {}
 
     def __init__(self, settings: NothingSettings, views: int = 2, device: str = "cpu") -> None:
         pass
 
     def fit(
         self,
-        real: Sequence[Pair],
-        synthetic: Sequence[Pair],
+        real: Sequence[Item],
+        synthetic: Sequence[Item],
         real_share: float,
         seed: int,
         folder: Path | None = None,

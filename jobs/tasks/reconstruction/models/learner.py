@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from copy import copy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -21,9 +23,10 @@ from lesionforge.jobs.learning import loop
 from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.reconstruction.metrics import dice
-from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+from lesionforge.jobs.tasks.reconstruction.pairs import Item, Pair
 from lesionforge.jobs.tasks.reconstruction.settings import NetSettings
 
+KEPT = 2 << 30  # bytes of prepared pairs that a training keeps: 5,000 of the sparse network's, 1,000 dense ones
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
 
 S = TypeVar("S", bound=NetSettings)
@@ -37,14 +40,18 @@ class NetLearner(ABC, Generic[S]):
 
     Args:
         settings: of the network.
-        views: of a pair.
+        views: of a pair, until ``fit`` sees the pairs.
         device: torch device string.
+
+    Attributes:
+        options: of the task, that it was trained under; kept with it.
     """
 
     Settings: ClassVar[Callable[..., Any]]
 
     def __init__(self, settings: S, views: int = 2, device: str = "cpu") -> None:
         self.settings, self.views, self.device = settings, views, torch.device(device)
+        self.options: Mapping[str, Any] = {}
         self.threshold = 0.5
         self._net: nn.Module | None = None
 
@@ -66,45 +73,65 @@ class NetLearner(ABC, Generic[S]):
 
     def fit(
         self,
-        real: Sequence[Pair],
-        synthetic: Sequence[Pair],
+        real: Sequence[Item],
+        synthetic: Sequence[Item],
         real_share: float,
         seed: int,
         folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """See ``Learner.fit``; real and synthetic pairs count alike."""
+        """See ``Learner.fit``; real and synthetic pairs count alike.
+
+        Pairs are read and prepared when their turn comes, ahead and by other processes where ``settings.loaders`` says
+        so; ``KEPT`` bytes of them stay for the next rounds.
+        """
         s = self.settings
         pairs = [*real, *synthetic]
-        held = _held(pairs, s.held, seed)
+        self.views = _views(pairs)
+        held = held_subjects(pairs, s.held, seed)
         own = [pair for pair in pairs if pair.subject not in held]
         record: dict[str, Any] = {**asdict(s), "views": self.views, "seed": seed, "pairs": len(pairs)}
         if folder is not None:
-            parts = ((*pair.shadows, pair.target) for pair in pairs)
-            record["silhouettes and trees (hash)"] = fingerprint(part for own in parts for part in own)
+            record["silhouettes and trees (hash)"] = fingerprint(part for pair in pairs for part in pair.learnt_from)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = self.network()
-            rows = _Rows(own, s.steps * s.batch, seed, self.prepared)
-            training = loop.Training(s.steps, s.batch, str(self.device), folder)
-            loop.run(training, self.task(net), rows, settings=record, progress=progress)
+            rows = _Rows(own, s.steps * s.batch, seed, self.prepared, KEPT // max(1, s.loaders))
+            training = loop.Training(s.steps, s.batch, str(self.device), folder, loaders=s.loaders)
+            loop.run(training, self.task(net), rows, settings=record, free=("loaders",), progress=progress)
         self._net = net.eval()
-        self.threshold = self._chosen([pair for pair in pairs if pair.subject in held])
+        self.threshold = best_threshold([pair for pair in pairs if pair.subject in held], self.predict)
 
     def predict(self, pair: Pair) -> NDArray[np.float32]:
-        """How likely each cell of the grid is the tree's, 0 to 1; those from ``threshold`` on are."""
+        """How likely each cell of the grid is the tree's, 0 to 1; those from ``threshold`` on are.
+
+        Raises:
+            UsageError: for a pair of another number of views than it was trained on.
+        """
         if self._net is None:
             raise ValueError("this network has learnt nothing yet: fit or load it first")
+        if pair.view_count != self.views:
+            raise UsageError(
+                f"the model was trained on {self.views} views, the pair has {pair.view_count}: give data of "
+                f"{self.views} views, or train a model on such pairs"
+            )
         if not pair.hull.any():
             return np.zeros(pair.grid.shape, np.float32)
         with torch.inference_mode():
             return self.volume(self._net, pair)
+
+    def varied(self, **changes: Any) -> Self:
+        """The same network under other settings of how it samples; its threshold stays."""
+        made = copy(self)
+        made.settings = replace(self.settings, **changes)
+        return made
 
     def save(self, path: Path) -> None:
         """One safetensors file: the weights, and in its metadata all that ``load`` needs."""
         if self._net is None:
             raise ValueError("this network has learnt nothing yet: fit it first")
         told = {"views": self.views, "threshold": self.threshold, "settings": asdict(self.settings)}
+        told["options"] = dict(self.options)
         weights = {name: value.contiguous().cpu() for name, value in self._net.state_dict().items()}
         write(weights, path, {"reconstruction": json.dumps(told)})
 
@@ -112,21 +139,34 @@ class NetLearner(ABC, Generic[S]):
     def load(cls, told: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> Self:
         """From what a file that ``save`` wrote tells and holds, see ``opened_learner``."""
         made = cls(cls.Settings(**told["settings"]), told["views"], device)
-        made.threshold = float(told["threshold"])
+        made.threshold, made.options = float(told["threshold"]), told["options"]
         made._net = filled(made.network, weights).to(made.device).eval()
         return made
 
-    def _chosen(self, pairs: Sequence[Pair]) -> float:
-        found = [self.predict(pair) for pair in pairs]
-        means = [
-            np.mean([dice(pair.target, volume >= t) for pair, volume in zip(pairs, found, strict=True)])
-            for t in THRESHOLDS
-        ]
-        return float(THRESHOLDS[int(np.argmax(means))])
+
+def best_threshold(pairs: Sequence[Item], predict: Callable[[Pair], NDArray[np.float32]]) -> float:
+    """Of ``THRESHOLDS`` the one with the highest mean DSC."""
+    scores = []
+    for pair in (item.read() for item in pairs):
+        volume = predict(pair)
+        scores.append([dice(pair.target, volume >= t) for t in THRESHOLDS])
+    return float(THRESHOLDS[int(np.argmax(np.mean(scores, axis=0)))])
 
 
-def _held(pairs: Sequence[Pair], share: float, seed: int) -> set[str]:
-    """Subjects that are not learnt from: they choose the threshold."""
+def _views(pairs: Sequence[Item]) -> int:
+    """Of every pair."""
+    counts = sorted({pair.view_count for pair in pairs})
+    if len(counts) != 1:
+        raise UsageError(f"pairs of {' and of '.join(map(str, counts)) or 'no'} views: one network takes one number")
+    return counts[0]
+
+
+def held_subjects(pairs: Sequence[Item], share: float, seed: int) -> set[str]:
+    """Subjects that are not learnt from: they choose the threshold.
+
+    Raises:
+        UsageError: for fewer than two subjects.
+    """
     subjects = sorted({pair.subject for pair in pairs})
     if len(subjects) < 2:
         raise UsageError(f"{len(subjects)} subjects to learn from: one chooses the threshold, give two or more")
@@ -135,19 +175,25 @@ def _held(pairs: Sequence[Pair], share: float, seed: int) -> set[str]:
 
 
 class _Rows:
-    """Pairs in shuffled rounds; what the network takes of each is worked out once."""
+    """Pairs in shuffled rounds. What the network takes of each is kept, as long as it is ``kept`` bytes in all."""
 
-    def __init__(self, pairs: Sequence[Pair], count: int, seed: int, prepared: Callable[[Pair], Any]) -> None:
+    def __init__(
+        self, pairs: Sequence[Item], count: int, seed: int, prepared: Callable[[Pair], Any], kept: int = KEPT
+    ) -> None:
         rng = stream(f"reconstruction/{seed}".encode(), "order")
         rounds = [rng.permutation(len(pairs)) for _ in range(math.ceil(count / len(pairs)))]
-        self._pairs, self._order, self._prepared = pairs, np.concatenate(rounds), prepared
+        self._pairs, self._order, self._prepared, self._room = pairs, np.concatenate(rounds), prepared, kept
         self._known: dict[int, Any] = {}
 
     def __getitem__(self, number: int) -> Any:
         at = int(self._order[number])
-        if at not in self._known:
-            self._known[at] = self._prepared(self._pairs[at])
-        return self._known[at]
+        if at in self._known:
+            return self._known[at]
+        row = self._prepared(self._pairs[at].read())
+        if self._room > 0:
+            self._room -= len(pickle.dumps(row, pickle.HIGHEST_PROTOCOL))
+            self._known[at] = row
+        return row
 
 
 class Annealed(loop.Task):

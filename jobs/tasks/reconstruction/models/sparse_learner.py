@@ -18,7 +18,8 @@ from lesionforge.jobs.tasks.reconstruction.models.sparse import Sites, SparseUNe
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.settings import SparseSettings
 
-Row = tuple[Tensor, Sites, Tensor, int]  # features, where, truth of the tokens, cells of the whole tree
+# Of the tokens features, cells, rays and truth; edges of plane and grid; cells of the whole tree.
+Row = tuple[Tensor, Tensor, Tensor, Tensor, tuple[int, int], int]
 
 
 class SparseLearner(NetLearner[SparseSettings]):
@@ -35,10 +36,11 @@ class SparseLearner(NetLearner[SparseSettings]):
         return SparseTask(self.settings, net, _Learning(net))
 
     def prepared(self, pair: Pair) -> Row:
-        """Features of the hull's cells (half precision: they are kept), and which are the tree's."""
-        x, where, cells = self._tokens(pair)
-        truth = torch.from_numpy(pair.target[tuple(cells.T)])
-        return x.half(), where, truth, int(pair.target.sum())
+        """Features of the hull's cells and which are the tree's; 71 bytes a cell, as they are kept."""
+        found = tokens(pair)
+        x, cells, rays = (torch.from_numpy(part) for part in (found.features, found.cells, found.rays))
+        truth = torch.from_numpy(pair.target[tuple(found.cells.T)])
+        return x.half(), cells.short(), rays.int(), truth, (found.plane, pair.grid.shape[0]), int(pair.target.sum())
 
     def volume(self, net: nn.Module, pair: Pair) -> NDArray[np.float32]:
         """See ``NetLearner``."""
@@ -83,7 +85,10 @@ class SparseTask(Annealed):
     """Hulls beside each other in a batch."""
 
     def collate(self, rows: Sequence[Row]) -> Any:
-        x, where, truth, size = zip(*rows, strict=True)
+        x, cells, rays, truth, edges, size = zip(*rows, strict=True)
+        assert isinstance(self._settings, SparseSettings)
+        depth = len(self._settings.channels)
+        where = [sites(a.long(), b.long(), *c, depth) for a, b, c in zip(cells, rays, edges, strict=True)]
         return torch.cat(x), together(where), torch.cat(truth), [len(one) for one in x], size
 
     def on(self, batch: Any, device: str) -> dict[str, Any]:

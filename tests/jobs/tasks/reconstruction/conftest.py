@@ -7,6 +7,7 @@ from lesionforge.generators.biplane.params import BiplaneParams
 from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.types import SampleSpec
 from lesionforge.jobs.tasks.reconstruction.pairs import pair_of_sample
+from tests.jobs.tasks.reconstruction import worlds
 
 SIZE = 32
 PARAMS = {"grid": 64, "resample": SIZE, "detector": 128, "spacing_mm": (1.6, 2.2)}
@@ -30,3 +31,15 @@ def pairs_of(subjects, rule="half", **params):
 def pairs():
     """Of four subjects, left and right in turns."""
     return pairs_of(range(4))
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """A dataset's place: both trees of six subjects, in three splits."""
+    return worlds.make_dataset(tmp_path_factory.mktemp("trees"))
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Of the bootstrap: what it is of is tested elsewhere."""
+    monkeypatch.setattr("lesionforge.jobs.studies.summary.DRAWS", 40)

@@ -1,0 +1,91 @@
+"""The task in the frame: train, score, study, report."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from lesionforge.jobs.cli import app
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
+from tests.jobs.tasks.reconstruction import worlds
+from tests.jobs.tasks.reconstruction.worlds import SIZE, TINY
+
+SETTINGS = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+
+
+def run(*words):
+    done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_study_from_shards_to_the_paper_s_tables(trees, tmp_path):
+    """Train, score, study with a size and the hull, the same again, report: all that the commands do."""
+    pytest.importorskip("torch")
+    model = tmp_path / "model.safetensors"
+    run("train", "reconstruction", "--real", trees, "--out", model, "--set", f"size={SIZE}", *SETTINGS)
+    alone = run("score", "reconstruction", model, "--test", trees)  # the grid is the model's
+    assert alone["test"]["items"] == 4
+    assert alone["scores"]["right/dsc"]["n"] == 2
+    words = ["study", "reconstruction", "--real", trees, "--test", trees, "--out", tmp_path / "study"]
+    words += ["--models", "sparse,hull", "--sizes", "2,all", "--arms", "real", "--seeds", 1, "--in-process"]
+    words += ["--set", f"size={SIZE}", *SETTINGS]
+    study = run(*words)
+    assert study["runs"] == 4
+    values = {(cell["model"], cell["size"], cell["measure"]): cell["values"] for cell in study["cells"]}
+    assert values["sparse", None, "right/dsc"] == pytest.approx([alone["scores"]["right/dsc"]["value"]])
+    assert values["sparse", None, "right/dsc"] != values["sparse", 2, "right/dsc"]
+    assert values["hull", None, "left/o2"] == values["sparse", 2, "left/o2@hull"]
+    again = run(*words)
+    assert again == study
+    report = (tmp_path / "study" / "report.md").read_text()
+    for part in ("Tables 4 and 8", "Table 5", "Table 6", "learning curve", "paper: diffusion, motion"):
+        assert part in report
+
+
+def test_test_subjects_are_not_learnt_from(trees, tmp_path):
+    words = ["study", "reconstruction", "--real", trees, "--test", trees, "--test-split", "train"]
+    words += ["--out", tmp_path, "--models", "hull", "--in-process", "--set", f"size={SIZE}"]
+    with pytest.raises(UsageError, match="test subjects are also learnt from"):
+        CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False, standalone_mode=False)
+
+
+def test_sizes_count_subjects_and_grow(trees):
+    """Both trees of each; a larger number holds the smaller one's, or a curve would be of other subjects."""
+    task, items = Reconstruction(size=SIZE), worlds.pairs(trees)
+    few, more = ({item.subject for item in task.training_set("real", n, 0, items, []).real} for n in (1, 2))
+    assert len(few) == 1 < len(more) == 2
+    assert few < more
+    assert len(task.training_set("real", 2, 0, items, []).real) == 4
+    with pytest.raises(UsageError, match="9 subjects are asked for; there are 3"):
+        task.training_set("real", 9, 0, items, [])
+
+
+def test_settings_are_of_all_learners_of_a_study_or_of_one():
+    task, changes = Reconstruction(), {"sparse.steps": 9, "steps": 5, "flow.levels": 2}
+    assert [task.changed(model, changes).steps for model in ("sparse", "flow")] == [9, 5]
+    assert task.changed("flow", changes).levels == 2
+    assert task.changed("hull", changes) == task.settings("hull")
+    with pytest.raises(UsageError, match="--set stepps: no such setting"):
+        task.changed("sparse", {"stepps": 1})
+    with pytest.raises(UsageError, match="there is no learner 'spars'; give sparse, "):
+        task.changed("flow", {"spars.steps": 1})
+
+
+def test_options_are_checked_before_anything_is_read():
+    for options, words in (
+        ({"rule": "thick"}, "rule is 'thick': give paper or half"),
+        ({"side": "up"}, "side is 'up': give right or left or both"),
+        ({"sweep": "batch"}, "sweep is 'batch': give guidance or levels"),
+        ({"size": 4}, "size is 4"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            Reconstruction(**options)
+    task = Reconstruction(side="left")
+    assert set(task.shown) == {"left/dsc", "left/chamfer", "left/o2", "left/cldice"}
+    assert task.bounds("left/dsc_x0_eroded@hull") == (0, 1)
+    assert task.bounds("left/pieces@hull")[1] > 1
+    with pytest.raises(UsageError, match="yields a SimpleNamespace; reconstruction learns from generated pairs"):
+        task.item_of_case(SimpleNamespace())
