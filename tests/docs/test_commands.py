@@ -53,6 +53,8 @@ SHORT = {
     "lesionforge train detection": "--set steps=2 --set batch=2",
     "lesionforge study detection": "--sizes 2 --arms real,x1 --seeds 1 --set steps=2 --set batch=2 --in-process",
     "lesionforge study segmentation": "--models unet --arms real,texture --seeds 1 --set steps=2 --in-process",
+    "lesionforge train reconstruction": "--set steps=2",
+    "lesionforge study reconstruction": "--sizes all --seeds 1 --set sparse.steps=2 --in-process",
     "lesionforge fit vqgan --settings": "",
     "lesionforge fit ": TOY_FIT,
 }

@@ -16,8 +16,16 @@ from lesionforge.jobs.studies.tables import Table, dashed, level
 Figures = tuple[float, ...]
 Rows = Mapping[str, Mapping[str, Figures]]  # by side and method
 
-# Our model -> the paper's row that it is an answer to.
-ANSWERS: Final = {"hull": "backprojection", "wgan": "GAN", "unet": "3D U-Net", "xradiff": "diffusion, basic"}
+# Our model, of whatever size -> the paper's row that it is an answer to; one of both sides answers "both sides".
+ANSWERS: Final = {
+    "hull": "backprojection",
+    "wgan": "GAN",
+    "unet": "3D U-Net",
+    "xradiff": "diffusion, basic",
+    "xradiff-no-projections": "diffusion, no projections",
+}
+BOTH: Final = "diffusion, both sides"
+BEST: Final = {"right": BOTH, "left": "diffusion, no projections"}  # as the paper calls them
 
 VOLUME: Final = {"chamfer": "Chamfer", "dsc": "DSC", "o1": "O(1)", "o2": "O(2)"}
 MORE: Final = {"cldice": "clDice", "pieces": "pieces", "loops_off": "loops off", "chamfer_half_mm": "half Chamfer, mm"}
@@ -34,7 +42,7 @@ MEMORY: Final = {"memory_mb": "memory, MB"}
 # Settings of sampling that are swept, at the values of Figures 4 and 5, which print no numbers; what they show.
 SWEEPS: Final[Mapping[str, tuple[float, ...]]] = {
     "guidance": (0, 1, 2, 4, 6, 8, 10, 12),
-    "levels": (1, 3, 5, 10, 20, 50),
+    "levels": (1, 3, 5, 10, 20, 50, 100),
 }
 SHOWN: Final = {
     "guidance": "Figure 4: steep up to 2, then flat; best 2, of clinical pairs 6 to 12",
@@ -49,7 +57,7 @@ VOLUMES: Final[Rows] = {
         "3D U-Net": (1.35, 0.29, 0.51, 0.70),
         "diffusion, basic": (1.59, 0.30, 0.57, 0.76),
         "diffusion, no projections": (1.75, 0.26, 0.51, 0.72),
-        "diffusion, both sides (best)": (1.49, 0.33, 0.59, 0.78),
+        "diffusion, both sides": (1.49, 0.33, 0.59, 0.78),
         "diffusion, hull of 3 views": (2.70, 0.20, 0.39, 0.57),
         "diffusion, hull of 4 views": (3.48, 0.17, 0.35, 0.50),
         "diffusion, motion": (2.10, 0.20, 0.42, 0.63),
@@ -59,7 +67,7 @@ VOLUMES: Final[Rows] = {
         "GAN": (2.61, 0.24, 0.44, 0.60),
         "3D U-Net": (1.50, 0.26, 0.46, 0.65),
         "diffusion, basic": (1.61, 0.27, 0.51, 0.70),
-        "diffusion, no projections (best)": (1.54, 0.28, 0.51, 0.70),
+        "diffusion, no projections": (1.54, 0.28, 0.51, 0.70),
         "diffusion, both sides": (1.61, 0.29, 0.53, 0.71),
         "diffusion, hull of 3 views": (2.39, 0.21, 0.41, 0.58),
         "diffusion, hull of 4 views": (2.91, 0.22, 0.40, 0.55),
@@ -73,14 +81,14 @@ REPROJECTIONS: Final[Rows] = {
         "GAN": (10.21, 8.45, 0.44, 0.53),
         "3D U-Net": (8.87, 5.83, 0.48, 0.59),
         "diffusion, basic": (10.45, 6.72, 0.42, 0.56),
-        "diffusion, best": (8.70, 6.28, 0.50, 0.62),
+        "diffusion, both sides": (8.70, 6.28, 0.50, 0.62),
         "diffusion, motion": (11.53, 17.83, 0.40, 0.29),
     },
     "left": {
         "GAN": (19.75, 21.62, 0.46, 0.39),
         "3D U-Net": (13.47, 15.99, 0.59, 0.52),
         "diffusion, basic": (15.05, 16.90, 0.57, 0.49),
-        "diffusion, best": (14.45, 15.98, 0.60, 0.53),
+        "diffusion, no projections": (14.45, 15.98, 0.60, 0.53),
         "diffusion, motion": (15.50, 24.88, 0.55, 0.30),
     },
 }
@@ -91,14 +99,14 @@ COSTS: Final[Rows] = {
         "GAN": (39.63, 0.01),
         "3D U-Net": (33.90, 0.01),
         "diffusion, basic": (28.45, 2.71),
-        "diffusion, best": (32.92, 2.71),
+        "diffusion, both sides": (32.92, 2.71),
         "diffusion, motion": (27.84, 2.86),
     },
     "left": {
         "GAN": (39.04, 0.01),
         "3D U-Net": (31.13, 0.01),
         "diffusion, basic": (27.46, 2.70),
-        "diffusion, best": (28.89, 2.71),
+        "diffusion, no projections": (28.89, 2.71),
         "diffusion, motion": (26.87, 2.87),
     },
 }
@@ -110,20 +118,25 @@ CLINICAL: Final[Rows] = {
         "3D U-Net": (17.02, 17.20, 0.29, 0.32),
         "diffusion, basic": (18.64, 17.69, 0.27, 0.29),
         "diffusion, no projections": (19.36, 18.77, 0.27, 0.29),
-        "diffusion, both sides (best)": (14.42, 13.75, 0.32, 0.35),
+        "diffusion, both sides": (14.42, 13.75, 0.32, 0.35),
     },
     "left": {
         "GAN": (32.51, 32.63, 0.20, 0.21),
         "3D U-Net": (20.50, 18.26, 0.31, 0.33),
         "diffusion, basic": (25.08, 24.62, 0.30, 0.31),
-        "diffusion, no projections (best)": (20.78, 19.05, 0.32, 0.33),
+        "diffusion, no projections": (20.78, 19.05, 0.32, 0.33),
         "diffusion, both sides": (16.28, 14.81, 0.36, 0.37),
     },
 }
 
 
-def tables(summary: Summary) -> list[Table]:
-    """All that the runs allow, of each side, size and arm; then the learning curve over sizes, and sweeps."""
+def tables(summary: Summary, sides: str = "both") -> list[Table]:
+    """All that the runs allow, of each side, size and arm; then the learning curve over sizes, and sweeps.
+
+    Args:
+        summary: of a study.
+        sides: that its networks learnt from: right, left or both.
+    """
     truth = any(cell.measure.endswith("/dsc") for cell in summary.cells.values())
     wanted = [
         ("volumes", "Tables 4 and 8", VOLUMES, VOLUME, MORE),
@@ -138,7 +151,7 @@ def tables(summary: Summary) -> list[Table]:
             for size in summary.sizes:
                 for what, number, figures, columns, more in wanted:
                     title = f"{side} trees, {what}, {_which(arm, size)} (XRA-Diff's {number})"
-                    rows = [*_rows(summary, side, size, arm, figures[side], columns, more)]
+                    rows = [*_rows(summary, side, size, arm, sides == "both", figures[side], columns, more)]
                     words = [*columns.values(), *more.values(), *(f"paper {word}" for word in columns.values())]
                     made.append(Table(title, ["method", *words], rows))
             made += [_curve(summary, side, arm), *_sweeps(summary, side, arm)]
@@ -150,6 +163,7 @@ def _rows(
     side: str,
     size: int | None,
     arm: str,
+    both: bool,
     figures: Mapping[str, Figures],
     columns: Mapping[str, str],
     more: Mapping[str, str],
@@ -158,7 +172,7 @@ def _rows(
     names, answered, none = [*columns, *more], set(), [None] * len(columns)
     models = [m for m in summary.models if any(summary.cell(m, size, arm, f"{side}/{name}") for name in names)]
     for model in models:
-        answered.add(theirs := ANSWERS.get(model, ""))
+        answered.add(theirs := _answer(model, both))
         cells = [summary.cell(model, size, arm, f"{side}/{name}") for name in names]
         yield [model, *map(level, cells), *map(dashed, figures.get(theirs, none))]
     if models and "hull" not in models:
@@ -168,7 +182,15 @@ def _rows(
             yield ["hull", *map(level, cells), *map(dashed, figures.get(ANSWERS["hull"], none))]
     for name in figures if models else ():
         if name not in answered:
-            yield [f"paper: {name}", *["–"] * len(names), *map(dashed, figures[name])]
+            best = " (best)" if name == BEST[side] else ""
+            yield [f"paper: {name}{best}", *["–"] * len(names), *map(dashed, figures[name])]
+
+
+def _answer(model: str, both: bool) -> str:
+    """The paper's row that a model answers; none where it is empty."""
+    names = [name for name in ANSWERS if model == name or model in (f"{name}-small", f"{name}-paper")]
+    answer = ANSWERS[names[0]] if names else ""
+    return BOTH if both and answer == ANSWERS["xradiff"] else answer
 
 
 def _curve(summary: Summary, side: str, arm: str) -> Table:

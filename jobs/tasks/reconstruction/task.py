@@ -144,4 +144,4 @@ class Reconstruction(Task[Item, "Found"]):
         return 0, 1 if name.startswith(("dsc", "cldice", "o1", "o2")) else inf
 
     def tables(self, summary: Summary) -> list[Table]:
-        return paper.tables(summary)
+        return paper.tables(summary, self.side)

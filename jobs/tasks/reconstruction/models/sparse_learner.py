@@ -88,7 +88,9 @@ class SparseTask(Annealed):
         x, cells, rays, truth, edges, size = zip(*rows, strict=True)
         assert isinstance(self._settings, SparseSettings)
         depth = len(self._settings.channels)
-        where = [sites(a.long(), b.long(), *c, depth) for a, b, c in zip(cells, rays, edges, strict=True)]
+        where = [
+            sites(a.long(), b.long(), plane, n, depth) for a, b, (plane, n) in zip(cells, rays, edges, strict=True)
+        ]
         return torch.cat(x), together(where), torch.cat(truth), [len(one) for one in x], size
 
     def on(self, batch: Any, device: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ def scores(base=0.5, names=COLUMNS, hull=True):
     return out | ({f"{name}@hull": 0.1 for name in out} if hull else {})
 
 
-def tables(*results):
-    task = Reconstruction()
+def tables(*results, side="both"):
+    task = Reconstruction(side=side)
     return {table.title: table for table in task.tables(summarise(results, task))}
 
 
@@ -62,11 +62,25 @@ def test_the_hull_is_one_row_where_it_is_a_model_too():
 
 
 def test_clinical_pairs_have_tables_7_and_9():
-    made = tables(result("xradiff", 0, scores(names=[*VIEWS, *WHOLE])))
+    made = tables(result("xradiff", 0, scores(names=[*VIEWS, *WHOLE])), side="left")
     assert [title.rpartition("(")[2] for title in made] == ["XRA-Diff's Tables 7 and 9)"] * 2
     (left,) = (table for title, table in made.items() if title.startswith("left"))
     assert left.rows[0][-4:] == ["25.080", "24.620", ".300", ".310"]
     assert left.rows[-1][-4:] == ["16.280", "14.810", ".360", ".370"]
+
+
+def test_a_network_of_both_sides_answers_the_paper_s():
+    runs = [result(model, 0, scores()) for model in ("xradiff-small", "xradiff-no-projections", "xradiff-nothing")]
+    for side, figure in (("both", "1.490"), ("right", "1.590")):
+        rows = tables(*runs, side=side)["right trees, volumes, real (XRA-Diff's Tables 4 and 8)"].rows
+        assert {row[0]: row[-4] for row in rows[:3]} == {
+            "xradiff-no-projections": "1.750",
+            "xradiff-nothing": "–",
+            "xradiff-small": figure,
+        }
+        assert len(rows) == 3 + 1 + 9 - 3  # the hull's, and the paper's that none answers
+    best = tables(*runs)["left trees, re-projection, real (XRA-Diff's Table 5)"]
+    assert not any("best" in row[0] for row in best.rows)  # it is answered
 
 
 def test_a_learning_curve_over_subjects():
