@@ -52,7 +52,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    subjects, rounds = (2, 1) if quick else (6, 3)
+    subjects, rounds = (2, 3) if quick else (6, 5)
     with tempfile.TemporaryDirectory() as folder:
         sources = [{"uri": "phantom:coronary", "options": {"count": subjects, "sides": ["left", "right"]}}]
         generate({**RECIPE, "sources": sources}, folder, in_process=True)

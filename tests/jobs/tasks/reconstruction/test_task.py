@@ -36,7 +36,7 @@ def test_a_study_from_shards_to_the_paper_s_tables(trees, tmp_path):
     assert study["runs"] == 4
     values = {(cell["model"], cell["size"], cell["measure"]): cell["values"] for cell in study["cells"]}
     assert values["sparse", None, "right/dsc"] == pytest.approx([alone["scores"]["right/dsc"]["value"]])
-    assert values["sparse", None, "right/dsc"] != values["sparse", 2, "right/dsc"]
+    assert values["sparse", None, "right/psnr"] != values["sparse", 2, "right/psnr"]
     assert values["hull", None, "left/o2"] == values["sparse", 2, "left/o2@hull"]
     again = run(*words)
     assert again == study
