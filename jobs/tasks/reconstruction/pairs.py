@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,15 +141,24 @@ def stored_pairs(there: Samples, size: int, rule: str) -> Iterator[StoredPair]:
 
 
 def papers(volume: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
-    """The paper's target: the volume's occupied cells by trilinear sampling, all that is above 0 (XRA-Diff's code)."""
+    """The paper's target: the volume's occupied cells by trilinear sampling, all that is above 0 (XRA-Diff's code).
+
+    Args:
+        volume: (n, n, n), nonzero is occupied.
+        size: cells an edge of the result, at most n.
+    """
     n = volume.shape[0]
     at = (np.arange(size) + 0.5) * n / size - 0.5
     low = np.floor(at).astype(int)
     high = np.where(at > low, low + 1, low)
-    out = volume > 0
-    for axis in range(3):
-        out = np.take(out, low, axis) | np.take(out, np.minimum(high, n - 1), axis)
-    return out
+    # Which sample a cell is the lower or the higher neighbour of, along an axis; ``size`` where none.
+    reached = np.full((2, n), size)
+    reached[0, low] = reached[1, high] = np.arange(size)
+    cells = np.unravel_index(np.flatnonzero(volume > 0), volume.shape)  # of bool: 5 x as fast
+    out = np.zeros((size + 1,) * 3, bool)
+    for ends in itertools.product(reached, repeat=3):
+        out[tuple(end[along] for end, along in zip(ends, cells, strict=True))] = True
+    return out[:size, :size, :size]
 
 
 def pair_of_sample(sample: Mapping[str, Any], size: int, rule: str = "paper") -> Pair:
