@@ -1,8 +1,8 @@
 """Training of the reconstruction task from shards against pairs in memory: ``-m tests.benchmarks.reconstruction``.
 
 The sparse network at its own size on bi-plane pairs of the paper's (512 x 512, 128^3, 60^3). What a sample takes beside
-the step itself is a pair read, from its shard or from memory, and prepared: both in turns, in CPU of one thread, which a
-whole training's noise on a busy machine would hide. It is paid at every step where more is learnt from than
+the step itself is a pair read, from its shard or from memory, and prepared: both in turns, in CPU of one thread, which
+a whole training's noise on a busy machine would hide. It is paid at every step where more is learnt from than
 ``learner.KEPT`` holds prepared, else once a pair: the goal is of the former. Beside, the bytes of a pair: as an item
 that names its place in the shards, read, and prepared.
 """
