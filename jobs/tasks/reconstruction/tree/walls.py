@@ -1,0 +1,115 @@
+"""How far a vessel's walls lie from points of its centreline, in each view, and so its middle and its radius there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, nan
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from skimage.morphology import skeletonize
+
+from lesionforge.generators.carm.view import View
+from lesionforge.generators.kernels import jit
+
+Floats = NDArray[np.float64]
+
+FINE = 0.25  # px between places looked at across a vessel
+FLAT = 0.25  # of its length that a stretch keeps in a picture: what is shorter runs along the rays, and has no sides
+
+
+@dataclass(frozen=True)
+class Across:
+    """A silhouette across a centreline (n, 3).
+
+    ``middle``: how far the vessel's middle lies from the point's image, px along ``normal`` (n, 2: row, col).
+    ``half``: half of its width in px; NaN where the picture shows none. ``mm``: of a pixel at the point's depth.
+    """
+
+    middle: Floats
+    half: Floats
+    normal: Floats
+    mm: Floats
+
+
+def across(view: View, shadow: NDArray[np.uint8], points: Floats, reach_px: float) -> Across:
+    """Look for lit pixels within ``reach_px`` of each point's image, across the line that the images make."""
+    pixels = view.project(points)
+    mm = pixel_at(view, points)
+    way = np.gradient(pixels, axis=0)
+    size = np.sqrt((way**2).sum(1))
+    seen = size * mm > FLAT * np.sqrt((np.gradient(points, axis=0) ** 2).sum(1))
+    way /= np.maximum(size, 1e-9)[:, None]
+    normal = np.stack([-way[:, 1], way[:, 0]], axis=1)
+    low, high = _walls(np.ascontiguousarray(shadow), pixels, normal, reach_px)
+    half = np.where(seen, (high - low) / 2, nan)
+    return Across(np.where(seen, (low + high) / 2, nan), half, normal, mm)
+
+
+def pixel_at(view: View, points: Floats) -> Floats:
+    """How many mm a pixel is at each point's depth (n,)."""
+    out: Floats = view.pixel_mm[0] * (view.sod_mm + points @ view.direction) / view.sid_mm
+    return out
+
+
+def radii_about(view: View, shadow: NDArray[np.uint8], points: Floats) -> Floats:
+    """Radius in mm (n,) of the vessel whose centreline's image is nearest to each point's; for points near vessels."""
+    at = np.rint(view.project(points)).astype(int)
+    rows, cols = np.nonzero(shadow)
+    first = np.array([rows.min(), cols.min()]) - 1 if len(rows) else np.zeros(2, int)
+    last = np.array([rows.max(), cols.max()]) + 2 if len(rows) else np.array(shadow.shape)
+    first = np.maximum(first, 0)
+    lit = shadow[first[0] : last[0], first[1] : last[1]] > 0
+    inside = distance_transform_edt(np.pad(lit, 1))[1:-1, 1:-1]
+    nearest = distance_transform_edt(~skeletonize(lit), return_distances=False, return_indices=True)
+    here = tuple(np.clip(at - first, 0, np.array(lit.shape) - 1).T)
+    near = nearest[0][here], nearest[1][here]
+    out: Floats = np.maximum(inside[near] - 0.5, 0.5) * pixel_at(view, points)
+    return out
+
+
+@jit
+def _lit(shadow: NDArray[np.uint8], row: float, col: float) -> float:
+    """Bilinear, 0 outside."""
+    i, j = floor(row), floor(col)
+    a, b = row - i, col - j
+    total = 0.0
+    for r in range(2):
+        for c in range(2):
+            if 0 <= i + r < shadow.shape[0] and 0 <= j + c < shadow.shape[1] and shadow[i + r, j + c] > 0:
+                total += (a if r else 1 - a) * (b if c else 1 - b)
+    return total
+
+
+@jit
+def _walls(shadow: NDArray[np.uint8], pixels: Floats, normals: Floats, reach: float) -> tuple[Floats, Floats]:
+    """Both walls of the lit stretch nearest to each pixel along its normal, px from it; NaN where none begins in reach."""
+    n = len(pixels)
+    low, high = np.full(n, nan), np.full(n, nan)
+    for i in range(n):
+        r, c, u, v = pixels[i, 0], pixels[i, 1], normals[i, 0], normals[i, 1]
+        start = nan
+        for k in range(int(reach / FINE) + 1):
+            for sign in (1.0, -1.0):
+                s = sign * k * FINE
+                if _lit(shadow, r + s * u, c + s * v) >= 0.5:
+                    start = s
+                    break
+            if start == start:
+                break
+        if start != start:
+            continue
+        for sign in (1.0, -1.0):
+            s, inner = start, _lit(shadow, r + start * u, c + start * v)
+            while True:
+                outer = _lit(shadow, r + (s + sign * FINE) * u, c + (s + sign * FINE) * v)
+                if outer < 0.5:
+                    break
+                s, inner = s + sign * FINE, outer
+            wall = s + sign * FINE * (inner - 0.5) / max(inner - outer, 1e-9)
+            if sign > 0:
+                high[i] = wall
+            else:
+                low[i] = wall
+    return low, high
