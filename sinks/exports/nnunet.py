@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -38,8 +39,8 @@ def write(volumes: Volumes, folder: Path) -> None:
         for scan in volumes.read(split):
             images.mkdir(parents=True, exist_ok=True)  # only now: a first sample that does not fit leaves no folder
             labels.mkdir(exist_ok=True)
-            _save(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
-            _save(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
+            save_nifti(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
+            save_nifti(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
             cases.setdefault(split, []).append((scan.key, scan.subject))
     if folds := _folds(cases):
         (folder / "splits_final.json").write_text(json.dumps(folds, indent=1), encoding="utf-8")
@@ -52,7 +53,8 @@ def write(volumes: Volumes, folder: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
 
 
-def _save(voxels: NDArray[np.int16] | NDArray[np.uint8], affine: NDArray[np.float64], path: Path) -> None:
+def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
+    """Write an array as NIfTI-1; ``affine`` (4, 4): from its indices to LPS mm."""
     image = nib.Nifti1Image(voxels, RAS_FROM_LPS @ affine)
     image.set_qform(image.affine, SCANNER)
     image.set_sform(image.affine, SCANNER)

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
+from scipy.spatial import cKDTree
 
-from lesionforge.generators.carm.grid import Grid
-from lesionforge.generators.carm.occupancy import occupied, shares
-from lesionforge.generators.phantom.tree.voxels import voxelise
-from lesionforge.generators.types import Branch, Side, UserError
+from lesionforge.generators.types import Branch, UserError
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.tree.branches import Chain, chains, names
-from lesionforge.jobs.tasks.reconstruction.tree.line import along, centred
-from lesionforge.jobs.tasks.reconstruction.tree.paths import Cells, Ways
+from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, centred
+from lesionforge.jobs.tasks.reconstruction.tree.narrow import healthy_diameter, narrowings
+from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, Cells, Ways
+from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree
 from lesionforge.jobs.tasks.reconstruction.tree.walls import radii_about
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 PROXIMAL_MM = 8.0  # of an end, whose calibre tells the ostium
+MOST_MM = 4.0  # radius that no coronary artery has
 SMOOTH_CELLS = 9  # along a branch, over which the expected radius is a median
-VOXEL = 0.25  # of a cell, or finer: what a tree's share of the cells is counted in
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One coronary tree: its branches, a parent before its children, points from the ostium outwards.
-
-    A branch is called by its place (``branches.names``); which SYNTAX segments it holds is not told. ``lost``: of the
-    cells that are likely, the share that no branch comes near: pieces that no way through the hull leads to, and twigs
-    that were too short.
-    """
-
-    side: Side
-    branches: tuple[Branch, ...]
-    lost: float
 
 
 def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium_mm: ArrayLike | None = None) -> Tree:
@@ -67,8 +52,24 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     if not paths:
         raise UserError("the likely cells are a single spot: is the geometry that of the silhouettes?")
     made = chains(paths, cells, ways.radii)
-    branches = _branches(made, points, mm, pair)
-    return Tree(pair.side, branches, 0.0)
+    branches, sure = _branches(made, points, mm, pair)
+    inside = [0.0 if one.parent < 0 else _radius_at(branches[one.parent], one.points[0]) for one in branches]
+    healthy = tuple(healthy_diameter(*one) for one in zip(branches, inside, sure, strict=True))
+    found = [n for one in zip(branches, healthy, inside, strict=True) for n in narrowings(*one)]
+    worst = tuple(sorted(found, key=lambda one: -one.percent_ds))
+    return Tree(pair.side, branches, healthy, worst, _lost(ways, paths, threshold))
+
+
+def _radius_at(branch: Branch, point: Floats) -> float:
+    return float(branch.radii[int(np.argmin(((branch.points - point) ** 2).sum(1)))])
+
+
+def _lost(ways: Ways, paths: list[Cells], threshold: float) -> float:
+    """Share of the likely cells that lie beyond the radius, and two cells more, of every path."""
+    likely = np.flatnonzero(ways.likely >= threshold)
+    on = np.concatenate(paths)
+    far, nearest = cKDTree(ways.cells[on]).query(ways.cells[likely])
+    return float(np.mean(far > NEAR + ways.radii[on][nearest]))
 
 
 def _widest_end(ways: Ways, threshold: float) -> int:
@@ -83,30 +84,27 @@ def _widest_end(ways: Ways, threshold: float) -> int:
     return int(ends[int(np.argmax(wide))][0])
 
 
-def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tuple[Branch, ...]:
+def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tuple[tuple[Branch, ...], list[Bools]]:
     called = names([chain.parent for chain in made])
     out: list[Branch] = []
+    sure: list[Bools] = []
     for chain, name in zip(made, called, strict=True):
         places, expected = points[chain.cells], median_filter(mm[chain.cells], SMOOTH_CELLS, mode="nearest")
-        line, radii = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm)
+        most = MOST_MM if chain.parent < 0 else WIDER * _radius_at(out[chain.parent], places[0])
+        line, radii, tells = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm, most)
         if chain.parent >= 0:
-            line, radii = _joined(line, radii, out[chain.parent])
+            line = _joined(line, out[chain.parent])
         out.append(Branch(name, line, radii, ("",) * len(line), chain.parent))
-    return tuple(out)
+        sure.append(tells)
+    return tuple(out), sure
 
 
-def _joined(line: Floats, radii: Floats, parent: Branch) -> tuple[Floats, Floats]:
+def _joined(line: Floats, parent: Branch) -> Floats:
     """A branch that begins at its parent's nearest point."""
     far = ((parent.points - line[0]) ** 2).sum(1)
     start = parent.points[int(np.argmin(far))]
     s = along(line)
     reach = 2 * float(np.sqrt(far.min())) + 1e-6  # the shift fades out
     moved: Floats = line + np.clip(1 - s / reach, 0, 1)[:, None] * (start - line[0])
-    return moved, radii
+    return moved
 
-
-def tree_volume(tree: Tree, grid: Grid) -> NDArray[np.bool_]:
-    """The cells that the tree fills, by the rule of the shards (``carm.occupancy``)."""
-    edge = min(VOXEL * grid.spacing_mm, 0.4)
-    voxels = voxelise(tree.branches, edge)
-    return occupied(shares(voxels.astype(np.float64), (edge,) * 3, grid)[0]) > 0

@@ -20,7 +20,8 @@ BEND_MM = 1.2  # sd along the line after each draw
 ROUNDS = 3
 WIDE = 1.7  # times the expected radius: what is wider in a view is two vessels
 ALONE = 0.3  # of the eigenvalues' sum: normals nearer to parallel do not tell the depth
-MEDIAN_MM, MEAN_MM = 2.0, 0.6  # along the line, of the radius
+MEDIAN_MM, MEAN_MM = 2.0, 0.4  # along the line, of the radius
+NEARBY_MM, WIDER = 12.0, 1.3  # what is so much wider than the median about it is two vessels
 
 
 def along(points: Floats) -> Floats:
@@ -48,15 +49,16 @@ def smoothed(points: Floats, sd: float) -> Floats:
 
 
 def centred(
-    points: Floats, radii: Floats, views: Sequence[View], shadows: Sequence[NDArray[np.uint8]], cell_mm: float
-) -> tuple[Floats, Floats]:
-    """Points (n, 3) and radii (n,) in mm of a branch.
+    points: Floats, radii: Floats, views: Sequence[View], shadows: Sequence[NDArray[np.uint8]], cell_mm: float, most_mm: float
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Points (n, 3) of a branch, radii (n,) in mm, and where these are sure.
 
     Args:
         points: (m, 3) LPS mm, from cell to cell.
         radii: (m,) mm, about what is expected there; wider shadows belong to two vessels.
         views, shadows: of the pair.
         cell_mm: edge of a cell: how far the points may lie off.
+        most_mm: radius that the branch surely does not have.
     """
     share = along(points) / along(points)[-1]
     line = resampled(smoothed(resampled(points), STAIRS_CELLS * cell_mm / STEP_MM))
@@ -65,7 +67,7 @@ def centred(
         seen = [_seen(view, shadow, line, expected, cell_mm) for view, shadow in zip(views, shadows, strict=True)]
         if again < ROUNDS:
             line = resampled(smoothed(line + _draw(line, views, seen), BEND_MM / STEP_MM))
-    return line, _radii(seen, expected)
+    return line, *_radii(seen, most_mm)
 
 
 def _seen(view: View, shadow: NDArray[np.uint8], line: Floats, radius_mm: Floats, cell_mm: float) -> Across:
@@ -90,19 +92,30 @@ def _draw(line: Floats, views: Sequence[View], seen: Sequence[Across]) -> Floats
     return out
 
 
-def _radii(seen: Sequence[Across], expected: Floats) -> Floats:
-    """The views' geometric mean where they agree, else the smallest: an overlap only ever widens."""
+def _radii(seen: Sequence[Across], most_mm: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Radii (n,), and where they are sure: views that agree, and no wider than the vessel is nearby.
+
+    The views' geometric mean where they agree, else the smallest, as an overlap only ever widens; where all are wider
+    than the vessel nearby, it is read between its neighbours.
+    """
     each = np.stack([one.half * one.mm for one in seen])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where no view tells
         low, high = np.nanmin(each, axis=0), np.nanmax(each, axis=0)
         mean = np.exp(np.nanmean(np.log(np.maximum(each, 0.05)), axis=0))
-    found = np.where(high <= 1.3 * low + 0.1, mean, low)
-    known = np.isfinite(found)
+    known = low <= most_mm
     if not known.any():
-        return expected
-    at = np.arange(len(found))
-    found = np.interp(at, at[known], found[known])
-    window = 2 * int(MEDIAN_MM / STEP_MM / 2) + 1
-    out: Floats = gaussian_filter1d(median_filter(found, window, mode="nearest"), MEAN_MM / STEP_MM, mode="nearest")
-    return out
+        return np.full(each.shape[1], most_mm), known
+    at = np.arange(len(low))
+    nearby = median_filter(np.interp(at, at[known], low[known]), _odd(NEARBY_MM), mode="nearest")
+    known &= low <= WIDER * nearby + 0.1
+    if not known.any():
+        return nearby, known
+    agree = np.isfinite(each).all(0) & (high <= 1.3 * low + 0.1)
+    found = np.interp(at, at[known], np.where(agree, mean, low)[known])
+    smooth: Floats = gaussian_filter1d(median_filter(found, _odd(MEDIAN_MM), mode="nearest"), MEAN_MM / STEP_MM)
+    return smooth, known & agree
+
+
+def _odd(length_mm: float) -> int:
+    return 2 * int(length_mm / STEP_MM / 2) + 1

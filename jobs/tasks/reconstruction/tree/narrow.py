@@ -1,0 +1,51 @@
+"""Percent diameter stenosis along a branch: against the diameter it would have, told by its healthy parts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.generators.types import Branch, Stenosis
+from lesionforge.generators.vessel.reference import computer_defined
+from lesionforge.jobs.tasks.reconstruction.tree.line import along
+
+Floats = NDArray[np.float64]
+
+LEAST_PERCENT = 30.0  # at its narrowest
+EDGE_PERCENT = 10.0  # where a narrowing begins
+LEAST_MM = 1.5  # reference diameter: below, a pixel's error is a tenth
+FEWEST = 10  # rows that a reference is told by
+END_MM = 2.0  # of a branch's tip, where the silhouette's end looks like a narrowing
+
+
+def healthy_diameter(branch: Branch, inside_mm: float, sure: NDArray[np.bool_]) -> Floats:
+    """Diameter in mm (n,) without narrowings: a curve through the rows that do not lie below it (QCA's T.4.1).
+
+    Args:
+        branch: at even steps.
+        inside_mm: how much of it lies in its parent's lumen, and tells nothing.
+        sure: (n,) where its radius is; elsewhere two vessels may lie upon one another.
+    """
+    s = along(branch.points)
+    tells = (s >= min(inside_mm, s[-1] / 2)) & (s <= max(s[-1] - END_MM, s[-1] / 2))
+    reference = computer_defined(2 * branch.radii, tells & sure if (tells & sure).sum() >= FEWEST else tells)
+    return np.maximum(reference, 1e-3)
+
+
+def narrowings(branch: Branch, healthy_mm: Floats, inside_mm: float) -> list[Stenosis]:
+    """Those of ``LEAST_PERCENT`` or more in vessels of ``LEAST_MM`` or more."""
+    s, diameter = along(branch.points), 2 * branch.radii
+    percent = 100 * (1 - diameter / healthy_mm)
+    counts = (percent >= EDGE_PERCENT) & (s >= inside_mm) & (s <= s[-1] - END_MM)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], counts, [False]]).astype(int)))
+    out = []
+    for start, stop in edges.reshape(-1, 2).tolist():
+        at = start + int(np.argmax(percent[start:stop]))
+        if percent[at] < LEAST_PERCENT or healthy_mm[at] < LEAST_MM:
+            continue
+        x, y, z = branch.points[at].tolist()
+        length = float(s[stop - 1] - s[start])
+        out.append(
+            Stenosis(branch.name, (x, y, z), length, float(healthy_mm[at]), float(diameter[at]), float(percent[at]))
+        )
+    return out

@@ -1,0 +1,132 @@
+"""What a cardiologist looks at first: the tree on its silhouettes, from the front and the side, and turning."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from lesionforge.generators.carm.surface import Surface, surface
+from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree, lumen
+
+Floats = NDArray[np.float64]
+Rgb = NDArray[np.uint8]
+
+EDGE_PX = 360  # of a turntable's frame
+FRAMES = 24
+FRAME_MS = 90
+GROUND = np.array([18, 20, 26])
+LUMEN, NARROW = np.array([232, 208, 196]), np.array([255, 60, 40])
+LIGHT = np.array([0.35, -0.45, 0.82])  # right, down, towards the eye
+
+
+def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
+    """One picture, uint8 (rows, cols, 3): the tree on each silhouette; below, likelihoods and surface in two directions.
+
+    Silhouettes are grey, branches lines (the main branch the widest), narrowings red circles.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(len(pair.views), 4)
+    figure = Figure(figsize=(3.4 * columns, 7.2), dpi=90, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    above, below = figure.subfigures(2, 1)
+    for n, axes in enumerate(np.atleast_1d(above.subplots(1, len(pair.views)))):
+        _draw_view(axes, tree, pair, n)
+    panels = [("likelihood from the front", _mip(volume, 1)), ("likelihood from the left", _mip(volume, 0))]
+    shown = _Model.of(tree)
+    panels += [("from the front", shown.frame(0)), ("from the left", shown.frame(90))]
+    for axes, (title, image) in zip(below.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(image, cmap="magma", vmin=0, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(title, fontsize=9)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def turntable(tree: Tree) -> bytes:
+    """A GIF of the lumen's surface in a turn about the body's axis, narrowings red; frames of ``EDGE_PX``."""
+    shown = _Model.of(tree)
+    frames = [Image.fromarray(shown.frame(360 * n / FRAMES)).quantize(64, dither=Image.Dither.NONE) for n in range(FRAMES)]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+    return out.getvalue()
+
+
+class _Model:
+    """A surface to be looked at from all sides about the body's axis.
+
+    Args:
+        skin: closed, LPS mm.
+        colours: (n, 3) of its vertices.
+    """
+
+    def __init__(self, skin: Surface, colours: Floats) -> None:
+        points = skin.vertices.astype(np.float64)
+        self._colours = colours
+        self._points = points - (points.min(0) + points.max(0)) / 2
+        self._scale = (EDGE_PX - 12) / (2 * float(np.linalg.norm(self._points, axis=1).max()))
+        a, b, c = (points[skin.triangles[:, n]] for n in range(3))
+        faces = np.cross(b - a, c - a)
+        normals = np.zeros_like(points)
+        for corner in range(3):
+            np.add.at(normals, skin.triangles[:, corner], faces)
+        self._normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+    @classmethod
+    def of(cls, tree: Tree) -> _Model:
+        """A tree's lumen, reddened from 30 to 70 %DS."""
+        skin = surface(lumen(tree))
+        line = np.concatenate([branch.points for branch in tree.branches])
+        percent = np.concatenate([tree.percent_ds(n) for n in range(len(tree.branches))])
+        near = percent[cKDTree(line).query(skin.vertices)[1]]
+        share = np.clip((near - 30) / 40, 0, 1)[:, None]
+        return cls(skin, (1 - share) * LUMEN + share * NARROW)
+
+    def frame(self, degrees: float) -> Rgb:
+        """uint8 (EDGE_PX, EDGE_PX, 3) as seen from the front (0) or, turning, from the patient's left (90); head up."""
+        turn = np.deg2rad(degrees)
+        right = np.array([np.cos(turn), np.sin(turn), 0])
+        eye = np.array([np.sin(turn), -np.cos(turn), 0])
+        axes = np.stack([right, [0, 0, -1], eye])
+        seen, normal = self._points @ axes.T, self._normals @ axes.T
+        light = 0.25 + 0.75 * np.clip(normal @ LIGHT, 0, 1)
+        front = np.flatnonzero(normal[:, 2] > -0.2)
+        front = front[np.argsort(seen[front, 2], kind="stable")]  # the nearest is drawn last
+        at = np.rint(seen[front, 1::-1] * self._scale + EDGE_PX / 2).astype(int)
+        out = np.broadcast_to(GROUND, (EDGE_PX, EDGE_PX, 3)).astype(np.uint8)
+        shade = (self._colours[front] * light[front, None]).astype(np.uint8)
+        spot = np.array([(r, c) for r in (0, 1) for c in (0, 1)])
+        rows, cols = (at[:, None] + spot).reshape(-1, 2).T
+        out[rows, cols] = np.repeat(shade, len(spot), axis=0)
+        return out
+
+
+def _mip(volume: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Maximum along an axis, head up; from the front the patient's left is on the right, from the left his back is."""
+    out: NDArray[np.float32] = volume.max(axis=axis).T[::-1]
+    return out
+
+
+def _draw_view(axes: Any, tree: Tree, pair: Pair, n: int) -> None:
+    view, shadow = pair.views[n], pair.shadows[n]
+    axes.imshow(shadow, cmap="gray", vmin=0, vmax=2.2, interpolation="nearest")
+    colours: Sequence[str] = ("#ffd84d", "#5ad1ff", "#8be07a", "#f59bd0", "#c3a6ff")
+    generation: list[int] = []
+    for branch in tree.branches:
+        generation.append(0 if branch.parent < 0 else generation[branch.parent] + 1)
+        rows, cols = view.project(branch.points).T
+        axes.plot(cols, rows, color=colours[generation[-1] % len(colours)], lw=1.6 if branch.parent < 0 else 1.0)
+    for one in tree.narrowings:
+        ((row, col),) = view.project(np.array([one.point]))
+        axes.plot(col, row, "o", ms=9, mfc="none", mec="#ff5a4d")
+        axes.annotate(f"{one.percent_ds:.0f}", (col, row), (7, 5), textcoords="offset points", color="#ff5a4d", size=8)
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, view.cols - 0.5), ylim=(view.rows - 0.5, -0.5))
+    axes.set_title(view.name, fontsize=10)

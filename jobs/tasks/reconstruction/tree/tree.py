@@ -1,0 +1,53 @@
+"""A tree that was grown: its branches, how narrow they are, and the cells that it fills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.occupancy import occupied, shares
+from lesionforge.generators.phantom.tree.voxels import voxelise
+from lesionforge.generators.types import Branch, CoronaryTree, Side, Stenosis
+
+Floats = NDArray[np.float64]
+
+VOXEL_MM = 0.4  # that its lumen is counted in; 0.25 of a cell where that is finer
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One coronary tree.
+
+    ``branches``: a parent before its children, points (n, 3) from the ostium outwards in LPS mm from the isocentre. A
+    branch is called by its place in the tree (``branches.names``); which SYNTAX segments it holds is not told, nor does
+    ``Stenosis.segment`` hold one, but the branch's name. ``healthy_mm``: of each branch the diameter (n,) that it would
+    have without narrowings. ``narrowings``: those that are found, the worst first. ``lost``: of the cells that are
+    likely, the share that no branch comes near: pieces without a way through the hull, ends too short.
+    """
+
+    side: Side
+    branches: tuple[Branch, ...]
+    healthy_mm: tuple[Floats, ...]
+    narrowings: tuple[Stenosis, ...]
+    lost: float
+
+    def percent_ds(self, branch: int) -> Floats:
+        """Percent diameter stenosis at each point of a branch (n,), 0 where it is wider than it should be."""
+        narrow: Floats = 100 * (1 - 2 * self.branches[branch].radii / self.healthy_mm[branch])
+        return np.maximum(narrow, 0)
+
+
+def lumen(tree: Tree, voxel_mm: float = VOXEL_MM) -> CoronaryTree:
+    """The tree's lumen in voxels, as the sources yield trees."""
+    edges = (voxel_mm, voxel_mm, voxel_mm)
+    points = voxelise(tree.branches, voxel_mm)
+    return CoronaryTree("", "", "", tree.side, points, edges, tree.branches, tree.narrowings)
+
+
+def tree_volume(tree: Tree, grid: Grid) -> NDArray[np.bool_]:
+    """The cells of a grid that the tree fills, by the shards' rule (``carm.occupancy``): in one piece."""
+    held = lumen(tree, min(VOXEL_MM, 0.25 * grid.spacing_mm))
+    return occupied(shares(held.points.astype(np.float64), held.voxel_mm, grid)[0]) > 0
