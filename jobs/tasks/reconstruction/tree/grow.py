@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 PROXIMAL_MM = 8.0  # of an end, whose calibre tells the ostium
+IN_FORK = 1.5  # of the parent's radius: a branch's first part, of which silhouettes do not tell
 MOST_MM = 4.0  # radius that no coronary artery has
 SMOOTH_CELLS = 9  # along a branch, over which the expected radius is a median
 
@@ -53,9 +54,9 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
         raise UserError("the likely cells are a single spot: is the geometry that of the silhouettes?")
     made = chains(paths, cells, ways.radii)
     branches, sure = _branches(made, points, mm, pair)
-    inside = [0.0 if one.parent < 0 else _radius_at(branches[one.parent], one.points[0]) for one in branches]
+    inside = [0.0 if one.parent < 0 else IN_FORK * _radius_at(branches[one.parent], one.points[0]) for one in branches]
     healthy = tuple(healthy_diameter(*one) for one in zip(branches, inside, sure, strict=True))
-    found = [n for one in zip(branches, healthy, inside, strict=True) for n in narrowings(*one)]
+    found = [n for one in zip(branches, healthy, inside, sure, strict=True) for n in narrowings(*one)]
     worst = tuple(sorted(found, key=lambda one: -one.percent_ds))
     return Tree(pair.side, branches, healthy, worst, _lost(ways, paths, threshold))
 
@@ -90,8 +91,9 @@ def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tupl
     sure: list[Bools] = []
     for chain, name in zip(made, called, strict=True):
         places, expected = points[chain.cells], median_filter(mm[chain.cells], SMOOTH_CELLS, mode="nearest")
-        most = MOST_MM if chain.parent < 0 else WIDER * _radius_at(out[chain.parent], places[0])
-        line, radii, tells = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm, most)
+        fork = _radius_at(out[chain.parent], places[0]) if chain.parent >= 0 else 0.0
+        most, inside = (WIDER * fork, IN_FORK * fork) if fork else (MOST_MM, 0.0)
+        line, radii, tells = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm, most, inside)
         if chain.parent >= 0:
             line = _joined(line, out[chain.parent])
         out.append(Branch(name, line, radii, ("",) * len(line), chain.parent))

@@ -49,7 +49,8 @@ def smoothed(points: Floats, sd: float) -> Floats:
 
 
 def centred(
-    points: Floats, radii: Floats, views: Sequence[View], shadows: Sequence[NDArray[np.uint8]], cell_mm: float, most_mm: float
+    points: Floats, radii: Floats, views: Sequence[View], shadows: Sequence[NDArray[np.uint8]], cell_mm: float,
+    most_mm: float, inside_mm: float = 0.0
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Points (n, 3) of a branch, radii (n,) in mm, and where these are sure.
 
@@ -59,6 +60,7 @@ def centred(
         views, shadows: of the pair.
         cell_mm: edge of a cell: how far the points may lie off.
         most_mm: radius that the branch surely does not have.
+        inside_mm: how much of it lies in its parent's lumen: its calibre there is the one behind.
     """
     share = along(points) / along(points)[-1]
     line = resampled(smoothed(resampled(points), STAIRS_CELLS * cell_mm / STEP_MM))
@@ -67,7 +69,7 @@ def centred(
         seen = [_seen(view, shadow, line, expected, cell_mm) for view, shadow in zip(views, shadows, strict=True)]
         if again < ROUNDS:
             line = resampled(smoothed(line + _draw(line, views, seen), BEND_MM / STEP_MM))
-    return line, *_radii(seen, most_mm)
+    return line, *_radii(seen, most_mm, along(line) >= min(inside_mm, along(line)[-1] / 2))
 
 
 def _seen(view: View, shadow: NDArray[np.uint8], line: Floats, radius_mm: Floats, cell_mm: float) -> Across:
@@ -92,7 +94,7 @@ def _draw(line: Floats, views: Sequence[View], seen: Sequence[Across]) -> Floats
     return out
 
 
-def _radii(seen: Sequence[Across], most_mm: float) -> tuple[Floats, NDArray[np.bool_]]:
+def _radii(seen: Sequence[Across], most_mm: float, tells: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
     """Radii (n,), and where they are sure: views that agree, and no wider than the vessel is nearby.
 
     The views' geometric mean where they agree, else the smallest, as an overlap only ever widens; where all are wider
@@ -103,7 +105,7 @@ def _radii(seen: Sequence[Across], most_mm: float) -> tuple[Floats, NDArray[np.b
         warnings.simplefilter("ignore", RuntimeWarning)  # where no view tells
         low, high = np.nanmin(each, axis=0), np.nanmax(each, axis=0)
         mean = np.exp(np.nanmean(np.log(np.maximum(each, 0.05)), axis=0))
-    known = low <= most_mm
+    known = tells & (low <= most_mm)
     if not known.any():
         return np.full(each.shape[1], most_mm), known
     at = np.arange(len(low))

@@ -32,16 +32,22 @@ def healthy_diameter(branch: Branch, inside_mm: float, sure: NDArray[np.bool_]) 
     return np.maximum(reference, 1e-3)
 
 
-def narrowings(branch: Branch, healthy_mm: Floats, inside_mm: float) -> list[Stenosis]:
-    """Those of ``LEAST_PERCENT`` or more in vessels of ``LEAST_MM`` or more."""
+def narrowings(
+    branch: Branch, healthy_mm: Floats, inside_mm: float, sure: NDArray[np.bool_]
+) -> list[Stenosis]:
+    """Those of ``LEAST_PERCENT`` or more in vessels of ``LEAST_MM`` or more, with healthy lumen on either side.
+
+    Without it (at a branch's beginning or end, or where silhouettes overlap) a taper looks the same.
+    """
     s, diameter = along(branch.points), 2 * branch.radii
     percent = 100 * (1 - diameter / healthy_mm)
-    counts = (percent >= EDGE_PERCENT) & (s >= inside_mm) & (s <= s[-1] - END_MM)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], counts, [False]]).astype(int)))
+    tells = (s >= inside_mm) & (s <= s[-1] - END_MM)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], percent >= EDGE_PERCENT, [False]]).astype(int)))
     out = []
     for start, stop in edges.reshape(-1, 2).tolist():
         at = start + int(np.argmax(percent[start:stop]))
-        if percent[at] < LEAST_PERCENT or healthy_mm[at] < LEAST_MM:
+        sided = start > 0 and stop < len(s) and tells[start - 1] and tells[stop]
+        if not sided or percent[at] < LEAST_PERCENT or healthy_mm[at] < LEAST_MM:
             continue
         x, y, z = branch.points[at].tolist()
         length = float(s[stop - 1] - s[start])
