@@ -12,14 +12,15 @@ from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.tree.branches import Chain, chains, names
 from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, centred
 from lesionforge.jobs.tasks.reconstruction.tree.narrow import healthy_diameter, narrowings
-from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, Cells, Ways
+from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, WIDTH, Cells, Ways
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree
 from lesionforge.jobs.tasks.reconstruction.tree.walls import radii_about
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PROXIMAL_MM = 8.0  # of an end, whose calibre tells the ostium
+PROXIMAL_MM = 14.0  # of an end, whose calibre tells the ostium
+HIGHER = 0.5  # times the calibre, that the highest end counts more than the lowest
 IN_FORK = 1.5  # of the parent's radius: a branch's first part, of which silhouettes do not tell
 MOST_MM = 4.0  # radius that no coronary artery has
 SMOOTH_CELLS = 9  # along a branch, over which the expected radius is a median
@@ -39,13 +40,15 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     """
     allowed = pair.hull | (volume >= threshold)
     if not (volume >= threshold).any():
-        raise UserError(f"no cell is as likely as {threshold:g} to be the tree's: is the geometry that of the silhouettes?")
+        raise UserError(
+            f"no cell is as likely as {threshold:g} to be the tree's: is the geometry that of the silhouettes?"
+        )
     cells = np.argwhere(allowed)
     points = pair.grid.centres(cells)
     mm = np.minimum.reduce([radii_about(v, s, points) for v, s in zip(pair.views, pair.shadows, strict=True)])
-    ways = Ways.over(volume, allowed, (mm / pair.grid.spacing_mm).astype(np.float32))
+    ways = Ways.over(volume, allowed, mm / pair.grid.spacing_mm, _rays(pair, points))
     if ostium_mm is None:
-        root = _widest_end(ways, threshold)
+        root = _ostium(ways, threshold, round(PROXIMAL_MM / pair.grid.spacing_mm))
     else:
         far = ((points - np.asarray(ostium_mm, np.float64)) ** 2).sum(1)
         root = int(np.argmin(np.where(ways.likely >= threshold, far, np.inf)))
@@ -73,16 +76,30 @@ def _lost(ways: Ways, paths: list[Cells], threshold: float) -> float:
     return float(np.mean(far > NEAR + ways.radii[on][nearest]))
 
 
-def _widest_end(ways: Ways, threshold: float) -> int:
-    """The end of the tree's branches whose first ``PROXIMAL_MM`` are the widest."""
+def _rays(pair: Pair, points: Floats) -> NDArray[np.int64]:
+    """The part of each view, as large as a cell's image at the isocentre, that points fall on (views, n)."""
+    parts = []
+    for view in pair.views:
+        edge = pair.grid.spacing_mm * view.magnification / view.pixel_mm[0]
+        row, col = np.floor(np.maximum(view.project(points), 0) / edge).astype(np.int64).T + 1
+        parts.append(row * WIDTH + col)
+    return np.stack(parts)
+
+
+def _ostium(ways: Ways, threshold: float, count: int) -> int:
+    """The end of the tree's branches that is the widest and, where calibres are alike, the highest: the heart's base.
+
+    ``count``: cells of an end whose calibre counts.
+    """
     strong = np.where(ways.likely >= threshold, ways.radii, 0)
-    start = int(np.argmax(strong))
-    paths = ways.paths(start, threshold)
-    ends = [path[::-1] for path in paths] + ([paths[0]] if paths else [])
+    paths = ways.paths(int(np.argmax(strong)), threshold)
+    ends = [path[::-1] for path in paths] + paths[:1]
     if not ends:
-        return start
-    wide = [float(np.median(ways.radii[end[:6]])) for end in ends]
-    return int(ends[int(np.argmax(wide))][0])
+        return int(np.argmax(strong))
+    heights = np.array([ways.cells[end[0], 2] for end in ends], np.float64)
+    wide = np.array([np.mean(ways.radii[end[:count]]) for end in ends])
+    height = (heights - heights.min()) / max(float(np.ptp(heights)), 1.0)
+    return int(ends[int(np.argmax(wide * (1 + HIGHER * height)))][0])
 
 
 def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tuple[tuple[Branch, ...], list[Bools]]:
@@ -109,4 +126,3 @@ def _joined(line: Floats, parent: Branch) -> Floats:
     reach = 2 * float(np.sqrt(far.min())) + 1e-6  # the shift fades out
     moved: Floats = line + np.clip(1 - s / reach, 0, 1)[:, None] * (start - line[0])
     return moved
-

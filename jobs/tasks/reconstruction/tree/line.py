@@ -49,8 +49,13 @@ def smoothed(points: Floats, sd: float) -> Floats:
 
 
 def centred(
-    points: Floats, radii: Floats, views: Sequence[View], shadows: Sequence[NDArray[np.uint8]], cell_mm: float,
-    most_mm: float, inside_mm: float = 0.0
+    points: Floats,
+    radii: Floats,
+    views: Sequence[View],
+    shadows: Sequence[NDArray[np.uint8]],
+    cell_mm: float,
+    most_mm: float,
+    inside_mm: float = 0.0,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Points (n, 3) of a branch, radii (n,) in mm, and where these are sure.
 

@@ -25,27 +25,34 @@ LEAST = 1e-3  # likelihood below which one cell of the hull costs as much as any
 STEP = 0.1  # cost of a cell that is surely the tree's: of two such ways the shorter
 SMOOTH = 0.6  # cells, sd over which neighbours' likelihoods count: ways run in the middle
 NEAR = 2.0  # cells from a path, beyond its radius, that are its own
-LIKELY = 0.8  # of the threshold that the mean of a new path must have
 SHORTEST = 3.0  # cells that an end must stand out of the tree, beyond the tree's radius there
 
+NEW = 0.25  # share of a path that must explain something new in a view, where it is merely likely
+WIDTH = 4096  # parts along a row of a view, at most
+
+_ABOUT = np.array([r * WIDTH + c for r in (-1, 0, 1) for c in (-1, 0, 1)])
 _FORWARD = np.array([(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)])
 
 
 @dataclass(frozen=True)
 class Ways:
-    """Cells that may be the tree's (n, 3), how likely each is, how wide the vessel there would be, and who is next to whom.
+    """Cells that may be the tree's (n, 3), how likely each is, how wide the vessel there would be.
 
-    ``radii``: in cells. ``costs``: sparse (n, n), upper triangle.
+    ``radii``: in cells. ``rays`` (views, n): which part of each view, about as large as a cell's image, each falls on.
+    ``costs``: sparse (n, n), of the way from a cell to the next.
     """
 
     cells: Cells
     likely: Floats
     radii: Floats
+    rays: NDArray[np.int64]
     costs: csr_matrix
 
     @classmethod
-    def over(cls, volume: NDArray[np.float32], allowed: NDArray[np.bool_], radii: NDArray[np.float32]) -> Ways:
-        """Over the ``allowed`` cells of a volume of likelihoods; ``radii`` (n,) of those, in cells."""
+    def over(
+        cls, volume: NDArray[np.float32], allowed: NDArray[np.bool_], radii: Floats, rays: NDArray[np.int64]
+    ) -> Ways:
+        """Over the ``allowed`` cells of a volume of likelihoods; ``radii`` and ``rays`` of those."""
         cells = np.argwhere(allowed)
         number = np.full(np.add(allowed.shape, 2), -1, np.int64)
         number[1:-1, 1:-1, 1:-1][allowed] = np.arange(len(cells))
@@ -61,36 +68,47 @@ class Ways:
             weights.append((cost[here] + cost[there]) / 2 * np.sqrt((step**2).sum()))
         shape = (len(cells), len(cells))
         graph = csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(cols))), shape)
-        return cls(cells, volume[allowed].astype(np.float64), radii.astype(np.float64), graph)
+        return cls(cells, volume[allowed].astype(np.float64), radii, rays, graph)
 
     def paths(self, root: int, threshold: float) -> list[Cells]:
-        """Numbers of cells of each path, from where it leaves an earlier one (that cell too) to its end; the first from ``root``."""
+        """Numbers of each path's cells from the one of an earlier path that it leaves to its end; the first from root.
+
+        Twice over: first what is beyond doubt, paths of a high mean likelihood; then of the others those that explain
+        a part of some silhouette that no path has explained.
+        """
         cost, before = dijkstra(self.costs, directed=False, indices=root, return_predecessors=True)
         length = _lengths(self.cells, before.astype(np.int64), np.argsort(cost, kind="stable"))
-        open_ = (self.likely >= threshold) & np.isfinite(cost)
+        near = cKDTree(self.cells)
+        order = np.argsort(-length, kind="stable")
         taken = np.zeros(len(cost), np.bool_)
         taken[root] = True
-        tree = cKDTree(self.cells)
-        order = np.flatnonzero(open_)
-        order = order[np.argsort(-length[order], kind="stable")]
-        out = []
-        for tip in order.tolist():
-            if not open_[tip]:
-                continue
-            path = [tip]
-            while not taken[path[-1]]:
-                path.append(int(before[path[-1]]))
-            way = np.array(path[::-1])
-            fork = way[0]
-            stands = length[tip] - length[fork] >= SHORTEST + self.radii[fork]
-            if len(way) > 1 and (not out or (stands and self.likely[way[1:]].mean() >= LIKELY * threshold)):
-                out.append(way)
-                taken[way] = True
-                mine = way
-            else:
-                mine = way[-1:]
-            for near in tree.query_ball_point(self.cells[mine], NEAR + self.radii[mine]):
-                open_[near] = False
+        explained = np.zeros((len(self.rays), int(self.rays.max(initial=0)) + 2 * WIDTH), np.bool_)
+        out: list[Cells] = []
+        for mean, new in (((1 + 2 * threshold) / 3, 0.0), (threshold, NEW)):
+            free = (self.likely >= threshold) & np.isfinite(cost)
+            if out:
+                on = np.concatenate(out)
+                for close in near.query_ball_point(self.cells[on], NEAR + self.radii[on]):
+                    free[close] = False
+            for tip in order[free[order]].tolist():
+                if not free[tip]:
+                    continue
+                path = [tip]
+                while not taken[path[-1]]:
+                    path.append(int(before[path[-1]]))
+                way = np.array(path[::-1])
+                stands = length[tip] - length[way[0]] >= SHORTEST + self.radii[way[0]]
+                own = way[1:]
+                told = ~np.take_along_axis(explained, self.rays[:, own], 1).all(0)
+                if len(own) and (not out or (stands and self.likely[own].mean() >= mean and told.mean() >= new)):
+                    out.append(way)
+                    taken[way] = True
+                    for view, rays in enumerate(self.rays[:, own]):
+                        explained[view, rays[:, None] + _ABOUT] = True
+                else:
+                    way = way[-1:]
+                for close in near.query_ball_point(self.cells[way], NEAR + self.radii[way]):
+                    free[close] = False
         return out
 
 

@@ -54,7 +54,9 @@ def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
 def turntable(tree: Tree) -> bytes:
     """A GIF of the lumen's surface in a turn about the body's axis, narrowings red; frames of ``EDGE_PX``."""
     shown = _Model.of(tree)
-    frames = [Image.fromarray(shown.frame(360 * n / FRAMES)).quantize(64, dither=Image.Dither.NONE) for n in range(FRAMES)]
+    frames = [
+        Image.fromarray(shown.frame(360 * n / FRAMES)).quantize(64, dither=Image.Dither.NONE) for n in range(FRAMES)
+    ]
     out = io.BytesIO()
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
     return out.getvalue()
