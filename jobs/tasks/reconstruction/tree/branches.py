@@ -1,4 +1,4 @@
-"""From paths of cells to branches: at every fork the larger, straighter vessel goes on, the others are its side branches."""
+"""From paths of cells to branches: at a fork the larger, straighter vessel goes on, others are its side branches."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LIGHT = np.array([0.35, -0.45, 0.82])  # right, down, towards the eye
 
 
 def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
-    """One picture, uint8 (rows, cols, 3): the tree on each silhouette; below, likelihoods and surface in two directions.
+    """One picture, uint8 (rows, cols, 3): the tree on each silhouette; below, likelihoods and surface from two sides.
 
     Silhouettes are grey, branches lines (the main branch the widest), narrowings red circles.
     """

@@ -73,8 +73,10 @@ def vtk(line: Centreline) -> str:
     out += _rows(line.points)
     out.append(f"LINES {len(line.lines)} {sum(len(one) + 1 for one in line.lines)}")
     out += [" ".join(map(str, [len(one), *one.tolist()])) for one in line.lines]
-    out += [f"POINT_DATA {len(line.points)}", f"FIELD FieldData {len(line.at_points)}"]
-    for name, values in line.at_points.items():
+    others = {name: values for name, values in line.at_points.items() if name != "radius_mm"}
+    out += [f"POINT_DATA {len(line.points)}", "SCALARS radius_mm double 1", "LOOKUP_TABLE default"]
+    out += [*_rows(line.at_points["radius_mm"][:, None]), f"FIELD FieldData {len(others)}"]
+    for name, values in others.items():
         out.append(f"{name} 1 {len(values)} {'int' if values.dtype.kind == 'i' else 'double'}")
         out += _rows(values[:, None])
     return "\n".join(out) + "\n"
@@ -109,7 +111,7 @@ def vtp(line: Centreline) -> str:
 
 
 def swc(line: Centreline) -> str:
-    """SWC: number, type (0, undefined: none is of a vessel), x, y, z, radius, the number before it (-1 of the ostium)."""
+    """SWC: number, type (0, undefined: none is a vessel's), x, y, z, radius, number before it (-1 of the ostium)."""
     rows = zip(line.points.tolist(), line.at_points["radius_mm"].tolist(), line.before.tolist(), strict=True)
     out = [f"# {TITLE}; the radius, too, is in mm", "# id type x y z radius parent"]
     for n, ((x, y, z), radius, before) in enumerate(rows, 1):

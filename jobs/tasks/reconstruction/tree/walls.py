@@ -7,7 +7,8 @@ from math import floor, nan
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_erosion
+from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
 from lesionforge.generators.carm.view import View
@@ -55,17 +56,13 @@ def pixel_at(view: View, points: Floats) -> Floats:
 
 def radii_about(view: View, shadow: NDArray[np.uint8], points: Floats) -> Floats:
     """Radius in mm (n,) of the vessel whose centreline's image is nearest to each point's; for points near vessels."""
-    at = np.rint(view.project(points)).astype(int)
-    rows, cols = np.nonzero(shadow)
-    first = np.array([rows.min(), cols.min()]) - 1 if len(rows) else np.zeros(2, int)
-    last = np.array([rows.max(), cols.max()]) + 2 if len(rows) else np.array(shadow.shape)
-    first = np.maximum(first, 0)
-    lit = shadow[first[0] : last[0], first[1] : last[1]] > 0
-    inside = distance_transform_edt(np.pad(lit, 1))[1:-1, 1:-1]
-    nearest = distance_transform_edt(~skeletonize(lit), return_distances=False, return_indices=True)
-    here = tuple(np.clip(at - first, 0, np.array(lit.shape) - 1).T)
-    near = nearest[0][here], nearest[1][here]
-    out: Floats = np.maximum(inside[near] - 0.5, 0.5) * pixel_at(view, points)
+    lit = np.pad(shadow > 0, 1)
+    if not lit.any():
+        return np.zeros(len(points))
+    edge = cKDTree(np.argwhere(lit & ~binary_erosion(lit)))
+    line = np.argwhere(skeletonize(lit))
+    half = edge.query(line)[0] + 0.5  # a vessel's outline runs half a pixel beyond its last pixels' centres
+    out: Floats = half[cKDTree(line).query(view.project(points) + 1)[1]] * pixel_at(view, points)
     return out
 
 
@@ -84,7 +81,7 @@ def _lit(shadow: NDArray[np.uint8], row: float, col: float) -> float:
 
 @jit
 def _walls(shadow: NDArray[np.uint8], pixels: Floats, normals: Floats, reach: float) -> tuple[Floats, Floats]:
-    """Both walls of the lit stretch nearest to each pixel along its normal, px from it; NaN where none begins in reach."""
+    """Both walls of the lit stretch nearest to each pixel on its normal, px from it; NaN where none begins in reach."""
     n = len(pixels)
     low, high = np.full(n, nan), np.full(n, nan)
     for i in range(n):
