@@ -59,7 +59,7 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     branches, sure = _branches(made, points, mm, pair)
     inside = [0.0 if one.parent < 0 else IN_FORK * _radius_at(branches[one.parent], one.points[0]) for one in branches]
     healthy = tuple(healthy_diameter(*one) for one in zip(branches, inside, sure, strict=True))
-    found = [n for one in zip(branches, healthy, inside, sure, strict=True) for n in narrowings(*one)]
+    found = [n for one in zip(branches, healthy, inside, strict=True) for n in narrowings(*one)]
     worst = tuple(sorted(found, key=lambda one: -one.percent_ds))
     return Tree(pair.side, branches, healthy, worst, _lost(ways, paths, threshold))
 

@@ -95,8 +95,7 @@ def _draw(line: Floats, views: Sequence[View], seen: Sequence[Across]) -> Floats
         total += way[:, :, None] * way[:, None, :]
         right += way * np.where(tells, one.middle * one.mm, 0)[:, None]
     total += 0.05 * np.eye(3)
-    out: Floats = np.linalg.solve(total, right[:, :, None])[:, :, 0]
-    return out
+    return np.asarray(np.linalg.solve(total, right[:, :, None])[:, :, 0], np.float64)
 
 
 def _radii(seen: Sequence[Across], most_mm: float, tells: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:

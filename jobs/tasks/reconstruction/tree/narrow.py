@@ -32,7 +32,7 @@ def healthy_diameter(branch: Branch, inside_mm: float, sure: NDArray[np.bool_]) 
     return np.maximum(reference, 1e-3)
 
 
-def narrowings(branch: Branch, healthy_mm: Floats, inside_mm: float, sure: NDArray[np.bool_]) -> list[Stenosis]:
+def narrowings(branch: Branch, healthy_mm: Floats, inside_mm: float) -> list[Stenosis]:
     """Those of ``LEAST_PERCENT`` or more in vessels of ``LEAST_MM`` or more, with healthy lumen on either side.
 
     Without it (at a branch's beginning or end, or where silhouettes overlap) a taper looks the same.

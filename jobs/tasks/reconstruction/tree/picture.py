@@ -37,13 +37,15 @@ def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
     columns = max(len(pair.views), 4)
     figure = Figure(figsize=(3.4 * columns, 7.2), dpi=90, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1)
-    for n, axes in enumerate(np.atleast_1d(above.subplots(1, len(pair.views)))):
+    halves: Any = figure.subfigures(2, 1)
+    for n, axes in enumerate(np.atleast_1d(halves[0].subplots(1, len(pair.views)))):
         _draw_view(axes, tree, pair, n)
-    panels = [("likelihood from the front", _mip(volume, 1)), ("likelihood from the left", _mip(volume, 0))]
     shown = _Model.of(tree)
-    panels += [("from the front", shown.frame(0)), ("from the left", shown.frame(90))]
-    for axes, (title, image) in zip(below.subplots(1, len(panels)), panels, strict=True):
+    panels: list[tuple[str, NDArray[Any]]] = [
+        *(("likelihood from the front", _mip(volume, 1)), ("likelihood from the left", _mip(volume, 0))),
+        *(("from the front", shown.frame(0)), ("from the left", shown.frame(90))),
+    ]
+    for axes, (title, image) in zip(halves[1].subplots(1, len(panels)), panels, strict=True):
         axes.imshow(image, cmap="magma", vmin=0, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=9)
@@ -55,7 +57,7 @@ def turntable(tree: Tree) -> bytes:
     """A GIF of the lumen's surface in a turn about the body's axis, narrowings red; frames of ``EDGE_PX``."""
     shown = _Model.of(tree)
     frames = [
-        Image.fromarray(shown.frame(360 * n / FRAMES)).quantize(64, dither=Image.Dither.NONE) for n in range(FRAMES)
+        Image.fromarray(shown.frame(360 * n / FRAMES)).quantize(256, dither=Image.Dither.NONE) for n in range(FRAMES)
     ]
     out = io.BytesIO()
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)

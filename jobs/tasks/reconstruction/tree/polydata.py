@@ -127,7 +127,7 @@ def stl(surface: Surface) -> bytes:
     kind = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("extra", "<u2")])
     rows = np.zeros(len(corners), kind)
     rows["normal"], rows["corners"] = normals, corners
-    return b"coronary tree, mm; SPACE=LPS".ljust(80) + np.uint32(len(rows)).astype("<u4").tobytes() + rows.tobytes()
+    return b"coronary tree, mm; SPACE=LPS".ljust(80) + len(rows).to_bytes(4, "little") + bytes(rows.tobytes())
 
 
 def _rows(values: Numbers) -> list[str]:
