@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.occupancy import occupied, shares
@@ -48,6 +49,14 @@ def lumen(tree: Tree, voxel_mm: float = VOXEL_MM) -> CoronaryTree:
 
 
 def tree_volume(tree: Tree, grid: Grid) -> NDArray[np.bool_]:
-    """The cells of a grid that the tree fills, by the shards' rule (``carm.occupancy``): in one piece."""
+    """The cells of a grid that the tree fills, by the shards' rule (``carm.occupancy``), in one piece.
+
+    Of cells that the rule's rounding has set apart the largest piece remains.
+    """
     held = lumen(tree, min(VOXEL_MM, 0.25 * grid.spacing_mm))
-    return occupied(shares(held.points.astype(np.float64), held.voxel_mm, grid)[0]) > 0
+    filled = occupied(shares(held.points.astype(np.float64), held.voxel_mm, grid)[0])
+    piece, _ = ndimage.label(filled, np.ones((3, 3, 3), np.uint8))
+    sizes = np.bincount(piece.reshape(-1))
+    sizes[0] = 0
+    out: NDArray[np.bool_] = piece == np.argmax(sizes) if sizes.any() else filled > 0
+    return out

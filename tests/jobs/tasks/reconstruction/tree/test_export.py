@@ -92,12 +92,12 @@ def test_both_vtk_files_hold_the_centrelines_and_what_is_known_along_them(files,
 
 
 def test_the_files_are_a_source_of_trees(files, known, tmp_path):
-    for name, place in (
-        ("tree.nii.gz", "segmentations/1.coronary.nii.gz"),
-        ("tree.vtk", "centerlines/1.coronary_right_centerline.vtk"),
-    ):
-        (tmp_path / place).parent.mkdir()
-        shutil.copy(files[name], tmp_path / place)
+    image = nib.load(files["tree.nii.gz"])
+    (tmp_path / "segmentations").mkdir()
+    (tmp_path / "centerlines").mkdir()
+    marked = nib.Nifti1Image(np.asarray(image.dataobj) * np.uint8(9), image.affine, image.header)  # 9: RCA
+    nib.save(marked, tmp_path / "segmentations" / "1.coronary.nii.gz")
+    shutil.copy(files["tree.vtk"], tmp_path / "centerlines" / "1.coronary_right_centerline.vtk")
     tree = ImageCasX(str(tmp_path), LabelOptions(sides=["right"])).read(0)
     points = np.concatenate([one.points for one in tree.branches])
     own = np.concatenate([one.points for one in known.tree.branches])
