@@ -18,6 +18,7 @@ from lesionforge.jobs.tasks.reconstruction.metrics import psnr, volume_scores
 from lesionforge.jobs.tasks.reconstruction.pairs import Item, Pair
 from lesionforge.jobs.tasks.reconstruction.paper import SWEEPS
 from lesionforge.jobs.tasks.reconstruction.reprojection import reprojection_scores
+from lesionforge.jobs.tasks.reconstruction.tree.score import tree_scores
 
 Volume = NDArray[np.float32]
 HULL = "@hull"  # ends the names of the hull's scores
@@ -50,7 +51,7 @@ class Found:
         return self.volume >= self.threshold
 
     def scores(self) -> dict[str, float]:
-        """Every score by its name, see ``metrics`` and ``reprojection``; ``NAME@hull`` is the hull's, ``NAME@a=b``
+        """Every score by its name, see ``metrics``, ``tree.score`` and ``reprojection``; ``NAME@hull`` is the hull's, ``NAME@a=b``
         that of another setting. Of a pair without truth those of its re-projection alone.
         """
         pair = self.pair
@@ -58,6 +59,7 @@ class Found:
         out |= {f"{name}{HULL}": value for name, value in _scores(pair, pair.hull).items()}
         if not pair.known:
             return out
+        out |= tree_scores(pair, self.volume, self.threshold)
         out["psnr"] = psnr(pair.target.astype(np.float32), self.volume)
         for setting, volume in self.varied.items():
             found = volume_scores(pair.target, volume >= self.threshold, pair.grid.spacing_mm)

@@ -29,6 +29,7 @@ class Pair:
 
     ``shadows``: uint8 (rows, cols) of each view, 1 where a vessel is. ``grid``: what is reconstructed on.
     ``truth``: share of each of its cells that the tree fills. ``target``: the cells that count as the tree's.
+    ``full``: cells an edge of the dataset's own grid, which the paper's target (``paper``) is sampled from.
     """
 
     views: tuple[View, ...]
@@ -40,6 +41,7 @@ class Pair:
     truth: NDArray[np.float16] | None = None
     paper: NDArray[np.bool_] | None = None
     sample: str = ""
+    full: int = 128
 
     @cached_property
     def target(self) -> NDArray[np.bool_]:
@@ -177,7 +179,8 @@ def pair_of_sample(sample: Mapping[str, Any], size: int, rule: str = "paper") ->
     grid = Grid((size,) * 3, spacing)
     paper = papers(_volume(sample, record["grid"][0]), size) if rule == "paper" else None
     who = record["side"], record["subject"], record["source_id"]
-    return Pair(views, shadows, grid, *who, _volume(sample, size).astype(np.float16), paper, record["sample_id"])
+    truth = _volume(sample, size).astype(np.float16)
+    return Pair(views, shadows, grid, *who, truth, paper, record["sample_id"], record["grid"][0])
 
 
 def _volume(sample: Mapping[str, Any], edge: int) -> NDArray[Any]:

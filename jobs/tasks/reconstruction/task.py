@@ -141,7 +141,7 @@ class Reconstruction(Task[Item, "Found"]):
 
     def bounds(self, measure: str) -> tuple[float, float]:
         name = measure.partition("/")[2].partition("@")[0]
-        return 0, 1 if name.startswith(("dsc", "cldice", "o1", "o2")) else inf
+        return 0, 1 if name.removeprefix("tree_").startswith(("dsc", "cldice", "o1", "o2")) else inf
 
     def tables(self, summary: Summary) -> list[Table]:
         return paper.tables(summary, self.side)
