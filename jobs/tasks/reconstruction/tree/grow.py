@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from lesionforge.generators.types import Branch, UserError
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.tree.branches import Chain, chains, names
-from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, centred
+from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, calibre, centred
 from lesionforge.jobs.tasks.reconstruction.tree.narrow import healthy_diameter, narrowings
 from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, WIDTH, Cells, Ways
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree
@@ -103,14 +103,18 @@ def _ostium(ways: Ways, threshold: float, count: int) -> int:
 
 
 def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tuple[tuple[Branch, ...], list[Bools]]:
+    """The branches, and where the radii of each are sure."""
     called = names([chain.parent for chain in made])
+    places = [points[chain.cells] for chain in made]
+    expected = [median_filter(mm[chain.cells], SMOOTH_CELLS, mode="nearest") for chain in made]
+    lines = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm)
     out: list[Branch] = []
     sure: list[Bools] = []
-    for chain, name in zip(made, called, strict=True):
-        places, expected = points[chain.cells], median_filter(mm[chain.cells], SMOOTH_CELLS, mode="nearest")
-        fork = _radius_at(out[chain.parent], places[0]) if chain.parent >= 0 else 0.0
+    for chain, name, (line, by_view), (first, *_) in zip(made, called, lines, places, strict=True):
+        fork = _radius_at(out[chain.parent], first) if chain.parent >= 0 else 0.0
         most, inside = (WIDER * fork, IN_FORK * fork) if fork else (MOST_MM, 0.0)
-        line, radii, tells = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm, most, inside)
+        s = along(line)
+        radii, tells = calibre(by_view, most, s >= min(inside, s[-1] / 2))
         if chain.parent >= 0:
             line = _joined(line, out[chain.parent])
         out.append(Branch(name, line, radii, ("",) * len(line), chain.parent))

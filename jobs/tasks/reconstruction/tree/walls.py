@@ -34,13 +34,19 @@ class Across:
     mm: Floats
 
 
-def across(view: View, shadow: NDArray[np.uint8], points: Floats, reach_px: float) -> Across:
-    """Look for lit pixels within ``reach_px`` of each point's image, across the line that the images make."""
+def across(view: View, shadow: NDArray[np.uint8], points: Floats, ends: NDArray[np.int64], reach_px: float) -> Across:
+    """Look for lit pixels within ``reach_px`` of each point's image, across the line that the images make.
+
+    ``ends``: where each line begins among the points, and the number of all.
+    """
     pixels = view.project(points)
     mm = pixel_at(view, points)
-    way = np.gradient(pixels, axis=0)
+    before, after = np.arange(len(points)) - 1, np.arange(len(points)) + 1
+    before[ends[:-1]] += 1
+    after[ends[1:] - 1] -= 1
+    way = pixels[after] - pixels[before]
     size = np.sqrt((way**2).sum(1))
-    seen = size * mm > FLAT * np.sqrt((np.gradient(points, axis=0) ** 2).sum(1))
+    seen = size * mm > FLAT * np.sqrt(((points[after] - points[before]) ** 2).sum(1))
     way /= np.maximum(size, 1e-9)[:, None]
     normal = np.stack([-way[:, 1], way[:, 0]], axis=1)
     low, high = _walls(np.ascontiguousarray(shadow), pixels, normal, reach_px)
