@@ -14,7 +14,7 @@ from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, calibr
 from lesionforge.jobs.tasks.reconstruction.tree.narrow import healthy_diameter, narrowings
 from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, WIDTH, Cells, Ways
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree
-from lesionforge.jobs.tasks.reconstruction.tree.walls import radii_about
+from lesionforge.jobs.tasks.reconstruction.tree.walls import merged, radii_about
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -22,6 +22,7 @@ Bools = NDArray[np.bool_]
 PROXIMAL_MM = 14.0  # of an end, whose calibre tells the ostium
 HIGHER = 0.5  # times the calibre, that the highest end counts more than the lowest
 IN_FORK = 1.5  # of the parent's radius: a branch's first part, of which silhouettes do not tell
+HIDDEN = 0.5  # of a branch: beyond, radii are those of merged silhouettes
 MOST_MM = 4.0  # radius that no coronary artery has
 SMOOTH_CELLS = 9  # along a branch, over which the expected radius is a median
 
@@ -108,18 +109,41 @@ def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tupl
     places = [points[chain.cells] for chain in made]
     expected = [median_filter(mm[chain.cells], SMOOTH_CELLS, mode="nearest") for chain in made]
     lines = centred(places, expected, pair.views, pair.shadows, pair.grid.spacing_mm)
+    parents = [chain.parent for chain in made]
+    first = _calibres(lines, parents)
+    points = np.concatenate([line for line, _ in lines])
+    size = [len(line) for line, _ in lines]
+    alike = np.concatenate([one[0] for one in first]), np.repeat(np.arange(len(size)), size)
+    free = np.concatenate([one[2] for one in first])
+    hidden = np.stack([merged(view, points, *alike, free) for view in pair.views])
+    parts = np.split(hidden, np.cumsum(size)[:-1], axis=1)
+    shown = []
+    for (line, by_view), part in zip(lines, parts, strict=True):
+        enough = part.all(0).mean() < HIDDEN  # else what little is seen would stand for all of it
+        shown.append((line, np.where(part, np.nan, by_view) if enough else by_view))
     out: list[Branch] = []
     sure: list[Bools] = []
-    for chain, name, (line, by_view), (first, *_) in zip(made, called, lines, places, strict=True):
-        fork = _radius_at(out[chain.parent], first) if chain.parent >= 0 else 0.0
-        most, inside = (WIDER * fork, IN_FORK * fork) if fork else (MOST_MM, 0.0)
-        s = along(line)
-        radii, tells = calibre(by_view, most, s >= min(inside, s[-1] / 2))
-        if chain.parent >= 0:
-            line = _joined(line, out[chain.parent])
-        out.append(Branch(name, line, radii, ("",) * len(line), chain.parent))
+    for parent, name, (line, _), (radii, tells, _) in zip(
+        parents, called, lines, _calibres(shown, parents), strict=True
+    ):
+        joined = _joined(line, out[parent]) if parent >= 0 else line
+        out.append(Branch(name, joined, radii, ("",) * len(line), parent))
         sure.append(tells)
     return tuple(out), sure
+
+
+def _calibres(lines: list[tuple[Floats, Floats]], parents: list[int]) -> list[tuple[Floats, Bools, Bools]]:
+    """Of each branch its radii, where they are sure, and where it has left its parent's lumen; see ``calibre``."""
+    out: list[tuple[Floats, Bools, Bools]] = []
+    for (line, by_view), parent in zip(lines, parents, strict=True):
+        most, inside, s = MOST_MM, 0.0, along(line)
+        if parent >= 0:
+            at = int(np.argmin(((lines[parent][0] - line[0]) ** 2).sum(1)))
+            fork = float(out[parent][0][at])
+            most, inside = WIDER * fork, IN_FORK * fork
+        left = s >= min(inside, s[-1] / 2)
+        out.append((*calibre(by_view, most, left), left))
+    return out
 
 
 def _joined(line: Floats, parent: Branch) -> Floats:

@@ -15,6 +15,7 @@ from lesionforge.generators.carm.view import View
 from lesionforge.generators.kernels import jit
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 FINE = 0.25  # px between places looked at across a vessel
 FLAT = 0.25  # of its length that a stretch keeps in a picture: what is shorter runs along the rays, and has no sides
@@ -54,6 +55,16 @@ def across(view: View, shadow: NDArray[np.uint8], points: Floats, ends: NDArray[
     return Across(np.where(seen, (low + high) / 2, nan), half, normal, mm)
 
 
+def merged(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64], free: NDArray[np.bool_]) -> Bools:
+    """Which points' silhouettes touch another branch's and are the wider for it (n,).
+
+    Args:
+        points: of all branches (n, 3), ``radii`` (n,) mm, ``branch`` (n,) their numbers.
+        free: (n,) False where a branch is still inside its parent: it hides nothing.
+    """
+    return _merged(view.project(points), radii / pixel_at(view, points), branch, free)
+
+
 def pixel_at(view: View, points: Floats) -> Floats:
     """How many mm a pixel is at each point's depth (n,)."""
     out: Floats = view.pixel_mm[0] * (view.sod_mm + points @ view.direction) / view.sid_mm
@@ -69,6 +80,20 @@ def radii_about(view: View, shadow: NDArray[np.uint8], points: Floats) -> Floats
     line = np.argwhere(skeletonize(lit))
     half = edge.query(line)[0] + 0.5  # a vessel's outline runs half a pixel beyond its last pixels' centres
     out: Floats = half[cKDTree(line).query(view.project(points) + 1)[1]] * pixel_at(view, points)
+    return out
+
+
+@jit
+def _merged(pixels: Floats, radii: Floats, branch: NDArray[np.int64], free: Bools) -> Bools:
+    out = np.zeros(len(pixels), np.bool_)
+    for i in range(len(pixels)):
+        for j in range(len(pixels)):
+            if branch[i] != branch[j] and free[j]:
+                r, c = pixels[i, 0] - pixels[j, 0], pixels[i, 1] - pixels[j, 1]
+                off = np.sqrt(r * r + c * c)
+                if off < radii[i] + radii[j] + 1 and off + radii[j] > radii[i]:
+                    out[i] = True
+                    break
     return out
 
 
