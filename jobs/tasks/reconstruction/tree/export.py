@@ -56,9 +56,8 @@ def numbers(tree: Tree) -> dict[str, Any]:
             "length_mm": round(float(along(branch.points)[-1]), 2),
             "proximal_diameter_mm": round(2 * float(branch.radii[0]), 2),
             "distal_diameter_mm": round(2 * float(branch.radii[-1]), 2),
-            "worst_percent_ds": round(float(tree.percent_ds(n).max()), 1),
         }
-        for n, branch in enumerate(tree.branches)
+        for branch in tree.branches
     ]
     found = [
         {

@@ -23,7 +23,7 @@ BEND_MM = 1.0  # sd along the line after each draw
 ROUNDS = 10
 WIDE = 1.7  # times the expected radius: what is wider in a view is two vessels
 DAMPED = 0.05  # beside 1: where all views' normals are parallel, the depth stays
-MEDIAN_MM, MEAN_MM = 2.0, 0.4  # along the line, of the radius
+MEDIAN_MM, MEAN_MM = 1.2, 0.3  # along the line, of the radius
 NEARBY_MM, WIDER = 12.0, 1.3  # what is so much wider than the median about it is two vessels
 
 

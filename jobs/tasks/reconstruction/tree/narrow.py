@@ -28,8 +28,11 @@ def healthy_diameter(branch: Branch, inside_mm: float, sure: NDArray[np.bool_]) 
     """
     s = along(branch.points)
     tells = (s >= min(inside_mm, s[-1] / 2)) & (s <= max(s[-1] - END_MM, s[-1] / 2))
-    reference = computer_defined(2 * branch.radii, tells & sure if (tells & sure).sum() >= FEWEST else tells)
-    return np.maximum(reference, 1e-3)
+    told = tells & sure if (tells & sure).sum() >= FEWEST else tells
+    if not told.any():  # a stump
+        return 2 * branch.radii
+    at, reference = np.arange(len(s)), computer_defined(2 * branch.radii, told)
+    return np.maximum(np.interp(at, at[told], reference[told]), 1e-3)  # its lines mean nothing beyond what they are of
 
 
 def narrowings(branch: Branch, healthy_mm: Floats, inside_mm: float) -> list[Stenosis]:

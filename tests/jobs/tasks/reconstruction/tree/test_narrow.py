@@ -35,3 +35,13 @@ def test_the_reference_of_a_taper_is_the_taper():
     assert found.percent_ds == pytest.approx(50, abs=2)
     assert found.point[0] == pytest.approx(30, abs=0.5)
     assert narrowings(branch, reference, 32.0) == []  # healthy lumen on one side alone
+
+
+def test_a_stump_and_a_branch_of_which_little_is_sure_have_a_reference_that_can_be():
+    stump = Branch("1", np.array([[0.0, 0, 0], [0.4, 0, 0]]), np.array([0.6, 0.5]), ("", ""))
+    assert healthy_diameter(stump, 3.0, np.ones(2, bool)).tolist() == [1.2, 1.0]
+    s = np.arange(0, 80, 0.4)
+    branch = Branch("1", np.stack([s, 0 * s, 0 * s], 1), 2 - 0.02 * s, ("",) * len(s))
+    reference = healthy_diameter(branch, 0.0, s < 20)  # beyond, the line through these means nothing
+    assert reference[-1] == pytest.approx(2 * (2 - 0.02 * 20), abs=0.1)
+    assert reference[:40] == pytest.approx(2 * branch.radii[:40], abs=0.1)
