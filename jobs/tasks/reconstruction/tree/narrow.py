@@ -30,7 +30,7 @@ def healthy_diameter(branch: Branch, inside_mm: float, sure: NDArray[np.bool_]) 
     tells = (s >= min(inside_mm, s[-1] / 2)) & (s <= max(s[-1] - END_MM, s[-1] / 2))
     told = tells & sure if (tells & sure).sum() >= FEWEST else tells
     if not told.any():  # a stump
-        return 2 * branch.radii
+        return np.asarray(2 * branch.radii, np.float64)
     at, reference = np.arange(len(s)), computer_defined(2 * branch.radii, told)
     return np.maximum(np.interp(at, at[told], reference[told]), 1e-3)  # its lines mean nothing beyond what they are of
 

@@ -26,8 +26,9 @@ class Tree:
     branch is called by its place in the tree (``branches.names``); which SYNTAX segments it holds is not told, nor does
     ``Stenosis.segment`` hold one, but the branch's name. ``healthy_mm``: of each branch the diameter (n,) that it would
     have without narrowings. Where silhouettes merge in every view a radius is read between its neighbours, and nothing
-    narrow is seen; nor is a lumen below one pixel at its depth (0.2 mm at the isocentre). ``narrowings``: those that are found, the worst first. ``lost``: of the cells that are
-    likely, the share that no branch comes near: pieces without a way through the hull, ends too short.
+    narrow is seen; nor is a lumen below one pixel at its depth (0.2 mm at the isocentre). ``narrowings``: those that
+    are found, the worst first. ``lost``: of the cells that are likely, the share that no branch comes near: pieces
+    without a way through the hull, ends too short.
     """
 
     side: Side
