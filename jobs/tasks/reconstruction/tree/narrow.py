@@ -32,7 +32,8 @@ def healthy_diameter(branch: Branch, inside_mm: float, sure: NDArray[np.bool_]) 
     if not told.any():  # a stump
         return np.asarray(2 * branch.radii, np.float64)
     at, reference = np.arange(len(s)), computer_defined(2 * branch.radii, told)
-    return np.maximum(np.interp(at, at[told], reference[told]), 1e-3)  # its lines mean nothing beyond what they are of
+    held: Floats = np.maximum(np.interp(at, at[told], reference[told]), 1e-3)  # beyond, its lines mean nothing
+    return held
 
 
 def narrowings(branch: Branch, healthy_mm: Floats, inside_mm: float) -> list[Stenosis]:

@@ -56,7 +56,7 @@ def across(view: View, shadow: NDArray[np.uint8], points: Floats, ends: NDArray[
 
 
 def merged(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64], free: NDArray[np.bool_]) -> Bools:
-    """Which points' silhouettes touch another branch's and are the wider for it (n,).
+    """Which points' silhouettes touch another branch's, and may be the wider for it (n,).
 
     Args:
         points: of all branches (n, 3), ``radii`` (n,) mm, ``branch`` (n,) their numbers.
@@ -90,8 +90,7 @@ def _merged(pixels: Floats, radii: Floats, branch: NDArray[np.int64], free: Bool
         for j in range(len(pixels)):
             if branch[i] != branch[j] and free[j]:
                 r, c = pixels[i, 0] - pixels[j, 0], pixels[i, 1] - pixels[j, 1]
-                off = np.sqrt(r * r + c * c)
-                if off < radii[i] + radii[j] + 1 and off + radii[j] > radii[i]:
+                if r * r + c * c < (radii[i] + radii[j] + 1) ** 2:
                     out[i] = True
                     break
     return out
