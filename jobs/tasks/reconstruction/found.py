@@ -51,8 +51,8 @@ class Found:
         return self.volume >= self.threshold
 
     def scores(self) -> dict[str, float]:
-        """Every score by its name, see ``metrics``, ``tree.score`` and ``reprojection``; ``NAME@hull`` is the hull's, ``NAME@a=b``
-        that of another setting. Of a pair without truth those of its re-projection alone.
+        """Every score by its name, see ``metrics``, ``tree.score`` and ``reprojection``; ``NAME@hull`` is the hull's,
+        ``NAME@a=b`` that of another setting. Of a pair without truth those of its re-projection alone.
         """
         pair = self.pair
         out = _scores(pair, self.cells) | {"seconds": self.seconds, "memory_mb": self.memory_mb}
