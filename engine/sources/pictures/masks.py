@@ -140,17 +140,27 @@ def read_mask(
     if file is None:
         return None, {}
     try:
-        if vessel_values is None:
-            mask, notes = _brighter(decode(file.read(), deep=True))
-        else:
-            mask, notes = _named(numbers(file.read()), vessel_values), {}
+        mask, notes = vessel_mask(file.read(), vessel_values)
         if mask.shape != image.shape:
             raise BadCase(f"has {_size(mask)} pixels, the picture {_size(image)}")
-        if mask.mean() > 0.5:
-            share = 100 * mask.mean()
-            raise BadCase(f"covers {share:.0f} % of the picture: is it inverted? Vessels are bright in a mask")
     except BadCase as error:
         raise BadCase(f"its mask {error}") from None
+    return mask, notes
+
+
+def vessel_mask(data: bytes, vessel_values: Values | None = None) -> tuple[NDArray[np.bool_], dict[str, str]]:
+    """The vessels (rows, cols) that a mask's file shows, and notes on how it is stored; see ``read_mask``.
+
+    Raises:
+        BadCase: where it is none, or nobody says which of its classes are vessel.
+    """
+    if vessel_values is None:
+        mask, notes = _brighter(decode(data, deep=True))
+    else:
+        mask, notes = _named(numbers(data), vessel_values), {}
+    if mask.mean() > 0.5:
+        share = 100 * mask.mean()
+        raise BadCase(f"covers {share:.0f} % of the picture: is it inverted? Vessels are bright in a mask")
     return mask, notes
 
 

@@ -1,0 +1,93 @@
+"""A patient's masks made one pair that a learner takes: centred, brought onto each other's lines, in a grid that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
+
+from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.projector import project_views, silhouette
+from lesionforge.generators.types import Side
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.reconstruction.clinical.calibrate import Alignment, Shadow, aligned
+from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
+from lesionforge.jobs.tasks.reconstruction.metrics import image_scores
+from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+
+WIDE_MM = 200.0  # edge of the grid in which the tree is looked for
+CELL_MM = 0.95 * 128 / 60  # of a grid of 60 cells an edge: the middle of what networks learn from
+MARGIN = 2 / 60  # of the grid's edge, free at each face
+ERODED = np.ones((3, 3), np.bool_)
+
+
+@dataclass(frozen=True)
+class ClinicalPair:
+    """What is reconstructed, and how its pictures lay: ``moved_px`` (row, column) to the middle, then ``alignments``."""
+
+    pair: Pair
+    moved_px: tuple[tuple[int, int], ...]
+    alignments: tuple[Alignment, ...]
+
+    @property
+    def consistent(self) -> bool:
+        """Whether all views may be of one tree."""
+        return all(one.consistent for one in self.alignments)
+
+
+def clinical_pair(angles: Sequence[Angle], side: Side, size: int = 60) -> ClinicalPair:
+    """The pair of a patient's views.
+
+    Nobody says where the isocentre lay in the heart, or whether the table moved: each mask's vessels are put in the
+    middle of their picture, which stands for the isocentre. Where the tree is along the first view's rays is therefore
+    a convention; how it is shaped is not, but for the scale along the lines (``calibrate``).
+
+    Args:
+        angles: two to four.
+        side: of the tree.
+        size: cells an edge of the grid.
+
+    Raises:
+        UsageError: where the pictures share no cell: they are not of one tree in these views.
+    """
+    views = tuple(one.view for one in angles)
+    moves, middle = zip(*(_centred(one.shadow) for one in angles), strict=True)
+    shadows, found = aligned(views, middle)
+    wide = _pair(angles, shadows, Grid((size,) * 3, WIDE_MM / size), side)
+    cells = np.argwhere(wide.hull)
+    if not len(cells):
+        raise UsageError("no point in space is dark in every view: are masks and geometry in one order, and upright?")
+    extent = 2 * (float(np.abs(wide.grid.centres(cells)).max()) + wide.grid.spacing_mm / 2)
+    spacing = max(CELL_MM * 60 / size, extent / ((1 - 2 * MARGIN) * size))
+    return ClinicalPair(_pair(angles, shadows, Grid((size,) * 3, spacing), side), moves, found)
+
+
+def reprojection(pair: Pair, found: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """How a volume's shadow lies over each view's: ``metrics.image_scores``, and the same of the shadow eroded by 3 x 3.
+
+    ``covered``: share of the vessel's pixels under the shadow. The hull has 1 by its nature: see ``image_scores``.
+    """
+    images = project_views(found, pair.grid, pair.views, threads=1)
+    out = []
+    for view, shadow, image in zip(pair.views, pair.shadows, images, strict=True):
+        true, mine = shadow > 0, silhouette(image, found, pair.grid, view) > 0
+        thin = image_scores(true, binary_erosion(mine, ERODED))
+        scores = image_scores(true, mine) | {f"{name}_eroded": value for name, value in thin.items()}
+        out.append(scores | {"covered": float((true & mine).sum() / true.sum())})
+    return out
+
+
+def _centred(shadow: Shadow) -> tuple[tuple[int, int], Shadow]:
+    """The whole pixels (rows, columns) that bring the box about the vessels to the picture's middle, and it there."""
+    lit = np.argwhere(shadow)
+    move = np.rint((np.array(shadow.shape) - 1 - lit.min(0) - lit.max(0)) / 2).astype(int)
+    out = np.zeros_like(shadow)
+    out[tuple((lit + move).T)] = 1
+    return (int(move[0]), int(move[1])), out
+
+
+def _pair(angles: Sequence[Angle], shadows: tuple[Shadow, ...], grid: Grid, side: Side) -> Pair:
+    return Pair(tuple(one.view for one in angles), shadows, grid, side, "patient", "patient")
