@@ -1,0 +1,76 @@
+"""From a patient's views to a tree, its files and what they are worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lesionforge.generators.types import Side, significant
+from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, clinical_pair, reprojection
+from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
+from lesionforge.jobs.tasks.reconstruction.metrics import topology
+from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, learner_class, settings
+from lesionforge.jobs.tasks.reconstruction.tree import export, picture
+from lesionforge.jobs.tasks.reconstruction.tree.grow import grow
+from lesionforge.jobs.tasks.reconstruction.tree.line import along
+from lesionforge.jobs.tasks.reconstruction.tree.tree import tree_volume
+
+UNLEARNT = "viterbi" if "viterbi" in LEARNERS else "hull"
+SIZE = 60  # cells an edge of the grid that networks are trained on
+
+
+def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | None, device: str) -> dict[str, Any]:
+    """Reconstruct, write all files into ``out`` (``tree.export``; ``sheet.png``, ``turntable.gif``, ``summary.json``).
+
+    Args:
+        angles: of one patient and side.
+        model: of ``lesionforge train reconstruction``; None: the best method that learns nothing.
+
+    Returns:
+        What ``summary.json`` holds; ``notes``: what a person must know before believing it.
+    """
+    case = clinical_pair(angles, side, SIZE)
+    pair, notes = case.pair, _doubts(case)
+    if model is None:
+        method, learner = UNLEARNT, learner_class(UNLEARNT)(settings(UNLEARNT), len(angles), device)
+        notes.append(f"no --model: this is the {method} alone, which no training has taught what a coronary tree is")
+    else:
+        from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
+
+        learner = opened_learner(model, device)
+        method = learner.settings.network
+    volume = learner.predict(pair)
+    tree = grow(volume, pair, learner.threshold)
+    export.write(out, tree, volume, pair)
+    Image.fromarray(picture.sheet(tree, volume, pair)).save(out / "sheet.png")
+    (out / "turntable.gif").write_bytes(picture.turntable(tree))
+    told = zip(pair.views, angles, case.moved_px, case.alignments, strict=True)
+    views = [
+        {"name": view.name, **view.to_json(), "assumed": one.assumed, "moved_px": move, "alignment": found.to_json()}
+        for view, one, move, found in told
+    ]
+    cells = volume >= learner.threshold
+    length = float(sum(along(branch.points)[-1] for branch in tree.branches))
+    body = {"side": side, "method": method, "consistent": case.consistent, "views": views}
+    body |= {"spacing_mm": pair.grid.spacing_mm, "notes": notes}
+    body["tree"] = {"branches": len(tree.branches), "length_mm": length, "lost": tree.lost}
+    body["tree"] |= {"reprojection": reprojection(pair, tree_volume(tree, pair.grid))}
+    body["cells"] = {"pieces": topology(cells)[0], "reprojection": reprojection(pair, cells)}
+    body["hull"] = {"pieces": topology(pair.hull)[0], "reprojection": reprojection(pair, pair.hull)}
+    rounded: dict[str, Any] = significant(body)
+    (out / "summary.json").write_text(json.dumps(rounded, indent=1), encoding="utf-8")
+    return rounded
+
+
+def _doubts(case: ClinicalPair) -> list[str]:
+    return [
+        f"view {n} does not fit view 1 (agreement {one.agreement:.2f}): another patient, side or angle, or a mask that "
+        "lacks vessels? Do not trust this tree"
+        for n, one in enumerate(case.alignments, 1)
+        if not one.consistent
+    ]
