@@ -19,6 +19,7 @@ from lesionforge.jobs import recipe_commands as recipe
 from lesionforge.jobs.fit.commands import app as fit
 from lesionforge.jobs.studies import commands as studies
 from lesionforge.jobs.tasks import commands as tasks
+from lesionforge.jobs.tasks.reconstruction.clinical.command import reconstruct
 
 app = typer.Typer(
     name="lesionforge",
@@ -58,6 +59,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command(rich_help_panel=MODELS)(reconstruct)
 
 train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real data, generated data, or both.")
 score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real data.")

@@ -29,7 +29,10 @@ class Motion:
         return cls((float(s[0]), float(s[1])), (float(t[0]), float(t[1])))
 
     def apply(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The moved image, reflected at the border; nearest pixel for uint8 (stays binary), linear otherwise."""
+        """The moved image, empty where nothing moved in; nearest pixel for uint8 (stays binary), linear otherwise.
+
+        XRA-Diff's reflects at its border: a second copy of vessels that lies on no other view's.
+        """
         inverse = 1 / np.array(self.scale)
         centre = (np.array(image.shape) - 1) / 2
         offset = centre - (centre + np.array(self.shift_px)) * inverse
@@ -37,8 +40,8 @@ class Motion:
             return _moved(image, inverse, offset, 1)
         # Every pixel is one of the image's: its row and its column, each found on its own.
         lines = zip(image.shape, inverse, offset, strict=True)
-        rows, cols = (_moved(np.arange(n), [scale], [start], 0) for n, scale, start in lines)
-        return image.take(rows, 0).take(cols, 1)
+        rows, cols = (_moved(np.arange(1, n + 1), [scale], [start], 0) for n, scale, start in lines)
+        return np.pad(image, ((1, 0), (1, 0))).take(rows, 0).take(cols, 1)  # row and column 0 are what moved in
 
     def move(self, pixels: NDArray[np.float64], view: View) -> NDArray[np.float64]:
         """Where pixel coordinates (n, 2) of a view come to lie."""
@@ -52,5 +55,5 @@ class Motion:
 
 
 def _moved(values: NDArray[Any], inverse: ArrayLike, offset: ArrayLike, order: int) -> NDArray[Any]:
-    moved: NDArray[Any] = scipy.ndimage.affine_transform(values, inverse, offset, order=order, mode="reflect")
+    moved: NDArray[Any] = scipy.ndimage.affine_transform(values, inverse, offset, order=order, mode="constant")
     return moved

@@ -3,7 +3,9 @@
 A plane through both sources cuts both pictures along a line each, and what is on one line is on the other. So how much
 vessel each line holds is compared, as a profile over the planes, while the second picture is scaled (rows and columns
 each) and shifted across its lines. A shift along them moves the tree towards the first view's source or away from it
-and changes no profile: it stays unknown, as does, where lines run along rows or columns, the scale along them.
+and changes no profile, nor does anything else tell it: by convention it is such that the box about the picture's vessels
+lies in the middle, as operators place a heart. Where lines run along rows or columns, the scale along them is not told
+either, and the other one's is taken.
 """
 
 from __future__ import annotations
@@ -28,17 +30,18 @@ REACH, STEPS = 0.047, 17  # of a picture's edge: 24 of 512 pixels, each way
 EVEN = 0.01  # how much a log ratio of the two scales costs, squared: it decides what the lines do not
 COARSE, FINE = 5.0, 1.2  # width of a profile's bin, in pixels
 FEW = 1.5  # pixels of vessel on a line that count as little
+DETAIL = 20.0  # bins of a profile: what is smoother, any two trees can be made to share
 STARTS = 4
-INCONSISTENT = 0.9  # agreement below which a warning is due
+INCONSISTENT = 0.78  # agreement below which a warning is due
 
 
 @dataclass(frozen=True)
 class Alignment:
     """Where a view's picture lies against what its geometry says: scaled about its middle, then shifted.
 
-    ``agreement``: correlation of the two profiles, 1 for views of one tree. ``covered``: least share of a picture's
-    vessel that lies on lines on which the other picture shows vessel, too. ``across``: unit vector (row, column) across
-    the lines: only along it is the shift known.
+    ``agreement``: correlation of what is fine in the two profiles, 1 for views of one tree. ``covered``: least share of
+    a picture's vessel that lies on lines on which the other picture shows vessel, too. ``across``: unit vector (row,
+    column) across the lines: only along it is the shift measured.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -91,7 +94,7 @@ def alignment(first: View, second: View, fixed: Shadow, moved: Shadow) -> Alignm
     shifts = np.linspace(-reach, reach, STEPS)
     begin = np.array(
         [
-            [[coarse.agreement(heights(few, s * np.exp(-u / 2), s * np.exp(u / 2), t), 8) for t in shifts] for s in SCALES]
+            [[coarse.likeness(heights(few, s * np.exp(-u / 2), s * np.exp(u / 2), t), 8) for t in shifts] for s in SCALES]
             for u in UNEVEN
         ]
     )
@@ -101,7 +104,7 @@ def alignment(first: View, second: View, fixed: Shadow, moved: Shadow) -> Alignm
 
     def loss(z: Floats) -> float:
         rows, cols = np.exp(z[:2])
-        return EVEN * float(z[0] - z[1]) ** 2 - fine.agreement(heights(points[::2], rows, cols, z[2] * unit), 2)
+        return EVEN * float(z[0] - z[1]) ** 2 - fine.likeness(heights(points[::2], rows, cols, z[2] * unit), 2)
 
     best = None
     for u, s, t in peaks:
@@ -114,11 +117,12 @@ def alignment(first: View, second: View, fixed: Shadow, moved: Shadow) -> Alignm
             best = end
     assert best is not None
     rows, cols = (float(value) for value in np.exp(best.x[:2]))
-    shift = across * best.x[2] * unit
-    at = heights(points, rows, cols, best.x[2] * unit)
-    return Alignment(
-        (rows, cols), (float(shift[0]), float(shift[1])), fine.agreement(at), coarse.covered(at), (across[0], across[1])
-    )
+    scale, shift = np.array([rows, cols]), across * best.x[2] * unit
+    at, undone = heights(points, rows, cols, best.x[2] * unit), (points - shift) / scale
+    along = np.array([-across[1], across[0]])
+    shift += scale * along * (along @ (undone.min(0) + undone.max(0)) / 2)
+    found = (rows, cols), (float(shift[0]), float(shift[1]))
+    return Alignment(*found, fine.agreement(at), coarse.covered(at), (float(across[0]), float(across[1])))
 
 
 class _Height:
@@ -168,11 +172,21 @@ class _Profiles:
         reach = max(view.pixel_mm[0] / view.magnification * np.hypot(view.rows, view.cols) for view in views)
         self._bins = 2 * int(0.65 * reach / self._width) + 3
         self._mine = self._profile(heights)
-        self._normal = _normal(self._mine)
+        self._normal = _normal(np.log1p(self._mine / FEW))
 
-    def agreement(self, heights: Floats, every: int = 1) -> float:
-        """Correlation of both profiles' logarithms; ``every``: of how many pixels each of these stands for."""
-        return float(self._normal @ _normal(every * self._profile(heights)))
+    def likeness(self, heights: Floats, every: int = 1) -> float:
+        """Correlation of both profiles' logarithms; ``every``: how many pixels each of these stands for."""
+        return float(self._normal @ _normal(np.log1p(every * self._profile(heights) / FEW)))
+
+    def agreement(self, heights: Floats) -> float:
+        """See ``Alignment``: over the lines on which both show vessel; 0 where there are next to none."""
+        its = self._profile(heights)
+        common = (self._mine > 0.5) & (its > 0.5)
+        if common.sum() < DETAIL:
+            return 0.0
+        logs = (np.log1p(profile / FEW) for profile in (self._mine, its))
+        mine, other = (_normal((log - gaussian_filter1d(log, DETAIL))[common]) for log in logs)
+        return float(mine @ other)
 
     def covered(self, heights: Floats) -> float:
         """See ``Alignment``."""
@@ -188,10 +202,9 @@ class _Profiles:
         return out
 
 
-def _normal(profile: Floats) -> Floats:
-    log = np.log1p(profile / FEW)
-    log -= log.mean()
-    out: Floats = log / np.sqrt(log @ log)
+def _normal(values: Floats) -> Floats:
+    about = values - values.mean()
+    out: Floats = about / max(float(np.sqrt(about @ about)), 1e-12)
     return out
 
 

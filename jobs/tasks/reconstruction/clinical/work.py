@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lesionforge.generators.types import Side, significant
+from lesionforge.engine.sample import rounded
+from lesionforge.generators.types import Side
 from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, clinical_pair, reprojection
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
 from lesionforge.jobs.tasks.reconstruction.metrics import topology
@@ -49,10 +50,10 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     export.write(out, tree, volume, pair)
     Image.fromarray(picture.sheet(tree, volume, pair)).save(out / "sheet.png")
     (out / "turntable.gif").write_bytes(picture.turntable(tree))
-    told = zip(pair.views, angles, case.moved_px, case.alignments, strict=True)
+    every = zip(pair.views, angles, case.moved_px, case.alignments, strict=True)
     views = [
         {"name": view.name, **view.to_json(), "assumed": one.assumed, "moved_px": move, "alignment": found.to_json()}
-        for view, one, move, found in told
+        for view, one, move, found in every
     ]
     cells = volume >= learner.threshold
     length = float(sum(along(branch.points)[-1] for branch in tree.branches))
@@ -62,9 +63,9 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     body["tree"] |= {"reprojection": reprojection(pair, tree_volume(tree, pair.grid))}
     body["cells"] = {"pieces": topology(cells)[0], "reprojection": reprojection(pair, cells)}
     body["hull"] = {"pieces": topology(pair.hull)[0], "reprojection": reprojection(pair, pair.hull)}
-    rounded: dict[str, Any] = significant(body)
-    (out / "summary.json").write_text(json.dumps(rounded, indent=1), encoding="utf-8")
-    return rounded
+    told: dict[str, Any] = rounded(body)
+    (out / "summary.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return told
 
 
 def _doubts(case: ClinicalPair) -> list[str]:
