@@ -59,7 +59,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-app.command(rich_help_panel=MODELS)(reconstruct)
+app.command(rich_help_panel=MODELS, cls=Learning)(reconstruct)
 
 train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real data, generated data, or both.")
 score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real data.")

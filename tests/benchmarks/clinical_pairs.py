@@ -2,8 +2,8 @@
 
 XRA-Diff's clinical pair (geometry known), and all pairs of views of one patient among XACV's hand-drawn masks. Of these
 only the angles are known: distances and pixels are assumed (``clinical.inputs``), frames are the ones that show most
-vessel, so heart phases may differ, and all trees are left ones (looked at). Views less than 25 degrees apart are left out.
-There is no truth: only the re-projection, which cannot rank methods, with the hull's beside, and pictures to look at.
+vessel, so heart phases may differ, and all trees are left ones (looked at). Views less than 25 degrees apart are left
+out. There is no truth: only the re-projection, which cannot rank methods, with the hull's beside, and pictures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from lesionforge.generators.types import UserError
 from lesionforge.jobs.tasks.reconstruction.clinical import inputs
 from lesionforge.jobs.tasks.reconstruction.clinical.work import reconstructed
 from tests.benchmarks.common import table
-
 
 DATA = Path(os.environ.get("LESIONFORGE_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 APART_DEG = 25.0

@@ -17,6 +17,7 @@ from lesionforge.generators.carm.occupancy import occupied
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import Side, array_member
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.reconstruction.clinical.calibrate import aligned
 from lesionforge.sinks.reader import Samples
 
 REACH = 0.6  # of a cell's footprint that must hold a lit pixel: a tenth of the cells fewer than with all of it
@@ -176,6 +177,8 @@ def pair_of_sample(sample: Mapping[str, Any], size: int, rule: str = "paper") ->
     views = tuple(View.from_json({k: v for k, v in one.items() if k != "name"}) for one in record["views"])
     spacing = record["spacing_mm"] * record["grid"][0] / size
     shadows = tuple((_shadow(sample, n) > 0).astype(np.uint8) for n in range(len(views)))
+    if record.get("drawn", {}).get("motion"):  # as a clinical pair is: what the pictures tell of it is undone
+        shadows, _ = aligned(views, shadows)
     grid = Grid((size,) * 3, spacing)
     paper = papers(_volume(sample, record["grid"][0]), size) if rule == "paper" else None
     who = record["side"], record["subject"], record["source_id"]

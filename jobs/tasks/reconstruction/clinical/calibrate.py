@@ -3,14 +3,13 @@
 A plane through both sources cuts both pictures along a line each, and what is on one line is on the other. So how much
 vessel each line holds is compared, as a profile over the planes, while the second picture is scaled (rows and columns
 each) and shifted across its lines. A shift along them moves the tree towards the first view's source or away from it
-and changes no profile, nor does anything else tell it: by convention it is such that the box about the picture's vessels
-lies in the middle, as operators place a heart. Where lines run along rows or columns, the scale along them is not told
-either, and the other one's is taken.
+and changes no profile, nor is a network surer of the true one (measured): by convention the box about the picture's
+vessels lies in its middle along the lines, as operators place a heart. The scale along them is told by slanted lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +26,7 @@ Shadow = NDArray[np.uint8]
 SCALES = np.exp(np.linspace(-0.23, 0.2, 18))  # the paper's motion (0.8 to 1.2) and a little more
 UNEVEN = (-0.25, 0.0, 0.25)  # log of the columns' scale over the rows', where the search begins
 REACH, STEPS = 0.047, 17  # of a picture's edge: 24 of 512 pixels, each way
+MOST = 0.25  # log of a scale that motion has, either way
 EVEN = 0.01  # how much a log ratio of the two scales costs, squared: it decides what the lines do not
 COARSE, FINE = 5.0, 1.2  # width of a profile's bin, in pixels
 FEW = 1.5  # pixels of vessel on a line that count as little
@@ -92,37 +92,36 @@ def alignment(first: View, second: View, fixed: Shadow, moved: Shadow) -> Alignm
         return other((of - shift * across) / np.array([rows, cols]))
 
     shifts = np.linspace(-reach, reach, STEPS)
-    begin = np.array(
-        [
-            [[coarse.likeness(heights(few, s * np.exp(-u / 2), s * np.exp(u / 2), t), 8) for t in shifts] for s in SCALES]
-            for u in UNEVEN
-        ]
-    )
-    peaks = np.argwhere(begin == maximum_filter(begin, (1, 3, 3)))
-    peaks = peaks[np.argsort(-begin[tuple(peaks.T)], kind="stable")][:STARTS]
+    grid = [(logs, t) for u in UNEVEN for logs in np.add.outer(np.log(SCALES), np.array([-u, u]) / 2) for t in shifts]
+    begin = np.array([coarse.likeness(heights(few, *np.exp(logs), t), 8) for logs, t in grid])
+    cube = begin.reshape(len(UNEVEN), len(SCALES), STEPS)
+    peaks = np.flatnonzero(begin == maximum_filter(cube, (1, 3, 3)).reshape(-1))
+    peaks = peaks[np.argsort(-begin[peaks], kind="stable")][:STARTS]
     unit = reach / 2
 
     def loss(z: Floats) -> float:
-        rows, cols = np.exp(z[:2])
-        return EVEN * float(z[0] - z[1]) ** 2 - fine.likeness(heights(points[::2], rows, cols, z[2] * unit), 2)
+        uneven = EVEN * float(z[0] - z[1]) ** 2
+        return uneven - fine.likeness(heights(points[::2], *np.exp(z[:2]), z[2] * unit), 2)
 
-    best = None
-    for u, s, t in peaks:
-        log = np.log(SCALES[s])
-        start = np.array([log - UNEVEN[u] / 2, log + UNEVEN[u] / 2, shifts[t] / unit])
-        simplex = start + np.array([[0, 0, 0], [0.03, 0, 0], [0, 0.03, 0], [0, 0, 0.12]])
-        options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5, "maxfev": 100}
-        end = minimize(loss, start, method="Nelder-Mead", options=options)
-        if best is None or end.fun < best.fun:
-            best = end
-    assert best is not None
-    rows, cols = (float(value) for value in np.exp(best.x[:2]))
-    scale, shift = np.array([rows, cols]), across * best.x[2] * unit
-    at, undone = heights(points, rows, cols, best.x[2] * unit), (points - shift) / scale
+    ends = [_descended(loss, np.array([*grid[peak][0], grid[peak][1] / unit])) for peak in peaks]
+    best = min(ends, key=loss)
+    rows, cols = (float(value) for value in np.exp(best[:2]))
+    scale, shift = np.array([rows, cols]), across * best[2] * unit
+    at, undone = heights(points, rows, cols, best[2] * unit), (points - shift) / scale
     along = np.array([-across[1], across[0]])
     shift += scale * along * (along @ (undone.min(0) + undone.max(0)) / 2)
     found = (rows, cols), (float(shift[0]), float(shift[1]))
     return Alignment(*found, fine.agreement(at), coarse.covered(at), (float(across[0]), float(across[1])))
+
+
+def _descended(loss: Callable[[Floats], float], start: Floats) -> Floats:
+    """Where a loss of the scales' logs and a shift is least, near a start."""
+    start = np.clip(start, [-MOST, -MOST, -3], [MOST - 0.03, MOST - 0.03, 3])
+    simplex = start + np.array([[0, 0, 0], [0.03, 0, 0], [0, 0.03, 0], [0, 0, 0.12]])
+    bounds = [(-MOST, MOST), (-MOST, MOST), (-4, 4)]
+    options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5, "maxfev": 100}
+    end: Floats = minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options).x
+    return end
 
 
 class _Height:

@@ -1,4 +1,4 @@
-"""A patient's masks made one pair that a learner takes: centred, brought onto each other's lines, in a grid that holds it."""
+"""A patient's masks as a pair that a learner takes: centred, on each other's lines, in a grid that holds the tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERODED = np.ones((3, 3), np.bool_)
 
 @dataclass(frozen=True)
 class ClinicalPair:
-    """What is reconstructed, and how its pictures lay: ``moved_px`` (row, column) to the middle, then ``alignments``."""
+    """What is reconstructed, and how its pictures lay: ``moved_px`` (row, column) to the middle; ``alignments``."""
 
     pair: Pair
     moved_px: tuple[tuple[int, int], ...]
@@ -66,7 +66,7 @@ def clinical_pair(angles: Sequence[Angle], side: Side, size: int = 60) -> Clinic
 
 
 def reprojection(pair: Pair, found: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """How a volume's shadow lies over each view's: ``metrics.image_scores``, and the same of the shadow eroded by 3 x 3.
+    """How a volume's shadow lies over each view's: ``metrics.image_scores``; the same of the shadow eroded by 3 x 3.
 
     ``covered``: share of the vessel's pixels under the shadow. The hull has 1 by its nature: see ``image_scores``.
     """

@@ -15,20 +15,22 @@ from lesionforge.jobs.options import Device, Json
 
 def reconstruct(
     masks: Annotated[
-        list[Path], typer.Argument(metavar="MASK MASK ...", help="vessel masks of two to four views: PNG, vessels bright")
+        list[Path],
+        typer.Argument(metavar="MASK MASK ...", help="vessel masks of two to four views: PNG, vessels bright"),
     ],
     out: Annotated[Path, typer.Option(help="folder for the tree's files and pictures")],
     geometry: Annotated[
         list[str],
         typer.Option(
             metavar="WHAT",
-            help="where the C-arm stood, once for each mask, in their order: JSON (sid, sod, spacing, alpha, beta), the "
+            help="where the C-arm stood, for each mask in their order: JSON (sid, sod, spacing, alpha, beta), the "
             "run's XA DICOM file, or a name such as 'LAO 30 CRA 20' (distances and pixels are then assumed)",
         ),
     ],
     side: Annotated[str, typer.Option(metavar="left|right", help="which coronary tree it is")],
     model: Annotated[
-        Path | None, typer.Option(help="file that `lesionforge train reconstruction` wrote; without it nothing is learnt")
+        Path | None,
+        typer.Option(help="file that `lesionforge train reconstruction` wrote; without it nothing is learnt"),
     ] = None,
     vessel_values: Annotated[
         list[int] | None, typer.Option(metavar="N", help="what is vessel in masks of several classes; again for more")
@@ -38,8 +40,8 @@ def reconstruct(
 ) -> None:
     """Reconstruct a coronary tree in 3-D from vessel masks of two to four views.
 
-    Writes the lumen (NIfTI, STL), centrelines with radii and %DS (VTK, VTP, SWC, JSON), `sheet.png`, `turntable.gif` and
-    `summary.json` with the re-projection over each mask and what the hull of the masks alone would have had.
+    Writes the lumen (NIfTI, STL), centrelines with radii and %DS (VTK, VTP, SWC, JSON), `sheet.png`, `turntable.gif`,
+    and `summary.json` with the re-projection over each mask and what the hull of the masks alone would have had.
     """
     if side not in get_args(Side):
         raise typer.BadParameter(f"--side is {side!r}: give {' or '.join(get_args(Side))}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lesionforge.engine.sources import dicom
 from lesionforge.engine.sources.pictures.masks import Values, vessel_mask
+from lesionforge.engine.sources.xa.runs import ANGLES, PITCH, view_deg
 from lesionforge.generators.carm.view import View, angles_of
 from lesionforge.generators.types import BadCase
 from lesionforge.jobs.errors import UsageError
@@ -90,7 +91,7 @@ def _angle(words: str, shadow: Shadow, n: int) -> Angle:
             primary, secondary = angles_of(words)
         except ValueError:
             raise UsageError(
-                f"--geometry {n} is neither a file nor a view's name: give JSON, the run's DICOM file, or as LAO 30 CRA 20"
+                f"--geometry {n} is neither a file nor a view's name: give JSON, the run's DICOM, or as LAO 30 CRA 20"
             ) from None
         pixel = FIELD_MM / max(rows, cols)
         told = f"SID {SID_MM:g}, SOD {SOD_MM:g}, pixels of {pixel:.3f} mm on the detector"
@@ -102,13 +103,21 @@ def _angle(words: str, shadow: Shadow, n: int) -> Angle:
         raise UsageError(f"--geometry {n}: {error}") from None
     if (view.rows, view.cols) != shadow.shape:
         raise UsageError(
-            f"--geometry {n} is of {view.rows} x {view.cols} pixels, mask {n} has {rows} x {cols}: give the mask of that run"
+            f"--geometry {n} is of {view.rows} x {view.cols} pixels, mask {n} has {rows} x {cols}: give that run's mask"
         )
     return Angle(view, shadow)
 
 
 def _of_dicom(data: bytes) -> View:
-    return View.from_dicom(dicom.read(data, dicom.XA_RUN))
+    header = dicom.read(data, dicom.XA_RUN)
+    if lacking := [key for key in (*ANGLES, *PITCH) if header.get(key) in (None, "")]:
+        raise ValueError(
+            f"{', '.join(lacking)} is missing in the run: say all in JSON (sid, sod, spacing, alpha, beta)"
+        )
+    angles, why = view_deg(header)
+    if angles is None:
+        raise ValueError(f"{why}: give a run of a C-arm that stands, or JSON")
+    return View.from_dicom(header)
 
 
 def _of_json(data: bytes, rows: int, cols: int) -> View:
