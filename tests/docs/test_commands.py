@@ -27,6 +27,7 @@ ELSEWHERE = {
     r"make ": "the Makefile's own targets; this test is part of one",
     r"ray job submit ": "tests/test_wheel.py submits one",
     r"kubectl |docker ": "tests/infra",
+    r"lesionforge reconstruct ": "tests/jobs/tasks/reconstruction/clinical",
     r"lesionforge generate angio_ct_phantom": "tests/generators/angio_ct; its volumes take minutes",
 }
 #: Shorter forms: what a command begins with, and the options that make it short.

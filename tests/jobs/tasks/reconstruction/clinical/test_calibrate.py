@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
+from lesionforge.generators.biplane.generator import Biplane
+from lesionforge.generators.biplane.params import BiplaneParams
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.phantom.tree.coronary import phantom_tree
+from lesionforge.generators.types import SampleSpec
 from lesionforge.jobs.tasks.reconstruction.clinical.calibrate import Alignment, aligned, alignment
+from lesionforge.jobs.tasks.reconstruction.pairs import pair_of_sample
 
 EDGE = 256
 MIDDLE = (EDGE - 1) / 2
@@ -85,3 +92,23 @@ def test_views_beyond_the_second_are_brought_to_the_first() -> None:
     for one, move in zip(found[1:], ([5, 0], [0, -6]), strict=True):
         across = np.array(one.across)
         assert abs(one.shift_px @ across - np.array(move) @ across) < 2
+
+
+def test_a_moved_sample_is_calibrated_as_it_is_read_and_a_still_one_left() -> None:
+    key = sha256(b"moved").digest()
+    phantom = phantom_tree(key, "right", "moved", voxel_mm=0.8)
+    spec = SampleSpec("train-0000-00000000", "train", 0, 0, 0, None, key)
+    params = {"grid": 64, "resample": 32, "detector": 256, "spacing_mm": (1.6, 2.2), "motion_shift_px": (7, 10)}
+    (still,), (moved,) = (
+        Biplane(BiplaneParams(**params, motion=on)).generate([phantom], [spec]) for on in (False, True)
+    )
+    named = {"subject": "a", "source_id": "b", "sample_id": "c"}
+    left, raw, mended = (
+        pair_of_sample({**one.fields, "json": one.labels | named | {"drawn": drawn}}, 32, "half")
+        for one, drawn in ((still, still.drawn), (moved, still.drawn), (moved, moved.drawn))
+    )
+    assert all(map(np.array_equal, left.shadows, (still.fields[f"view{n}.png"] > 0 for n in (0, 1))))
+    assert np.array_equal(mended.shadows[0], left.shadows[0])
+    recall = [pair.hull[left.target].mean() for pair in (left, raw, mended)]
+    assert recall[0] > 0.97
+    assert recall[1] < 0.7 * recall[2]
