@@ -11,6 +11,7 @@ from PIL import Image
 
 from lesionforge.engine.sample import rounded
 from lesionforge.generators.types import Side
+from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, clinical_pair, reprojection
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
 from lesionforge.jobs.tasks.reconstruction.metrics import topology
@@ -43,6 +44,8 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
         from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
 
         learner = opened_learner(model, device)
+        if learner.views != len(angles):
+            raise UsageError(f"--model learnt from {learner.views} views, {len(angles)} masks are given: give as many")
         method = learner.settings.network
     volume = learner.predict(pair)
     tree = grow(volume, pair, learner.threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
 from lesionforge.generators.carm.view import View
+from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.clinical.case import clinical_pair, reprojection
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
+from lesionforge.jobs.tasks.reconstruction.clinical.work import reconstructed
+from lesionforge.jobs.tasks.reconstruction.models import learner
 from tests.command_line import inside
 
 EDGE = 128
@@ -78,3 +82,11 @@ def test_command_writes_tree_pictures_and_summary(tmp_path: Path, angles: list[A
     }
     again = inside(*words, "--side", "right", "--out", out, code=1)
     assert "not an empty folder" in again.stderr
+
+
+def test_a_model_of_another_number_of_views_is_refused(
+    tmp_path: Path, angles: list[Angle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "opened_learner", lambda *_: SimpleNamespace(views=3))
+    with pytest.raises(UsageError, match="learnt from 3 views, 2 masks"):
+        reconstructed(angles, "right", tmp_path, tmp_path / "model.safetensors", "cpu")
