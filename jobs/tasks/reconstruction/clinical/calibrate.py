@@ -88,12 +88,12 @@ def alignment(first: View, second: View, fixed: Shadow, moved: Shadow) -> Alignm
     coarse, fine = _Profiles(one(still), COARSE, second, first), _Profiles(one(still), FINE, second, first)
     few, reach = points[::8], REACH * max(moved.shape)
 
-    def heights(of: Floats, rows: float, cols: float, shift: float) -> Floats:
-        return other((of - shift * across) / np.array([rows, cols]))
+    def heights(of: Floats, scale: Floats, shift: float) -> Floats:
+        return other((of - shift * across) / scale)
 
     shifts = np.linspace(-reach, reach, STEPS)
     grid = [(logs, t) for u in UNEVEN for logs in np.add.outer(np.log(SCALES), np.array([-u, u]) / 2) for t in shifts]
-    begin = np.array([coarse.likeness(heights(few, *np.exp(logs), t), 8) for logs, t in grid])
+    begin = np.array([coarse.likeness(heights(few, np.exp(logs), t), 8) for logs, t in grid])
     cube = begin.reshape(len(UNEVEN), len(SCALES), STEPS)
     peaks = np.flatnonzero(begin == maximum_filter(cube, (1, 3, 3)).reshape(-1))
     peaks = peaks[np.argsort(-begin[peaks], kind="stable")][:STARTS]
@@ -101,16 +101,15 @@ def alignment(first: View, second: View, fixed: Shadow, moved: Shadow) -> Alignm
 
     def loss(z: Floats) -> float:
         uneven = EVEN * float(z[0] - z[1]) ** 2
-        return uneven - fine.likeness(heights(points[::2], *np.exp(z[:2]), z[2] * unit), 2)
+        return uneven - fine.likeness(heights(points[::2], np.exp(z[:2]), z[2] * unit), 2)
 
     ends = [_descended(loss, np.array([*grid[peak][0], grid[peak][1] / unit])) for peak in peaks]
     best = min(ends, key=loss)
-    rows, cols = (float(value) for value in np.exp(best[:2]))
-    scale, shift = np.array([rows, cols]), across * best[2] * unit
-    at, undone = heights(points, rows, cols, best[2] * unit), (points - shift) / scale
+    scale, shift = np.exp(best[:2]), across * best[2] * unit
+    at, undone = heights(points, scale, best[2] * unit), (points - shift) / scale
     along = np.array([-across[1], across[0]])
     shift += scale * along * (along @ (undone.min(0) + undone.max(0)) / 2)
-    found = (rows, cols), (float(shift[0]), float(shift[1]))
+    found = (float(scale[0]), float(scale[1])), (float(shift[0]), float(shift[1]))
     return Alignment(*found, fine.agreement(at), coarse.covered(at), (float(across[0]), float(across[1])))
 
 

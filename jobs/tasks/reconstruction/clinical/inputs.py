@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ NAMES = {
     "pixel_mm": ("pixelmm", "spacing", "imagerpixelspacing", "00181164"),
 }
 OTHERS = ("rows", "cols", "name", "size")  # may stand beside them
+NEAR_DEG = 5.0  # between two views whose rays are as good as one
 PREAMBLE = slice(128, 132)
 
 
@@ -65,7 +67,12 @@ def read(masks: Sequence[Path], geometry: Sequence[str], vessel_values: Values |
     if len({shadow.shape for shadow in shadows}) > 1:
         sizes = ", ".join(f"{rows} x {cols}" for rows, cols in (shadow.shape for shadow in shadows))
         raise UsageError(f"the masks have {sizes} pixels: resample them (and their pixel spacing) to one size")
-    return [_angle(words, shadow, n) for n, (words, shadow) in enumerate(zip(geometry, shadows, strict=True), 1)]
+    angles = [_angle(words, shadow, n) for n, (words, shadow) in enumerate(zip(geometry, shadows, strict=True), 1)]
+    for n, one in enumerate(angles[1:], 2):
+        sine = float(np.linalg.norm(np.cross(angles[0].view.direction, one.view.direction)))
+        if sine < math.sin(math.radians(NEAR_DEG)):
+            raise UsageError(f"--geometry {n} is within {NEAR_DEG:g} degrees of the first or opposite: no depth shows")
+    return angles
 
 
 def _mask(path: Path, n: int, vessel_values: Values | None) -> Shadow:

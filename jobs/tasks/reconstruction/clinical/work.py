@@ -59,7 +59,7 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     ]
     cells = volume >= learner.threshold
     length = float(sum(along(branch.points)[-1] for branch in tree.branches))
-    body = {"side": side, "method": method, "consistent": case.consistent, "views": views}
+    body: dict[str, Any] = {"side": side, "method": method, "consistent": case.consistent, "views": views}
     body |= {"spacing_mm": pair.grid.spacing_mm, "notes": notes}
     body["tree"] = {"branches": len(tree.branches), "length_mm": length, "lost": tree.lost}
     body["tree"] |= {"reprojection": reprojection(pair, tree_volume(tree, pair.grid))}

@@ -64,8 +64,7 @@ def test_one_view_in_four_ways(tmp_path: Path) -> None:
         "(0018,1511)": -7.9,
     }
     ways = [written(tmp_path, record, f"{n}.json") for n, record in enumerate((PAPERS, tags, expected.to_json()))]
-    masks = [mask(tmp_path)] * 4
-    found = inputs.read(masks, [*ways, str(run(tmp_path, **SAID))])
+    found = [inputs.read([mask(tmp_path)] * 2, ["RAO 30", way])[1] for way in (*ways, str(run(tmp_path, **SAID)))]
     assert [one.view for one in found] == [expected] * 4
     assert not any(one.assumed for one in found)
     assert found[0].shadow.sum() == 450
@@ -134,6 +133,7 @@ def test_masks_that_will_not_do(tmp_path: Path) -> None:
         ([good, tmp_path / "none.png"], ["AP", "RAO 30"], "mask 2 cannot be read"),
         ([good, mask(tmp_path, "b.png", (64, 80))], ["AP", "RAO 30"], "64 x 64, 64 x 80"),
         ([good] * 2, ["AP", "sideways"], "neither a file nor a view's name"),
+        ([good] * 2, ["LAO 30", "LAO 33"], "--geometry 2 is within 5 degrees"),
     ):
         with pytest.raises(UsageError, match=said):
             inputs.read(masks, geometry)
