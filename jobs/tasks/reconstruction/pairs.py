@@ -177,7 +177,7 @@ def pair_of_sample(sample: Mapping[str, Any], size: int, rule: str = "paper") ->
     views = tuple(View.from_json({k: v for k, v in one.items() if k != "name"}) for one in record["views"])
     spacing = record["spacing_mm"] * record["grid"][0] / size
     shadows = tuple((_shadow(sample, n) > 0).astype(np.uint8) for n in range(len(views)))
-    if record.get("drawn", {}).get("motion"):  # as a clinical pair is: what the pictures tell of it is undone
+    if record.get("motion"):  # as a clinical pair is: what the pictures tell of it is undone
         shadows, _ = aligned(views, shadows)
     grid = Grid((size,) * 3, spacing)
     paper = papers(_volume(sample, record["grid"][0]), size) if rule == "paper" else None

@@ -104,8 +104,8 @@ def test_a_moved_sample_is_calibrated_as_it_is_read_and_a_still_one_left() -> No
     )
     named = {"subject": "a", "source_id": "b", "sample_id": "c"}
     left, raw, mended = (
-        pair_of_sample({**one.fields, "json": one.labels | named | {"drawn": drawn}}, 32, "half")
-        for one, drawn in ((still, still.drawn), (moved, still.drawn), (moved, moved.drawn))
+        pair_of_sample({**one.fields, "json": one.labels | named | {"motion": told}}, 32, "half")
+        for one, told in ((still, None), (moved, None), (moved, moved.labels["motion"]))
     )
     assert all(map(np.array_equal, left.shadows, (still.fields[f"view{n}.png"] > 0 for n in (0, 1))))
     assert np.array_equal(mended.shadows[0], left.shadows[0])
