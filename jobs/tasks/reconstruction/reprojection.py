@@ -29,20 +29,29 @@ def shadows(cells: Mask, grid: Grid, views: Sequence[View]) -> list[Mask]:
     return [silhouette(length, cells, grid, view) > 0 for length, view in zip(lengths, views, strict=True)]
 
 
-def reprojection_scores(pair: Pair, cells: Mask) -> dict[str, float]:
-    """Scores in each view, ``x0``, ``x1`` and so on, against its silhouette.
+def view_scores(pair: Pair, cells: Mask) -> list[dict[str, float]]:
+    """Scores in each view against its silhouette.
 
-    ``dsc_x0``; ``dsc_x0_eroded``: after an erosion of both by 3 x 3 pixels, as the paper's text says (its code dilates
-    both); ``chamfer_x0``: pixels, both directions summed, without erosion.
+    ``dsc``; ``dsc_eroded``: after an erosion of both by 3 x 3 pixels, as the paper's text says (its code dilates both);
+    ``chamfer``: pixels, both directions summed, without erosion; ``covered``: share of the silhouette.
 
     Args:
         pair: its views and silhouettes.
         cells: found, of its grid.
     """
-    out: dict[str, float] = {}
-    for n, (seen, shadow) in enumerate(zip(shadows(cells, pair.grid, pair.views), pair.shadows, strict=True)):
+    out = []
+    for seen, shadow in zip(shadows(cells, pair.grid, pair.views), pair.shadows, strict=True):
         true = shadow > 0
         thin = [ndimage.binary_erosion(image, AROUND) for image in (true, seen)]
-        out |= {f"dsc_x{n}": dice(true, seen), f"dsc_x{n}_eroded": dice(*thin)}
-        out[f"chamfer_x{n}"] = image_chamfer(true, seen)
+        scores = {"dsc": dice(true, seen), "dsc_eroded": dice(*thin), "chamfer": image_chamfer(true, seen)}
+        out.append(scores | {"covered": float((true & seen).sum() / max(1, true.sum()))})
+    return out
+
+
+def reprojection_scores(pair: Pair, cells: Mask) -> dict[str, float]:
+    """``view_scores`` of all views in one: ``dsc_x0``, ``dsc_x0_eroded``, ``chamfer_x0``, and so on."""
+    out: dict[str, float] = {}
+    for n, scores in enumerate(view_scores(pair, cells)):
+        out |= {f"dsc_x{n}": scores["dsc"], f"dsc_x{n}_eroded": scores["dsc_eroded"]}
+        out[f"chamfer_x{n}"] = scores["chamfer"]
     return out

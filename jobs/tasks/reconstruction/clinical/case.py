@@ -6,22 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
 from lesionforge.generators.carm.grid import Grid
-from lesionforge.generators.carm.projector import project_views, silhouette
 from lesionforge.generators.types import Side
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.clinical.calibrate import Alignment, Shadow, aligned
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
-from lesionforge.jobs.tasks.reconstruction.metrics import image_scores
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 
 WIDE_MM = 200.0  # edge of the grid in which the tree is looked for
 CELL_MM = 0.95 * 128 / 60  # of a grid of 60 cells an edge: the middle of what networks learn from
 MARGIN = 2 / 60  # of the grid's edge, free at each face
-ERODED = np.ones((3, 3), np.bool_)
 
 
 @dataclass(frozen=True)
@@ -63,21 +58,6 @@ def clinical_pair(angles: Sequence[Angle], side: Side, size: int = 60) -> Clinic
     extent = 2 * (float(np.abs(wide.grid.centres(cells)).max()) + wide.grid.spacing_mm / 2)
     spacing = max(CELL_MM * 60 / size, extent / ((1 - 2 * MARGIN) * size))
     return ClinicalPair(_pair(angles, shadows, Grid((size,) * 3, spacing), side), moves, found)
-
-
-def reprojection(pair: Pair, found: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """How a volume's shadow lies over each view's: ``metrics.image_scores``; the same of the shadow eroded by 3 x 3.
-
-    ``covered``: share of the vessel's pixels under the shadow. The hull has 1 by its nature: see ``image_scores``.
-    """
-    images = project_views(found, pair.grid, pair.views, threads=1)
-    out = []
-    for view, shadow, image in zip(pair.views, pair.shadows, images, strict=True):
-        true, mine = shadow > 0, silhouette(image, found, pair.grid, view) > 0
-        thin = image_scores(true, binary_erosion(mine, ERODED))
-        scores = image_scores(true, mine) | {f"{name}_eroded": value for name, value in thin.items()}
-        out.append(scores | {"covered": float((true & mine).sum() / true.sum())})
-    return out
 
 
 def _centred(shadow: Shadow) -> tuple[tuple[int, int], Shadow]:

@@ -12,9 +12,10 @@ from PIL import Image
 from lesionforge.engine.sample import rounded
 from lesionforge.generators.types import Side
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, clinical_pair, reprojection
+from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, clinical_pair
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
 from lesionforge.jobs.tasks.reconstruction.metrics import topology
+from lesionforge.jobs.tasks.reconstruction.reprojection import view_scores
 from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, learner_class, settings
 from lesionforge.jobs.tasks.reconstruction.tree import export, picture
 from lesionforge.jobs.tasks.reconstruction.tree.grow import grow
@@ -62,9 +63,9 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     body: dict[str, Any] = {"side": side, "method": method, "consistent": case.consistent, "views": views}
     body |= {"spacing_mm": pair.grid.spacing_mm, "notes": notes}
     body["tree"] = {"branches": len(tree.branches), "length_mm": length, "lost": tree.lost}
-    body["tree"] |= {"reprojection": reprojection(pair, tree_volume(tree, pair.grid))}
-    body["cells"] = {"pieces": topology(cells)[0], "reprojection": reprojection(pair, cells)}
-    body["hull"] = {"pieces": topology(pair.hull)[0], "reprojection": reprojection(pair, pair.hull)}
+    body["tree"] |= {"reprojection": view_scores(pair, tree_volume(tree, pair.grid))}
+    body["cells"] = {"pieces": topology(cells)[0], "reprojection": view_scores(pair, cells)}
+    body["hull"] = {"pieces": topology(pair.hull)[0], "reprojection": view_scores(pair, pair.hull)}
     told: dict[str, Any] = rounded(body)
     (out / "summary.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     return told
