@@ -79,6 +79,90 @@ class FlowSettings(SparseSettings):
 
 
 @dataclass(frozen=True)
+class UNetSettings(NetSettings):
+    """The 3-D U-Net on back-projections.
+
+    Attributes:
+        preset: of the network's size and inputs, ``paper``, ``small`` or ``tiny``; how it learns stays as it is.
+        weight: of the tree's cells in the cross-entropy.
+    """
+
+    network: str = "unet"
+    batch: int = 2
+    preset: str = "tiny"
+    weight: float = 100.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known_preset(self.preset)
+        if not self.weight > 0:
+            raise UsageError(f"weight is {self.weight}: give more than 0")
+
+
+@dataclass(frozen=True)
+class WganSettings(NetSettings):
+    """The Wasserstein GAN with gradient penalty.
+
+    Attributes:
+        preset: of the generator's and the critic's sizes, and of what they are told.
+        turns: of the critic at each of the generator's.
+        absolute, adversarial, penalty: weights of the mean absolute difference and of the critic's word in the
+            generator's loss, and of the gradient penalty in the critic's.
+    """
+
+    network: str = "wgan"
+    batch: int = 2
+    decay: float = 0.0
+    preset: str = "tiny"
+    turns: int = 2
+    absolute: float = 100.0
+    adversarial: float = 1.0
+    penalty: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known_preset(self.preset)
+        if self.turns < 1:
+            raise UsageError(f"turns is {self.turns}: give 1 or more")
+        for name in ("absolute", "adversarial", "penalty"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}: give 0 or more")
+
+
+@dataclass(frozen=True)
+class ViterbiSettings:
+    """Of depth along the vessels without learning.
+
+    Attributes:
+        step_mm: between depths that are tried, and between points of a vessel.
+        far_mm, unlike: most that a point costs for its distance (mm) from another view's centreline, and for the
+            logarithm of the radii's ratio; together what a point outside of a view costs.
+        smooth, jump: what neighbours cost for each mm^2 of difference in depth, and at most.
+        gap_mm: neighbours nearer than this have points between them.
+        margin, soft: cells from a vessel's wall where it is as likely as not, and over which that changes.
+        held: share of the subjects, which choose the threshold.
+    """
+
+    network: str = "viterbi"
+    step_mm: float = 0.5
+    far_mm: float = 3.0
+    unlike: float = 1.5
+    smooth: float = 0.5
+    jump: float = 4.0
+    gap_mm: float = 5.0
+    margin: float = 0.4
+    soft: float = 0.2
+    held: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("step_mm", "far_mm", "soft"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)}: give more than 0")
+        if not 0 < self.held < 1:
+            raise UsageError(f"held is {self.held}: give a share between 0 and 1")
+
+
+@dataclass(frozen=True)
 class NothingSettings:
     """Of a method that learns nothing."""
 
@@ -89,8 +173,17 @@ class NothingSettings:
 LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "sparse": ("sparse_learner:SparseLearner", SparseSettings),
     "flow": ("flow:FlowLearner", FlowSettings),
+    "unet": ("unet:UNetLearner", UNetSettings),
+    "unet-small": ("unet:UNetLearner", lambda: UNetSettings("unet-small", preset="small")),
+    "unet-paper": ("unet:UNetLearner", lambda: UNetSettings("unet-paper", 80_000, rate=1e-4, preset="paper")),
+    "wgan": ("wgan:WganLearner", WganSettings),
+    "wgan-small": ("wgan:WganLearner", lambda: WganSettings("wgan-small", preset="small")),
+    "viterbi": ("viterbi:ViterbiLearner", ViterbiSettings),
     "hull": ("hull:HullLearner", lambda: NothingSettings("hull")),
 }
+
+# Of a study unless told otherwise: one core trains each.
+STUDIED = tuple(name for name in LEARNERS if "-" not in name)
 
 
 def settings(model: str) -> Any:
@@ -108,3 +201,8 @@ def learner_class(model: str) -> Any:
     """A learner's class, made as ``(settings, views, device)``."""
     module, name = LEARNERS[model][0].split(":")
     return getattr(import_module(f"{_MODELS}.{module}"), name)
+
+
+def _known_preset(name: str) -> None:
+    if name not in ("paper", "small", "tiny"):
+        raise UsageError(f"preset is {name!r}: give one of paper, small, tiny")

@@ -14,7 +14,7 @@ from lesionforge.jobs.studies.task import REAL, Learner, Scored, Task, TrainingS
 from lesionforge.jobs.tasks.reconstruction import paper
 from lesionforge.jobs.tasks.reconstruction.measures import SIDES, TreeMeasures
 from lesionforge.jobs.tasks.reconstruction.pairs import RULES, Item, Pair, pair_of_sample, stored_pairs
-from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, NothingSettings, learner_class, settings
+from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, STUDIED, NothingSettings, learner_class, settings
 
 if TYPE_CHECKING:
     from lesionforge.jobs.studies.summary import Summary
@@ -50,7 +50,7 @@ class Reconstruction(Task[Item, "Found"]):
         "peak. XRA-Diff's figures are of ImageCAS labels and of a target that its code dilates: compare gains over the "
         "hull, not levels. Its Tables 7 and 9 are of clinical pairs without a truth: a study of such alone prints them."
     )
-    models = tuple(LEARNERS)
+    models = STUDIED
     members = ("json",)
     dataset = "give a dataset of the biplane generator with resample"
 
