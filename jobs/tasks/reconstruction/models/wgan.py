@@ -22,7 +22,7 @@ from lesionforge.jobs.tasks.reconstruction.settings import WganSettings
 class Critic(nn.Module):  # type: ignore[misc]
     """Says how real a tree looks beside its back-projections, in no bounds; without norms, which the penalty forbids.
 
-    Parameters with two views: ``paper`` 0 (the minimum alone), ``small`` 692,593, ``tiny`` 174,265.
+    Parameters with two views: ``paper`` 2,757,345 (the minimum alone), ``small`` 692,593, ``tiny`` 174,265.
 
     Args:
         inputs: back-projections.
