@@ -111,7 +111,9 @@ class WganSettings(NetSettings):
     """
 
     network: str = "wgan"
+    steps: int = 900
     batch: int = 2
+    rate: float = 5e-4
     decay: float = 0.0
     preset: str = "tiny"
     turns: int = 2
@@ -174,10 +176,10 @@ LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "sparse": ("sparse_learner:SparseLearner", SparseSettings),
     "flow": ("flow:FlowLearner", FlowSettings),
     "unet": ("unet:UNetLearner", UNetSettings),
-    "unet-small": ("unet:UNetLearner", lambda: UNetSettings("unet-small", preset="small")),
+    "unet-small": ("unet:UNetLearner", lambda: UNetSettings("unet-small", 1400, preset="small")),
     "unet-paper": ("unet:UNetLearner", lambda: UNetSettings("unet-paper", 80_000, rate=1e-4, preset="paper")),
     "wgan": ("wgan:WganLearner", WganSettings),
-    "wgan-small": ("wgan:WganLearner", lambda: WganSettings("wgan-small", preset="small")),
+    "wgan-small": ("wgan:WganLearner", lambda: WganSettings("wgan-small", 500, preset="small")),
     "viterbi": ("viterbi:ViterbiLearner", ViterbiSettings),
     "hull": ("hull:HullLearner", lambda: NothingSettings("hull")),
 }

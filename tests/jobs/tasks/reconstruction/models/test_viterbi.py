@@ -94,7 +94,7 @@ def test_trees_span_every_piece():
 
 
 def test_it_beats_the_hull_and_is_what_its_file_says(pairs, tmp_path):
-    learner = ViterbiLearner(ViterbiSettings(held=0.5))
+    learner = ViterbiLearner(ViterbiSettings(held=0.25))
     learner.fit([], pairs, 0, 0)
     for pair in pairs[:2]:
         found = learner.predict(pair)
