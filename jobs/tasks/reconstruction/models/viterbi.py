@@ -170,7 +170,7 @@ class ViterbiLearner:
     """See ``Learner``: it learns a threshold alone, of the subjects that ``NetLearner`` holds out for its own."""
 
     def __init__(self, settings: ViterbiSettings, views: int = 2, device: str = "cpu") -> None:
-        self.settings, self.views = settings, views
+        self.settings = settings
         self.threshold = 0.5
 
     def fit(
@@ -203,12 +203,12 @@ class ViterbiLearner:
 
     def save(self, path: Path) -> None:
         """A safetensors file without a tensor."""
-        told = {"views": self.views, "threshold": self.threshold, "settings": asdict(self.settings)}
+        told = {"threshold": self.threshold, "settings": asdict(self.settings)}
         write({}, path, {"reconstruction": json.dumps(told)})
 
     @classmethod
     def load(cls, told: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> Self:
         """See ``NetLearner.load``."""
-        made = cls(ViterbiSettings(**told["settings"]), told["views"], device)
+        made = cls(ViterbiSettings(**told["settings"]), device=device)
         made.threshold = float(told["threshold"])
         return made
