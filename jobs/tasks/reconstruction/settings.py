@@ -79,32 +79,36 @@ class FlowSettings(SparseSettings):
 
 
 @dataclass(frozen=True)
-class UNetSettings(NetSettings):
-    """The 3-D U-Net on back-projections.
+class DenseSettings(NetSettings):
+    """Of a 3-D U-Net on back-projections; ``preset``: of its size, ``paper``, ``small`` or ``tiny``."""
 
-    Attributes:
-        preset: of the network's size and inputs, ``paper``, ``small`` or ``tiny``; how it learns stays as it is.
-        weight: of the tree's cells in the cross-entropy.
-    """
-
-    network: str = "unet"
     batch: int = 2
     preset: str = "tiny"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preset not in ("paper", "small", "tiny"):
+            raise UsageError(f"preset is {self.preset!r}: give one of paper, small, tiny")
+
+
+@dataclass(frozen=True)
+class UNetSettings(DenseSettings):
+    """The U-Net by itself; ``weight``: of the tree's cells in the cross-entropy."""
+
+    network: str = "unet"
     weight: float = 100.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _known_preset(self.preset)
         if not self.weight > 0:
             raise UsageError(f"weight is {self.weight}: give more than 0")
 
 
 @dataclass(frozen=True)
-class WganSettings(NetSettings):
+class WganSettings(DenseSettings):
     """The Wasserstein GAN with gradient penalty.
 
     Attributes:
-        preset: of the generator's and the critic's sizes, and of what they are told.
         turns: of the critic at each of the generator's.
         absolute, adversarial, penalty: weights of the mean absolute difference and of the critic's word in the
             generator's loss, and of the gradient penalty in the critic's.
@@ -112,10 +116,8 @@ class WganSettings(NetSettings):
 
     network: str = "wgan"
     steps: int = 900
-    batch: int = 2
     rate: float = 5e-4
     decay: float = 0.0
-    preset: str = "tiny"
     turns: int = 2
     absolute: float = 100.0
     adversarial: float = 1.0
@@ -123,7 +125,6 @@ class WganSettings(NetSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _known_preset(self.preset)
         if self.turns < 1:
             raise UsageError(f"turns is {self.turns}: give 1 or more")
         for name in ("absolute", "adversarial", "penalty"):
@@ -203,8 +204,3 @@ def learner_class(model: str) -> Any:
     """A learner's class, made as ``(settings, views, device)``."""
     module, name = LEARNERS[model][0].split(":")
     return getattr(import_module(f"{_MODELS}.{module}"), name)
-
-
-def _known_preset(name: str) -> None:
-    if name not in ("paper", "small", "tiny"):
-        raise UsageError(f"preset is {name!r}: give one of paper, small, tiny")

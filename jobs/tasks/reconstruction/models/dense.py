@@ -16,9 +16,9 @@ from torch.nn import functional
 from lesionforge.generators.carm.backproject import adjoint
 from lesionforge.jobs.tasks.reconstruction.models.learner import Annealed, NetLearner
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
-from lesionforge.jobs.tasks.reconstruction.settings import NetSettings
+from lesionforge.jobs.tasks.reconstruction.settings import DenseSettings
 
-S = TypeVar("S", bound=NetSettings)
+S = TypeVar("S", bound=DenseSettings)
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class DenseLearner(NetLearner[S]):
     def likely(self, out: Tensor) -> Tensor:
         """How likely a cell is the tree's, of the network's output."""
 
-    @abstractmethod
-    def sizes(self) -> Sizes:
-        """Of the U-Net."""
+    def network(self) -> nn.Module:
+        """See ``NetLearner``."""
+        return UNet3d(PRESETS[self.settings.preset], self.views)
 
     def prepared(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """Inputs in half precision (they are kept: 1.3 MB a pair of 60^3 cells), and the tree's cells."""
@@ -92,7 +92,7 @@ class DenseLearner(NetLearner[S]):
 
     def _inputs(self, pair: Pair) -> Tensor:
         x = torch.from_numpy(back_projections(pair))
-        return x if self.sizes().stacked else x[:1]
+        return x if PRESETS[self.settings.preset].stacked else x[:1]
 
 
 class DenseTask(Annealed):

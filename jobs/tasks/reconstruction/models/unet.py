@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lesionforge.jobs.learning import loop
-from lesionforge.jobs.tasks.reconstruction.models.dense import PRESETS, DenseLearner, DenseTask, Sizes, UNet3d
+from lesionforge.jobs.tasks.reconstruction.models.dense import DenseLearner, DenseTask
 from lesionforge.jobs.tasks.reconstruction.settings import UNetSettings
 
 
@@ -19,14 +19,6 @@ class UNetLearner(DenseLearner[UNetSettings]):
     """See ``NetLearner``; sizes in ``UNet3d``."""
 
     Settings = UNetSettings
-
-    def sizes(self) -> Sizes:
-        """See ``DenseLearner``."""
-        return PRESETS[self.settings.preset]
-
-    def network(self) -> nn.Module:
-        """See ``NetLearner``."""
-        return UNet3d(self.sizes(), self.views)
 
     def task(self, net: nn.Module) -> loop.Task:
         """See ``NetLearner``."""

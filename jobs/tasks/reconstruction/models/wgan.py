@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lesionforge.jobs.learning import loop
-from lesionforge.jobs.tasks.reconstruction.models.dense import PRESETS, DenseLearner, DenseTask, Sizes, UNet3d
+from lesionforge.jobs.tasks.reconstruction.models.dense import PRESETS, DenseLearner, DenseTask
 from lesionforge.jobs.tasks.reconstruction.settings import WganSettings
 
 
@@ -84,17 +84,9 @@ class WganLearner(DenseLearner[WganSettings]):
 
     Settings = WganSettings
 
-    def sizes(self) -> Sizes:
-        """See ``DenseLearner``."""
-        return PRESETS[self.settings.preset]
-
-    def network(self) -> nn.Module:
-        """See ``NetLearner``."""
-        return UNet3d(self.sizes(), self.views)
-
     def task(self, net: nn.Module) -> loop.Task:
         """See ``NetLearner``."""
-        critic = Critic(net.inputs, self.sizes().channels[0])
+        critic = Critic(net.inputs, PRESETS[self.settings.preset].channels[0])
         return _Task(self.settings, net, Adversaries(net, critic, self.settings))
 
     def likely(self, out: Tensor) -> Tensor:
