@@ -116,7 +116,6 @@ class WganSettings(DenseSettings):
 
     network: str = "wgan"
     steps: int = 900
-    rate: float = 5e-4
     decay: float = 0.0
     turns: int = 2
     absolute: float = 100.0

@@ -18,6 +18,8 @@ from lesionforge.jobs.learning import loop
 from lesionforge.jobs.tasks.reconstruction.models.dense import PRESETS, DenseLearner, DenseTask
 from lesionforge.jobs.tasks.reconstruction.settings import WganSettings
 
+EMPTY = 3.0  # taken off the generator's logits: half full, as it would begin, it is 200 times a tree and long to leave
+
 
 class Critic(nn.Module):  # type: ignore[misc]
     """Says how real a tree looks beside its back-projections, in no bounds; without norms, which the penalty forbids.
@@ -63,7 +65,7 @@ class Adversaries(nn.Module):  # type: ignore[misc]
         """The mean loss of a batch."""
         x, truth, s = batch["x"], batch["truth"], self.settings
         with torch.set_grad_enabled(torch.is_grad_enabled() and batch["turn"] == self.GENERATOR):
-            made = torch.sigmoid(self.generator(x))
+            made = torch.sigmoid(self.generator(x) - EMPTY)
         if batch["turn"] == self.GENERATOR:
             difference = (made - truth).abs().mean()
             return s.absolute * difference - s.adversarial * self.critic(x, made).mean()
@@ -91,7 +93,7 @@ class WganLearner(DenseLearner[WganSettings]):
 
     def likely(self, out: Tensor) -> Tensor:
         """See ``DenseLearner``."""
-        return torch.sigmoid(out)
+        return torch.sigmoid(out - EMPTY)
 
 
 class _Task(DenseTask):

@@ -5,7 +5,7 @@ from torch import nn
 
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.models.dense import PRESETS
-from lesionforge.jobs.tasks.reconstruction.models.wgan import Adversaries, Critic, WganLearner, gradient_penalty
+from lesionforge.jobs.tasks.reconstruction.models.wgan import EMPTY, Adversaries, Critic, WganLearner, gradient_penalty
 from lesionforge.jobs.tasks.reconstruction.settings import WganSettings
 
 TOY = {"steps": 2, "warmup": 1, "held": 0.25, "batch": 2, "rate": 1e-2, "average": 0.0}
@@ -49,7 +49,7 @@ def test_the_critic_s_gradient_reaches_the_generator(batch):
     net = adversaries()
     with_it, without = gradient(net, batch), gradient(adversaries(adversarial=0), batch)
     net.zero_grad()
-    made = torch.sigmoid(net.generator(batch["x"]))
+    made = torch.sigmoid(net.generator(batch["x"]) - EMPTY)
     (-net.critic(batch["x"], made).mean()).backward()
     own = net.generator.conv.weight.grad
     assert own.abs().max() > 1e-6
@@ -79,7 +79,7 @@ def test_the_critic_s_loss_is_as_published(batch):
     size, w = 16**3, 0.05
     net.critic = type("Linear", (nn.Module,), {"forward": lambda self, x, tree: w * tree.sum((1, 2, 3))})()
     loss = float(net({**batch, "turn": Adversaries.CRITIC}).detach())
-    made = torch.sigmoid(net.generator(batch["x"])).detach()
+    made = torch.sigmoid(net.generator(batch["x"]) - EMPTY).detach()
     further = w * float((made - batch["truth"]).sum((1, 2, 3)).mean())
     assert loss == pytest.approx(further + 10 * (w * size**0.5 - 1) ** 2, rel=1e-4)
     loss = float(net({**batch, "turn": Adversaries.GENERATOR}).detach())
