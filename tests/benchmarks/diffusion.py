@@ -54,8 +54,10 @@ def narrowing(frame: int) -> FrameNarrowing:
     )
 
 
-def stock(model: StenosisModel, device: str, dtype: Any, image: Any, lesion: FrameNarrowing, steps: int) -> Any:
-    """The pipeline as a function without arguments that makes one image, uint8 (rows, cols)."""
+def stock(
+    model: StenosisModel, device: str, dtype: Any, image: Any, lesion: FrameNarrowing, steps: int, batch: int = 1
+) -> Any:
+    """The pipeline as a function without arguments that makes a batch of images and returns one, uint8 (rows, cols)."""
     from diffusers import StableDiffusionControlNetInpaintPipeline
     from PIL import Image
 
@@ -77,13 +79,15 @@ def stock(model: StenosisModel, device: str, dtype: Any, image: Any, lesion: Fra
     hole[y0:y1, x0:x1] = 255
     colour = Image.fromarray(image).convert("RGB")
     shown = np.where(hole > 0, np.float32(-1), image / np.float32(255))
-    hints = [torch.from_numpy(np.repeat(a[None, None], 3, 1)) for a in (shown, lesion.narrowed.astype(np.float32))]
+    hints = [
+        torch.from_numpy(np.tile(a[None, None], (batch, 3, 1, 1))) for a in (shown, lesion.narrowed.astype(np.float32))
+    ]
 
     def make() -> Any:
         made = pipe(
-            "coronary angiogram, severe stenosis",
-            image=colour,
-            mask_image=Image.fromarray(hole),
+            ["coronary angiogram, severe stenosis"] * batch,
+            image=[colour] * batch,
+            mask_image=[Image.fromarray(hole)] * batch,
             control_image=hints,
             num_inference_steps=steps,
             guidance_scale=GUIDANCE,

@@ -9,9 +9,9 @@ LETTERS = [chr(c) for c in range(33, 127)]
 VOCABULARY = [*LETTERS, *(c + "</w>" for c in LETTERS), "<|startoftext|>", "<|endoftext|>"]
 
 
-def write(folder: Path, full: bool = False) -> Path:
-    """Write the folder; ``full`` takes the published sizes, else networks shrunk to nothing."""
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+def networks(full: bool):
+    """U-Net, autoencoder and text encoder; ``full`` takes the published sizes, else they are shrunk to nothing."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     if full:
@@ -25,14 +25,20 @@ def write(folder: Path, full: bool = False) -> Path:
         unet |= {"cross_attention_dim": 16, "attention_head_dim": 2}
         vae = {"block_out_channels": (4, 4, 8, 8), "norm_num_groups": 4}
         text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    begin, end = len(VOCABULARY) - 2, len(VOCABULARY) - 1
+    config = CLIPTextConfig(vocab_size=len(VOCABULARY), bos_token_id=begin, eos_token_id=end, **text)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        UNet2DConditionModel(**unet).save_pretrained(folder / "unet")
-        kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-        AutoencoderKL(**vae, **kinds).save_pretrained(folder / "vae")
-        begin, end = len(VOCABULARY) - 2, len(VOCABULARY) - 1
-        config = CLIPTextConfig(vocab_size=len(VOCABULARY), bos_token_id=begin, eos_token_id=end, **text)
-        CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+        return UNet2DConditionModel(**unet), AutoencoderKL(**vae, **kinds), CLIPTextModel(config)
+
+
+def write(folder: Path, full: bool = False) -> Path:
+    """Write the folder; ``full``: see ``networks``."""
+    from diffusers import PNDMScheduler
+
+    for network, name in zip(networks(full), ("unet", "vae", "text_encoder"), strict=True):
+        network.save_pretrained(folder / name)
     PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     ).save_pretrained(folder / "scheduler")

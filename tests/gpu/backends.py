@@ -1,0 +1,201 @@
+"""Every network of the package on the device: two steps of what learns, one draw of what makes, as the CPU has them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.gpu.part import Asked, MissingError, Report, need
+
+NEEDS = ("torch", "safetensors")
+SHARE = 0.1
+
+Make = Callable[[str, Path], Mapping[str, Any]]  # device, a folder of its own -> arrays to compare by name
+
+CLOSE = 2e-3  # relative norm of a difference, in float32
+HALF = 5e-2  # the same where a GPU works in bfloat16
+STEPS = 2
+
+
+def run(asked: Asked, report: Report) -> None:
+    for name, (needs, tolerance, fixed, make) in backends().items():
+        try:
+            need(*needs)
+            _compare(asked.device, report, name, tolerance, fixed, make)
+        except MissingError as error:
+            report.skip(name, str(error))
+        except Exception as error:
+            report.check(name, False, error=f"{type(error).__name__}: {str(error)[:300]}")
+
+
+def backends() -> dict[str, tuple[tuple[str, ...], float, bool, Make]]:
+    """By name: modules it needs, how near it must be to the CPU, and whether it makes the same bytes each time.
+
+    What makes pixels does (promise P1); a training adds gradients in any order.
+    """
+    from lesionforge.generators.lesion.learned.settings import BACKENDS
+    from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS
+
+    diffusers, learning = ("diffusers", "scipy"), ("accelerate", "rich", "scipy", "skimage")
+    out: dict[str, tuple[tuple[str, ...], float, bool, Make]] = {
+        "makes: stenosis": ((*diffusers, "transformers", "tokenizers"), HALF, True, _stenosis),
+        **{f"makes: {name}": (diffusers, CLOSE, True, _lesion(name)) for name in BACKENDS},
+        "fits: stenosis": ((*diffusers, *learning, "transformers", "pydantic"), CLOSE, False, _fit_stenosis),
+        "fits: vqgan": ((*diffusers, *learning, "pydantic"), CLOSE, False, _fit_vqgan),
+        "learns: detection, centre": ((*learning, "torchvision"), HALF, False, _centre),
+        "learns: segmentation": ((*learning, "monai"), HALF, False, _segmentation),
+    }
+    for name in LEARNERS:
+        if name != "hull":
+            needs = (*learning, "annotated_types", *(["diffusers"] if name == "xradiff" else []))
+            out[f"learns: reconstruction, {name}"] = needs, HALF, False, _reconstruction(name)
+    return out
+
+
+def _compare(device: str, report: Report, name: str, tolerance: float, fixed: bool, make: Make) -> None:
+    with _exact(), tempfile.TemporaryDirectory() as scratch:
+        cpu, there, again = (
+            make(where, Path(scratch) / str(n)) for n, where in enumerate(("cpu", device, device))
+        )  # fmt: skip
+    apart = max(_apart(there[key], cpu[key]) for key in cpu)
+    twice = max(_apart(there[key], again[key]) for key in cpu)
+    met = apart <= tolerance and (twice == 0 if fixed else twice <= tolerance)
+    report.check(name, met, from_cpu=apart, from_itself=twice)
+
+
+def _apart(a: Any, b: Any) -> float:
+    a, b = (np.asarray(part, np.float64) for part in (a, b))
+    return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12)) if np.isfinite(a).all() else np.inf
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """float32 is float32: a GPU would take ten bits of its products, and then another code of a codebook."""
+    import torch
+
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+# -- what makes
+
+
+def _stenosis(device: str, folder: Path) -> Mapping[str, Any]:
+    from lesionforge.generators.stenosis.diffusion import DiffusionEditor
+    from lesionforge.generators.stenosis.diffusion.model import StenosisModel
+    from lesionforge.generators.stenosis.diffusion.preset import PRESETS
+    from lesionforge.generators.types import stream
+    from tests.benchmarks.diffusion import narrowing
+
+    StenosisModel.new(PRESETS["tiny"], seed=0).save(folder)
+    editor = DiffusionEditor(folder, batch=2)
+    editor.prepare(device)
+    image = np.random.default_rng(0).integers(90, 170, (96, 96), dtype=np.uint8)
+    made = editor.edit([image] * 3, [narrowing(96)] * 3, [stream(b"gpu", str(n)) for n in range(3)])
+    return {"pixels": np.stack(made)}
+
+
+def _lesion(backend: str) -> Make:
+    def make(device: str, folder: Path) -> Mapping[str, Any]:
+        from lesionforge.generators.lesion.learned import LearnedFiller
+        from lesionforge.generators.types import stream
+        from tests.generators.lesion.learned.conftest import new
+        from tests.jobs.fit.balls import patch
+
+        new(backend).save(folder)
+        filler = LearnedFiller(folder, backend, batch=2)
+        filler.prepare(device)
+        patches = [patch("calcified", stream(b"tissue", str(n))) for n in range(3)]
+        made = filler.fill(patches, [stream(b"gpu", str(n)) for n in range(3)])
+        return {"HU": np.stack(made)}
+
+    return make
+
+
+# -- what learns
+
+
+def _fit_stenosis(device: str, folder: Path) -> Mapping[str, Any]:
+    from lesionforge.generators.stenosis.diffusion.model import StenosisModel
+    from lesionforge.generators.stenosis.diffusion.preset import PRESETS
+    from lesionforge.jobs.fit.stenosis import StenosisFit, fit_stenosis
+    from tests.jobs.fit.toy import SIDE, Toy
+
+    model = StenosisModel.new(PRESETS["tiny"], seed=0)
+    toy, losses = Toy(model.shape(SIDE)), list[float]()
+    asked = StenosisFit(data=(), out=str(folder), preset="tiny", device=device, **_SHORT)
+    fit_stenosis(asked, model, (toy, toy), lambda *told: losses.append(told[2]))
+    return {"losses": losses}
+
+
+def _fit_vqgan(device: str, folder: Path) -> Mapping[str, Any]:
+    from lesionforge.generators.lesion.learned.settings import PRESETS
+    from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion, new_model
+    from tests.jobs.fit.balls import SPACING, Balls
+
+    asked = LesionFit(kind="vqgan", data=(), out=str(folder), preset="tiny", device=device, adversarial=1, **_SHORT)
+    balls, losses = Balls(PRESETS["tiny"].side), list[float]()
+    fit_lesion(asked, new_model(asked, set(), SPACING), (balls, balls), lambda *told: losses.append(told[2]))
+    return {"losses": losses}
+
+
+_SHORT: dict[str, Any] = {"steps": STEPS, "every": STEPS, "batch": 2, "precision": "float32", "loaders": 0}
+
+
+def _centre(device: str, folder: Path) -> Mapping[str, Any]:
+    from lesionforge.jobs.tasks.detection.centre import CentreDetector, CentreSettings
+    from lesionforge.jobs.tasks.detection.frames import Frame
+
+    rng = np.random.default_rng(0)
+    frames = [
+        Frame(
+            rng.integers(60, 180, (128, 128), dtype=np.uint8), np.array([[40, 40, 70, 70]], np.float32),
+            np.array([1]), np.array([False]), subject=str(n), source_id=str(n),
+        )
+        for n in range(4)
+    ]  # fmt: skip
+    return _learnt(CentreDetector(CentreSettings(steps=STEPS, batch=2), device), frames)
+
+
+def _segmentation(device: str, folder: Path) -> Mapping[str, Any]:
+    from lesionforge.jobs.tasks.segmentation.scans import Scan
+    from lesionforge.jobs.tasks.segmentation.segmenter import Segmenter
+    from lesionforge.jobs.tasks.segmentation.settings import Settings
+
+    settings = Settings("dynunet", (8, 16), patch=16, batch=2, steps=STEPS, rate=1e-3, warmup=1)
+    rng, target = np.random.default_rng(0), np.zeros((24,) * 3, np.uint8)
+    target[8:16, 8:16, 8:16] = 1
+    hu = (rng.normal(40, 20, target.shape) + 200 * target).astype(np.int16)
+    scan = Scan(hu, target, (1.0, 1.0, 1.0), "a", "a")
+    return _learnt(Segmenter(settings, "ccta", device), [scan], scan)
+
+
+def _reconstruction(name: str) -> Make:
+    def make(device: str, folder: Path) -> Mapping[str, Any]:
+        from dataclasses import replace
+
+        from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
+        from tests.gpu.reconstruction import of_size
+        from tests.gpu.trees import Made
+
+        task = Reconstruction(size=16)
+        trees = Made(4, "train", task, 32, 64)
+        pairs = [trees[n] for n in range(4)]
+        settings = replace(of_size(task, name, toy=True), steps=STEPS, warmup=1)
+        learner = task.learner(settings, device)
+        return _learnt(learner, pairs, pairs[0])
+
+    return make
+
+
+def _learnt(learner: Any, items: Any, shown: Any = None) -> Mapping[str, Any]:
+    losses = list[float]()
+    learner.fit(items, [], 1.0, 0, progress=lambda *told: losses.append(told[2]))
+    return {"losses": losses} if shown is None else {"losses": losses, "predicted": learner.predict(shown)}
