@@ -49,6 +49,18 @@ SECONDS = 530.0
 GRACE = 8.0  # seconds after its time until a part is ended
 
 
+CARD = """
+import json, os, sys, torch
+told = {"torch": torch.__version__, "CUDA": torch.version.cuda, "cores": len(os.sched_getaffinity(0))}
+if torch.cuda.is_available():
+    card = torch.cuda.get_device_properties(sys.argv[1])
+    told = {"device": card.name, "GiB": round(card.total_memory / 2**30), **told}
+else:
+    told["problem"] = "no GPU is seen: try --device cpu --toy"
+print(json.dumps(told))
+"""
+
+
 def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -132,20 +144,11 @@ def apart(name: str, asked: Asked, seconds: float) -> None:
 
 def seen(asked: Asked) -> dict[str, Any]:
     """The machine, asked in a process that ends: one that has touched a GPU cannot be forked."""
-    code = (
-        "import json, os, sys, torch\n"
-        "cuda, told = sys.argv[1].startswith('cuda'), {'torch': torch.__version__, 'cores': len(os.sched_getaffinity(0))}\n"
-        "if cuda and not torch.cuda.is_available(): told['problem'] = 'no CUDA device is seen: --device cpu --toy'\n"
-        "elif cuda:\n"
-        "    card = torch.cuda.get_device_properties(sys.argv[1])\n"
-        "    told = {'device': card.name, 'GiB': round(card.total_memory / 2**30), 'CUDA': torch.version.cuda, **told}\n"
-        "print(json.dumps(told))"
-    )
     if find_spec("torch") is None:
         return {"problem": "torch is not installed: every part needs it"}
     if not asked.cuda:
         return {"device": asked.device, "cores": len(os.sched_getaffinity(0))}
-    done = subprocess.run([sys.executable, "-c", code, asked.device], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", CARD, asked.device], capture_output=True, text=True, check=False)
     if done.returncode:
         return {"problem": f"--device {asked.device}: {(done.stderr.splitlines() or ['no message'])[-1]}"}
     return dict(json.loads(done.stdout))

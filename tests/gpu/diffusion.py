@@ -1,4 +1,4 @@
-"""The diffusion stenosis backend against diffusers' stock pipeline: the same pixels from the same noise, and how fast."""
+"""The diffusion stenosis backend against diffusers' stock pipeline: the same pixels of the same noise, and how fast."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def _equal(device: str, report: Report) -> None:
     ).images  # fmt: skip
     apart = float((ours - model.decode(theirs)).abs().max())
     again = StenosisSampler(5, guidance)(model, {**batch, "prompt": [words]})
-    report.check("the same noise gives the stock pipeline's pixels", apart < CLOSE, apart=apart, spread=float(ours.std()))
+    report.check(
+        "the same noise gives the stock pipeline's pixels", apart < CLOSE, apart=apart, spread=float(ours.std())
+    )
     report.check("the same noise gives the same pixels twice", torch.equal(ours, again))
 
 
@@ -118,7 +120,7 @@ def _speed(asked: Asked, report: Report) -> None:
         _row(report, name, side, count, _seconds(make, asked), asked)
     del make
     image, lesion = images[frame], narrowing(frame)
-    with mock.patch.object(StenosisModel, "load", lambda folder: model):
+    with mock.patch.object(StenosisModel, "load", return_value=model):
         editor = DiffusionEditor("none", steps=steps, guidance=GUIDANCE, batch=batch)
         editor.prepare(asked.device)
     editor.crop = crop

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from tests.gpu.part import Asked, Report, say
+from tests.gpu.part import Asked, MissingError, Report, need, say
 
-NEEDS = ("torch", "accelerate", "safetensors", "numba", "scipy", "skimage", "rich", "annotated_types")
+NEEDS = ("torch", "accelerate", "safetensors", "numba", "scipy", "skimage", "rich")
 SHARE = 0.6
 LEARNERS = {"sparse": 0.4, "xradiff": 0.6}  # and their shares of the time; those that the task has
-SETTINGS = {"sparse": {"batch": 8}, "xradiff": {"preset": "small"}}  # of a card: what differs from a CPU core's
+SETTINGS: dict[str, dict[str, Any]] = {"sparse": {"batch": 8}, "xradiff": {"preset": "small", "batch": 8}}
+MORE = {"xradiff": ("diffusers",)}  # that a learner needs
 GOALS = {"right": 0.80, "left": 0.70}  # Dice of ours, from 2,000 trees
 TREES, TESTS, HELD = 2024, 120, 40
 LOOK = 12  # steps that show how long one takes
@@ -37,11 +38,12 @@ def run(asked: Asked, report: Report) -> None:
     from tests.gpu.trees import Made, Stored
 
     task = Reconstruction(size=16 if asked.toy else 60)
-    names = [name for name in LEARNERS if name in KNOWN]
+    names = [name for name in LEARNERS if name in KNOWN and _there(report, name)]
     learners = {name: task.learner(of_size(task, name, asked.toy), asked.device) for name in names}
     if asked.data is not None:
         train, test = Stored(asked.data, "train", task), Stored(asked.data, "test", task)
     else:
+        need("annotated_types")
         sizes = (32, 64) if asked.toy else (128, 512)
         train, test = (Made(4 if asked.toy else n, split, task, *sizes)
                        for n, split in ((TREES, "train"), (TESTS, "test")))  # fmt: skip
@@ -63,10 +65,20 @@ def run(asked: Asked, report: Report) -> None:
         _judge(report, task, name, found, enough=len(pairs) >= 2000)
 
 
+def _there(report: Report, name: str) -> bool:
+    try:
+        need(*MORE.get(name, ()))
+    except MissingError as error:
+        report.skip(name, str(error))
+        return False
+    return True
+
+
 def of_size(task: Any, name: str, toy: bool) -> Any:
+    """A learner's settings for a card, or a toy's."""
     own = task.settings(name)
     there = {field.name for field in fields(own)}
-    wanted = {**SETTINGS.get(name, {}), **({"preset": "tiny"} if toy else {})}
+    wanted = {**SETTINGS.get(name, {}), **({"preset": "tiny", "batch": 2} if toy else {})}
     return replace(own, **{key: value for key, value in wanted.items() if key in there})
 
 
@@ -160,7 +172,9 @@ def _learnt(
     took = time.monotonic() - begun
     found = _scored(pool, task, learner, unseen)
     more = {"seconds_a_step": a_step, "seconds_a_case": a_case, "steps": steps, "batch": plain.batch}
-    _row(report, task, name, found, seconds=took, loss=float(np.mean(losses[-50:])), threshold=learner.threshold, **more)
+    _row(
+        report, task, name, found, seconds=took, loss=float(np.mean(losses[-50:])), threshold=learner.threshold, **more
+    )
     return found
 
 

@@ -8,26 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lesionforge.generators.base import Generator
-from lesionforge.generators.biplane.generator import Biplane
-from lesionforge.generators.biplane.params import BiplaneParams
-from lesionforge.generators.phantom.tree.coronary import phantom_tree
-from lesionforge.generators.types import Sample, SampleSpec
+from lesionforge.generators.types import SampleSpec
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
-
-
-class LeanBiplane(Biplane):
-    """Samples without their hulls, which are two thirds of the bytes and follow from the silhouettes."""
-
-    def make(self, case: Any, spec: SampleSpec) -> Sample:
-        """See ``Biplane.make``."""
-        made = super().make(case, spec)
-        for name in [name for name in made.fields if name.startswith("hull")]:
-            del made.fields[name]
-        return made
-
-    panels = Generator.panels  # those of ``Biplane`` show the hull
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,10 @@ class Made:
     detector: int = 512
 
     @cached_property
-    def _generator(self) -> Biplane:
+    def _generator(self) -> Any:
+        from lesionforge.generators.biplane.params import BiplaneParams
+        from tests.gpu.lean import LeanBiplane
+
         wide = 128 / self.grid  # a coarser grid is as large
         span = (0.8 * wide, 1.1 * wide * (1 if wide == 1 else 1.5))
         params = BiplaneParams(grid=self.grid, resample=self.task.size, detector=self.detector, spacing_mm=span)
@@ -72,6 +58,8 @@ class Made:
         return self.count
 
     def __getitem__(self, number: int) -> Pair:
+        from lesionforge.generators.phantom.tree.coronary import phantom_tree
+
         who, side = f"{self.split}{number // 2}", ("right", "left")[number % 2]
         key = hashlib.sha256(who.encode()).digest()
         tree = phantom_tree(key, side, who)

@@ -1,0 +1,150 @@
+"""The GPU script at toy size on the CPU, and that no part can take another's time, or the whole down with it."""
+
+import json
+import sys
+import time
+from types import ModuleType
+
+import pytest
+
+from tests.gpu import __main__ as gpu
+from tests.gpu import backends
+from tests.gpu.part import Asked, Report, need
+
+TOY = ["--device", "cpu", "--toy", "--in-process", "--out"]
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_the_whole_script_at_toy_size_where_libraries_are_missing(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("diffusers")
+    for name in ("ray", "monai", "ultralytics"):  # costly to import; and this is how a bare machine is
+        monkeypatch.setitem(sys.modules, name, None)
+    assert gpu.main([*TOY, str(tmp_path)]) == 3, capsys.readouterr().out
+    parts = results(tmp_path)["parts"]
+    states = {name: part["state"] for name, part in parts.items()}
+    assert states == {
+        **dict.fromkeys(("reconstruction", "diffusion", "projector"), "passed"),
+        **dict.fromkeys(("backends", "dataset"), "skipped"),
+    }
+    assert {one["needs"] for one in parts["backends"]["skipped"]} == {"monai", "ultralytics"}
+    assert parts["dataset"]["checks"] == []
+    assert {"hull", "sparse"} <= {row["method"] for row in parts["reconstruction"]["table"]}
+    assert parts["reconstruction"]["trees"] == {"learnt from": 4, "unseen": 4, "from": "made here"}
+    told = capsys.readouterr().out
+    assert "needs monai, ultralytics" in told
+    assert "not all passed" in told
+
+
+# -- parts that are made up
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """Parts by name: what their ``run`` does."""
+
+    def register(**runs):
+        monkeypatch.setattr(gpu, "PARTS", tuple(runs))
+        for name, run in runs.items():
+            module = ModuleType(name)
+            module.NEEDS, module.SHARE, module.run = (), 1.0, run
+            monkeypatch.setitem(sys.modules, f"tests.gpu.{name}", module)
+
+    return register
+
+
+def passes(asked, report):
+    report.check("it is so", True, apart=0.25)
+
+
+def test_a_part_that_fails_stops_none_and_passed_is_said_of_no_other(parts, tmp_path):
+    def breaks(asked, report):
+        report.row("table", figure=float("nan"))
+        raise ValueError("no such thing\nsecond line")
+
+    def misses(asked, report):
+        need("sys", "a_module_that_nobody_has")
+
+    def fails(asked, report):
+        passes(asked, report)
+        report.check("it is so, too", False)
+
+    parts(breaks=breaks, misses=misses, fails=fails, idle=lambda asked, report: None, passes=passes)
+    assert gpu.main([*TOY, str(tmp_path)]) == 1
+    told = results(tmp_path)
+    assert {name: part["state"] for name, part in told["parts"].items()} == {
+        **dict.fromkeys(("breaks", "fails", "idle"), "failed"), "misses": "skipped", "passes": "passed",
+    }  # fmt: skip
+    assert told["parts"]["breaks"]["error"] == "ValueError: no such thing"
+    assert told["parts"]["breaks"]["table"] == [{"figure": None}]
+    assert told["parts"]["misses"]["skipped"] == [{"what": "the part misses", "needs": "a_module_that_nobody_has"}]
+    assert told["passed"] is False
+    parts(passes=passes)
+    assert gpu.main([*TOY, str(tmp_path)]) == 0
+    parts(passes=passes, misses=misses)
+    assert gpu.main([*TOY, str(tmp_path)]) == 3
+
+
+def test_the_time_that_a_part_leaves_goes_to_the_next(parts, tmp_path):
+    left = {}
+
+    def quick(asked, report):
+        left["quick"] = report.left
+        passes(asked, report)
+
+    def last(asked, report):
+        left["last"] = report.left
+        passes(asked, report)
+
+    parts(quick=quick, last=last)
+    assert gpu.main([*TOY, str(tmp_path), "--seconds", str(100 + gpu.GRACE)]) == 0
+    assert left["quick"] == pytest.approx(50, abs=5)
+    assert left["last"] == pytest.approx(100, abs=10)
+
+
+def test_a_report_is_on_the_disk_before_its_part_ends(tmp_path):
+    report = Report("one", tmp_path, 9)
+    report.check("it is so", True)
+    told = json.loads((tmp_path / "one.json").read_text())
+    assert (told["state"], len(told["checks"])) == ("running", 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["one.json"]
+
+
+@pytest.mark.parametrize(
+    ("does", "why"), [("sleep 60 & sleep 60", "did not end within"), ("kill -9 $$", "its process ended with -9")]
+)
+def test_a_part_is_ended_with_its_workers_and_told_of(does, why, tmp_path, monkeypatch, capsys):
+    stub = tmp_path / "python"
+    stub.write_text(f"#!/bin/sh\n{does}\n")
+    stub.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stub))
+    monkeypatch.setattr(gpu, "GRACE", 0.2)
+    begun = time.monotonic()
+    gpu.apart("one", Asked("cpu", True, None, tmp_path), 0.3)
+    assert time.monotonic() - begun < 30
+    told = json.loads((tmp_path / "one.json").read_text())
+    assert told["state"] == "failed"
+    assert why in told["error"]
+    assert why in capsys.readouterr().out
+
+
+def test_a_backend_that_is_not_the_cpu_s_or_not_its_own_fails(tmp_path):
+    """On the device ``meta`` of this test, what is made is off by a little, or never twice the same."""
+    report, calls = Report("one", tmp_path, 9), []
+
+    def made(off, noise):
+        def make(device, folder):
+            calls.append(device)
+            return {"pixels": [100.0 + (device != "cpu") * (off + noise * len(calls))]}
+
+        return make
+
+    for name, fixed, off, noise in (
+        ("near", True, 0.01, 0), ("far", True, 1, 0), ("varies", True, 0, 1e-4), ("may vary", False, 0, 1e-4),
+    ):  # fmt: skip
+        backends._compare("meta", report, name, 1e-3, fixed, made(off, noise))
+    assert {one["check"]: one["met"] for one in report.body["checks"]} == {
+        "near": True, "far": False, "varies": False, "may vary": True,
+    }  # fmt: skip
