@@ -3,6 +3,7 @@
 # make bench   the benchmarks (after make test)
 # make chaos   kills, poison, storage faults, bad weather; make fuzz: bad input; make privacy: identifiers and secrets
 # make cpus    the same bytes from other CPUs and BLAS
+# make gpu     what only a GPU can show, in nine minutes; learns from the dataset TREES where it is there
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench chaos fuzz privacy cpus clean
+.PHONY: demo test lint bench chaos fuzz privacy cpus gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core
@@ -41,6 +42,10 @@ bench: $(VENV)/all
 chaos fuzz privacy cpus: $(VENV)/all
 	$(VENV)/bin/python -m tests.$@
 
+TREES ?= trees
+gpu: $(VENV)/all
+	$(VENV)/bin/python -m tests.gpu $(if $(wildcard $(TREES)),--data $(TREES))
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
@@ -54,4 +59,4 @@ $(VENV)/all: $(VENV)/bin/python $(DATA)
 	@touch $@ $(VENV)/core
 
 clean:
-	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(DEMO) gpu-results .pytest_cache .mypy_cache .ruff_cache

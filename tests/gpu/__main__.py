@@ -42,7 +42,7 @@ if find_spec("lesionforge") is None:  # a bare checkout; processes of this one f
     sys.path.insert(0, str(ROOT / ".src"))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / ".src"), *filter(None, [os.environ.get("PYTHONPATH")])])
 
-from tests.gpu.part import Asked, MissingError, Report, need, say, write  # noqa: E402
+from tests.gpu.part import Asked, MissingError, Report, missing, need, say, write  # noqa: E402
 
 PARTS = ("reconstruction", "diffusion", "projector", "backends", "dataset")  # the most valuable first
 SECONDS = 530.0
@@ -66,7 +66,9 @@ def main(given: Sequence[str] | None = None) -> int:
         prog="python -m tests.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, metavar="TREES", help="a dataset of tests/gpu/trees.yaml")
-    parser.add_argument("--out", type=Path, default=Path("gpu"), metavar="OUT", help="folder of the results")
+    parser.add_argument(
+        "--out", type=Path, default=Path("gpu-results"), metavar="OUT", help="folder of the results (%(default)s)"
+    )
     parser.add_argument("--device", default="cuda", help="torch device")
     parser.add_argument("--toy", action="store_true", help="toy sizes: shows that all runs")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
@@ -111,6 +113,10 @@ def here(name: str, asked: Asked, seconds: float) -> int:
         report.skip(f"the part {name}", str(error))
     except Exception as error:
         traceback.print_exc()
+        if lacks := missing(error):
+            report.skip(f"the part {name}", lacks)
+            report.end()
+            return 0
         report.end(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
         return 1
     report.end()
@@ -156,18 +162,13 @@ def seen(asked: Asked) -> dict[str, Any]:
 
 def summary(results: dict[str, Any]) -> str:
     """A line a part."""
-    from tests.benchmarks.common import table
-
-    rows = []
+    lines = ["", "part             state    checks met      s"]
     for name, part in results["parts"].items():
-        met = sum(one["met"] for one in part["checks"])
-        missing = ", ".join(dict.fromkeys(one["needs"] for one in part["skipped"]))
-        why = part.get("error", f"needs {missing}" if missing else "")
-        rows.append({"part": name, "state": part["state"], "checks": f"{met} of {len(part['checks'])}"})
-        rows[-1] |= {"seconds": round(part["seconds"]), "why": why}
-    columns = {"part": "part", "state": "state", "checks": "checks met", "seconds": "s", "why": ""}
-    ending = "all passed" if results["passed"] else "not all passed"
-    return "\n" + table("Summary", columns, rows) + ending
+        met = f"{sum(one['met'] for one in part['checks'])} of {len(part['checks'])}"
+        lacking = dict.fromkeys(word for one in part["skipped"] for word in one["needs"].split(", "))
+        why = part.get("error", f"needs {', '.join(lacking)}" if lacking else "")
+        lines.append(f"{name:15s}  {part['state']:7s}  {met:>10s}  {part['seconds']:5.0f}  {why}".rstrip())
+    return "\n".join([*lines, "", "all passed" if results["passed"] else "not all passed"])
 
 
 if __name__ == "__main__":

@@ -45,6 +45,12 @@ def need(*modules: str) -> None:
         raise MissingError(", ".join(lacking))
 
 
+def missing(error: Exception) -> str:
+    """The library of others that an error says is not there, or nothing."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return "" if name in ("lesionforge", "tests") else name
+
+
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -10,7 +10,7 @@ import os
 import pickle
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -182,14 +182,11 @@ def _learnt(
 
 
 def _scored(pool: Executor | None, task: Any, learner: Any, pairs: Sequence[Any]) -> list[Any]:
-    def predict(pair: Any) -> Any:
-        return next(iter(task.predict(learner, [pair])))
-
+    told = zip(pairs, task.predict(learner, pairs), strict=True)
     if pool is None:
-        return [task.score(pair, predict(pair)) for pair in pairs]
-    with ThreadPoolExecutor(4) as threads:  # features on the cores while the card works
-        waiting = [pool.submit(task.score, pair, one) for pair, one in zip(pairs, threads.map(predict, pairs))]  # noqa: B905
-        return [one.result() for one in waiting]
+        return [task.score(pair, found) for pair, found in told]
+    waiting = [pool.submit(task.score, pair, found) for pair, found in told]
+    return [one.result() for one in waiting]
 
 
 def _row(report: Report, task: Any, name: str, found: Sequence[Any], **more: Any) -> None:
@@ -218,8 +215,8 @@ def _interval(level: Sequence[float | None]) -> str:
 
 def _judge(report: Report, task: Any, name: str, found: dict[str, Any], enough: bool) -> None:
     mine, hull = (task.measures(found[one]).values() for one in (name, "hull"))
-    finite = [mine[f"{side}/{score}"] for side in GOALS for score in SHOWN if np.isfinite(hull[f"{side}/{score}"])]
-    report.check(f"{name}: its row is whole", bool(np.isfinite(mine["all/dsc"])) and len(finite) > 0)
+    whole = all(np.isfinite(mine[f"{side}/dsc"]) for side in GOALS)
+    report.check(f"{name}: its row is whole", whole)
     if not enough:
         return
     for side, goal in GOALS.items():
