@@ -45,7 +45,6 @@ def backends() -> dict[str, tuple[tuple[str, ...], float, bool, Make]]:
     """
     from lesionforge.generators.lesion.learned.settings import BACKENDS
     from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS
-    from tests.gpu.reconstruction import MORE
 
     diffusers, learning = ("diffusers", "scipy"), ("accelerate", "rich", "scipy", "skimage")
     out: dict[str, tuple[tuple[str, ...], float, bool, Make]] = {
@@ -57,10 +56,10 @@ def backends() -> dict[str, tuple[tuple[str, ...], float, bool, Make]]:
         "learns: detection, YOLO": ((*learning, "ultralytics"), HALF, False, _yolo),
         "learns: segmentation": ((*learning, "monai"), HALF, False, _segmentation),
     }
-    for name in LEARNERS:
-        if name != "hull":
-            needs = (*learning, "annotated_types", *MORE.get(name, ()))
-            out[f"learns: reconstruction, {name}"] = needs, HALF, False, _reconstruction(name)
+    classes = {where: name for name, (where, own) in reversed(LEARNERS.items()) if hasattr(own(), "steps")}
+    for where, name in classes.items():
+        needs = (*learning, "annotated_types", *(["diffusers"] if where.startswith("diffusion:") else []))
+        out[f"learns: reconstruction, {name}"] = needs, HALF, False, _reconstruction(name)
     return out
 
 
@@ -217,10 +216,12 @@ def _reconstruction(name: str) -> Make:
 @cache
 def _trees() -> tuple[Any, Any]:
     from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
+    from tests.gpu.reconstruction import TOY
     from tests.gpu.trees import Made
 
-    task = Reconstruction(size=16)
-    trees = Made(6, "train", task, 32, 64)
+    size, *sizes = TOY
+    task = Reconstruction(size=size)
+    trees = Made(6, "train", task, *sizes)
     return task, [trees[n] for n in (0, 2, 5)]
 
 

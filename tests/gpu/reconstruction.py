@@ -22,9 +22,10 @@ from tests.gpu.part import Asked, MissingError, Report, need, say
 
 NEEDS = ("torch", "accelerate", "safetensors", "numba", "scipy", "skimage", "rich")
 SHARE = 0.6
-LEARNERS = {"sparse": 0.4, "xradiff": 0.6}  # and their shares of the time; those that the task has
-SETTINGS: dict[str, dict[str, Any]] = {"sparse": {"batch": 8}, "xradiff": {"preset": "small", "batch": 8}}
-MORE = {"xradiff": ("diffusers",)}  # that a learner needs
+LEARNERS = {"sparse": 3, "xradiff-small": 5, "unet": 1, "wgan": 1}  # parts of the time; those that the task has
+TOYS = {"sparse": 1, "xradiff": 1}
+SETTINGS: dict[str, dict[str, Any]] = {"sparse": {"batch": 8}, "unet": {"preset": "small"}, "wgan": {"preset": "small"}}
+SIZE, TOY = (60, 128, 512), (24, 48, 64)  # cells to reconstruct on, cells of the truth, pixels
 GOALS = {"right": 0.80, "left": 0.70}  # Dice of ours, from 2,000 trees
 TREES, TESTS, HELD = 2024, 120, 40
 LOOK = 12  # steps that show how long one takes
@@ -37,14 +38,14 @@ def run(asked: Asked, report: Report) -> None:
     from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
     from tests.gpu.trees import Made, Stored
 
-    task = Reconstruction(size=16 if asked.toy else 60)
-    names = [name for name in LEARNERS if name in KNOWN and _there(report, name)]
+    size, *sizes = TOY if asked.toy else SIZE
+    task, parts = Reconstruction(size=size), TOYS if asked.toy else LEARNERS
+    names = [name for name in parts if name in KNOWN and _there(report, name)]
     learners = {name: task.learner(of_size(task, name, asked.toy), asked.device) for name in names}
     if asked.data is not None:
         train, test = Stored(asked.data, "train", task), Stored(asked.data, "test", task)
     else:
         need("annotated_types")
-        sizes = (32, 64) if asked.toy else (128, 512)
         train, test = (Made(4 if asked.toy else n, split, task, *sizes)
                        for n, split in ((TREES, "train"), (TESTS, "test")))  # fmt: skip
     with _pool({"train": train, "test": test}, learners, asked.toy) as pool:
@@ -58,7 +59,7 @@ def run(asked: Asked, report: Report) -> None:
         found = {"hull": _scored(pool, task, task.learner(task.settings("hull"), "cpu"), unseen)}
         _row(report, task, "hull", found["hull"])
         for at, name in enumerate(names):
-            share = LEARNERS[name] / sum(LEARNERS[other] for other in names[at:])
+            share = parts[name] / sum(parts[other] for other in names[at:])
             rows = {pair.sample: of[name] for pair, of in told}
             found[name] = _learnt(pool, task, name, learners[name], pairs, rows, unseen, report, report.left * share)
     for name in names:
@@ -67,7 +68,7 @@ def run(asked: Asked, report: Report) -> None:
 
 def _there(report: Report, name: str) -> bool:
     try:
-        need(*MORE.get(name, ()))
+        need(*(["diffusers"] if name.startswith("xradiff") else []))
     except MissingError as error:
         report.skip(name, str(error))
         return False
