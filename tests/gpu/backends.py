@@ -57,9 +57,8 @@ def backends() -> dict[str, tuple[tuple[str, ...], float, bool, Make]]:
         "learns: segmentation": ((*learning, "monai"), HALF, False, _segmentation),
     }
     classes = {where: name for name, (where, own) in reversed(LEARNERS.items()) if hasattr(own(), "steps")}
-    for where, name in classes.items():
-        needs = (*learning, "annotated_types", *(["diffusers"] if where.startswith("diffusion:") else []))
-        out[f"learns: reconstruction, {name}"] = needs, HALF, False, _reconstruction(name)
+    for name in reversed(classes.values()):
+        out[f"learns: reconstruction, {name}"] = (*learning, "annotated_types"), HALF, False, _reconstruction(name)
     return out
 
 

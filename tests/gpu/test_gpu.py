@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.gpu import __main__ as gpu
-from tests.gpu import backends
+from tests.gpu import backends, reconstruction
 from tests.gpu.part import Asked, Report, need
 
 TOY = ["--device", "cpu", "--toy", "--in-process", "--out"]
@@ -22,6 +22,7 @@ def test_the_whole_script_at_toy_size_where_libraries_are_missing(tmp_path, monk
     pytest.importorskip("diffusers")
     for name in ("ray", "monai", "ultralytics"):  # costly to import; and this is how a bare machine is
         monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(reconstruction, "TOYS", {"sparse": 1})  # the others are among the backends
     assert gpu.main([*TOY, str(tmp_path)]) == 3, capsys.readouterr().out
     parts = results(tmp_path)["parts"]
     states = {name: part["state"] for name, part in parts.items()}
@@ -36,6 +37,23 @@ def test_the_whole_script_at_toy_size_where_libraries_are_missing(tmp_path, monk
     told = capsys.readouterr().out
     assert "needs monai, ultralytics" in told
     assert "not all passed" in told
+
+
+def test_the_recipe_makes_what_reconstruction_reads_and_no_more(tmp_path):
+    from lesionforge.jobs.commands.generate import generate
+    from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
+    from tests.gpu.trees import Stored
+
+    place = tmp_path / "trees"
+    generate("tests/gpu/trees.yaml", place, in_process=True, overrides=["sources.0.options.count=1"])
+    stored = [
+        Stored(place, split, Reconstruction()) for split in ("train", "test") if [*place.glob(f"shards/{split}*")]
+    ]
+    pairs = [pair for one in stored for pair in map(one.__getitem__, range(len(one)))]
+    assert sorted(pair.side for pair in pairs) == ["left", "right"]
+    assert all(pair.target.sum() > 100 for pair in pairs)
+    assert all(pair.hull[pair.target].mean() > 0.5 for pair in pairs)
+    assert sum(file.stat().st_size for file in place.glob("shards/*.tar")) < 2 * 25_000 + 10_240  # a tar's own end
 
 
 # -- parts that are made up
