@@ -45,7 +45,7 @@ def test_the_recipe_makes_what_reconstruction_reads_and_no_more(tmp_path):
     from tests.gpu.trees import Stored
 
     place = tmp_path / "trees"
-    generate("tests/gpu/trees.yaml", place, in_process=True, overrides=["sources.0.options.count=1"])
+    generate(gpu.ROOT / "tests" / "gpu" / "trees.yaml", place, in_process=True, overrides=["sources.0.options.count=1"])
     stored = [
         Stored(place, split, Reconstruction()) for split in ("train", "test") if [*place.glob(f"shards/{split}*")]
     ]
