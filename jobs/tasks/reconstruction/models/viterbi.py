@@ -171,6 +171,7 @@ class ViterbiLearner:
 
     def __init__(self, settings: ViterbiSettings, views: int = 2, device: str = "cpu") -> None:
         self.settings = settings
+        self.options: Mapping[str, Any] = {}
         self.threshold = 0.5
 
     def fit(
@@ -203,12 +204,12 @@ class ViterbiLearner:
 
     def save(self, path: Path) -> None:
         """A safetensors file without a tensor."""
-        told = {"threshold": self.threshold, "settings": asdict(self.settings)}
+        told = {"threshold": self.threshold, "options": dict(self.options), "settings": asdict(self.settings)}
         write({}, path, {"reconstruction": json.dumps(told)})
 
     @classmethod
     def load(cls, told: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> Self:
         """See ``NetLearner.load``."""
         made = cls(ViterbiSettings(**told["settings"]), device=device)
-        made.threshold = float(told["threshold"])
+        made.threshold, made.options = float(told["threshold"]), told["options"]
         return made

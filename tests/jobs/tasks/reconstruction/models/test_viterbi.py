@@ -102,9 +102,10 @@ def test_it_beats_the_hull_and_is_what_its_file_says(pairs, tmp_path):
         assert not found[~pair.hull].any()
         gains.append(dice(pair.target, found >= learner.threshold) - dice(pair.target, pair.hull))
     assert np.mean(gains) > 0.05  # cells of 4 mm are wider than most vessels
+    learner.options = {"size": 32}
     learner.save(tmp_path / "m.safetensors")
     again = opened_learner(tmp_path / "m.safetensors", "cpu")
-    assert (again.threshold, again.settings) == (learner.threshold, learner.settings)
+    assert (again.threshold, again.settings, again.options) == (learner.threshold, learner.settings, {"size": 32})
     assert np.array_equal(again.predict(pair), found)
     nothing = replace(pair, shadows=tuple(np.zeros_like(shadow) for shadow in pair.shadows))
     assert not learner.predict(nothing).any()
