@@ -165,11 +165,58 @@ class ViterbiSettings:
 
 
 @dataclass(frozen=True)
+class DiffusionSettings(NetSettings):
+    """XRA-Diff's diffusion model.
+
+    Attributes:
+        preset: of the network's sizes, ``paper``, ``small`` or ``tiny``; how it learns stays as it is.
+        told: ``all`` of the views, their ``hull`` alone (the paper's "no projections"), or ``nothing``.
+        prediction: of the network: ``epsilon``, the noise, as the paper's; ``sample``, the tree; ``v_prediction``, both
+            (Salimans & Ho 2022).
+        within: outside the hull nothing is: the loss leaves it out, samples have it so at each step. Not the paper's.
+        drop: share of the trees of which it is told nothing while it learns.
+        levels, guidance, samples: steps from noise to tree, weight of what is told (0 forgets it, 1 takes it as it is),
+            and trees whose mean is taken.
+    """
+
+    network: str = "xradiff"
+    steps: int = 800
+    rate: float = 1.5e-3
+    preset: str = "tiny"
+    told: str = "all"
+    prediction: str = "sample"
+    within: bool = True
+    drop: float = 0.1
+    levels: int = 10
+    guidance: float = 1.0
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, known in (
+            ("preset", ("paper", "small", "tiny")),
+            ("told", ("all", "hull", "nothing")),
+            ("prediction", ("epsilon", "v_prediction", "sample")),
+        ):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
+        if self.within and self.told == "nothing":
+            raise UsageError("within is the hull, of which a network is told nothing: give within=false, or told=hull")
+        if not 0 <= self.drop < 1:
+            raise UsageError(f"drop is {self.drop}: give 0 or more, below 1")
+        for name, most in (("levels", 1000), ("samples", 1000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} is {getattr(self, name)}: give 1 to {most}")
+
+
+@dataclass(frozen=True)
 class NothingSettings:
     """Of a method that learns nothing."""
 
     network: str
 
+
+_DIFFUSION = "diffusion:DiffusionLearner"
 
 # Name: module:class of ``models``, and its settings.
 LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -181,6 +228,28 @@ LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "wgan": ("wgan:WganLearner", WganSettings),
     "wgan-small": ("wgan:WganLearner", lambda: WganSettings("wgan-small", 500, preset="small")),
     "viterbi": ("viterbi:ViterbiLearner", ViterbiSettings),
+    "xradiff": (_DIFFUSION, DiffusionSettings),
+    "xradiff-no-projections": (_DIFFUSION, lambda: DiffusionSettings("xradiff-no-projections", told="hull")),
+    "xradiff-nothing": (_DIFFUSION, lambda: DiffusionSettings("xradiff-nothing", told="nothing", within=False)),
+    "xradiff-small": (
+        _DIFFUSION,
+        lambda: DiffusionSettings("xradiff-small", steps=2000, batch=16, rate=5e-4, average=0.995, preset="small"),
+    ),
+    "xradiff-paper": (
+        _DIFFUSION,
+        lambda: DiffusionSettings(
+            "xradiff-paper",
+            steps=80_000,
+            batch=2,
+            rate=1e-5,
+            decay=0.0,
+            average=0.9995,
+            preset="paper",
+            prediction="epsilon",
+            within=False,
+            guidance=2.0,
+        ),
+    ),
     "hull": ("hull:HullLearner", lambda: NothingSettings("hull")),
 }
 
