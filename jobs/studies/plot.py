@@ -1,4 +1,4 @@
-"""A study's picture: levels of every arm by measure, each seed a dot, and the gains with their intervals."""
+"""A study's picture: levels of every arm by measure, each seed a dot, and gains with intervals; or methods."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ COLOURS = (
 
 
 def draw(summary: Summary, task: Task[Any, Any], path: Path) -> None:
-    """A row a model and size. Left: means over seeds; right: gains over real data alone with their 95 % intervals."""
+    """A row a model and size. Left: means over seeds; right: gains over real data alone with their 95 % intervals.
+
+    Where nothing is added to real data, methods are compared instead: a panel a measure; over sizes, if several.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     others = [arm for arm in summary.arms if arm != REAL]
+    if not others:
+        figure = _methods(plt, summary, task)
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+        return
     colours = {REAL: GREY} | {arm: COLOURS[n % len(COLOURS)] for n, arm in enumerate(others)}
     groups = [(model, size) for model in summary.models for size in summary.sizes]
     tall = max(3.4, 0.9 + 0.42 * len(task.shown))
@@ -40,6 +48,46 @@ def draw(summary: Summary, task: Task[Any, Any], path: Path) -> None:
     figure.legend(handles, summary.arms, loc="outside lower center", ncols=min(8, len(summary.arms)), frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _methods(plt: Any, summary: Summary, task: Task[Any, Any]) -> Any:
+    wide = min(4, len(task.shown))
+    rows = -(-len(task.shown) // wide)
+    tall = 0.9 + 0.32 * max(5, len(summary.models))
+    figure, axes = plt.subplots(rows, wide, figsize=(13, tall * rows + 0.4), constrained_layout=True, squeeze=False)
+    for ax in axes.flat[len(task.shown) :]:
+        ax.set_visible(False)
+    for ax, (measure, words) in zip(axes.flat, task.shown.items(), strict=False):
+        for row, model in enumerate(summary.models):
+            cells = [summary.cell(model, size, REAL, measure) for size in summary.sizes]
+            there = [(n, cell) for n, cell in enumerate(cells) if cell is not None]
+            colour = COLOURS[row % len(COLOURS)]
+            for n, cell in there:
+                low, high = cell.level.low, cell.level.high
+                span = [low, high] if low is not None else [cell.level.value] * 2
+                seeds, count = list(cell.values), len(cell.values)
+                if len(cells) == 1:
+                    ax.barh(row, cell.level.value, 0.8, color=colour, alpha=0.6)
+                    ax.plot(span, [row, row], color="black", linewidth=1)
+                    ax.plot(seeds, [row] * count, ".", color="black", markersize=3)
+                else:
+                    ax.plot([n, n], span, color=colour, linewidth=1)
+                    ax.plot([n] * count, seeds, ".", color=colour, markersize=4)
+            if len(cells) > 1:
+                ax.plot([n for n, _ in there], [cell.level.value for _, cell in there], color=colour, label=model)
+        if len(summary.sizes) == 1:
+            _rows(ax, list(summary.models))
+            ax.set_xlim(left=0)
+            ax.set_xlabel("lines: 95 % over test subjects; dots: seeds", fontsize=8)
+        else:
+            names = ["all" if size is None else str(size) for size in summary.sizes]
+            ax.set_xticks(range(len(names)), names)
+            ax.set_xlabel("real subjects or items")
+        ax.set_title(words, fontsize=11, loc="left")
+        ax.spines[["top", "right"]].set_visible(False)
+    if len(summary.sizes) > 1:
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
+    return figure
 
 
 def _levels(
