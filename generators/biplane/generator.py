@@ -6,6 +6,7 @@ of the tree's surface, cells are filled by its voxels: neither is made from the 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -17,17 +18,19 @@ from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.biplane.framing import framed
 from lesionforge.generators.biplane.motion import Motion
 from lesionforge.generators.biplane.params import BiplaneParams
-from lesionforge.generators.biplane.xray import shaded
 from lesionforge.generators.carm.backproject import hull
 from lesionforge.generators.carm.grid import Grid, average_down
 from lesionforge.generators.carm.occupancy import COARSE, RULE, occupied, shares
-from lesionforge.generators.carm.surface import Surface, chords, surface
+from lesionforge.generators.carm.surface import Surface, chords, shadow, surface
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.phantom.angiogram.chest import chest
+from lesionforge.generators.phantom.angiogram.detector import Display
 from lesionforge.generators.types import BadCase, CoronaryTree, Panel, Sample, SampleSpec, array_member
 
 MARGIN_CELLS = 2  # free cells kept at each face of the grid
 CORE = 0.9  # of a cell that counts as full
 SURFACES = 8  # trees whose surface is held
+PER_MM = 0.075  # displayed absorbance of contrast agent: a vessel of 3.5 mm is a quarter darker than what is about it
 
 
 class Biplane(Generator):
@@ -88,52 +91,52 @@ class Biplane(Generator):
         if p.frame == "fit":
             centre, views = framed(skin.vertices, centre, views)
         grid = self._grid(spec.rng("grid"), 2 * float(np.maximum(high - centre, centre - low).max()))
-        filled, outside = shares(tree.points - centre, tree.voxel_mm, grid)
+        filled, cells, outside = shares(tree.points, tree.voxel_mm, grid, centre)
         if outside:
             raise BadCase(f"{outside} of {len(tree.points)} voxels lie outside the grid")
-        truth = occupied(filled)
-        flat = grid.cells(truth)
+        truth = occupied(filled, cells)
+        flat = cells[truth.reshape(-1)[cells] > 0]
         centres = grid.centres(np.stack(np.unravel_index(flat, grid.shape), axis=1))
         pixels = [view.project(centres) for view in views]
         seen = np.logical_and.reduce([_on(view, at) for view, at in zip(views, pixels, strict=True)])
         measured = {"visible_fraction": float(seen.mean())}
         self.judge(spec, measured)
-        lengths = [chords(skin, view, centre) for view in views]
-        shadows = [(length > 0).astype(np.uint8) for length in lengths]
-        if p.projector != "native":
-            lengths = self._of_cells(filled, grid, views)
+        if p.image == "silhouette":
+            lengths, shadows = [], [shadow(skin, view, centre) for view in views]
+        else:
+            lengths = [chords(skin, view, centre) for view in views]
+            shadows = [(length > 0).astype(np.uint8) for length in lengths]
+            if p.projector != "native":
+                lengths = self._of_cells(filled, grid, views)
         core = filled.reshape(-1)[flat] >= CORE
         measured["lit_fraction"] = _lit([at[core] for at in pixels], shadows)
 
         motion = None
         if spec.target == "motion" or (spec.target is None and p.motion):
             motion = Motion.draw(spec.rng("motion"), p.motion_scale, p.motion_shift_px)
-            shadows[1], lengths[1] = motion.apply(shadows[1]), motion.apply(lengths[1])
+            for images in (shadows, lengths):
+                images[1:2] = [motion.apply(image) for image in images[1:2]]
             pixels[1] = motion.move(pixels[1], views[1])
         carved = hull(shadows, views, grid, self._threads, reach=1)
         kept = grid.cells(carved)
         measured |= _overlap(carved.reshape(-1)[flat] > 0, seen, len(kept))
 
         fields: dict[str, NDArray[Any]] = {}
-        for n, (view, length, shadow) in enumerate(zip(views, lengths, shadows, strict=True)):
+        for n, (view, image) in enumerate(zip(views, shadows, strict=True)):
             if p.image == "line_integral":
-                fields[f"view{n}.npy"] = length
-            else:
-                fields[f"view{n}.png"] = shadow * np.uint8(255)
+                fields[f"view{n}.npy"] = lengths[n]
+                continue
             if p.image == "xray":
-                fields[f"view{n}.png"], fields[f"mask{n}.png"] = (
-                    shaded(spec.rng(f"xray {n}"), length, view),
-                    shadow * np.uint8(255),
-                )
+                fields[f"view{n}.png"] = _shaded(spec.rng(f"xray {n}"), lengths[n], view)
+            fields[f"{'mask' if p.image == 'xray' else 'view'}{n}.png"] = image * np.uint8(255)
         end = ".npy.zst" if p.compress else ".npy"
         fields |= {f"volume{p.grid}{end}": truth, f"hull{p.grid}{end}": carved}
         if p.shares:
             fields[f"share{p.grid}{end}"] = filled.astype(np.float16)
         if p.resample:
             coarse = Grid((p.resample,) * 3, grid.spacing_mm * p.grid / p.resample)
-            fields[f"volume{p.resample}{end}"] = shares(tree.points - centre, tree.voxel_mm, coarse)[0].astype(
-                np.float16
-            )
+            coarsely = shares(tree.points, tree.voxel_mm, coarse, centre).shares
+            fields[f"volume{p.resample}{end}"] = coarsely.astype(np.float16)
             fields[f"hull{p.resample}{end}"] = average_down(kept, p.grid, p.resample)
         if p.correspondences:
             fields[f"points{end}"] = np.column_stack([flat, centres, *pixels]).astype(np.float32)
@@ -168,6 +171,15 @@ class Biplane(Generator):
         values = torch.from_numpy(filled.reshape(-1)[flat])
         images = torch_projector.project_views(cells, grid, views, values, device=self._device)
         return [image.cpu().numpy() for image in images]
+
+
+def _shaded(rng: np.random.Generator, length_mm: NDArray[np.float32], view: View) -> NDArray[np.uint8]:
+    """An angiogram (rows, cols): the ray's length in vessels darkens the phantom's chest; blur, veil, noise, display."""
+    display = Display.draw(rng, view.rows)
+    background, dimming = display.scale(chest(rng, view))
+    strength = PER_MM / dimming * math.exp(float(np.clip(rng.normal(0, 0.22), -0.4, 0.4)))
+    image, _ = display.show(rng, background + strength * length_mm.astype(np.float64))
+    return image
 
 
 def _on(view: View, pixels: NDArray[np.float64]) -> NDArray[np.bool_]:

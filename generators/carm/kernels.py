@@ -259,25 +259,24 @@ def _carve(
 ) -> None:
     """``carve`` cell by cell in a block; a later view is looked at only where the earlier ones are lit."""
     shape, rows, cols = out.shape, lit.shape[1], lit.shape[2]
-    for i in range(at[0], min(at[0] + edge, shape[0])):
-        x = (i - 0.5 * (shape[0] - 1)) * spacing
-        for j in range(at[1], min(at[1] + edge, shape[1])):
-            y = (j - 0.5 * (shape[1] - 1)) * spacing
-            for k in range(at[2], min(at[2] + edge, shape[2])):
-                z = (k - 0.5 * (shape[2] - 1)) * spacing
-                inside = 1
-                for v in range(len(gs)):
-                    row, col = _pixel(x, y, z, gs[v])
-                    if 0 <= row < rows and 0 <= col < cols and lit[v, row, col] != 0:
+    for v in range(len(gs)):
+        g, image, table = gs[v], lit[v], tables[v]
+        for i in range(at[0], min(at[0] + edge, shape[0])):
+            x = (i - 0.5 * (shape[0] - 1)) * spacing
+            for j in range(at[1], min(at[1] + edge, shape[1])):
+                y = (j - 0.5 * (shape[1] - 1)) * spacing
+                for k in range(at[2], min(at[2] + edge, shape[2])):
+                    if v > 0 and out[i, j, k] == 0:
                         continue
-                    if not (0 <= row < rows and 0 <= col < cols) or reach == 0.0:
-                        inside = 0
-                        break
-                    r0, r1, c0, c1, _, _, _ = _window(x, y, z, 0.5 * reach * spacing, gs[v], rows, cols)
-                    if _empty(tables[v], r0, r1, c0, c1):
-                        inside = 0
-                        break
-                out[i, j, k] = inside
+                    z = (k - 0.5 * (shape[2] - 1)) * spacing
+                    row, col = _pixel(x, y, z, g)
+                    inside = 0 <= row < rows and 0 <= col < cols
+                    if inside and image[row, col] == 0:
+                        inside = False
+                        if reach > 0:
+                            r0, r1, c0, c1, _, _, _ = _window(x, y, z, 0.5 * reach * spacing, g, rows, cols)
+                            inside = not _empty(table, r0, r1, c0, c1)
+                    out[i, j, k] = inside
 
 
 @jit

@@ -13,6 +13,7 @@ filled or not, alone, loses twigs and breaks the tree where they cross a face be
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,36 +39,54 @@ _TOUCH = np.array(
 )
 
 
-def shares(points: NDArray[np.float64], voxel_mm: tuple[float, float, float], grid: Grid) -> tuple[Shares, int]:
+class Filled(NamedTuple):
+    """How much of each cell a tree fills: float32 of the grid's shape in 0 ... 1; see ``shares``."""
+
+    shares: Shares
+    cells: Indices  # (n,) flat, ascending: those that are not 0
+    outside: int  # voxels that reach out of the grid
+
+
+def shares(
+    points: NDArray[np.floating[Any]],
+    voxel_mm: tuple[float, float, float],
+    grid: Grid,
+    offset_mm: NDArray[np.float64] | tuple[float, float, float] = (0, 0, 0),
+) -> Filled:
     """How much of each cell the voxels of a tree fill, exactly.
 
     Args:
         points: (n, 3) LPS mm, the voxels' centres.
         voxel_mm: their edges along LPS.
         grid: the cells.
-
-    Returns:
-        float32 of ``grid.shape`` in 0 ... 1, and how many voxels reach out of the grid.
+        offset_mm: (3,) LPS mm that is taken from the points: where the isocentre lies among them.
 
     Raises:
         ValueError: points that are no (n, 3) finite numbers, an edge that is not positive.
     """
-    points = np.ascontiguousarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
         raise ValueError(f"points have shape {points.shape}: give (n, 3) finite numbers in LPS mm")
     if min(voxel_mm) <= 0:
         raise ValueError(f"voxel_mm is {voxel_mm}: give three positive edges")
     out = np.zeros(grid.shape, np.float32)
-    x, y, z = (edge / grid.spacing_mm for edge in voxel_mm)
-    outside = _fill(points / grid.spacing_mm, (x, y, z), out)
-    np.minimum(out, np.float32(1), out=out)
-    return out, int(outside)
+    found = np.empty(out.size, np.int64)  # of which, as of the grid, but a few pages are ever touched
+    ex, ey, ez = (edge / grid.spacing_mm for edge in voxel_mm)
+    x, y, z = np.asarray(offset_mm, np.float64).tolist()
+    count, outside = _fill(np.ascontiguousarray(points), (x, y, z), grid.spacing_mm, (ex, ey, ez), out, found)
+    cells, flat = np.sort(found[:count]), out.reshape(-1)
+    flat[cells] = np.minimum(flat[cells], np.float32(1))
+    return Filled(out, cells, int(outside))
 
 
-def occupied(shares: Shares) -> NDArray[np.uint8]:
-    """The cells that count as the tree's, uint8 of the grid's shape; see the module."""
+def occupied(shares: Shares, cells: Indices | None = None) -> NDArray[np.uint8]:
+    """The cells that count as the tree's, uint8 of the grid's shape; see the module.
+
+    Args:
+        shares: float32, how much of each cell is filled.
+        cells: the flat indices, ascending, of those that are not 0, where they are known.
+    """
     flat = shares.reshape(-1)
-    some = floats(flat)
+    some = floats(flat) if cells is None else cells
     out = np.zeros(shares.shape, np.uint8)
     out.reshape(-1)[some] = 1
     full = flat[some]
@@ -82,15 +101,32 @@ def occupied(shares: Shares) -> NDArray[np.uint8]:
 
 
 @jit
-def _fill(points: NDArray[np.float64], edges: tuple[float, float, float], out: Shares) -> int:
-    """Add what each voxel has in each cell; everything in cells, from the grid's centre. Returns how many reach out."""
+def _fill(
+    points: NDArray[np.floating[Any]],
+    offset: tuple[float, float, float],
+    spacing: float,
+    edges: tuple[float, float, float],
+    out: Shares,
+    found: Indices,
+) -> tuple[int, int]:
+    """Add what each voxel has in each cell, and list the cells.
+
+    Args:
+        points: mm.
+        offset: mm, taken from the points.
+        spacing: mm a cell.
+        edges: of a voxel, in cells.
+
+    Returns:
+        How many cells are listed, and how many voxels reach out of the grid.
+    """
     ni, nj, nk = out.shape
     ex, ey, ez = edges
-    outside = 0
+    count = outside = 0
     for n in range(len(points)):
-        x0 = points[n, 0] - 0.5 * ex + 0.5 * ni
-        y0 = points[n, 1] - 0.5 * ey + 0.5 * nj
-        z0 = points[n, 2] - 0.5 * ez + 0.5 * nk
+        x0 = (points[n, 0] - offset[0]) / spacing - 0.5 * ex + 0.5 * ni
+        y0 = (points[n, 1] - offset[1]) / spacing - 0.5 * ey + 0.5 * nj
+        z0 = (points[n, 2] - offset[2]) / spacing - 0.5 * ez + 0.5 * nk
         x1, y1, z1 = x0 + ex, y0 + ey, z0 + ez
         if not (x0 >= 0 and y0 >= 0 and z0 >= 0 and x1 <= ni and y1 <= nj and z1 <= nk):
             outside += 1
@@ -99,8 +135,12 @@ def _fill(points: NDArray[np.float64], edges: tuple[float, float, float], out: S
             for j in range(max(math.floor(y0), 0), min(math.ceil(y1), nj)):
                 b = a * (min(y1, j + 1.0) - max(y0, float(j)))
                 for k in range(max(math.floor(z0), 0), min(math.ceil(z1), nk)):
-                    out[i, j, k] += b * (min(z1, k + 1.0) - max(z0, float(k)))
-    return outside
+                    before = out[i, j, k]
+                    out[i, j, k] = before + b * (min(z1, k + 1.0) - max(z0, float(k)))
+                    if before == 0 and out[i, j, k] != 0:
+                        found[count] = (i * nj + j) * nk + k
+                        count += 1
+    return count, outside
 
 
 @jit

@@ -19,10 +19,13 @@ from lesionforge.generators.carm.view import Constants, View
 from lesionforge.generators.kernels import inline, jit
 from lesionforge.generators.types import CoronaryTree
 
+Offset = NDArray[np.float64] | tuple[float, float, float]
 Whole = Any  # np.int64; mypy follows no scalar arithmetic of numpy
 FORTH, BACK, TURNS = 0.5, -0.53, 4
 GRID_MM = 2.0**-12  # vertices lie on this grid, which swallows last bits
-PARTS = 1024  # of a pixel, in which a vertex lies in an image
+_BITS = 10
+PARTS = 1 << _BITS  # of a pixel, in which a vertex lies in an image
+TOUCH_MM = 1e-6  # what is less deep is rounding
 _FAR = 2.0**19  # pixels: what lies farther off is taken there, so that areas stay whole numbers
 
 
@@ -51,10 +54,13 @@ def surface(tree: CoronaryTree) -> Surface:
     return Surface(vertices.astype(np.float32), np.ascontiguousarray(triangles, np.int32))
 
 
-def chords(
-    surface: Surface, view: View, offset_mm: NDArray[np.float64] | tuple[float, float, float] = (0, 0, 0)
-) -> NDArray[np.float32]:
-    """Length in mm (rows, cols) of the ray to each pixel's centre inside a surface; its shadow is where that is not 0.
+def shadow(surface: Surface, view: View, offset_mm: Offset = (0, 0, 0)) -> NDArray[np.uint8]:
+    """1 (rows, cols) where ``chords``, whose arguments and errors it has, are not 0."""
+    return (_depth(surface, view, offset_mm) > TOUCH_MM).view(np.uint8)
+
+
+def chords(surface: Surface, view: View, offset_mm: Offset = (0, 0, 0)) -> NDArray[np.float32]:
+    """Length in mm (rows, cols) of the ray to each pixel's centre inside a surface.
 
     Args:
         offset_mm: (3,) LPS mm that is taken from the vertices: where the isocentre lies among them.
@@ -62,6 +68,14 @@ def chords(
     Raises:
         ValueError: a vertex lies at or behind the source.
     """
+    depth = _depth(surface, view, offset_mm)
+    out = np.zeros(depth.shape, np.float32)
+    _lengthen(depth, view.constants(), out)
+    return out
+
+
+def _depth(surface: Surface, view: View, offset_mm: Offset) -> NDArray[np.float64]:
+    """How much deeper (rows, cols) rays leave the surface than they enter it, mm."""
     corners, nearness = np.empty((len(surface.vertices), 2), np.int32), np.empty(len(surface.vertices))
     x, y, z = np.asarray(offset_mm, np.float64).tolist()
     nearest = _project(surface.vertices, (x, y, z), view.constants(), corners, nearness)
@@ -69,9 +83,7 @@ def chords(
         raise ValueError(f"a vertex lies {-nearest:.1f} mm behind the source: centre on the isocentre")
     depth = np.zeros((view.rows, view.cols))
     _cross(corners, nearness, surface.triangles, depth)
-    out = np.zeros(depth.shape, np.float32)
-    _lengthen(depth, view.constants(), out)
-    return out
+    return depth
 
 
 @jit
@@ -137,6 +149,12 @@ def _mine(r0: Whole, c0: Whole, r1: Whole, c1: Whole) -> int:
     return 1 if r1 > r0 or (r1 == r0 and c1 > c0) else 0
 
 
+@inline
+def _between(one: Whole, two: Whole, three: Whole, count: int) -> tuple[Any, Any]:
+    """First and last of ``count`` rows, or columns, of pixels whose centres lie between three corners."""
+    return max((min(one, two, three) + (PARTS - 1)) >> _BITS, 0), min(max(one, two, three) >> _BITS, count - 1)
+
+
 @jit
 def _cross(
     corners: NDArray[np.int32], nearness: NDArray[np.float64], triangles: NDArray[np.int32], depth: NDArray[np.float64]
@@ -152,10 +170,10 @@ def _cross(
     """
     rows, cols = depth.shape
     for n in range(len(triangles)):
-        a, b, c = triangles[n]
+        a, b, c = triangles[n, 0], triangles[n, 1], triangles[n, 2]
         (ra, ca), (rb, cb), (rc, cc) = _corner(corners, a), _corner(corners, b), _corner(corners, c)
-        top, bottom = max(-(-min(ra, rb, rc) // PARTS), 0), min(max(ra, rb, rc) // PARTS, rows - 1)
-        left, right = max(-(-min(ca, cb, cc) // PARTS), 0), min(max(ca, cb, cc) // PARTS, cols - 1)
+        top, bottom = _between(ra, rb, rc, rows)
+        left, right = _between(ca, cb, cc, cols)
         if bottom < top or right < left:  # between the centres of pixels, as half of them are
             continue
         area = _side(ra, ca, rb, cb, rc, cc)
@@ -182,6 +200,6 @@ def _lengthen(depth: NDArray[np.float64], g: Constants, out: NDArray[np.float32]
     for row in range(depth.shape[0]):
         b = (row - g[12]) / g[10]
         for col in range(depth.shape[1]):
-            if depth[row, col] > 1e-6:
+            if depth[row, col] > TOUCH_MM:
                 a = (col - g[11]) / g[9]
                 out[row, col] = depth[row, col] * math.sqrt(1.0 + a * a + b * b)

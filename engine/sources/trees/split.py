@@ -28,8 +28,12 @@ class VoxelLabel:
     @property
     def voxel_mm(self) -> tuple[float, float, float]:
         """Edge lengths of a voxel along LPS; of a turned one those of a box as large."""
-        a, b, c = (float(np.sqrt((self.affine[axis, :3] ** 2).sum())) for axis in range(3))
-        return a, b, c
+        steps = self.affine[:3, :3]
+        a, b, c = (float(np.sqrt((row**2).sum())) for row in steps)
+        if np.count_nonzero(steps) == 3:
+            return a, b, c
+        size = (abs(float(np.linalg.det(steps))) / (a * b * c)) ** (1 / 3)
+        return size * a, size * b, size * c
 
     def world(self, voxels: NDArray[np.int32]) -> NDArray[np.float32]:
         """Voxel centres in LPS mm, (n, 3). Spelled out, since a BLAS product differs in the last bit by CPU."""

@@ -73,7 +73,10 @@ def test_world_coordinates_are_nibabel_s(tmp_path):
     world = nib.affines.apply_affine(stored.affine, np.argwhere(stored.get_fdata())) * [-1, -1, 1]
     both = np.concatenate([source.read(0).points, source.read(1).points])
     np.testing.assert_allclose(both[np.lexsort(both.T)], world[np.lexsort(world.astype(np.float32).T)], atol=1e-4)
-    np.testing.assert_allclose(source.read(0).voxel_mm, [0.4, 0.5, 0.8], rtol=1e-5)
+    tree = source.read(0)
+    np.testing.assert_allclose(tree.lattice, np.diag([-1, -1, 1]) @ affine[:3, :3], atol=1e-6)
+    assert np.prod(tree.voxel_mm) == pytest.approx(0.4 * 0.5 * 0.8, rel=1e-5)  # of a turned one, a box as large
+    np.testing.assert_allclose(tree.voxel_mm, [0.4, 0.5, 0.8], rtol=0.05)
 
 
 def test_components_are_those_of_scipy():

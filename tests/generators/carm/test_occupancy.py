@@ -21,7 +21,7 @@ def test_shares_are_exact() -> None:
     rng = np.random.default_rng(0)
     grid, voxel = Grid((6, 7, 8), 0.9), (0.33, 0.5, 1.3)
     points = rng.uniform(-2, 2, (50, 3))
-    found, outside = shares(points, voxel, grid)
+    found, _, outside = shares(points, voxel, grid)
     expected = np.zeros(grid.shape)
     for point in points:
         along = []
@@ -35,7 +35,7 @@ def test_shares_are_exact() -> None:
 
 
 def test_voxels_that_reach_out_are_counted_not_wrapped() -> None:
-    found, outside = shares(np.array([[0.5, 0.5, 0.5], [1.9, 0, 0], [0, -2.1, 0], [0, 0, 99.0]]), (0.4,) * 3, GRID4)
+    found, _, outside = shares(np.array([[0.5, 0.5, 0.5], [1.9, 0, 0], [0, -2.1, 0], [0, 0, 99.0]]), (0.4,) * 3, GRID4)
     assert outside == 3
     assert found[2, 2, 2] == pytest.approx(0.4**3, rel=1e-6)
 
@@ -67,7 +67,7 @@ def test_the_volume_of_a_sphere_is_right() -> None:
 def test_thin_vessels_stay_in_one_piece_one_cell_wide(spacing: float) -> None:
     for n in range(4):
         points = tube(np.random.default_rng(n), 0.35, 12, 0.25)
-        held, _ = shares(points, (0.25,) * 3, Grid((48,) * 3, spacing))
+        held, *_ = shares(points, (0.25,) * 3, Grid((48,) * 3, spacing))
         assert ndimage.label(held >= 0.5, TOUCH)[1] != 1  # what half full alone makes of it
         volume = occupied(held)
         assert ndimage.label(volume, TOUCH)[1] == 1
@@ -80,9 +80,11 @@ def test_a_tree_stays_in_one_piece_of_its_own_volume() -> None:
     for side in ("left", "right"):
         tree = phantom_tree(b"p" * 32, side, "s")
         centre = (tree.points.min(0).astype(float) + tree.points.max(0)) / 2
-        held, outside = shares(tree.points - centre, tree.voxel_mm, Grid((128,) * 3, 1.0))
-        volume, true = occupied(held), len(tree.points) * math.prod(tree.voxel_mm)
+        held, cells, outside = shares(tree.points, tree.voxel_mm, Grid((128,) * 3, 1.0), centre)
+        assert (cells == np.flatnonzero(held)).all()
+        volume, true = occupied(held, cells), len(tree.points) * math.prod(tree.voxel_mm)
         assert outside == 0
+        assert (volume == occupied(held)).all()
         assert held.sum() == pytest.approx(true, rel=1e-4)
         assert ndimage.label(volume, TOUCH)[1] == 1
         assert volume.sum() == pytest.approx(true, rel=0.08)  # half of its twigs are thinner than a cell

@@ -26,19 +26,24 @@ VOXEL = (0.33, 0.33, 0.5)  # of coronary CT
 VIEWS = (View(1100, 760, 5, 0, pixel_mm=(0.2, 0.2)), View(1060, 790, -35, 25, pixel_mm=(0.2, 0.2)))
 
 
-def marked(centres: Array, radii: Array, steps: tuple[float, float, float], shift: Array | float = 0.0) -> Array:
+def marked(
+    centres: Array, radii: Array, steps: tuple[float, float, float], shift: Array | tuple[float, ...] = (0, 0, 0)
+) -> Array:
     """Points (n, 3) of a lattice that lie in one of the balls."""
-    found = []
-    step = np.array(steps)
-    for centre, radius in zip(centres, radii, strict=True):
-        low, high = np.ceil((centre - shift - radius) / step), np.floor((centre - shift + radius) / step)
-        index = np.stack(np.meshgrid(*map(np.arange, low, high + 1), indexing="ij"), -1).reshape(-1, 3)
-        found.append(index[((index * step + shift - centre) ** 2).sum(1) <= radius**2])
-    return np.unique(np.concatenate(found).astype(int), axis=0) * step + shift
+    step, reach = np.array(steps), radii[:, None]
+    low = np.ceil((centres - shift - reach) / step).astype(int)
+    high = np.floor((centres - shift + reach) / step).astype(int) + 1
+    first = low.min(axis=0)
+    inside = np.zeros(high.max(axis=0) - first, bool)
+    for centre, radius, start, stop in zip(centres, radii, low, high, strict=True):
+        x, y, z = ((np.arange(start[k], stop[k]) * step[k] + shift[k] - centre[k]) ** 2 for k in range(3))
+        box = tuple(slice(*ends) for ends in zip(start - first, stop - first, strict=True))
+        inside[box] |= x[:, None, None] + y[:, None] + z <= radius**2
+    return (np.argwhere(inside) + first) * step + shift
 
 
 def volume(centres: Array, radii: Array) -> float:
-    return len(marked(centres, radii, (0.15,) * 3)) * 0.15**3
+    return len(marked(centres, radii, (0.2,) * 3)) * 0.2**3
 
 
 def shadow(centres: Array, radii: Array, view: View) -> NDArray[np.bool_]:
@@ -62,7 +67,7 @@ def shadow(centres: Array, radii: Array, view: View) -> NDArray[np.bool_]:
 def vessel(start: float, end: float, seed: int = 0) -> tuple[Array, Array]:
     """A bent one of 44 mm, whose radius goes from one number to another."""
     rng = np.random.default_rng(seed)
-    s, turn = np.linspace(-1, 1, 600), np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    s, turn = np.linspace(-1, 1, 150), np.linalg.qr(rng.normal(size=(3, 3)))[0]
     line = np.stack([20 * s, 6 * np.cos(2 * s), 5 * np.sin(3 * s)], 1) @ turn
     return line - line.mean(0), np.linspace(start, end, len(s))
 
@@ -75,7 +80,7 @@ def lad(data_dir: Path) -> tuple[Array, Array]:
     for line in read.lines:
         at = np.column_stack([read.points[line], radii[line]]).astype(float)
         for one, two in pairwise(at):
-            count = max(2, math.ceil(float(np.linalg.norm((two - one)[:3])) / 0.2))
+            count = max(2, math.ceil(float(np.linalg.norm((two - one)[:3])) / 0.4))
             balls.append(one + np.linspace(0, 1, count)[:, None] * (two - one))
     all_of = np.concatenate(balls)
     return all_of[:, :3] - (all_of[:, :3].min(0) + all_of[:, :3].max(0)) / 2, all_of[:, 3]

@@ -9,7 +9,7 @@ import pytest
 
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.projector import project
-from lesionforge.generators.carm.surface import Surface, chords, surface
+from lesionforge.generators.carm.surface import Surface, chords, shadow, surface
 from lesionforge.generators.carm.view import View
 from lesionforge.generators.phantom.tree.coronary import phantom_tree
 from lesionforge.generators.types import CoronaryTree
@@ -68,6 +68,7 @@ def test_no_ray_enters_without_leaving() -> None:
     skin = surface(tree)
     for view in (View(1000, 750, 0, 0), View(1000, 750, 33, -21)):
         lengths = chords(skin, view, centre)
+        assert ((lengths > 0) == shadow(skin, view, centre)).all()
         grid = Grid((256,) * 3, 0.4)
         other = project(marked(grid, tree.points - centre), grid, view)
         assert np.abs(lengths - other).max() < 30  # a vessel along the ray; one face too few would be 700 mm
