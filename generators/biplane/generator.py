@@ -174,7 +174,7 @@ class Biplane(Generator):
 
 
 def _shaded(rng: np.random.Generator, length_mm: NDArray[np.float32], view: View) -> NDArray[np.uint8]:
-    """An angiogram (rows, cols): the ray's length in vessels darkens the phantom's chest; blur, veil, noise, display."""
+    """An angiogram (rows, cols): vessels darken the phantom's chest; then blur, veil, noise, display."""
     display = Display.draw(rng, view.rows)
     background, dimming = display.scale(chest(rng, view))
     strength = PER_MM / dimming * math.exp(float(np.clip(rng.normal(0, 0.22), -0.4, 0.4)))
@@ -195,10 +195,10 @@ def _lit(pixels: Sequence[NDArray[np.float64]], shadows: Sequence[NDArray[np.uin
     1 where there is none, as of a tree of thin vessels alone.
     """
     lit = total = 0
-    for at, shadow in zip(pixels, shadows, strict=True):
+    for at, image in zip(pixels, shadows, strict=True):
         row, col = np.floor(at + 0.5).astype(int).T
-        inside = (row >= 0) & (row < shadow.shape[0]) & (col >= 0) & (col < shadow.shape[1])
-        lit += int(shadow[row[inside], col[inside]].sum())
+        inside = (row >= 0) & (row < image.shape[0]) & (col >= 0) & (col < image.shape[1])
+        lit += int(image[row[inside], col[inside]].sum())
         total += int(inside.sum())
     return lit / total if total else 1.0
 

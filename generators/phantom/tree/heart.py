@@ -25,7 +25,7 @@ Dominance = Literal["right", "left", "co"]
 # Right 80 %, left 10 %, co-dominant 10 % of hearts (who supplies the posterior descending artery).
 DOMINANCE: tuple[tuple[Dominance, float], ...] = (("right", 0.8), ("left", 0.9), ("co", 1.0))
 
-SUPERDOMINANT = 0.3  # share of right-dominant hearts, see Heart.varied
+SUPERDOMINANT, BROAD = 0.34, 1.08  # share of right-dominant hearts, see Heart.varied; how much broader they are
 ECTATIC, ECTASIA = 0.07, (1.2, 1.6)  # share of subjects whose vessels are wide throughout, and the factor
 
 
@@ -92,6 +92,8 @@ class Heart:
         twigs = math.exp(0.35 * _normal(rng))
         wide, far, ectasia = rng.random(), rng.random(), rng.uniform(*ECTASIA)
         beyond = self.dominance == "right" and far < SUPERDOMINANT
+        if beyond:
+            scale[2] *= BROAD
         long, high, side = (s * a for s, a in zip(scale, self.ahead, strict=True))
         base, floor, border = (s * b * a for s, b, a in zip(scale, blunt, self.behind, strict=True))
         return replace(
@@ -101,7 +103,7 @@ class Heart:
             tortuosity=bend * self.tortuosity,
             root_tortuosity=bend * self.tortuosity,
             calibre=calibre * (ectasia if wide < ECTATIC else 1.0),
-            right_calibre=right * (1.15 if beyond else 1.0),
+            right_calibre=right * (1.2 if beyond and wide >= ECTATIC else 1.0),
             twigs=twigs,
             superdominant=beyond,
         )

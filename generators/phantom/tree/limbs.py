@@ -145,10 +145,10 @@ def right(dominance: Dominance, superdominant: bool) -> tuple[Limb, ...]:
         (110, 180, 0), (109, 168, 0), (105, 156, 0), (97, 146, 0), (84, 138, 0), (70, 132, 0),
     )  # fmt: skip
     beyond: tuple[Place, ...] = (
-        (110, 180, 0), (109, 165, 0), (107, 150, 0), (106, 135, 0), (105, 120, 0), (104, 106, 0), (102, 92, 0),
-        (99, 80, 0),
+        (110, 180, 0), (109, 165, 0), (107, 150, 0), (105, 135, 0), (102, 120, 0), (97, 108, 0), (89, 99, 0),
+        (78, 93, 0), (66, 90, 0),
     )  # fmt: skip
-    reaches = (0.75, 1.0) if dominance == "right" else (0.3, 0.36)
+    reaches = (0.85 if superdominant else 0.75, 1.0) if dominance == "right" else (0.3, 0.36)
     shares = (0.65, 0.75) if superdominant else (0.5, 0.58) if dominance == "right" else (0.1, 0.14)
     limbs += (
         Limb("PL", "RCA", beyond if superdominant else wall, ratio=shares, segments=(("16", 1.0),), cut=reaches,
