@@ -1,6 +1,6 @@
 """What a reader's label of a CT shows of a tree: it ends where vessels grow too fine, and draws fine ones too wide.
 
-ImageCAS's example label ends in 5 (left) and 8 (right) free ends of 1.15 mm radius, where vessels that fine and finer
+ImageCAS's example label ends in 11 (left) and 9 (right) free ends of 1.07 mm radius, where vessels that fine and finer
 go on for twice its length in the heart: a CT blurs by about a voxel or two, and readers stop at what they can follow.
 """
 
