@@ -17,7 +17,7 @@ from lesionforge.generators.types import Branch
 
 FINEST_MM = (0.35, 0.95)  # radius
 BLUR_MM = 1.6
-_STEM_MM = 25.0  # of its root a label shows this much, however fine the vessel
+_STEM_MM = 45.0  # of its root a label shows this much, however fine the vessel
 _STUB_MM = 4.0  # a branch that shows less than this outside its parent's lumen is not labelled
 
 
