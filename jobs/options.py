@@ -30,6 +30,22 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else on standard output")]
 
 
+def usable(device: str) -> str:
+    """A torch device that this machine has, for what runs here and on no node of a cluster.
+
+    Raises:
+        typer.BadParameter: it has none of that name.
+    """
+    if device != "cpu":
+        import torch
+
+        try:
+            torch.empty(0, device=device)
+        except (AssertionError, RuntimeError):  # torch's for one that it was not built for, or that is not there
+            raise typer.BadParameter(f"--device {device}: torch finds none here; give cpu") from None
+    return device
+
+
 def opened(place: str, storage: list[str] | None) -> Store:
     """A dataset's place with its storage options."""
     from lesionforge.engine import secrets

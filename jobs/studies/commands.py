@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.options import Device, Json, Out, pairs
+from lesionforge.jobs.options import Device, Json, Out, pairs, usable
 from lesionforge.jobs.progress import steps
 from lesionforge.jobs.tasks import TASKS
 
@@ -84,6 +84,8 @@ def _train(name: str) -> Callable[..., None]:
 
         if real is None and synthetic is None:
             raise typer.BadParameter("give --real, --synthetic or both")
+        if workers == 1:
+            usable(device)
         task, own = configured(name, pairs(changes))
         learner = task.learner(task.changed(model or task.models[0], own), device)
         given = {
@@ -124,7 +126,7 @@ def _score(name: str) -> Callable[..., None]:
         task, own = configured(name, pairs(changes))
         if own:
             raise typer.BadParameter(f"--set {next(iter(own))}: the model is trained; give options of the task alone")
-        task, learner = task.load(model, device)
+        task, learner = task.load(model, usable(device))
         reading = places.read(task, DataPlace(test, test_split, pairs(test_option), "--test"))
         places.tell({"--test": reading.body()})
         task.check(reading.items, "--test")

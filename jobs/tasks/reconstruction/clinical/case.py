@@ -33,6 +33,11 @@ class ClinicalPair:
         return all(one.consistent for one in self.alignments)
 
 
+def cell_mm(size: int) -> float:
+    """Edge of a cell of ``size`` an edge, as networks learn from them."""
+    return CELL_MM * 60 / size
+
+
 def clinical_pair(angles: Sequence[Angle], side: Side, size: int = 60) -> ClinicalPair:
     """The pair of a patient's views.
 
@@ -56,7 +61,7 @@ def clinical_pair(angles: Sequence[Angle], side: Side, size: int = 60) -> Clinic
     if not len(cells):
         raise UsageError("no point in space is dark in every view: are masks and geometry in one order, and upright?")
     extent = 2 * (float(np.abs(wide.grid.centres(cells)).max()) + wide.grid.spacing_mm / 2)
-    spacing = max(CELL_MM * 60 / size, extent / ((1 - 2 * MARGIN) * size))
+    spacing = max(cell_mm(size), extent / ((1 - 2 * MARGIN) * size))
     return ClinicalPair(_pair(angles, shadows, Grid((size,) * 3, spacing), side), moves, found)
 
 

@@ -10,7 +10,7 @@ import typer
 from lesionforge.generators.types import Side
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.options import Device, Json
+from lesionforge.jobs.options import Device, Json, usable
 
 
 def reconstruct(
@@ -55,7 +55,7 @@ def reconstruct(
     for n, one in enumerate(angles, 1):
         if one.assumed:
             console.note(f"view {n}: nothing but its angles is known; assumed are {one.assumed}")
-    body = reconstructed(angles, "left" if side == "left" else "right", out, model, device)
+    body = reconstructed(angles, "left" if side == "left" else "right", out, model, usable(device))
     for line in body["notes"]:
         console.note(line)
     console.emit(body, as_json, lambda: _show(body, out))

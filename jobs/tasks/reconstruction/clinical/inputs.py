@@ -35,7 +35,9 @@ NAMES = {
 }
 OTHERS = ("rows", "cols", "name", "size")  # may stand beside them
 NEAR_DEG = 5.0  # between two views whose rays are as good as one
+NEAREST_MM, DETECTOR_MM = 300.0, (40.0, 800.0)  # what else can only be another unit: SOD, the picture's edge on it
 PREAMBLE = slice(128, 132)
+OPTION = "(the source's )?option vessel_values"  # what a mask's reader calls it
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,18 @@ def read(masks: Sequence[Path], geometry: Sequence[str], vessel_values: Values |
         raise UsageError(f"the masks have {sizes} pixels: resample them (and their pixel spacing) to one size")
     angles = [_angle(words, shadow, n) for n, (words, shadow) in enumerate(zip(geometry, shadows, strict=True), 1)]
     for n, one in enumerate(angles[1:], 2):
-        sine = float(np.linalg.norm(np.cross(angles[0].view.direction, one.view.direction)))
-        if sine < math.sin(math.radians(NEAR_DEG)):
-            raise UsageError(f"--geometry {n} is within {NEAR_DEG:g} degrees of the first or opposite: no depth shows")
+        for m, other in enumerate(angles[: n - 1], 1):
+            if apart_deg(other.view, one.view) < NEAR_DEG:
+                raise UsageError(
+                    f"--geometry {n} is within {NEAR_DEG:g} degrees of --geometry {m} or opposite, where no depth "
+                    "shows: give another view, and angles in degrees"
+                )
     return angles
+
+
+def apart_deg(one: View, other: View) -> float:
+    """How far two views' rays are from one line, 0 to 90 degrees; opposite ones are on one."""
+    return math.degrees(math.asin(min(1.0, float(np.linalg.norm(np.cross(one.direction, other.direction))))))
 
 
 def _mask(path: Path, n: int, vessel_values: Values | None) -> Shadow:
@@ -84,7 +94,7 @@ def _mask(path: Path, n: int, vessel_values: Values | None) -> Shadow:
     try:
         found, _ = vessel_mask(data, vessel_values)
     except BadCase as error:
-        raise UsageError(f"mask {n} {error}") from None
+        raise UsageError(f"mask {n} {re.sub(OPTION, '--vessel-values', str(error))}") from None
     if not found.any():
         raise UsageError(f"mask {n} is empty: give one with the vessels bright")
     return found.astype(np.uint8)
@@ -102,16 +112,21 @@ def _angle(words: str, shadow: Shadow, n: int) -> Angle:
             ) from None
         pixel = FIELD_MM / max(rows, cols)
         told = f"SID {SID_MM:g}, SOD {SOD_MM:g}, pixels of {pixel:.3f} mm on the detector"
-        return Angle(View(SID_MM, SOD_MM, primary, secondary, rows, cols, (pixel, pixel)), shadow, told)
+        try:
+            view = View(SID_MM, SOD_MM, primary, secondary, rows, cols, (pixel, pixel))
+        except ValueError as error:
+            raise UsageError(f"--geometry {n}: {error}") from None
+        return Angle(view, shadow, told)
     data = _bytes(path, f"--geometry {n}")
     try:
         view = _of_dicom(data) if data[PREAMBLE] == b"DICM" else _of_json(data, rows, cols)
+        if (view.rows, view.cols) != shadow.shape:
+            raise ValueError(
+                f"is of {view.rows} x {view.cols} pixels, mask {n} has {rows} x {cols}: give that run's mask"
+            )
+        _in_mm(view)
     except (BadCase, ValueError) as error:
         raise UsageError(f"--geometry {n}: {error}") from None
-    if (view.rows, view.cols) != shadow.shape:
-        raise UsageError(
-            f"--geometry {n} is of {view.rows} x {view.cols} pixels, mask {n} has {rows} x {cols}: give that run's mask"
-        )
     return Angle(view, shadow)
 
 
@@ -125,6 +140,17 @@ def _of_dicom(data: bytes) -> View:
     if angles is None:
         raise ValueError(f"{why}: give a run of a C-arm that stands, or JSON")
     return View.from_dicom(header)
+
+
+def _in_mm(view: View) -> None:
+    """Refuse lengths in metres, centimetres or micrometres."""
+    if view.sod_mm < NEAREST_MM:
+        raise ValueError(f"sod_mm is {view.sod_mm:g}, too near for a patient: give mm, about 750")
+    edge = max(view.rows * view.pixel_mm[0], view.cols * view.pixel_mm[1])
+    if not DETECTOR_MM[0] <= edge <= DETECTOR_MM[1]:
+        raise ValueError(
+            f"pixel_mm is {view.pixel_mm}, which makes the picture {edge:.3g} mm on the detector: give mm, about 0.3"
+        )
 
 
 def _of_json(data: bytes, rows: int, cols: int) -> View:
@@ -142,7 +168,7 @@ def _of_json(data: bytes, rows: int, cols: int) -> View:
             what = "is missing" if not found else "is given twice"
             raise ValueError(f"{field} {what}: say it once, as {names[1]} or ({names[-1][:4]},{names[-1][4:]})")
         values[field] = _number(field, found[0])
-    rows, cols = int(told.pop("rows", rows)), int(told.pop("cols", cols))
+    rows, cols = (int(_number(field, told.pop(field, there))) for field, there in (("rows", rows), ("cols", cols)))
     if unknown := [name for name in told if name not in OTHERS]:
         raise ValueError(f"{unknown[0]} is unknown; there are {', '.join(names[1] for names in NAMES.values())}")
     pitch = values.pop("pixel_mm")
@@ -152,12 +178,15 @@ def _of_json(data: bytes, rows: int, cols: int) -> View:
 
 def _number(field: str, value: Any) -> Any:
     """A number, or of pixel_mm also two."""
+    two = field == "pixel_mm" and isinstance(value, list) and len(value) == 2
     try:
-        if isinstance(value, list) and field == "pixel_mm" and len(value) == 2:
-            return [float(one) for one in value]
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{field} is {value!r}: give a number") from None
+        found = [float(one) for one in (value if two else [value])]
+        if not all(map(math.isfinite, found)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        words = "a number, or [row, column]" if field == "pixel_mm" else "a number"
+        raise ValueError(f"{field} is {value!r}: give {words}") from None
+    return found if two else found[0]
 
 
 def _bytes(path: Path, what: str) -> bytes:

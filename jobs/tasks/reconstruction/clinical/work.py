@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from PIL import Image
 from lesionforge.engine.sample import rounded
 from lesionforge.generators.types import Side
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, clinical_pair
-from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
+from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, cell_mm, clinical_pair
+from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle, apart_deg
 from lesionforge.jobs.tasks.reconstruction.metrics import topology
 from lesionforge.jobs.tasks.reconstruction.reprojection import view_scores
 from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, learner_class, settings
@@ -23,6 +24,8 @@ from lesionforge.jobs.tasks.reconstruction.tree.line import along
 from lesionforge.jobs.tasks.reconstruction.tree.tree import tree_volume
 
 UNLEARNT = "viterbi" if "viterbi" in LEARNERS else "hull"
+WIDE_DEG = 30.0  # that 3-D QCA asks of two views
+COARSE = 1.25  # times the cells that networks learn from: theirs differ by 1.16
 SIZE = 60  # cells an edge of the grid that networks are trained on
 
 
@@ -36,18 +39,18 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     Returns:
         What ``summary.json`` holds; ``notes``: what a person must know before believing it.
     """
-    case = clinical_pair(angles, side, SIZE)
-    pair, notes = case.pair, _doubts(case)
     if model is None:
-        method, learner = UNLEARNT, learner_class(UNLEARNT)(settings(UNLEARNT), len(angles), device)
-        notes.append(f"no --model: this is the {method} alone, which no training has taught what a coronary tree is")
+        method, size, learner = UNLEARNT, SIZE, learner_class(UNLEARNT)(settings(UNLEARNT), len(angles), device)
+        unlearnt = [f"no --model: this is the {method} alone, which no training has taught what a coronary tree is"]
     else:
         from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
 
         learner = opened_learner(model, device)
         if learner.views != len(angles):
             raise UsageError(f"--model learnt from {learner.views} views, {len(angles)} masks are given: give as many")
-        method = learner.settings.network
+        method, size, unlearnt = learner.settings.network, learner.options.get("size", SIZE), []
+    case = clinical_pair(angles, side, size)
+    pair, notes = case.pair, [*doubts(case), *unlearnt]
     volume = learner.predict(pair)
     tree = grow(volume, pair, learner.threshold)
     export.write(out, tree, volume, pair)
@@ -71,10 +74,20 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     return told
 
 
-def _doubts(case: ClinicalPair) -> list[str]:
-    return [
+def doubts(case: ClinicalPair) -> list[str]:
+    """What speaks against the tree before it is made."""
+    out = [
         f"view {n} does not fit view 1 (agreement {one.agreement:.2f}): another patient, side or angle, or a mask that "
         "lacks vessels? Do not trust this tree"
         for n, one in enumerate(case.alignments, 1)
         if not one.consistent
     ]
+    widest = max(apart_deg(*two) for two in combinations(case.pair.views, 2))
+    if widest < WIDE_DEG:
+        out.append(f"the views are {widest:.0f} degrees apart: below {WIDE_DEG:g} depth is a guess, add another view")
+    if case.pair.grid.spacing_mm > COARSE * cell_mm(case.pair.grid.shape[0]):
+        out.append(
+            f"so long is what the views leave that its cells are {case.pair.grid.spacing_mm:.1f} mm: vessels run "
+            "together; views further apart, or masks of fewer vessels, would make them finer"
+        )
+    return out

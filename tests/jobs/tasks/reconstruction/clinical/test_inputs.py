@@ -17,9 +17,9 @@ from lesionforge.generators.carm.view import View
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.clinical import inputs
 
-PAPERS = {"sid": 1074, "sod": 749, "spacing": 0.308, "alpha": 39.2, "beta": -7.9}
+PAPERS = {"sid": 1074, "sod": 749, "spacing": 2.5, "alpha": 39.2, "beta": -7.9}
 SAID = {
-    "DistanceSourceToDetector": 1074, "DistanceSourceToPatient": 749, "ImagerPixelSpacing": [0.308, 0.308],
+    "DistanceSourceToDetector": 1074, "DistanceSourceToPatient": 749, "ImagerPixelSpacing": [2.5, 2.5],
     "PositionerPrimaryAngle": 39.2, "PositionerSecondaryAngle": -7.9,
 }  # fmt: skip
 
@@ -55,11 +55,11 @@ def written(folder: Path, record: object, name: str = "g.json") -> str:
 
 def test_one_view_in_four_ways(tmp_path: Path) -> None:
     """The paper's names, DICOM tags, our own record, and the run itself."""
-    expected = View(1074, 749, 39.2, -7.9, 64, 64, (0.308, 0.308))
+    expected = View(1074, 749, 39.2, -7.9, 64, 64, (2.5, 2.5))
     tags = {
         "(0018,1110)": 1074,
         "(0018,1111)": "749",
-        "0018,1164": [0.308, 0.308],
+        "0018,1164": [2.5, 2.5],
         "00181510": 39.2,
         "(0018,1511)": -7.9,
     }
@@ -86,7 +86,7 @@ def test_vessels_of_class_numbers(tmp_path: Path) -> None:
     Image.fromarray(picture).save(path)
     found = inputs.read([path] * 2, ["LAO 30", "RAO 30"], (127,))
     assert found[0].shadow.sum() == 4 * 64
-    with pytest.raises(UsageError, match=r"mask 1 holds .* vessel_values"):
+    with pytest.raises(UsageError, match=r"mask 1 holds .* in --vessel-values"):
         inputs.read([path] * 2, ["LAO 30", "RAO 30"])
 
 
@@ -99,6 +99,11 @@ def test_vessels_of_class_numbers(tmp_path: Path) -> None:
         ({**PAPERS, "sod": 1100}, "swapped"),
         ({**PAPERS, "angle": 3}, "angle is unknown"),
         ({**PAPERS, "rows": 512, "cols": 512}, "512 x 512 pixels, mask 2 has 64 x 64"),
+        ({**PAPERS, "rows": None}, "rows is None: give a number"),
+        ({**PAPERS, "alpha": float("nan")}, "primary_deg is nan: give a number"),
+        ({**PAPERS, "spacing": [1, 2, 3]}, "pixel_mm is [1, 2, 3]: give a number, or [row, column]"),
+        ({**PAPERS, "sid": 107.4, "sod": 74.9}, "sod_mm is 74.9, too near for a patient: give mm"),
+        ({**PAPERS, "spacing": 0.0308}, "1.97 mm on the detector: give mm"),
         ([1], "no JSON object"),
     ],
 )
@@ -133,7 +138,9 @@ def test_masks_that_will_not_do(tmp_path: Path) -> None:
         ([good, tmp_path / "none.png"], ["AP", "RAO 30"], "mask 2 cannot be read"),
         ([good, mask(tmp_path, "b.png", (64, 80))], ["AP", "RAO 30"], "64 x 64, 64 x 80"),
         ([good] * 2, ["AP", "sideways"], "neither a file nor a view's name"),
-        ([good] * 2, ["LAO 30", "LAO 33"], "--geometry 2 is within 5 degrees"),
+        ([good] * 2, ["AP", "RAO 400"], r"--geometry 2: angles -400.0/0.0 deg: primary is within"),
+        ([good] * 2, ["LAO 30", "LAO 33"], "--geometry 2 is within 5 degrees of --geometry 1"),
+        ([good] * 3, ["AP", "LAO 30", "LAO 33"], "--geometry 3 is within 5 degrees of --geometry 2"),
     ):
         with pytest.raises(UsageError, match=said):
             inputs.read(masks, geometry)

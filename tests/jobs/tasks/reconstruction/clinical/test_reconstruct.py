@@ -15,10 +15,11 @@ from scipy.spatial import cKDTree
 
 from lesionforge.generators.carm.view import View
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.reconstruction.clinical.case import clinical_pair
+from lesionforge.jobs.tasks.reconstruction.clinical.case import cell_mm, clinical_pair
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle
-from lesionforge.jobs.tasks.reconstruction.clinical.work import reconstructed
+from lesionforge.jobs.tasks.reconstruction.clinical.work import doubts, reconstructed
 from lesionforge.jobs.tasks.reconstruction.models import learner
+from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.reprojection import view_scores
 from tests.command_line import inside
 
@@ -82,6 +83,8 @@ def test_command_writes_tree_pictures_and_summary(tmp_path: Path, angles: list[A
     }
     again = inside(*words, "--side", "right", "--out", out, code=1)
     assert "not an empty folder" in again.stderr
+    elsewhere = inside(*words, "--side", "right", "--out", tmp_path / "more", "--device", "nothing", code=2)
+    assert "--device nothing" in elsewhere.stderr
 
 
 def test_a_model_of_another_number_of_views_is_refused(
@@ -90,3 +93,27 @@ def test_a_model_of_another_number_of_views_is_refused(
     monkeypatch.setattr(learner, "opened_learner", lambda *_: SimpleNamespace(views=3))
     with pytest.raises(UsageError, match="learnt from 3 views, 2 masks"):
         reconstructed(angles, "right", tmp_path, tmp_path / "model.safetensors", "cpu")
+
+
+def test_a_model_gets_the_cells_it_learnt_from(
+    tmp_path: Path, angles: list[Angle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def hull(pair: Pair) -> NDArray[np.float32]:
+        given.append(pair.grid)
+        return pair.hull.astype(np.float32)
+
+    known = {"views": 2, "options": {"size": 40}, "threshold": 0.5, "settings": SimpleNamespace(network="sparse")}
+    monkeypatch.setattr(learner, "opened_learner", lambda *_: SimpleNamespace(**known, predict=hull))
+    reconstructed(angles, "right", tmp_path / "out", tmp_path / "model.safetensors", "cpu")
+    assert given[0].shape == (40, 40, 40)
+    assert given[0].spacing_mm >= cell_mm(40) == 1.5 * cell_mm(60)
+
+
+def test_views_that_tell_little_depth_are_said() -> None:
+    near = [seen(View(1050, 750, angle, 0, EDGE, EDGE, (1.2, 1.2)), line()) for angle in (0, 12)]
+    notes = doubts(clinical_pair(near, "right", 60))
+    assert any("12 degrees apart" in note for note in notes)
+    far = [seen(view, line()) for view in VIEWS]
+    assert not doubts(clinical_pair(far, "right", 60))
