@@ -1,6 +1,7 @@
 """What the scores of all pairs say together: of each side the mean over subjects of the mean over their pairs.
 
-Names are ``SIDE/SCORE``, SIDE ``right`` or ``left``, SCORE any that the pairs have, see ``found.Found.scores``.
+Names are ``SIDE/SCORE``, SIDE ``right`` or ``left`` where a pair is of it, SCORE any that the pairs have, see
+``found.Found.scores``.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ class TreeMeasures:
         subjects = sorted({one.subject for one in scored})
         at = {name: n for n, name in enumerate(subjects)}
         self._names = list(dict.fromkeys(name for one in scored for name in one.row["scores"]))
-        total = np.zeros((len(subjects), len(SIDES), len(self._names)))
+        self._sides = [side for side in SIDES if any(one.row["side"] == side for one in scored)]
+        total = np.zeros((len(subjects), len(self._sides), len(self._names)))
         count = np.zeros_like(total)
         for one in scored:
             values = np.array([one.row["scores"].get(name, np.nan) for name in self._names], np.float64)
             there = np.isfinite(values)
-            where = at[one.subject], SIDES.index(one.row["side"])
+            where = at[one.subject], self._sides.index(one.row["side"])
             total[where] += np.where(there, values, 0)
             count[where] += there
         self._means = np.full(total.shape, np.nan)
@@ -51,6 +53,6 @@ class TreeMeasures:
 
     def _named(self, table: NDArray[np.float64] | NDArray[np.int64]) -> dict[str, int]:
         out: dict[str, Any] = {}
-        for side, row in zip(SIDES, table, strict=True):
+        for side, row in zip(self._sides, table, strict=True):
             out |= {f"{side}/{name}": value.item() for name, value in zip(self._names, row, strict=True)}
         return out

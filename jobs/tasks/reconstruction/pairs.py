@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from lesionforge.sinks.reader import Samples
 
 REACH = 0.6  # of a cell's footprint that must hold a lit pixel: a tenth of the cells fewer than with all of it
 RULES = ("paper", "half")
+VOLUME = re.compile(r"volume(\d+)\.")  # a member that is a truth, on so many cells an edge
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,10 @@ def stored_pairs(there: Samples, size: int, rule: str) -> Iterator[StoredPair]:
     for edge in {size, full} if rule == "paper" else {size}:
         name = array_member(f"volume{edge}", there.members)
         if name is None:
+            stored = sorted({int(found[1]) for member in there.members if (found := VOLUME.match(member))})
             raise UsageError(
                 f"its samples have no truth on {edge} cells an edge: generate with generator.params.resample={edge}, "
-                f"or give --set size={full}"
+                f"or train with --set size={' or '.join(map(str, stored))}"
             )
         needed.append(name)
     samples = Samples(there.store, there.split, needed)

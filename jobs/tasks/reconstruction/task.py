@@ -32,7 +32,7 @@ class Reconstruction(Task[Item, "Found"]):
         rule: which cells of it are the tree's: ``paper`` (trilinear samples above 0, 1.8 times the tree's volume) or
             ``half`` (half full; of thinner vessels one line).
         side: whose trees are learnt from and scored on: ``right``, ``left`` or both.
-        sweep: a setting of how a trained learner samples (``guidance``, ``sampling_steps``), tried at the paper's
+        sweep: a setting of how a trained learner samples (``guidance``, ``levels``), tried at the paper's
             values beside the learner's own.
     """
 
@@ -58,8 +58,8 @@ class Reconstruction(Task[Item, "Found"]):
         for name, there in (("rule", RULES), ("side", (*SIDES, "both")), ("sweep", ("", *paper.SWEEPS))):
             if (value := getattr(self, name)) not in there:
                 raise UsageError(f"{name} is {value!r}: give {' or '.join(filter(None, there))}")
-        if self.size < 8:
-            raise UsageError(f"size is {self.size}: give 8 or more cells an edge")
+        if not isinstance(self.size, int) or self.size < 8:
+            raise UsageError(f"size is {self.size}: give a whole number of cells an edge, 8 or more")
 
     @property
     def shown(self) -> Mapping[str, str]:
@@ -102,6 +102,11 @@ class Reconstruction(Task[Item, "Found"]):
         from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
 
         learner = opened_learner(path, device)
+        for name, value in learner.options.items():
+            if getattr(self, name) not in (value, getattr(type(self), name)):
+                raise UsageError(f"--set {name}={getattr(self, name)}: the model learnt with {value}; leave it out")
+        if self.sweep and not hasattr(learner.settings, self.sweep):
+            raise UsageError(f"--set sweep={self.sweep}: {learner.settings.network} has no such setting; leave it out")
         return replace(self, **learner.options), learner
 
     def predict(self, learner: Any, items: Sequence[Item]) -> Iterator[Found]:

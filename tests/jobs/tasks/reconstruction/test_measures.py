@@ -29,3 +29,9 @@ def test_means_over_subjects_of_means_over_their_pairs():
     assert measures.held == {"right/dsc": 2, "right/tree": 1, "left/dsc": 1, "left/tree": 0}
     assert measures.values(np.array([2, 1, 5]))["right/dsc"] == pytest.approx((2 * 0.3 + 0.7) / 3)
     assert math.isnan(measures.values(np.array([0, 1, 1]))["left/dsc"])
+
+
+def test_a_side_without_pairs_has_no_measures():
+    measures = TreeMeasures([scored("a", "left", dsc=0.2)])
+    assert measures.held == {"left/dsc": 1}
+    assert measures.values() == {"left/dsc": 0.2}

@@ -45,6 +45,18 @@ def test_a_study_from_shards_to_the_paper_s_tables(trees, tmp_path):
         assert part in report
 
 
+def test_what_a_model_does_not_do_is_not_passed_over(tmp_path, monkeypatch):
+    made = SimpleNamespace(options={"size": SIZE, "rule": "half"}, settings=SimpleNamespace(network="sparse"))
+    monkeypatch.setattr("lesionforge.jobs.tasks.reconstruction.models.learner.opened_learner", lambda *_: made)
+    assert Reconstruction(rule="half").load(tmp_path, "cpu")[0] == Reconstruction(size=SIZE, rule="half")
+    for options, words in (
+        ({"size": SIZE + 1}, f"--set size={SIZE + 1}: the model learnt with {SIZE}; leave it out"),
+        ({"sweep": "guidance"}, "--set sweep=guidance: sparse has no such setting"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            Reconstruction(**options).load(tmp_path, "cpu")
+
+
 def test_test_subjects_are_not_learnt_from(trees, tmp_path):
     words = ["study", "reconstruction", "--real", trees, "--test", trees, "--test-split", "train"]
     words += ["--out", tmp_path, "--models", "hull", "--in-process", "--set", f"size={SIZE}"]
@@ -80,6 +92,7 @@ def test_options_are_checked_before_anything_is_read():
         ({"side": "up"}, "side is 'up': give right or left or both"),
         ({"sweep": "batch"}, "sweep is 'batch': give guidance or levels"),
         ({"size": 4}, "size is 4"),
+        ({"size": "big"}, "size is big: give a whole number"),
     ):
         with pytest.raises(UsageError, match=words):
             Reconstruction(**options)
