@@ -203,7 +203,7 @@ def _study(name: str) -> Callable[..., None]:
         todo = runs.runs(
             asked,
             models.split(",") if models else None,
-            [None if n == "all" else int(n) for n in sizes.split(",")] if sizes else None,
+            [_size(word) for word in sizes.split(",")] if sizes else None,
             arms.split(",") if arms else None,
             seeds,
         )
@@ -272,3 +272,11 @@ def _named(given: Any) -> dict[str, Any]:
             raise typer.BadParameter(f"--synthetic {name or 'without a name'} is given twice: name each, NAME=DATA")
         out[name] = DataPlace(place, option=f"--synthetic {name}".strip())
     return out
+
+
+def _size(word: str) -> int | None:
+    if word == "all":
+        return None
+    if not word.isdecimal() or not int(word):
+        raise typer.BadParameter(f"--sizes holds {word!r}: give numbers of 1 or more, or all")
+    return int(word)

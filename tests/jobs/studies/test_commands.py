@@ -57,6 +57,9 @@ def test_detection_from_training_to_report(toy, tmp_path):
     assert sum(row["lesions"] for row in body["rows"]) == 3
     assert {"ap50", "map50", "f1", "recall_1fp", "ap_centre"} <= body["scores"].keys()
     words = [*real, *test, "--synthetic", toy, "--sizes", "4", "--arms", "real,x2", "--seeds", "2", *FEW]
+    none = CliRunner().invoke(app, ["study", "detection", "--out", out, *words, "--sizes", "4,0"])
+    assert none.exit_code == 2
+    assert "--sizes holds '0'" in none.output
     got = call("study", "detection", "--out", out, *words, "--in-process", "--json")
     assert json.loads(got.stdout)["runs"] == 4
     held = "--real: 12 cases, --test: 4 cases, --synthetic: 48 samples"
