@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.generators.carm.grid import Grid
+from lesionforge.generators.carm.view import View
 from lesionforge.generators.types import Side
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.clinical.calibrate import Alignment, Shadow, aligned
@@ -60,9 +61,16 @@ def clinical_pair(angles: Sequence[Angle], side: Side, size: int = 60) -> Clinic
     cells = np.argwhere(wide.hull)
     if not len(cells):
         raise UsageError("no point in space is dark in every view: are masks and geometry in one order, and upright?")
-    extent = 2 * (float(np.abs(wide.grid.centres(cells)).max()) + wide.grid.spacing_mm / 2)
+    left = 2 * (float(np.abs(wide.grid.centres(cells)).max()) + wide.grid.spacing_mm / 2)
+    extent = min(left, max(_seen_mm(*one) for one in zip(views, shadows, strict=True)))
     spacing = max(cell_mm(size), extent / ((1 - 2 * MARGIN) * size))
     return ClinicalPair(_pair(angles, shadows, Grid((size,) * 3, spacing), side), moves, found)
+
+
+def _seen_mm(view: View, shadow: Shadow) -> float:
+    """Diameter about the isocentre of what a picture shows: a tree is no deeper, though near views leave more."""
+    from_middle = (np.argwhere(shadow) - (np.array(shadow.shape) - 1) / 2) * view.pixel_mm / view.magnification
+    return 2 * float(np.linalg.norm(from_middle, axis=1).max())
 
 
 def _centred(shadow: Shadow) -> tuple[tuple[int, int], Shadow]:

@@ -52,6 +52,10 @@ def reconstruct(
 
     values = tuple(vessel_values) if vessel_values else None
     angles = inputs.read(masks, geometry, values)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out cannot be made ({error.strerror}): give another folder") from None
     for n, one in enumerate(angles, 1):
         if one.assumed:
             console.note(f"view {n}: nothing but its angles is known; assumed are {one.assumed}")

@@ -71,12 +71,11 @@ def read(masks: Sequence[Path], geometry: Sequence[str], vessel_values: Values |
         raise UsageError(f"the masks have {sizes} pixels: resample them (and their pixel spacing) to one size")
     angles = [_angle(words, shadow, n) for n, (words, shadow) in enumerate(zip(geometry, shadows, strict=True), 1)]
     for n, one in enumerate(angles[1:], 2):
-        for m, other in enumerate(angles[: n - 1], 1):
-            if apart_deg(other.view, one.view) < NEAR_DEG:
-                raise UsageError(
-                    f"--geometry {n} is within {NEAR_DEG:g} degrees of --geometry {m} or opposite, where no depth "
-                    "shows: give another view, and angles in degrees"
-                )
+        if apart_deg(angles[0].view, one.view) < NEAR_DEG:
+            raise UsageError(
+                f"--geometry {n} is within {NEAR_DEG:g} degrees of the first or opposite, where no depth shows: give "
+                "another view first, and angles in degrees"
+            )
     return angles
 
 

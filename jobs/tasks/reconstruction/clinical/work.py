@@ -87,7 +87,7 @@ def doubts(case: ClinicalPair) -> list[str]:
         out.append(f"the views are {widest:.0f} degrees apart: below {WIDE_DEG:g} depth is a guess, add another view")
     if case.pair.grid.spacing_mm > COARSE * cell_mm(case.pair.grid.shape[0]):
         out.append(
-            f"so long is what the views leave that its cells are {case.pair.grid.spacing_mm:.1f} mm: vessels run "
-            "together; views further apart, or masks of fewer vessels, would make them finer"
+            f"the masks show so wide a tree that its cells are {case.pair.grid.spacing_mm:.1f} mm, and vessels run "
+            "together: is the pixel spacing right, and nothing but the tree in the masks?"
         )
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +84,8 @@ def test_command_writes_tree_pictures_and_summary(tmp_path: Path, angles: list[A
     }
     again = inside(*words, "--side", "right", "--out", out, code=1)
     assert "not an empty folder" in again.stderr
+    under = inside(*words, "--side", "right", "--out", out / "summary.json" / "under", code=1)
+    assert "--out cannot be made (Not a directory)" in under.stderr
     elsewhere = inside(*words, "--side", "right", "--out", tmp_path / "more", "--device", "nothing", code=2)
     assert "--device nothing" in elsewhere.stderr
 
@@ -113,7 +116,12 @@ def test_a_model_gets_the_cells_it_learnt_from(
 
 def test_views_that_tell_little_depth_are_said() -> None:
     near = [seen(View(1050, 750, angle, 0, EDGE, EDGE, (1.2, 1.2)), line()) for angle in (0, 12)]
-    notes = doubts(clinical_pair(near, "right", 60))
-    assert any("12 degrees apart" in note for note in notes)
+    case = clinical_pair(near, "right", 60)
+    (note,) = doubts(case)
+    assert "12 degrees apart" in note
+    assert case.pair.grid.spacing_mm == cell_mm(60)  # the hull is 200 mm deep, the tree as wide as it shows
     far = [seen(view, line()) for view in VIEWS]
     assert not doubts(clinical_pair(far, "right", 60))
+    large = [seen(view, line()) for view in VIEWS]
+    large = [replace(one, view=replace(one.view, pixel_mm=(4.5, 4.5))) for one in large]
+    assert any("pixel spacing" in note for note in doubts(clinical_pair(large, "right", 60)))
