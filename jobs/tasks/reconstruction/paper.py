@@ -16,15 +16,26 @@ from lesionforge.jobs.studies.tables import Table, dashed, level
 Figures = tuple[float, ...]
 Rows = Mapping[str, Mapping[str, Figures]]  # by side and method
 
-# Our model, of whatever size -> the paper's row that it is an answer to; one of both sides answers "both sides".
-ANSWERS: Final = {
-    "hull": "backprojection",
-    "wgan": "GAN",
-    "unet": "3D U-Net",
-    "xradiff": "diffusion, basic",
-    "xradiff-no-projections": "diffusion, no projections",
-}
+BASIC: Final = "diffusion, basic"
 BOTH: Final = "diffusion, both sides"
+# Every learner -> the paper's row that it answers, "" where there is none. Of both sides, what answers the basic
+# diffusion answers theirs of both sides.
+ANSWERS: Final = {
+    "sparse": "",
+    "flow": "",
+    "unet": "3D U-Net",
+    "unet-small": "3D U-Net",
+    "unet-paper": "3D U-Net",
+    "wgan": "GAN",
+    "wgan-small": "GAN",
+    "viterbi": "",
+    "xradiff": BASIC,
+    "xradiff-small": BASIC,
+    "xradiff-paper": BASIC,
+    "xradiff-no-projections": "diffusion, no projections",
+    "xradiff-nothing": "",
+    "hull": "backprojection",
+}
 BEST: Final = {"right": BOTH, "left": "diffusion, no projections"}  # as the paper calls them
 
 VOLUME: Final = {"chamfer": "Chamfer", "dsc": "DSC", "o1": "O(1)", "o2": "O(2)"}
@@ -172,7 +183,9 @@ def _rows(
     names, answered, none = [*columns, *more], set(), [None] * len(columns)
     models = [m for m in summary.models if any(summary.cell(m, size, arm, f"{side}/{name}") for name in names)]
     for model in models:
-        answered.add(theirs := _answer(model, both))
+        theirs = ANSWERS.get(model, "")  # a study of another version may have others
+        theirs = BOTH if both and theirs == BASIC else theirs
+        answered.add(theirs)
         cells = [summary.cell(model, size, arm, f"{side}/{name}") for name in names]
         yield [model, *map(level, cells), *map(dashed, figures.get(theirs, none))]
     if models and "hull" not in models:
@@ -184,13 +197,6 @@ def _rows(
         if name not in answered:
             best = " (best)" if name == BEST[side] else ""
             yield [f"paper: {name}{best}", *["–"] * len(names), *map(dashed, figures[name])]
-
-
-def _answer(model: str, both: bool) -> str:
-    """The paper's row that a model answers; none where it is empty."""
-    names = [name for name in ANSWERS if model == name or model in (f"{name}-small", f"{name}-paper")]
-    answer = ANSWERS[names[0]] if names else ""
-    return BOTH if both and answer == ANSWERS["xradiff"] else answer
 
 
 def _curve(summary: Summary, side: str, arm: str) -> Table:

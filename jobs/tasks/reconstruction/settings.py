@@ -10,6 +10,7 @@ from typing import Any
 from lesionforge.jobs.errors import UsageError
 
 _MODELS = "lesionforge.jobs.tasks.reconstruction.models"
+_PRESETS = ("paper", "small", "tiny")
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,9 @@ class NetSettings:
     loaders: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "rate", "warmup"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is {getattr(self, name)}: give more than 0")
-        if self.loaders < 0:
-            raise UsageError(f"loaders is {self.loaders}: give 0 or more")
-        if not 0 < self.held < 1:
-            raise UsageError(f"held is {self.held}: give a share between 0 and 1")
+        _above_zero(self, "steps", "batch", "rate", "warmup")
+        _not_negative(self, "loaders")
+        _share(self, "held")
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,11 @@ class FlowSettings(SparseSettings):
     levels: int = 4
     samples: int = 3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _share(self, "direct")
+        _above_zero(self, "levels", "samples")
+
     @property
     def first(self) -> int:
         """Steps in which the direct network learns."""
@@ -87,8 +89,7 @@ class DenseSettings(NetSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.preset not in ("paper", "small", "tiny"):
-            raise UsageError(f"preset is {self.preset!r}: give one of paper, small, tiny")
+        _one_of(self, "preset", _PRESETS)
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,7 @@ class UNetSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.weight > 0:
-            raise UsageError(f"weight is {self.weight}: give more than 0")
+        _above_zero(self, "weight")
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,8 @@ class WganSettings(DenseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.turns < 1:
-            raise UsageError(f"turns is {self.turns}: give 1 or more")
-        for name in ("absolute", "adversarial", "penalty"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}: give 0 or more")
+        _above_zero(self, "turns")
+        _not_negative(self, "absolute", "adversarial", "penalty")
 
 
 @dataclass(frozen=True)
@@ -157,15 +154,12 @@ class ViterbiSettings:
     held: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("step_mm", "far_mm", "soft"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is {getattr(self, name)}: give more than 0")
-        if not 0 < self.held < 1:
-            raise UsageError(f"held is {self.held}: give a share between 0 and 1")
+        _above_zero(self, "step_mm", "far_mm", "soft")
+        _share(self, "held")
 
 
 @dataclass(frozen=True)
-class DiffusionSettings(NetSettings):
+class XraDiffSettings(NetSettings):
     """XRA-Diff's diffusion model.
 
     Attributes:
@@ -193,20 +187,16 @@ class DiffusionSettings(NetSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in (
-            ("preset", ("paper", "small", "tiny")),
-            ("told", ("all", "hull", "nothing")),
-            ("prediction", ("epsilon", "v_prediction", "sample")),
-        ):
-            if getattr(self, name) not in known:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
+        _one_of(self, "preset", _PRESETS)
+        _one_of(self, "told", ("all", "hull", "nothing"))
+        _one_of(self, "prediction", ("epsilon", "v_prediction", "sample"))
         if self.within and self.told == "nothing":
             raise UsageError("within is the hull, of which a network is told nothing: give within=false, or told=hull")
         if not 0 <= self.drop < 1:
             raise UsageError(f"drop is {self.drop}: give 0 or more, below 1")
-        for name, most in (("levels", 1000), ("samples", 1000)):
-            if not 1 <= getattr(self, name) <= most:
-                raise UsageError(f"{name} is {getattr(self, name)}: give 1 to {most}")
+        if not 1 <= self.levels <= 1000:
+            raise UsageError(f"levels is {self.levels}: give 1 to 1000")
+        _above_zero(self, "samples")
 
 
 @dataclass(frozen=True)
@@ -216,28 +206,28 @@ class NothingSettings:
     network: str
 
 
-_DIFFUSION = "diffusion:DiffusionLearner"
+_XRADIFF = "xradiff_learner:XraDiffLearner"
 
 # Name: module:class of ``models``, and its settings.
 LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "sparse": ("sparse_learner:SparseLearner", SparseSettings),
     "flow": ("flow:FlowLearner", FlowSettings),
     "unet": ("unet:UNetLearner", UNetSettings),
-    "unet-small": ("unet:UNetLearner", lambda: UNetSettings("unet-small", 1400, preset="small")),
-    "unet-paper": ("unet:UNetLearner", lambda: UNetSettings("unet-paper", 80_000, rate=1e-4, preset="paper")),
+    "unet-small": ("unet:UNetLearner", lambda: UNetSettings("unet-small", steps=1400, preset="small")),
+    "unet-paper": ("unet:UNetLearner", lambda: UNetSettings("unet-paper", steps=80_000, rate=1e-4, preset="paper")),
     "wgan": ("wgan:WganLearner", WganSettings),
-    "wgan-small": ("wgan:WganLearner", lambda: WganSettings("wgan-small", 500, preset="small")),
+    "wgan-small": ("wgan:WganLearner", lambda: WganSettings("wgan-small", steps=500, preset="small")),
     "viterbi": ("viterbi:ViterbiLearner", ViterbiSettings),
-    "xradiff": (_DIFFUSION, DiffusionSettings),
-    "xradiff-no-projections": (_DIFFUSION, lambda: DiffusionSettings("xradiff-no-projections", told="hull")),
-    "xradiff-nothing": (_DIFFUSION, lambda: DiffusionSettings("xradiff-nothing", told="nothing", within=False)),
+    "xradiff": (_XRADIFF, XraDiffSettings),
+    "xradiff-no-projections": (_XRADIFF, lambda: XraDiffSettings("xradiff-no-projections", told="hull")),
+    "xradiff-nothing": (_XRADIFF, lambda: XraDiffSettings("xradiff-nothing", told="nothing", within=False)),
     "xradiff-small": (
-        _DIFFUSION,
-        lambda: DiffusionSettings("xradiff-small", steps=2000, batch=16, rate=5e-4, average=0.995, preset="small"),
+        _XRADIFF,
+        lambda: XraDiffSettings("xradiff-small", steps=2000, batch=16, rate=5e-4, average=0.995, preset="small"),
     ),
     "xradiff-paper": (
-        _DIFFUSION,
-        lambda: DiffusionSettings(
+        _XRADIFF,
+        lambda: XraDiffSettings(
             "xradiff-paper",
             steps=80_000,
             batch=2,
@@ -272,3 +262,25 @@ def learner_class(model: str) -> Any:
     """A learner's class, made as ``(settings, views, device)``."""
     module, name = LEARNERS[model][0].split(":")
     return getattr(import_module(f"{_MODELS}.{module}"), name)
+
+
+def _above_zero(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise UsageError(f"{name} is {getattr(settings, name)}: give more than 0")
+
+
+def _not_negative(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 0:
+            raise UsageError(f"{name} is {getattr(settings, name)}: give 0 or more")
+
+
+def _share(settings: Any, name: str) -> None:
+    if not 0 < getattr(settings, name) < 1:
+        raise UsageError(f"{name} is {getattr(settings, name)}: give a share between 0 and 1")
+
+
+def _one_of(settings: Any, name: str, known: tuple[str, ...]) -> None:
+    if getattr(settings, name) not in known:
+        raise UsageError(f"{name} is {getattr(settings, name)!r}: give one of {', '.join(known)}")

@@ -14,7 +14,7 @@ from lesionforge.jobs.studies.task import REAL, Learner, Scored, Task, TrainingS
 from lesionforge.jobs.tasks.reconstruction import paper
 from lesionforge.jobs.tasks.reconstruction.measures import SIDES, TreeMeasures
 from lesionforge.jobs.tasks.reconstruction.pairs import RULES, Item, Pair, pair_of_sample, stored_pairs
-from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, STUDIED, NothingSettings, learner_class, settings
+from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, STUDIED, NetSettings, learner_class, settings
 
 if TYPE_CHECKING:
     from lesionforge.jobs.studies.summary import Summary
@@ -83,20 +83,22 @@ class Reconstruction(Task[Item, "Found"]):
         return settings(model)
 
     def changed(self, model: str, changes: Mapping[str, Any]) -> Any:
-        """See ``Task``; ``unet.steps`` is of that learner alone, ``steps`` of all in a study that learn."""
-        own, learns = {}, not isinstance(settings(model), NothingSettings)
+        """See ``Task``; ``unet.steps`` is of that learner alone, ``steps`` of all networks of a study."""
+        own, before = {}, settings(model)
         for name in sorted(changes, key=lambda name: "." in name):
             learner, dot, setting = name.rpartition(".")
             if dot and learner not in LEARNERS:
                 raise UsageError(f"--set {name}: there is no learner {learner!r}; give {', '.join(LEARNERS)}")
-            if learner == model or (learns and not dot):
+            others = not isinstance(before, NetSettings) and any(hasattr(settings(one), setting) for one in LEARNERS)
+            if learner == model or (not dot and (hasattr(before, setting) or not others)):
                 own[setting] = changes[name]
         return super().changed(model, own)
 
     def learner(self, settings: Any, device: str, cache: Path | None = None) -> Learner[Item]:
-        made: Learner[Item] = learner_class(settings.network)(settings, device=device)
-        made.options = {"size": self.size, "rule": self.rule}  # type: ignore[attr-defined]
-        return made
+        made = learner_class(settings.network)(settings, device=device)
+        made.options = {"size": self.size, "rule": self.rule}
+        learner: Learner[Item] = made
+        return learner
 
     def load(self, path: Path, device: str) -> tuple[Reconstruction, Learner[Item]]:
         from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner

@@ -24,7 +24,7 @@ from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, wr
 from lesionforge.jobs.learning.loop import Progress
 from lesionforge.jobs.tasks.reconstruction.metrics import dice
 from lesionforge.jobs.tasks.reconstruction.pairs import Item, Pair
-from lesionforge.jobs.tasks.reconstruction.settings import NetSettings
+from lesionforge.jobs.tasks.reconstruction.settings import NetSettings, learner_class
 
 KEPT = 2 << 30  # bytes of prepared pairs that a training keeps: 5,000 of the sparse network's, 1,000 dense ones
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
@@ -87,7 +87,7 @@ class NetLearner(ABC, Generic[S]):
         """
         s = self.settings
         pairs = [*real, *synthetic]
-        self.views = _views(pairs)
+        self.views = views_of(pairs)
         held = held_subjects(pairs, s.held, seed)
         own = [pair for pair in pairs if pair.subject not in held]
         record: dict[str, Any] = {**asdict(s), "views": self.views, "seed": seed, "pairs": len(pairs)}
@@ -153,8 +153,12 @@ def best_threshold(pairs: Sequence[Item], predict: Callable[[Pair], NDArray[np.f
     return float(THRESHOLDS[int(np.argmax(np.mean(scores, axis=0)))])
 
 
-def _views(pairs: Sequence[Item]) -> int:
-    """Of every pair."""
+def views_of(pairs: Sequence[Item]) -> int:
+    """How many every pair has.
+
+    Raises:
+        UsageError: where they differ.
+    """
     counts = sorted({pair.view_count for pair in pairs})
     if len(counts) != 1:
         raise UsageError(f"pairs of {' and of '.join(map(str, counts)) or 'no'} views: one network takes one number")
@@ -229,14 +233,11 @@ class Annealed(loop.Task):
         return min(self._settings.average, step / (9 + step))
 
 
-def opened_learner(path: Path, device: str) -> NetLearner[Any]:
-    """A learner from its file.
+def opened_learner(path: Path, device: str) -> Any:
+    """A learner that can be kept (``NetLearner``, ``ViterbiLearner``), from its file.
 
     Raises:
         UsageError: where it is none.
     """
-    from lesionforge.jobs.tasks.reconstruction.settings import learner_class
-
     with opened(path, "reconstruction", "lesionforge train reconstruction") as (told, weights):
-        made: NetLearner[Any] = learner_class(told["settings"]["network"]).load(told, weights, device)
-        return made
+        return learner_class(told["settings"]["network"]).load(told, weights, device)

@@ -29,7 +29,7 @@ from skimage.morphology import skeletonize
 from lesionforge.generators.carm.view import View
 from lesionforge.jobs.learning.checkpoint import write
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.jobs.tasks.reconstruction.models.learner import best_threshold, held_subjects
+from lesionforge.jobs.tasks.reconstruction.models.learner import best_threshold, held_subjects, views_of
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.settings import ViterbiSettings
 
@@ -42,7 +42,7 @@ _AROUND = ((0, 1), (1, 0), (1, 1), (1, -1))  # half of a pixel's neighbours: the
 
 
 @dataclass(frozen=True)
-class Shadow:
+class Traced:
     """Of a silhouette (rows, cols): the centreline; of each pixel its distance and the radius there (pixels)."""
 
     view: View
@@ -51,12 +51,12 @@ class Shadow:
     radius: Floats
 
 
-def shadow_of(view: View, lit: NDArray[np.uint8]) -> Shadow:
+def traced(view: View, lit: NDArray[np.uint8]) -> Traced:
     """Of nonzero pixels."""
     inside = ndimage.distance_transform_edt(lit)
     line = skeletonize(lit > 0)
     far, nearest = ndimage.distance_transform_edt(~line, return_indices=True)
-    return Shadow(view, line, far, inside[tuple(nearest)])
+    return Traced(view, line, far, inside[tuple(nearest)])
 
 
 def points(pair: Pair, settings: ViterbiSettings) -> list[tuple[Floats, Floats]]:
@@ -67,11 +67,11 @@ def points(pair: Pair, settings: ViterbiSettings) -> list[tuple[Floats, Floats]]
     centres = pair.grid.centres(np.argwhere(pair.hull))
     if not len(centres):
         return []
-    shadows = [shadow_of(view, lit) for view, lit in zip(pair.views, pair.shadows, strict=True)]
+    shadows = [traced(view, lit) for view, lit in zip(pair.views, pair.shadows, strict=True)]
     return [_placed(shadows, n, centres, settings) for n in range(len(shadows))]
 
 
-def _placed(shadows: Sequence[Shadow], n: int, centres: Floats, s: ViterbiSettings) -> tuple[Floats, Floats]:
+def _placed(shadows: Sequence[Traced], n: int, centres: Floats, s: ViterbiSettings) -> tuple[Floats, Floats]:
     own, view = shadows[n], shadows[n].view
     pixels = np.argwhere(own.line)
     order, parent = spanning_tree(own.line)
@@ -92,7 +92,7 @@ def _placed(shadows: Sequence[Shadow], n: int, centres: Floats, s: ViterbiSettin
     return _filled(at[each, chosen], radii[each, chosen], parent, s)
 
 
-def _against(other: Shadow, at: Floats, radii: Floats, s: ViterbiSettings) -> Floats:
+def _against(other: Traced, at: Floats, radii: Floats, s: ViterbiSettings) -> Floats:
     """What a view says against points (n, 3) of a vessel with these radii (mm)."""
     view = other.view
     pixels = np.rint(view.project(at)).astype(np.int64)
@@ -167,10 +167,13 @@ def _filled(at: Floats, radii: Floats, parent: Ints, s: ViterbiSettings) -> tupl
 
 
 class ViterbiLearner:
-    """See ``Learner``: it learns a threshold alone, of the subjects that ``NetLearner`` holds out for its own."""
+    """See ``Learner``: it learns a threshold alone, of the subjects that ``NetLearner`` holds out for its own.
+
+    ``views``: of the pairs that it is of.
+    """
 
     def __init__(self, settings: ViterbiSettings, views: int = 2, device: str = "cpu") -> None:
-        self.settings = settings
+        self.settings, self.views = settings, views
         self.options: Mapping[str, Any] = {}
         self.threshold = 0.5
 
@@ -185,6 +188,7 @@ class ViterbiLearner:
     ) -> None:
         """See ``Learner.fit``."""
         pairs = [*real, *synthetic]
+        self.views = views_of(pairs)
         held = held_subjects(pairs, self.settings.held, seed)
         self.threshold = best_threshold([pair for pair in pairs if pair.subject in held], self.predict)
 
@@ -204,12 +208,13 @@ class ViterbiLearner:
 
     def save(self, path: Path) -> None:
         """A safetensors file without a tensor."""
-        told = {"threshold": self.threshold, "options": dict(self.options), "settings": asdict(self.settings)}
+        told = {"views": self.views, "threshold": self.threshold, "settings": asdict(self.settings)}
+        told["options"] = dict(self.options)
         write({}, path, {"reconstruction": json.dumps(told)})
 
     @classmethod
     def load(cls, told: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> Self:
         """See ``NetLearner.load``."""
-        made = cls(ViterbiSettings(**told["settings"]), device=device)
+        made = cls(ViterbiSettings(**told["settings"]), told["views"], device)
         made.threshold, made.options = float(told["threshold"]), told["options"]
         return made

@@ -1,5 +1,6 @@
 from lesionforge.jobs.studies.summary import summarise
-from lesionforge.jobs.tasks.reconstruction.paper import COST, MEMORY, MORE, VIEWS, VOLUME, WHOLE
+from lesionforge.jobs.tasks.reconstruction.paper import ANSWERS, COST, MEMORY, MORE, VIEWS, VOLUME, WHOLE
+from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, settings
 from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
 from tests.jobs.tasks.reconstruction.worlds import result
 
@@ -67,6 +68,34 @@ def test_clinical_pairs_have_tables_7_and_9():
     (left,) = (table for title, table in made.items() if title.startswith("left"))
     assert left.rows[0][-4:] == ["25.080", "24.620", ".300", ".310"]
     assert left.rows[-1][-4:] == ["16.280", "14.810", ".360", ".370"]
+
+
+ROWS = {  # of each learner: the figure of Table 4's right Chamfer that stands beside it
+    "sparse": "–",
+    "flow": "–",
+    "viterbi": "–",
+    "hull": "3.250",
+    "wgan": "1.930",
+    "wgan-small": "1.930",
+    "unet": "1.350",
+    "unet-small": "1.350",
+    "unet-paper": "1.350",
+    "xradiff": "1.590",
+    "xradiff-small": "1.590",
+    "xradiff-paper": "1.590",
+    "xradiff-no-projections": "1.750",
+    "xradiff-nothing": "–",
+}
+
+
+def test_every_learner_stands_beside_the_row_that_it_answers():
+    assert ROWS.keys() == ANSWERS.keys() == LEARNERS.keys()
+    assert all(settings(name).network == name for name in LEARNERS)
+    made = tables(*(result(model, 0, scores()) for model in LEARNERS), side="right")
+    rows = made["right trees, volumes, real (XRA-Diff's Tables 4 and 8)"].rows
+    assert {row[0]: row[-4] for row in rows if not row[0].startswith("paper")} == ROWS
+    others = ("both sides (best)", "hull of 3 views", "hull of 4 views", "motion")
+    assert [row[0] for row in rows[len(ROWS) :]] == [f"paper: diffusion, {name}" for name in others]
 
 
 def test_a_network_of_both_sides_answers_the_paper_s():

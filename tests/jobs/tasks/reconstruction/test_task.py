@@ -80,8 +80,12 @@ def test_settings_are_of_all_learners_of_a_study_or_of_one():
     assert [task.changed(model, changes).steps for model in ("sparse", "flow")] == [9, 5]
     assert task.changed("flow", changes).levels == 2
     assert task.changed("hull", changes) == task.settings("hull")
+    assert task.changed("viterbi", changes) == task.settings("viterbi")
+    assert task.changed("viterbi", {"held": 0.3, "steps": 5}).held == 0.3
     with pytest.raises(UsageError, match="--set stepps: no such setting"):
         task.changed("sparse", {"stepps": 1})
+    with pytest.raises(UsageError, match="--set stepps: no such setting"):
+        task.changed("viterbi", {"stepps": 1})
     with pytest.raises(UsageError, match="there is no learner 'spars'; give sparse, "):
         task.changed("flow", {"spars.steps": 1})
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.reconstruction.models.flow import Flow, FlowLearner
 from lesionforge.jobs.tasks.reconstruction.settings import FlowSettings
 
@@ -17,6 +18,12 @@ class Knowing(Flow):
 
     def clean(self, x, where, logits, noisy, time):
         return torch.where(self.truth, 30.0, -30.0)
+
+
+@pytest.mark.parametrize("wrong", [{"levels": 0}, {"samples": 0}, {"direct": 1.0}])
+def test_settings_are_checked(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        FlowSettings(**wrong)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20])

@@ -106,6 +106,7 @@ def test_it_beats_the_hull_and_is_what_its_file_says(pairs, tmp_path):
     learner.save(tmp_path / "m.safetensors")
     again = opened_learner(tmp_path / "m.safetensors", "cpu")
     assert (again.threshold, again.settings, again.options) == (learner.threshold, learner.settings, {"size": 32})
+    assert again.views == 2
     assert np.array_equal(again.predict(pair), found)
     nothing = replace(pair, shadows=tuple(np.zeros_like(shadow) for shadow in pair.shadows))
     assert not learner.predict(nothing).any()

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.reconstruction.models.diffusion import Learning
 from lesionforge.jobs.tasks.reconstruction.models.xradiff import PRESETS, Sizes, XraDiff, folded, unfolded
-from lesionforge.jobs.tasks.reconstruction.settings import DiffusionSettings
+from lesionforge.jobs.tasks.reconstruction.models.xradiff_learner import Learning
+from lesionforge.jobs.tasks.reconstruction.settings import XraDiffSettings
 
 TOY = Sizes((8, 16, 16), 1, 8, 8, 4, 4, 16, 2)
 CELLS = 16
@@ -93,7 +93,7 @@ def test_every_parameter_of_unet_and_encoders_learns(groups):
     """
     torch.manual_seed(1)
     net = XraDiff(replace(TOY, groups=groups)).double()
-    learning = Learning(net, DiffusionSettings(drop=0.0))
+    learning = Learning(net, XraDiffSettings(drop=0.0))
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     for _ in range(2):

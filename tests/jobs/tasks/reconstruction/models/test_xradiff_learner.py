@@ -9,12 +9,18 @@ from torch import nn
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.view import View
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.tasks.reconstruction.models import diffusion
-from lesionforge.jobs.tasks.reconstruction.models.diffusion import LEVELS, DiffusionLearner, Learning, kept_of, sampled
+from lesionforge.jobs.tasks.reconstruction.models import xradiff_learner
 from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
-from lesionforge.jobs.tasks.reconstruction.models.xradiff import Sizes, XraDiff
+from lesionforge.jobs.tasks.reconstruction.models.xradiff import PRESETS, Sizes, XraDiff
+from lesionforge.jobs.tasks.reconstruction.models.xradiff_learner import (
+    LEVELS,
+    Learning,
+    XraDiffLearner,
+    kept_of,
+    sampled,
+)
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
-from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, STUDIED, DiffusionSettings, settings
+from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, STUDIED, XraDiffSettings, settings
 
 TOY = Sizes((8, 16), 1, 8, 8, 4, 4, 16, 1)
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -58,9 +64,9 @@ def test_the_schedule_is_the_papers_for_training_and_for_sampling(prediction, mo
 
     betas = [min(1 - signal(t + 1) / signal(t), 0.999) for t in range(LEVELS)]
     expected = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
-    made, kind = [], diffusion.DDIMScheduler
-    monkeypatch.setattr(diffusion, "DDIMScheduler", lambda **given: made.append(kind(**given)) or made[-1])
-    chosen = DiffusionSettings(prediction=prediction, levels=1)
+    made, kind = [], xradiff_learner.DDIMScheduler
+    monkeypatch.setattr(xradiff_learner, "DDIMScheduler", lambda **given: made.append(kind(**given)) or made[-1])
+    chosen = XraDiffSettings(prediction=prediction, levels=1)
     learning = Learning(net, chosen)
     sampled(net, chosen, noise(), *told)
     assert learning.schedule is made[0]
@@ -76,7 +82,7 @@ def test_the_schedule_is_the_papers_for_training_and_for_sampling(prediction, mo
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_the_true_noise_leads_back_to_the_tree(prediction, levels, told):
     """An oracle in the training's words (its levels, its target) through the whole sampler."""
-    chosen = DiffusionSettings(prediction=prediction, levels=levels, within=False)
+    chosen = XraDiffSettings(prediction=prediction, levels=levels, within=False)
     shares = Learning(nn.Identity(), chosen).schedule.alphas_cumprod
     tree = 2 * told[0] - 1
 
@@ -95,7 +101,7 @@ def test_guidance_of_1_is_the_told_network_and_of_0_the_untold_one(net, told):
 
     def tree(weight, given):
         with torch.no_grad():
-            return sampled(net, DiffusionSettings(guidance=weight, levels=2, within=False), noise(), *given)
+            return sampled(net, XraDiffSettings(guidance=weight, levels=2, within=False), noise(), *given)
 
     with_it, without = tree(1.0, told), tree(0.0, told)
     assert not torch.allclose(with_it, without, atol=1e-3)
@@ -106,7 +112,7 @@ def test_guidance_of_1_is_the_told_network_and_of_0_the_untold_one(net, told):
 
 def test_guidance_exaggerates_what_is_told(net, told):
     """One step of a network that says the clean tree: what was told, from what it would have been, twice as far."""
-    chosen = {w: DiffusionSettings(guidance=w, levels=1, within=False) for w in (0.0, 1.0, 2.0)}
+    chosen = {w: XraDiffSettings(guidance=w, levels=1, within=False) for w in (0.0, 1.0, 2.0)}
     with torch.no_grad():
         without, with_it, more = (sampled(net, one, noise(), *told) for one in chosen.values())
     free = (more.abs() < 1) & (without.abs() < 1) & (with_it.abs() < 1)
@@ -116,13 +122,13 @@ def test_guidance_exaggerates_what_is_told(net, told):
 
 def test_outside_the_hull_nothing_is_learnt_nor_found(net, told):
     with torch.no_grad():
-        found = sampled(net, DiffusionSettings(levels=2), noise(), *told)
+        found = sampled(net, XraDiffSettings(levels=2), noise(), *told)
     inside = told[0] > 0
     assert (found[~inside] == -1).all()
     assert (found[inside] > -1).any()
     hull = inside[:, 0].to(torch.uint8)
     trees = [hull, torch.ones_like(hull), torch.zeros_like(hull)]
-    learning = Learning(net, DiffusionSettings(drop=0.0, levels=2))
+    learning = Learning(net, XraDiffSettings(drop=0.0, levels=2))
     losses = []
     for tree in trees:  # the second differs from the first outside the hull alone
         torch.manual_seed(5)
@@ -151,16 +157,16 @@ def test_what_is_told_is_dropped_tree_by_tree():
 
     spy = Spy()
     ones = torch.ones(64, 2, 2, 2, dtype=torch.uint8)
-    Learning(spy, DiffusionSettings(drop=0.5))({"hull": ones, "tree": ones, "shadows": ones})
+    Learning(spy, XraDiffSettings(drop=0.5))({"hull": ones, "tree": ones, "shadows": ones})
     volumes, vectors = spy.seen
     assert {*volumes.mean(1).tolist()} == {0.0, 1.0}
     assert torch.equal(volumes.mean(1), vectors.mean(1))
 
 
 def test_it_learns_is_kept_and_gives_a_pair_its_own_tree(monkeypatch, tmp_path):
-    monkeypatch.setitem(diffusion.PRESETS, "tiny", TOY)
+    monkeypatch.setitem(PRESETS, "tiny", TOY)
     pairs = [pair(n) for n in range(2)]
-    learner = DiffusionLearner(DiffusionSettings(steps=2, levels=1, guidance=2.0, samples=2))
+    learner = XraDiffLearner(XraDiffSettings(steps=2, levels=1, guidance=2.0, samples=2))
     learner.fit(pairs, [], 1.0, seed=1)
     volume = learner.predict(pairs[0])
     assert volume.shape == (8, 8, 8)
@@ -185,9 +191,8 @@ def test_settings_are_checked():
         {"levels": 0},
     ):
         with pytest.raises(UsageError, match=next(iter(wrong))):
-            DiffusionSettings(**wrong)
+            XraDiffSettings(**wrong)
     for name in LEARNERS:
         if name.startswith("xradiff"):
-            assert settings(name).network == name
-            assert settings(name).preset in diffusion.PRESETS
+            assert settings(name).preset in PRESETS
             assert (name in STUDIED) == (name == "xradiff")  # whoever names no model trains none of 811 million

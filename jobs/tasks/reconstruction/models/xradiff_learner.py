@@ -18,7 +18,7 @@ from lesionforge.jobs.learning import loop
 from lesionforge.jobs.tasks.reconstruction.models.learner import Annealed, NetLearner
 from lesionforge.jobs.tasks.reconstruction.models.xradiff import PRESETS, XraDiff
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
-from lesionforge.jobs.tasks.reconstruction.settings import DiffusionSettings
+from lesionforge.jobs.tasks.reconstruction.settings import XraDiffSettings
 
 LEVELS = 1000  # of noise
 
@@ -30,7 +30,7 @@ def schedule(prediction: str) -> DDIMScheduler:
     (the code begins at the 900th, whose trees it was taught are no noise yet).
 
     Args:
-        prediction: of diffusers' types, ``epsilon`` or ``v_prediction``.
+        prediction: of diffusers' types, see ``XraDiffSettings``.
     """
     return DDIMScheduler(
         num_train_timesteps=LEVELS,
@@ -42,10 +42,10 @@ def schedule(prediction: str) -> DDIMScheduler:
     )
 
 
-class DiffusionLearner(NetLearner[DiffusionSettings]):
+class XraDiffLearner(NetLearner[XraDiffSettings]):
     """See ``NetLearner``."""
 
-    Settings = DiffusionSettings
+    Settings = XraDiffSettings
 
     def network(self) -> nn.Module:
         """See ``NetLearner``."""
@@ -73,7 +73,7 @@ class DiffusionLearner(NetLearner[DiffusionSettings]):
         return found
 
 
-def sampled(net: nn.Module, settings: DiffusionSettings, noise: Tensor, volume: Tensor, vector: Tensor) -> Tensor:
+def sampled(net: nn.Module, settings: XraDiffSettings, noise: Tensor, volume: Tensor, vector: Tensor) -> Tensor:
     """Trees (b, 1, n, n, n), -1 to 1, by DDIM from noise of that shape; what is told as by ``XraDiff.condition``."""
     steps, weight = schedule(settings.prediction), settings.guidance
     steps.set_timesteps(int(settings.levels), device=noise.device)
@@ -92,7 +92,7 @@ def sampled(net: nn.Module, settings: DiffusionSettings, noise: Tensor, volume: 
 class Learning(nn.Module):  # type: ignore[misc]
     """Mean square error of the prediction at random levels; what is told is dropped tree by tree, for the guidance."""
 
-    def __init__(self, net: nn.Module, settings: DiffusionSettings) -> None:
+    def __init__(self, net: nn.Module, settings: XraDiffSettings) -> None:
         super().__init__()
         self.net, self.settings, self.schedule = net, settings, schedule(settings.prediction)
 
