@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lesionforge.generators.carm.grid import Grid
 from lesionforge.generators.carm.view import View
+from lesionforge.generators.types import Side
 
 
 @pytest.fixture(scope="session")
-def real_trees(data_dir: Path) -> dict[str, NDArray[np.float64]]:
-    """Points in LPS mm of both trees of the ImageCAS example, each centred on the isocentre."""
-    import nibabel
-    from scipy import ndimage
-
-    image = nibabel.load(data_dir / "coronary_tree_3d" / "imagecas_example.label.nii.gz")
-    labels, _ = ndimage.label(np.asarray(image.dataobj) > 0, np.ones((3, 3, 3)))
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    trees = []
-    for label in np.argsort(sizes)[-2:]:
-        ras = np.argwhere(labels == label) @ image.affine[:3, :3].T + image.affine[:3, 3]
-        trees.append(ras * [-1.0, -1.0, 1.0])
-    trees.sort(key=lambda points: float(points[:, 0].mean()))  # +x is the patient's left
-    return {side: p - (p.min(0) + p.max(0)) / 2 for side, p in zip(("right", "left"), trees, strict=True)}
+def real_trees(real_trees: dict[Side, NDArray[np.float64]]) -> dict[Side, NDArray[np.float64]]:
+    """Each centred on the isocentre."""
+    return {side: points - (points.min(0) + points.max(0)) / 2 for side, points in real_trees.items()}
 
 
 @pytest.fixture(scope="session")
