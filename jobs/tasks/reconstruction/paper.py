@@ -47,6 +47,13 @@ VIEWS: Final = {
     "dsc_x1_eroded": "DSC x1, eroded",
 }
 WHOLE: Final = {"dsc_x0": "DSC x0", "dsc_x1": "DSC x1"}
+TREE: Final = {
+    "tree_chamfer": "Chamfer",
+    "tree_dsc": "DSC",
+    "tree_o2": "O(2)",
+    "tree_cldice": "clDice",
+    "tree_pieces": "pieces",
+}
 COST: Final = {"psnr": "PSNR, dB", "seconds": "seconds"}
 MEMORY: Final = {"memory_mb": "memory, MB"}
 
@@ -165,6 +172,7 @@ def tables(summary: Summary, sides: str = "both") -> list[Table]:
                     rows = [*_rows(summary, side, size, arm, sides == "both", figures[side], columns, more)]
                     words = [*columns.values(), *more.values(), *(f"paper {word}" for word in columns.values())]
                     made.append(Table(title, ["method", *words], rows))
+                made.append(_trees(summary, side, size, arm))
             made += [_curve(summary, side, arm), *_sweeps(summary, side, arm)]
     return [table for table in made if table.rows]
 
@@ -197,6 +205,16 @@ def _rows(
         if name not in answered:
             best = " (best)" if name == BEST[side] else ""
             yield [f"paper: {name}{best}", *["–"] * len(names), *map(dashed, figures[name])]
+
+
+def _trees(summary: Summary, side: str, size: int | None, arm: str) -> Table:
+    """What is exported, one tree grown of each volume: the paper has no such figures."""
+    rows = []
+    for model in summary.models:
+        cells = [summary.cell(model, size, arm, f"{side}/{name}") for name in TREE]
+        if any(cells):
+            rows.append([model, *map(level, cells)])
+    return Table(f"{side} trees, one tree grown of each volume, {_which(arm, size)}", ["method", *TREE.values()], rows)
 
 
 def _curve(summary: Summary, side: str, arm: str) -> Table:

@@ -48,6 +48,7 @@ class SparseSettings(NetSettings):
     """The sparse network; ``channels``: of its levels, the finest first."""
 
     network: str = "sparse"
+    steps: int = 3000
     channels: tuple[int, ...] = (32, 48, 64)
 
     def __post_init__(self) -> None:

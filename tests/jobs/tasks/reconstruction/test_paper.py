@@ -1,5 +1,5 @@
 from lesionforge.jobs.studies.summary import summarise
-from lesionforge.jobs.tasks.reconstruction.paper import ANSWERS, COST, MEMORY, MORE, VIEWS, VOLUME, WHOLE
+from lesionforge.jobs.tasks.reconstruction.paper import ANSWERS, COST, MEMORY, MORE, TREE, VIEWS, VOLUME, WHOLE
 from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, settings
 from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
 from tests.jobs.tasks.reconstruction.worlds import result
@@ -54,6 +54,13 @@ def test_tables_have_the_paper_s_rows_and_numbers():
     assert cost.rows[1][-2:] == ["33.900", ".010"]
     for table in made.values():
         assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_trees_grown_of_the_volumes_have_a_table_of_their_own():
+    made = tables(result("sparse", 0, scores(names=[*COLUMNS, *TREE], hull=False)), result("unet", 0, scores()))
+    table = made["left trees, one tree grown of each volume, real"]
+    first = 0.5 + len(COLUMNS) / 100
+    assert table.rows == [["sparse", *(f"{first + k / 100:.3f}".removeprefix("0") for k in range(len(TREE)))]]
 
 
 def test_the_hull_is_one_row_where_it_is_a_model_too():
