@@ -149,7 +149,7 @@ CLINICAL: Final[Rows] = {
 
 
 def tables(summary: Summary, sides: str = "both") -> list[Table]:
-    """All that the runs allow, of each side, size and arm; then the learning curve over sizes, and sweeps.
+    """All that the runs allow, of each side and arm at the largest size; the learning curve over sizes, and sweeps.
 
     Args:
         summary: of a study.
@@ -164,15 +164,15 @@ def tables(summary: Summary, sides: str = "both") -> list[Table]:
     if not truth:
         wanted = [("re-projection of clinical pairs", "Tables 7 and 9", CLINICAL, VIEWS, WHOLE)]
     made = []
+    size = max(summary.sizes, key=lambda size: float("inf") if size is None else size)
     for side in VOLUMES:
         for arm in summary.arms:
-            for size in summary.sizes:
-                for what, number, figures, columns, more in wanted:
-                    title = f"{side} trees, {what}, {_which(arm, size)} (XRA-Diff's {number})"
-                    rows = [*_rows(summary, side, size, arm, sides == "both", figures[side], columns, more)]
-                    words = [*columns.values(), *more.values(), *(f"paper {word}" for word in columns.values())]
-                    made.append(Table(title, ["method", *words], rows))
-                made.append(_trees(summary, side, size, arm))
+            for what, number, figures, columns, more in wanted:
+                title = f"{side} trees, {what}, {_which(arm, size)} (XRA-Diff's {number})"
+                rows = [*_rows(summary, side, size, arm, sides == "both", figures[side], columns, more)]
+                words = [*columns.values(), *more.values(), *(f"paper {word}" for word in columns.values())]
+                made.append(Table(title, ["method", *words], rows))
+            made.append(_trees(summary, side, size, arm))
             made += [_curve(summary, side, arm), *_sweeps(summary, side, arm)]
     return [table for table in made if table.rows]
 
