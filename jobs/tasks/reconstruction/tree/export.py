@@ -14,6 +14,7 @@ from lesionforge.generators.types import significant
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.tree import polydata
 from lesionforge.jobs.tasks.reconstruction.tree.line import along
+from lesionforge.jobs.tasks.reconstruction.tree.narrow import LEAST_MM, LEAST_PERCENT
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree, lumen
 from lesionforge.sinks.exports.nnunet import save_nifti
 
@@ -48,7 +49,11 @@ def write(folder: Path, tree: Tree, volume: NDArray[np.float32], pair: Pair) -> 
 
 
 def numbers(tree: Tree) -> dict[str, Any]:
-    """Branches and narrowings as a table holds them; lengths in mm."""
+    """Branches and narrowings as a table holds them; lengths in mm.
+
+    ``narrowings``: those beyond doubt, of vessels and narrowings as wide and as narrow as ``least`` says; others may
+    lie where ``not_assessable`` says.
+    """
     branches = [
         {
             "name": branch.name,
@@ -67,10 +72,24 @@ def numbers(tree: Tree) -> dict[str, Any]:
             "reference_mm": round(one.reference_mm, 2),
             "mld_mm": round(one.mld_mm, 2),
             "percent_ds": round(one.percent_ds, 1),
+            "uncertainty": round(one.uncertainty, 1),
+            "views": list(one.views),
         }
         for one in tree.narrowings
     ]
-    return {"side": tree.side, "axes": AXES, "lost": significant(tree.lost), "branches": branches, "narrowings": found}
+    doubts = [
+        {
+            "branch": one.branch,
+            "point_mm": [round(x, 2) for x in one.point],
+            "start_mm": round(one.start_mm, 2),
+            "length_mm": round(one.length_mm, 2),
+            "why": one.why,
+            "looks_percent_ds": None if one.percent_ds is None else round(one.percent_ds, 1),
+        }
+        for one in tree.unassessed
+    ]
+    told = {"side": tree.side, "axes": AXES, "lost": significant(tree.lost), "branches": branches, "narrowings": found}
+    return told | {"least": {"percent_ds": LEAST_PERCENT, "reference_mm": LEAST_MM}, "not_assessable": doubts}
 
 
 def _affine(edge: float, first: NDArray[np.float64]) -> NDArray[np.float64]:

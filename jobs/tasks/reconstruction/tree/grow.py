@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
@@ -11,10 +13,10 @@ from lesionforge.generators.types import Branch, UserError
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.tree.branches import Chain, chains, names
 from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, calibre, centred
-from lesionforge.jobs.tasks.reconstruction.tree.narrow import healthy_diameter, narrowings
+from lesionforge.jobs.tasks.reconstruction.tree.narrow import Shown, assessed, healthy_diameter
 from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, WIDTH, Cells, Ways
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree
-from lesionforge.jobs.tasks.reconstruction.tree.walls import merged, radii_about
+from lesionforge.jobs.tasks.reconstruction.tree.walls import merged, pixel_at, radii_about, room
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -24,6 +26,7 @@ HIGHER = 0.5  # times the calibre, that the highest end counts more than the low
 IN_FORK = 1.5  # of the parent's radius: a branch's first part, of which silhouettes do not tell
 HIDDEN = 0.5  # of a branch: beyond, radii are those of merged silhouettes
 MOST_MM = 4.0  # radius that no coronary artery has
+BLUR_PX = 2.0  # about a branch's image, that it explains
 SMOOTH_CELLS = 9  # along a branch, over which the expected radius is a median
 
 
@@ -57,12 +60,15 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     if not paths:
         raise UserError("the likely cells are a single spot: is the geometry that of the silhouettes?")
     made = chains(paths, cells, ways.radii)
-    branches, sure = _branches(made, points, mm, pair)
+    branches, sure, by_view = _branches(made, points, mm, pair)
     inside = [0.0 if one.parent < 0 else IN_FORK * _radius_at(branches[one.parent], one.points[0]) for one in branches]
     healthy = tuple(healthy_diameter(*one) for one in zip(branches, inside, sure, strict=True))
-    found = [n for one in zip(branches, healthy, inside, strict=True) for n in narrowings(*one)]
-    worst = tuple(sorted(found, key=lambda one: -one.percent_ds))
-    return Tree(pair.side, branches, healthy, worst, _lost(ways, paths, threshold))
+    told = [assessed(*one) for one in zip(branches, healthy, inside, _shown(branches, by_view, pair), strict=True)]
+    worst = tuple(sorted((n for found, _ in told for n in found), key=lambda one: -one.percent_ds))
+    doubts = tuple(n for _, doubt in told for n in doubt)
+    return Tree(
+        pair.side, branches, healthy, worst, doubts, _lost(ways, paths, threshold), _unexplained(branches, pair)
+    )
 
 
 def _radius_at(branch: Branch, point: Floats) -> float:
@@ -75,6 +81,16 @@ def _lost(ways: Ways, paths: list[Cells], threshold: float) -> float:
     on = np.concatenate(paths)
     far, nearest = cKDTree(ways.cells[on]).query(ways.cells[likely])
     return float(np.mean(far > NEAR + ways.radii[on][nearest]))
+
+
+def _unexplained(branches: Sequence[Branch], pair: Pair) -> tuple[float, ...]:
+    """Of each silhouette the share of its pixels that lie more than ``BLUR_PX`` outside of every branch's image."""
+    points, radii = (np.concatenate([getattr(one, name) for one in branches]) for name in ("points", "radii"))
+    shares = []
+    for view, shadow in zip(pair.views, pair.shadows, strict=True):
+        far, nearest = cKDTree(view.project(points)).query(np.argwhere(shadow))
+        shares.append(float(np.mean(far > (radii / pixel_at(view, points))[nearest] + BLUR_PX)))
+    return tuple(shares)
 
 
 def _rays(pair: Pair, points: Floats) -> NDArray[np.int64]:
@@ -103,8 +119,10 @@ def _ostium(ways: Ways, threshold: float, count: int) -> int:
     return int(ends[int(np.argmax(wide * (1 + HIGHER * height)))][0])
 
 
-def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tuple[tuple[Branch, ...], list[Bools]]:
-    """The branches, and where the radii of each are sure."""
+def _branches(
+    made: list[Chain], points: Floats, mm: Floats, pair: Pair
+) -> tuple[tuple[Branch, ...], list[Bools], list[Floats]]:
+    """The branches, where the radii of each are sure, and the radius that each view shows (views, n)."""
     called = names([chain.parent for chain in made])
     places = [points[chain.cells] for chain in made]
     expected = [median_filter(mm[chain.cells], SMOOTH_CELLS, mode="nearest") for chain in made]
@@ -129,7 +147,19 @@ def _branches(made: list[Chain], points: Floats, mm: Floats, pair: Pair) -> tupl
         joined = _joined(line, out[parent]) if parent >= 0 else line
         out.append(Branch(name, joined, radii, ("",) * len(line), parent))
         sure.append(tells)
-    return tuple(out), sure
+    return tuple(out), sure, [by_view for _, by_view in lines]
+
+
+def _shown(branches: Sequence[Branch], by_view: Sequence[Floats], pair: Pair) -> list[Shown]:
+    """Of each branch what the views show along it; ``by_view``: see ``line.centred``."""
+    points, radii = (np.concatenate([getattr(one, name) for one in branches]) for name in ("points", "radii"))
+    size = [len(one.points) for one in branches]
+    s = np.concatenate([along(one.points) for one in branches])
+    branch = np.repeat(np.arange(len(size)), size)
+    free = [room(view, points, radii, branch, s) for view in pair.views]
+    pixels = [pixel_at(view, points) for view in pair.views]
+    parts = [np.split(np.stack(rows), np.cumsum(size)[:-1], axis=1) for rows in (free, pixels)]
+    return [Shown(*one) for one in zip(by_view, *parts, strict=True)]
 
 
 def _calibres(lines: list[tuple[Floats, Floats]], parents: list[int]) -> list[tuple[Floats, Bools, Bools]]:

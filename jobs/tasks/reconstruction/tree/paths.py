@@ -28,6 +28,7 @@ NEAR = 2.0  # cells from a path, beyond its radius, that are its own
 SHORTEST = 3.0  # cells that an end must stand out of the tree, beyond the tree's radius there
 
 NEW = 0.25  # share of a path that must explain something new in a view, where it is merely likely
+FAINT, MOST_NEW = 0.2, 0.5  # times the threshold, and share, where every view shows a vessel that none explains
 WIDTH = 4096  # parts along a row of a view, at most
 
 _ABOUT = np.array([r * WIDTH + c for r in (-1, 0, 1) for c in (-1, 0, 1)])
@@ -73,8 +74,8 @@ class Ways:
     def paths(self, root: int, threshold: float) -> list[Cells]:
         """Numbers of each path's cells from the one of an earlier path that it leaves to its end; the first from root.
 
-        Twice over: first what is beyond doubt, paths of a high mean likelihood; then of the others those that explain
-        a part of some silhouette that no path has explained.
+        Thrice over: first what is beyond doubt, paths of a high mean likelihood; then of the others those that explain
+        a part of some silhouette that no path has explained; then the unlikely that explain a part of every silhouette.
         """
         cost, before = dijkstra(self.costs, directed=False, indices=root, return_predecessors=True)
         length = _lengths(self.cells, before.astype(np.int64), np.argsort(cost, kind="stable"))
@@ -84,8 +85,11 @@ class Ways:
         taken[root] = True
         explained = np.zeros((len(self.rays), int(self.rays.max(initial=0)) + 2 * WIDTH), np.bool_)
         out: list[Cells] = []
-        for mean, new in (((1 + 2 * threshold) / 3, 0.0), (threshold, NEW)):
-            free = (self.likely >= threshold) & np.isfinite(cost)
+        passes = (((1 + 2 * threshold) / 3, 0.0, False), (threshold, NEW, False), (FAINT * threshold, MOST_NEW, True))
+        for mean, new, every in passes:
+            free = (self.likely >= min(mean, threshold)) & np.isfinite(cost)
+            if every:
+                free &= ~np.take_along_axis(explained, self.rays, 1).any(0)
             if out:
                 on = np.concatenate(out)
                 for close in near.query_ball_point(self.cells[on], NEAR + self.radii[on]):
@@ -99,7 +103,8 @@ class Ways:
                 way = np.array(path[::-1])
                 stands = length[tip] - length[way[0]] >= SHORTEST + self.radii[way[0]]
                 own = way[1:]
-                told = ~np.take_along_axis(explained, self.rays[:, own], 1).all(0)
+                known = np.take_along_axis(explained, self.rays[:, own], 1)
+                told = ~(known.any(0) if every else known.all(0))
                 if len(own) and (not out or (stands and self.likely[own].mean() >= mean and told.mean() >= new)):
                     out.append(way)
                     taken[way] = True

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from lesionforge.generators.carm.surface import Surface, surface
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
+from lesionforge.jobs.tasks.reconstruction.tree.line import along
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree, lumen
 
 Floats = NDArray[np.float64]
@@ -22,14 +23,15 @@ EDGE_PX = 360  # of a turntable's frame
 FRAMES = 24
 FRAME_MS = 90
 GROUND = np.array([18, 20, 26])
-LUMEN, NARROW = np.array([232, 208, 196]), np.array([255, 60, 40])
+LUMEN, NARROW, UNSEEN = np.array([232, 208, 196]), np.array([255, 60, 40]), np.array([128, 128, 134])
 LIGHT = np.array([0.35, -0.45, 0.82])  # right, down, towards the eye
 
 
 def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
     """One picture, uint8 (rows, cols, 3): the tree on each silhouette; below, likelihoods and surface from two sides.
 
-    Silhouettes are grey, branches lines (the main branch the widest), narrowings red circles.
+    Silhouettes are grey, branches lines (the main branch the widest; grey and dashed where it cannot be assessed),
+    narrowings red circles with their %DS and its sd, or ``hidden`` in a view that does not show them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,7 +56,7 @@ def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
 
 
 def turntable(tree: Tree) -> bytes:
-    """A GIF of the lumen's surface in a turn about the body's axis, narrowings red; frames of ``EDGE_PX``."""
+    """A GIF of the lumen turning about the body's axis, narrowings red, grey where unassessed; ``EDGE_PX``."""
     shown = _Model.of(tree)
     frames = [
         Image.fromarray(shown.frame(360 * n / FRAMES)).quantize(256, dither=Image.Dither.NONE) for n in range(FRAMES)
@@ -86,13 +88,20 @@ class _Model:
 
     @classmethod
     def of(cls, tree: Tree) -> _Model:
-        """A tree's lumen, reddened from 30 to 70 %DS."""
+        """A tree's lumen, narrowings reddened from 15 to 50 %DS, grey where it cannot be assessed."""
         skin = surface(lumen(tree))
         line = np.concatenate([branch.points for branch in tree.branches])
         percent = np.concatenate([tree.percent_ds(n) for n in range(len(tree.branches))])
-        near = percent[cKDTree(line).query(skin.vertices)[1]]
-        share = np.clip((near - 30) / 40, 0, 1)[:, None]
-        return cls(skin, (1 - share) * LUMEN + share * NARROW)
+        sure, hidden = np.zeros(len(line), np.bool_), np.zeros(len(line), np.bool_)
+        branch = np.repeat([one.name for one in tree.branches], [len(one.points) for one in tree.branches])
+        for one in tree.narrowings:
+            sure |= (branch == one.segment) & (np.linalg.norm(line - one.point, axis=1) <= max(one.length_mm, 2))
+        for name, part in zip(*_hidden(tree), strict=True):
+            hidden[branch == name] = part
+        near = cKDTree(line).query(skin.vertices)[1]
+        share = np.clip((np.where(sure, percent, 0)[near] - 15) / 35, 0, 1)[:, None]
+        colours = np.where(hidden[near][:, None], UNSEEN, (1 - share) * LUMEN + share * NARROW)
+        return cls(skin, colours)
 
     def frame(self, degrees: float) -> Rgb:
         """uint8 (EDGE_PX, EDGE_PX, 3) as seen from the front (0) or, turning, from the patient's left (90); head up."""
@@ -121,16 +130,36 @@ def _mip(volume: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 def _draw_view(axes: Any, tree: Tree, pair: Pair, n: int) -> None:
     view, shadow = pair.views[n], pair.shadows[n]
+    axes.set_facecolor("black")
     axes.imshow(shadow, cmap="gray", vmin=0, vmax=2.2, interpolation="nearest")
     colours: Sequence[str] = ("#ffd84d", "#5ad1ff", "#8be07a", "#f59bd0", "#c3a6ff")
     generation: list[int] = []
-    for branch in tree.branches:
+    for branch, (_, hidden) in zip(tree.branches, zip(*_hidden(tree), strict=True), strict=True):
         generation.append(0 if branch.parent < 0 else generation[branch.parent] + 1)
         rows, cols = view.project(branch.points).T
-        axes.plot(cols, rows, color=colours[generation[-1] % len(colours)], lw=1.6 if branch.parent < 0 else 1.0)
+        wide = 1.6 if branch.parent < 0 else 1.0
+        axes.plot(cols, np.where(hidden, np.nan, rows), color=colours[generation[-1] % len(colours)], lw=wide)
+        axes.plot(cols, np.where(hidden, rows, np.nan), color="#9aa0aa", lw=0.8, ls=(0, (2, 1.5)))
     for one in tree.narrowings:
         ((row, col),) = view.project(np.array([one.point]))
-        axes.plot(col, row, "o", ms=9, mfc="none", mec="#ff5a4d")
-        axes.annotate(f"{one.percent_ds:.0f}", (col, row), (7, 5), textcoords="offset points", color="#ff5a4d", size=8)
-    axes.set(xticks=[], yticks=[], xlim=(-0.5, view.cols - 0.5), ylim=(view.rows - 0.5, -0.5))
-    axes.set_title(view.name, fontsize=10)
+        shows = n in one.views
+        axes.plot(col, row, "o", ms=11, mfc="none", mec="#ff5a4d", mew=1.5, alpha=1 if shows else 0.5)
+        text = f"{one.percent_ds:.0f} \u00b1 {one.uncertainty:.0f} %" if shows else "hidden"
+        axes.annotate(text, (col, row), (9, 6), textcoords="offset points", color="#ff5a4d", size=8)
+    places = np.argwhere(shadow)
+    (row, col), half = (places.min(0) + places.max(0)) / 2, 0.56 * max(np.ptp(places, axis=0).max(), 32)
+    axes.set(xticks=[], yticks=[], xlim=(col - half, col + half), ylim=(row + half, row - half))
+    axes.set_title(f"{view.name}: grey parts cannot be assessed", fontsize=10)
+
+
+def _hidden(tree: Tree) -> tuple[list[str], list[NDArray[np.bool_]]]:
+    """Of each branch its name and which of its points (n,) cannot be assessed."""
+    out = []
+    for branch in tree.branches:
+        s = along(branch.points)
+        hidden = np.zeros(len(s), np.bool_)
+        for one in tree.unassessed:
+            if one.branch == branch.name:
+                hidden |= (s >= one.start_mm - 1e-6) & (s <= one.start_mm + one.length_mm + 1e-6)
+        out.append(hidden)
+    return [branch.name for branch in tree.branches], out

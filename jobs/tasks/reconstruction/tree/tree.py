@@ -19,6 +19,34 @@ VOXEL_MM = 0.4  # that its lumen is counted in; 0.25 of a cell where that is fin
 
 
 @dataclass(frozen=True)
+class Narrowing(Stenosis):
+    """A narrowing that the silhouettes show beyond doubt.
+
+    ``views``: numbers of those that show it; from the others another vessel hides it. ``uncertainty``: sd of
+    ``percent_ds``, in its points. ``segment``: the branch's name.
+    """
+
+    uncertainty: float
+    views: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Unassessed:
+    """A part of a branch, wide enough to be looked at, of which the silhouettes do not tell whether it is narrowed.
+
+    ``start_mm``, ``length_mm``: along ``branch``. ``point``: LPS mm of its middle. ``why``: see ``narrow.WHY``.
+    ``percent_ds``: how narrow it looks at most, where that is enough to be listed were it sure; else None.
+    """
+
+    branch: str
+    point: tuple[float, float, float]
+    start_mm: float
+    length_mm: float
+    why: str
+    percent_ds: float | None
+
+
+@dataclass(frozen=True)
 class Tree:
     """One coronary tree.
 
@@ -27,15 +55,18 @@ class Tree:
     ``Stenosis.segment`` hold one, but the branch's name. ``healthy_mm``: of each branch the diameter (n,) that it would
     have without narrowings. Where silhouettes merge in every view a radius is read between its neighbours, and nothing
     narrow is seen; nor is a lumen below one pixel at its depth (0.2 mm at the isocentre). ``narrowings``: those that
-    are found, the worst first. ``lost``: of the cells that are likely, the share that no branch comes near: pieces
-    without a way through the hull, ends too short.
+    are beyond doubt, the worst first. ``unassessed``: where there may be more. ``lost``: of the cells that are likely,
+    the share that no branch comes near: pieces without a way through the hull, ends too short. ``unexplained``: of each
+    silhouette the share that lies outside of every branch's image.
     """
 
     side: Side
     branches: tuple[Branch, ...]
     healthy_mm: tuple[Floats, ...]
-    narrowings: tuple[Stenosis, ...]
+    narrowings: tuple[Narrowing, ...]
+    unassessed: tuple[Unassessed, ...]
     lost: float
+    unexplained: tuple[float, ...]
 
     def percent_ds(self, branch: int) -> Floats:
         """Percent diameter stenosis at each point of a branch (n,), 0 where it is wider than it should be."""

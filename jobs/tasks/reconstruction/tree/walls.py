@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, nan
+from math import floor, inf, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 FINE = 0.25  # px between places looked at across a vessel
+OWN, OWN_MM = 6.0, 4.0  # along a branch, beyond which it may cross itself
 FLAT = 0.25  # of its length that a stretch keeps in a picture: what is shorter runs along the rays, and has no sides
 
 
@@ -65,6 +66,19 @@ def merged(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64],
     return _merged(view.project(points), radii / pixel_at(view, points), branch, free)
 
 
+def room(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64], along: Floats) -> Floats:
+    """How many mm each point's image lies outside of any other vessel's (n,), negative within it.
+
+    Another vessel is another branch, or a part of the same one that is ``OWN`` radii and ``OWN_MM`` away along it.
+
+    Args:
+        points, radii, branch: see ``merged``.
+        along: (n,) mm from each branch's first point.
+    """
+    mm = pixel_at(view, points)
+    return _room(view.project(points), radii / mm, branch, along, OWN * radii + OWN_MM) * mm
+
+
 def pixel_at(view: View, points: Floats) -> Floats:
     """How many mm a pixel is at each point's depth (n,)."""
     out: Floats = view.pixel_mm[0] * (view.sod_mm + points @ view.direction) / view.sid_mm
@@ -93,6 +107,18 @@ def _merged(pixels: Floats, radii: Floats, branch: NDArray[np.int64], free: Bool
                 if r * r + c * c < (radii[i] + radii[j] + 1) ** 2:
                     out[i] = True
                     break
+    return out
+
+
+@jit
+def _room(pixels: Floats, radii: Floats, branch: NDArray[np.int64], along: Floats, own: Floats) -> Floats:
+    out = np.full(len(pixels), inf)
+    for i in range(len(pixels)):
+        for j in range(len(pixels)):
+            if branch[i] != branch[j] or abs(along[i] - along[j]) > own[i]:
+                r, c, reach = pixels[i, 0] - pixels[j, 0], pixels[i, 1] - pixels[j, 1], out[i] + radii[j]
+                if reach > 0 and r * r + c * c < reach * reach:
+                    out[i] = sqrt(r * r + c * c) - radii[j]
     return out
 
 
