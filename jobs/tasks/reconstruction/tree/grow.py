@@ -27,6 +27,7 @@ IN_FORK = 1.5  # of the parent's radius: a branch's first part, of which silhoue
 HIDDEN = 0.5  # of a branch: beyond, radii are those of merged silhouettes
 MOST_MM = 4.0  # radius that no coronary artery has
 BLUR_PX = 2.0  # about a branch's image, that it explains
+MOST_UNEXPLAINED = 0.1  # of a silhouette: beyond, what hides a vessel in it is not known
 SMOOTH_CELLS = 9  # along a branch, over which the expected radius is a median
 
 
@@ -63,12 +64,14 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     branches, sure, by_view = _branches(made, points, mm, pair)
     inside = [0.0 if one.parent < 0 else IN_FORK * _radius_at(branches[one.parent], one.points[0]) for one in branches]
     healthy = tuple(healthy_diameter(*one) for one in zip(branches, inside, sure, strict=True))
-    told = [assessed(*one) for one in zip(branches, healthy, inside, _shown(branches, by_view, pair), strict=True)]
+    strange = _unexplained(branches, pair)
+    share = tuple(float(left.sum() / shadow.sum()) for left, shadow in zip(strange, pair.shadows, strict=True))
+    shown = _shown(branches, by_view, pair, strange)
+    each = zip(branches, healthy, inside, shown, strict=True)
+    told = [assessed(*one, alone=max(share) <= MOST_UNEXPLAINED) for one in each]
     worst = tuple(sorted((n for found, _ in told for n in found), key=lambda one: -one.percent_ds))
     doubts = tuple(n for _, doubt in told for n in doubt)
-    return Tree(
-        pair.side, branches, healthy, worst, doubts, _lost(ways, paths, threshold), _unexplained(branches, pair)
-    )
+    return Tree(pair.side, branches, healthy, worst, doubts, _lost(ways, paths, threshold), share)
 
 
 def _radius_at(branch: Branch, point: Floats) -> float:
@@ -83,14 +86,24 @@ def _lost(ways: Ways, paths: list[Cells], threshold: float) -> float:
     return float(np.mean(far > NEAR + ways.radii[on][nearest]))
 
 
-def _unexplained(branches: Sequence[Branch], pair: Pair) -> tuple[float, ...]:
-    """Of each silhouette the share of its pixels that lie more than ``BLUR_PX`` outside of every branch's image."""
+def _unexplained(branches: Sequence[Branch], pair: Pair) -> list[Bools]:
+    """Of each silhouette the pixels that lie more than ``BLUR_PX`` outside of every branch's image."""
     points, radii = (np.concatenate([getattr(one, name) for one in branches]) for name in ("points", "radii"))
-    shares = []
+    out = []
     for view, shadow in zip(pair.views, pair.shadows, strict=True):
-        far, nearest = cKDTree(view.project(points)).query(np.argwhere(shadow))
-        shares.append(float(np.mean(far > (radii / pixel_at(view, points))[nearest] + BLUR_PX)))
-    return tuple(shares)
+        lit = np.argwhere(shadow)
+        far, nearest = cKDTree(view.project(points)).query(lit)
+        left = np.zeros(shadow.shape, np.bool_)
+        left[tuple(lit.T)] = far > (radii / pixel_at(view, points))[nearest] + BLUR_PX
+        out.append(left)
+    return out
+
+
+def _far(pixels: Floats, mask: Bools) -> Floats:
+    """Of each pixel how far the nearest of a mask is (n,), px."""
+    there = np.argwhere(mask)
+    far: Floats = cKDTree(there).query(pixels)[0] if len(there) else np.full(len(pixels), np.inf)
+    return far
 
 
 def _rays(pair: Pair, points: Floats) -> NDArray[np.int64]:
@@ -150,14 +163,17 @@ def _branches(
     return tuple(out), sure, [by_view for _, by_view in lines]
 
 
-def _shown(branches: Sequence[Branch], by_view: Sequence[Floats], pair: Pair) -> list[Shown]:
-    """Of each branch what the views show along it; ``by_view``: see ``line.centred``."""
+def _shown(branches: Sequence[Branch], by_view: Sequence[Floats], pair: Pair, strange: Sequence[Bools]) -> list[Shown]:
+    """Of each branch what the views show along it; ``by_view``: see ``line.centred``, ``strange``: ``_unexplained``."""
     points, radii = (np.concatenate([getattr(one, name) for one in branches]) for name in ("points", "radii"))
     size = [len(one.points) for one in branches]
     s = np.concatenate([along(one.points) for one in branches])
     branch = np.repeat(np.arange(len(size)), size)
-    free = [room(view, points, radii, branch, s) for view in pair.views]
     pixels = [pixel_at(view, points) for view in pair.views]
+    free = [
+        np.minimum(room(view, points, radii, branch, s), mm * _far(view.project(points), left))
+        for view, left, mm in zip(pair.views, strange, pixels, strict=True)
+    ]
     parts = [np.split(np.stack(rows), np.cumsum(size)[:-1], axis=1) for rows in (free, pixels)]
     return [Shown(*one) for one in zip(by_view, *parts, strict=True)]
 

@@ -67,9 +67,11 @@ class Shown:
 
 
 def assessed(
-    branch: Branch, healthy_mm: Floats, inside_mm: float, shown: Shown
+    branch: Branch, healthy_mm: Floats, inside_mm: float, shown: Shown, alone: bool
 ) -> tuple[list[Narrowing], list[Unassessed]]:
     """Narrowings of ``LEAST_PERCENT`` or more in vessels of ``LEAST_MM`` or more, and where there may be others.
+
+    ``alone``: whether one view may be enough, where another vessel hides it from the others.
 
     A narrowing is listed where each view that no other vessel hides it from shows it, one at least, with healthy lumen
     on either side of it: elsewhere (at a fork, at an end, where silhouettes overlap) health looks the same.
@@ -86,7 +88,7 @@ def assessed(
     for start, at, stop in _dips(percent):
         if not wide[at]:
             continue
-        reason, views, error = _judged(percent, float(healthy_mm[at]), seen, shown, (start, at, stop))
+        reason, views, error = _judged(percent, float(healthy_mm[at]), seen, shown, (start, at, stop), alone)
         if reason:
             why[start:stop] = reason
             continue
@@ -116,7 +118,7 @@ def _dips(percent: Floats) -> Iterator[tuple[int, int, int]]:
 
 
 def _judged(
-    percent: Floats, reference_mm: float, seen: Bools, shown: Shown, dip: tuple[int, int, int]
+    percent: Floats, reference_mm: float, seen: Bools, shown: Shown, dip: tuple[int, int, int], alone: bool
 ) -> tuple[str, tuple[int, ...], float]:
     """Of a dip why it is in doubt (else nothing), the views that show it, and the sd of its percent."""
     start, at, stop = dip
@@ -134,8 +136,10 @@ def _judged(
             shows[view] = 100 * (1 - float(least) / float(np.median(beside)))
     if not shows:
         return "overlap", (), 0.0
-    if min(shows.values()) < (BOTH_PERCENT if len(shows) > 1 else LEAST_PERCENT):
-        return "views differ" if len(shows) > 1 else "one view alone", (), 0.0
+    if len(shows) == 1 and not (alone and min(shows.values()) >= LEAST_PERCENT):
+        return "one view alone", (), 0.0
+    if min(shows.values()) < BOTH_PERCENT:
+        return "views differ", (), 0.0
     pixel = PIXEL * float(shown.pixel_mm[list(shows), at].mean()) / reference_mm / len(shows) ** 0.5
     spread = float(np.std(percent[np.concatenate(sides)][sound[np.concatenate(sides)]])) * (1 - percent[at] / 100)
     return "", tuple(shows), float(np.hypot(100 * pixel, spread))

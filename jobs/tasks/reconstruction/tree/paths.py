@@ -27,8 +27,8 @@ SMOOTH = 0.6  # cells, sd over which neighbours' likelihoods count: ways run in 
 NEAR = 2.0  # cells from a path, beyond its radius, that are its own
 SHORTEST = 3.0  # cells that an end must stand out of the tree, beyond the tree's radius there
 
-NEW = 0.25  # share of a path that must explain something new in a view, where it is merely likely
-FAINT, MOST_NEW = 0.2, 0.5  # times the threshold, and share, where every view shows a vessel that none explains
+LIKELY, NEW = 0.5, 0.1  # times the threshold, and share of a path that must explain something new in a view
+FAINT, NEW_IN_ALL = 0.05, 0.2  # the same of a path that explains what no path has in any view
 WIDTH = 4096  # parts along a row of a view, at most
 
 _ABOUT = np.array([r * WIDTH + c for r in (-1, 0, 1) for c in (-1, 0, 1)])
@@ -85,7 +85,8 @@ class Ways:
         taken[root] = True
         explained = np.zeros((len(self.rays), int(self.rays.max(initial=0)) + 2 * WIDTH), np.bool_)
         out: list[Cells] = []
-        passes = (((1 + 2 * threshold) / 3, 0.0, False), (threshold, NEW, False), (FAINT * threshold, MOST_NEW, True))
+        sure = (1 + 2 * threshold) / 3
+        passes = ((sure, 0.0, False), (LIKELY * threshold, NEW, False), (FAINT * threshold, NEW_IN_ALL, True))
         for mean, new, every in passes:
             free = (self.likely >= min(mean, threshold)) & np.isfinite(cost)
             if every:
