@@ -66,6 +66,7 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
     body: dict[str, Any] = {"side": side, "method": method, "consistent": case.consistent, "views": views}
     body |= {"spacing_mm": pair.grid.spacing_mm, "notes": notes}
     body["tree"] = {"branches": len(tree.branches), "length_mm": length, "lost": tree.lost}
+    body["tree"]["unexplained"] = list(tree.unexplained)
     body["tree"] |= {"reprojection": view_scores(pair, tree_volume(tree, pair.grid))}
     body["cells"] = {"pieces": topology(cells)[0], "reprojection": view_scores(pair, cells)}
     body["hull"] = {"pieces": topology(pair.hull)[0], "reprojection": view_scores(pair, pair.hull)}

@@ -88,7 +88,9 @@ def numbers(tree: Tree) -> dict[str, Any]:
         }
         for one in tree.unassessed
     ]
-    told = {"side": tree.side, "axes": AXES, "lost": significant(tree.lost), "branches": branches, "narrowings": found}
+    told: dict[str, Any] = {"side": tree.side, "axes": AXES, "lost": significant(tree.lost)}
+    told |= {"unexplained": [significant(share) for share in tree.unexplained]}
+    told |= {"branches": branches, "narrowings": found}
     return told | {"least": {"percent_ds": LEAST_PERCENT, "reference_mm": LEAST_MM}, "not_assessable": doubts}
 
 

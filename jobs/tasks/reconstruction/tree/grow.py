@@ -65,7 +65,7 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     inside = [0.0 if one.parent < 0 else IN_FORK * _radius_at(branches[one.parent], one.points[0]) for one in branches]
     healthy = tuple(healthy_diameter(*one) for one in zip(branches, inside, sure, strict=True))
     strange = _unexplained(branches, pair)
-    share = tuple(float(left.sum() / shadow.sum()) for left, shadow in zip(strange, pair.shadows, strict=True))
+    share = tuple(float(left.sum() / max(1, shadow.sum())) for left, shadow in zip(strange, pair.shadows, strict=True))
     shown = _shown(branches, by_view, pair, strange)
     each = zip(branches, healthy, inside, shown, strict=True)
     told = [assessed(*one, alone=max(share) <= MOST_UNEXPLAINED) for one in each]

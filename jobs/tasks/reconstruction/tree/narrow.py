@@ -18,12 +18,10 @@ from lesionforge.jobs.tasks.reconstruction.tree.tree import Narrowing, Unassesse
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-WHY = ("fork", "end", "overlap", "unseen", "no healthy lumen beside it", "one view alone", "views differ")
 LEAST_PERCENT = 30.0  # at its narrowest, to be listed
 LEAST_MM = 1.5  # reference diameter: below, a pixel's error is a tenth
 FEWEST = 10  # rows that a reference is told by
-CLEAR = 0.1  # of the healthy diameter: a view shows a point that lies so far outside of any other vessel's image
-BESIDE_MM, HEALTHY_MM = 8.0, 0.8  # on either side, and how much of it must be seen healthy
+BESIDE_MM, HEALTHY_MM = 8.0, 0.4  # on either side, and how much of it must be seen healthy
 EDGE = 0.5  # of a narrowing's percent, where it ends
 BULGE_PERCENT = 25.0  # wider than the reference: not healthy either
 BOTH_PERCENT = 15.0  # that each of two views must show
@@ -71,15 +69,18 @@ def assessed(
 ) -> tuple[list[Narrowing], list[Unassessed]]:
     """Narrowings of ``LEAST_PERCENT`` or more in vessels of ``LEAST_MM`` or more, and where there may be others.
 
-    ``alone``: whether one view may be enough, where another vessel hides it from the others.
-
     A narrowing is listed where each view that no other vessel hides it from shows it, one at least, with healthy lumen
     on either side of it: elsewhere (at a fork, at an end, where silhouettes overlap) health looks the same.
+
+    Args:
+        branch, healthy_mm, inside_mm: see ``healthy_diameter``.
+        shown: along the branch.
+        alone: whether one view may be enough, where another vessel hides it from the others.
     """
     s = along(branch.points)
     percent = 100 * (1 - 2 * branch.radii / healthy_mm)
     told = (s >= inside_mm) & (s <= s[-1] - END_MM)
-    seen = np.isfinite(shown.radii) & told & (shown.room >= CLEAR * healthy_mm)
+    seen = np.isfinite(shown.radii) & told & (shown.room >= 0)
     wide = healthy_mm >= LEAST_MM
     why = np.where(s < inside_mm, "fork", np.where(told, "overlap", "end")).astype(object)
     why[told & ~np.isfinite(shown.radii).any(0)] = "unseen"

@@ -24,6 +24,7 @@ FRAMES = 24
 FRAME_MS = 90
 GROUND = np.array([18, 20, 26])
 LUMEN, NARROW, UNSEEN = np.array([232, 208, 196]), np.array([255, 60, 40]), np.array([128, 128, 134])
+LABEL = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 0.8}
 LIGHT = np.array([0.35, -0.45, 0.82])  # right, down, towards the eye
 
 
@@ -145,7 +146,7 @@ def _draw_view(axes: Any, tree: Tree, pair: Pair, n: int) -> None:
         shows = n in one.views
         axes.plot(col, row, "o", ms=11, mfc="none", mec="#ff5a4d", mew=1.5, alpha=1 if shows else 0.5)
         text = f"{one.percent_ds:.0f} \u00b1 {one.uncertainty:.0f} %" if shows else "hidden"
-        axes.annotate(text, (col, row), (9, 6), textcoords="offset points", color="#ff5a4d", size=8)
+        axes.annotate(text, (col, row), (9, 6), textcoords="offset points", color="#ff8a7d", size=8, bbox=LABEL)
     places = np.argwhere(shadow)
     (row, col), half = (places.min(0) + places.max(0)) / 2, 0.56 * max(np.ptp(places, axis=0).max(), 32)
     axes.set(xticks=[], yticks=[], xlim=(col - half, col + half), ylim=(row + half, row - half))

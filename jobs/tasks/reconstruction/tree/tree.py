@@ -34,8 +34,10 @@ class Narrowing(Stenosis):
 class Unassessed:
     """A part of a branch, wide enough to be looked at, of which the silhouettes do not tell whether it is narrowed.
 
-    ``start_mm``, ``length_mm``: along ``branch``. ``point``: LPS mm of its middle. ``why``: see ``narrow.WHY``.
-    ``percent_ds``: how narrow it looks at most, where that is enough to be listed were it sure; else None.
+    ``start_mm``, ``length_mm``: along ``branch``. ``point``: LPS mm of its middle. ``percent_ds``: how narrow
+    it looks at most, where that is enough to be listed were it sure; else None. ``why``: ``fork`` (within its parent's
+    lumen), ``end``, ``overlap`` (in every view), ``unseen``, ``no healthy lumen beside it``, ``one view alone`` (though
+    others are hidden by what no branch explains), ``views differ``.
     """
 
     branch: str

@@ -113,4 +113,8 @@ def test_the_numbers_name_branches_and_narrowings(files, known):
     assert [one["name"] for one in body["branches"]] == [one.name for one in known.tree.branches]
     assert body["branches"][1]["parent"] == "main"
     assert body["narrowings"][0]["percent_ds"] == pytest.approx(known.tree.narrowings[0].percent_ds, abs=0.05)
+    assert body["narrowings"][0]["uncertainty"] > 0
+    assert body["narrowings"][0]["views"] == list(known.tree.narrowings[0].views)
+    assert [one["why"] for one in body["not_assessable"]] == [one.why for one in known.tree.unassessed]
+    assert body["unexplained"] == pytest.approx(known.tree.unexplained, abs=1e-6)
     assert "LPS" in body["axes"]

@@ -70,6 +70,25 @@ def test_a_piece_that_no_way_through_the_hull_leads_to_is_said_to_be_lost(health
     assert healthy.tree.lost == 0
 
 
+def test_what_both_silhouettes_show_is_grown_of_fainter_cells(healthy):
+    side = healthy.branches[1].points
+    volume = healthy.volume.copy()
+    cells = np.stack(np.indices(volume.shape), -1)
+    at = side[12:] / healthy.pair.grid.spacing_mm + 19.5
+    near = cKDTree(at).query(cells.reshape(-1, 3))[0].reshape(volume.shape) < 1.5
+    volume[near & (volume > 0)] = 0.1  # a fifth of the threshold
+    tree = grow(volume, healthy.pair)
+    assert np.mean(cKDTree(np.concatenate([one.points for one in tree.branches])).query(side)[0] < 1) > 0.9
+    assert max(tree.unexplained) < 0.05
+    gone = grow(np.where(near, 0, volume), healthy.pair)
+    assert min(gone.unexplained) > 0.05
+    lit = [
+        (cKDTree(view.project(side)).query(np.argwhere(shadow))[0] < 6).mean()
+        for view, shadow in zip(healthy.pair.views, healthy.pair.shadows, strict=True)
+    ]
+    assert gone.unexplained == pytest.approx(lit, abs=0.1)
+
+
 def test_its_volume_is_in_one_piece_and_the_true_one(healthy):
     target = healthy.pair.target
     found = tree_volume(healthy.tree, healthy.pair.grid)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lesionforge.generators.carm.view import View
-from lesionforge.jobs.tasks.reconstruction.tree.walls import across, merged, pixel_at, radii_about
+from lesionforge.jobs.tasks.reconstruction.tree.walls import across, merged, pixel_at, radii_about, room
 
 VIEW = View(1000.0, 750.0, 0.0, 0.0, 200, 200, (0.3, 0.3))
 
@@ -57,3 +57,16 @@ def test_where_branches_cross_both_are_merged_and_nowhere_else():
     assert np.array_equal(got, nearest < 9)
     assert got.any()
     assert not merged(VIEW, points, radii, branch, np.zeros(160, bool)).any()
+
+
+def test_room_is_the_distance_to_another_vessels_wall_or_to_its_own_far_part():
+    one, two = line(0.0), line(0.0) + np.array([0, 0, 3.0])
+    points, s = np.concatenate([one, two]), np.tile(np.linspace(0, 27, 80), 2)
+    got = room(VIEW, points, np.full(160, 0.5), np.repeat([0, 1], 80), s)
+    assert got == pytest.approx(2.5)  # 3 mm apart, 0.5 mm wide on that side
+    back = np.concatenate([one, two[::-1]])
+    s = np.linspace(0, 57, 160)
+    got = room(VIEW, back, np.full(160, 0.5), np.zeros(160, int), s)
+    assert got[:40] == pytest.approx(2.5, abs=0.01)
+    assert got[78:82].min() > 5  # where it turns it is near itself, which hides nothing
+    assert np.isinf(room(VIEW, one, np.full(80, 0.5), np.zeros(80, int), np.zeros(80))).all()
