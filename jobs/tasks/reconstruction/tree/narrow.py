@@ -29,7 +29,7 @@ LONGEST_MM = 25.0  # beyond, the reference is wrong
 VISIBLE = 0.6  # of the points about the narrowest, that a view must show
 PEAK = 3  # points on either side of the narrowest
 STRETCH_MM = 2.0  # shorter ones that are not seen hide nothing
-PIXEL = 0.5  # sd of a diameter that a view shows, px
+PIXEL = 0.7  # sd of a diameter that a view shows, px
 END_MM = 2.0  # of a branch's tip, where the silhouette's end looks like a narrowing
 
 
@@ -143,7 +143,8 @@ def _judged(
         return "views differ", (), 0.0
     pixel = PIXEL * float(shown.pixel_mm[list(shows), at].mean()) / reference_mm / len(shows) ** 0.5
     spread = float(np.std(percent[np.concatenate(sides)][sound[np.concatenate(sides)]])) * (1 - percent[at] / 100)
-    return "", tuple(shows), float(np.hypot(100 * pixel, spread))
+    apart = (max(shows.values()) - min(shows.values())) / 2
+    return "", tuple(shows), float(np.sqrt((100 * pixel) ** 2 + spread**2 + apart**2))
 
 
 def _stretches(branch: Branch, s: Floats, percent: Floats, why: NDArray[Any]) -> list[Unassessed]:
