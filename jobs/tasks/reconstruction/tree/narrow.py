@@ -24,7 +24,7 @@ FEWEST = 10  # rows that a reference is told by
 BESIDE_MM, HEALTHY_MM = 8.0, 0.4  # on either side, and how much of it must be seen healthy
 EDGE = 0.5  # of a narrowing's percent, where it ends
 BULGE_PERCENT = 25.0  # wider than the reference: not healthy either
-BOTH_PERCENT = 15.0  # that each of two views must show
+BOTH_PERCENT, APART_PERCENT = 15.0, 30.0  # that each of two views must show, and how far apart they may be
 LONGEST_MM = 25.0  # beyond, the reference is wrong
 VISIBLE = 0.6  # of the points about the narrowest, that a view must show
 PEAK = 3  # points on either side of the narrowest
@@ -139,12 +139,12 @@ def _judged(
         return "overlap", (), 0.0
     if len(shows) == 1 and not (alone and min(shows.values()) >= LEAST_PERCENT):
         return "one view alone", (), 0.0
-    if min(shows.values()) < BOTH_PERCENT:
+    apart = max(shows.values()) - min(shows.values())
+    if min(shows.values()) < BOTH_PERCENT or apart > APART_PERCENT:
         return "views differ", (), 0.0
     pixel = PIXEL * float(shown.pixel_mm[list(shows), at].mean()) / reference_mm / len(shows) ** 0.5
     spread = float(np.std(percent[np.concatenate(sides)][sound[np.concatenate(sides)]])) * (1 - percent[at] / 100)
-    apart = (max(shows.values()) - min(shows.values())) / 2
-    return "", tuple(shows), float(np.sqrt((100 * pixel) ** 2 + spread**2 + apart**2))
+    return "", tuple(shows), float(np.sqrt((100 * pixel) ** 2 + spread**2 + (apart / 2) ** 2))
 
 
 def _stretches(branch: Branch, s: Floats, percent: Floats, why: NDArray[Any]) -> list[Unassessed]:
