@@ -21,7 +21,7 @@ def test_kills_poison_and_a_stopped_worker_cost_nobody_anything(tmp_path):
         rng = random.Random(4)
         hold(run := kills.disturbed("kills", nodes, tmp_path / "kills", rng, ["worker", "raylet", "driver"], 96))
         assert (run.kills.total(), run.samples) == (3, 96)
-        hold(poison.campaign(nodes, tmp_path / "poison", seed=4, seconds=8))
+        hold(poison.campaign(nodes, tmp_path / "poison", seed=4, seconds=15))
         hold(run := zombies.on_ray(nodes, tmp_path / "zombie", rng, limit=6))
         assert run.kills["stopped"] == 1
         hold(run := surroundings.on_ray(nodes, tmp_path / "weather", rng, limit=12))

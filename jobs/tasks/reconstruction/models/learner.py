@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -195,9 +194,18 @@ class _Rows:
             return self._known[at]
         row = self._prepared(self._pairs[at].read())
         if self._room > 0:
-            self._room -= len(pickle.dumps(row, pickle.HIGHEST_PROTOCOL))
+            self._room -= _bytes(row)
             self._known[at] = row
         return row
+
+
+def _bytes(row: Any) -> int:
+    """Of the arrays that a row holds."""
+    if isinstance(row, Mapping):
+        return sum(map(_bytes, row.values()))
+    if isinstance(row, (tuple, list)):
+        return sum(map(_bytes, row))
+    return int(getattr(row, "nbytes", 0))
 
 
 class Annealed(loop.Task):
