@@ -26,6 +26,7 @@ Dominance = Literal["right", "left", "co"]
 DOMINANCE: tuple[tuple[Dominance, float], ...] = (("right", 0.8), ("left", 0.9), ("co", 1.0))
 
 SUPERDOMINANT, BROAD = 0.34, 1.08  # share of right-dominant hearts, see Heart.varied; how much broader they are
+SMALLEST = {"right": 0.6, "co": 0.7, "left": 0.85}  # of a right coronary's calibre: below 2 mm no stenosis is graded
 LARGEST_MM = 72.0, 50.0, 64.0  # semi-axes, of Heart.varied: a tree on a larger heart fits no field of view
 ECTATIC, ECTASIA = 0.07, (1.2, 1.6)  # share of subjects whose vessels are wide throughout, and the factor
 
@@ -90,8 +91,7 @@ class Heart:
         blunt = [1.0 + 0.06 * _normal(rng) for _ in self.ahead]  # base, floor and right border, apart from the rest
         calibre = self.calibre * (1.0 + 0.06 * body) * (1.0 + 0.1 * _normal(rng))
         right = 1.0 + 0.15 * _normal(rng)
-        if self.dominance == "left":  # its right coronary is small as it is: smaller than 2 mm none is graded
-            right = max(right, 0.85 / calibre)
+        right = max(right, SMALLEST[self.dominance] / calibre)
         twigs = math.exp(0.35 * _normal(rng))
         wide, far, ectasia = rng.random(), rng.random(), rng.uniform(*ECTASIA)
         beyond = self.dominance == "right" and far < SUPERDOMINANT
