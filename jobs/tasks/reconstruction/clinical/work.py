@@ -17,13 +17,13 @@ from lesionforge.jobs.tasks.reconstruction.clinical.case import ClinicalPair, ce
 from lesionforge.jobs.tasks.reconstruction.clinical.inputs import Angle, apart_deg
 from lesionforge.jobs.tasks.reconstruction.metrics import topology
 from lesionforge.jobs.tasks.reconstruction.reprojection import view_scores
-from lesionforge.jobs.tasks.reconstruction.settings import LEARNERS, learner_class, settings
+from lesionforge.jobs.tasks.reconstruction.settings import learner_class, settings
 from lesionforge.jobs.tasks.reconstruction.tree import export, picture
 from lesionforge.jobs.tasks.reconstruction.tree.grow import grow
 from lesionforge.jobs.tasks.reconstruction.tree.line import along
 from lesionforge.jobs.tasks.reconstruction.tree.tree import tree_volume
 
-UNLEARNT = "viterbi" if "viterbi" in LEARNERS else "hull"
+UNLEARNT = "viterbi"  # without --model
 WIDE_DEG = 30.0  # that 3-D QCA asks of two views
 COARSE = 1.25  # times the cells that networks learn from: theirs differ by 1.16
 SIZE = 60  # cells an edge of the grid that networks are trained on
