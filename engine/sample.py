@@ -25,6 +25,7 @@ from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.pictures.picture import flags
 from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec, significant
 from lesionforge.sinks.index import ROW_KEYS, Row
+from lesionforge.sinks.png import png
 from lesionforge.sinks.quarantine import MAX_TEXT, Kind, Quarantined
 
 
@@ -46,8 +47,13 @@ class Maker:
         pipeline.generator.judge = self._judge
 
     def prepare(self) -> None:
-        """Load what the generator needs (weights), once; no sample's limits of time and memory cover it."""
+        """Load what the generator needs (weights), once; no sample's limits of time and memory cover it.
+
+        Neither do they cover the encoder's start: on a busy machine Numba's import takes longer than many a sample.
+        """
         if not self._prepared:
+            for first in (np.zeros((2, 2), np.uint8), np.arange(4, dtype=np.uint8).reshape(2, 2)):
+                png(first)  # each way of encoding
             self.pipeline.generator.prepare(_device(self.pipeline.recipe.resources.gpus))
             self.pipeline.check_weights()
             self._prepared = True

@@ -24,7 +24,7 @@ def test_kills_poison_and_a_stopped_worker_cost_nobody_anything(tmp_path):
         hold(poison.campaign(nodes, tmp_path / "poison", seed=4, seconds=15))
         hold(run := zombies.on_ray(nodes, tmp_path / "zombie", rng, limit=6))
         assert run.kills["stopped"] == 1
-        hold(run := surroundings.on_ray(nodes, tmp_path / "weather", rng, limit=12))
+        hold(run := surroundings.on_ray(nodes, tmp_path / "weather", rng, limit=20))
         assert run.kills.total() == 4
     assert not orphans
 
