@@ -226,6 +226,7 @@ def conduct_run(study: Study, out: Path, run: Run) -> dict[str, Any]:
     )
     apart(test, [*real, *synthetic])
     task.check(real, "--real")
+    task.check_test(test, [*real, *synthetic])
     task.check(test, "--test")
     wall, cpu = time.monotonic(), time.process_time()
     chosen = task.training_set(run.arm, run.size, run.seed, real, synthetic)

@@ -186,6 +186,9 @@ class Task(ABC, Generic[I, P]):
         if not items:
             raise UsageError(f"{what} holds nothing to learn from or to score on")
 
+    def check_test(self, test: Sequence[I], train: Sequence[I]) -> None:  # noqa: B027 (most tasks have nothing to say)
+        """Refuse test items that what learns from ``train`` cannot be scored on, before anything is learnt."""
+
     def alone(self, synthetic: Sequence[I]) -> Sequence[I]:
         """Synthetic items as they are learnt from where there are no real ones."""
         return synthetic

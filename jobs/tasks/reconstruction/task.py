@@ -64,8 +64,11 @@ class Reconstruction(Task[Item, "Found"]):
     @property
     def shown(self) -> Mapping[str, str]:
         names = {"dsc": "DSC", "chamfer": "Chamfer", "o2": "O(2)", "cldice": "clDice"}
-        sides = [side for side in SIDES if self.side in (side, "both")]
-        return {f"{side}/{name}": f"{words} {side}" for side in sides for name, words in names.items()}
+        return {f"{side}/{name}": f"{words} {side}" for side in self._sides for name, words in names.items()}
+
+    @property
+    def _sides(self) -> list[str]:
+        return [side for side in SIDES if self.side in (side, "both")]
 
     def item_of_case(self, case: Case) -> Item:
         raise UsageError(
@@ -78,6 +81,19 @@ class Reconstruction(Task[Item, "Found"]):
 
     def items_of_dataset(self, samples: Samples) -> Iterable[Item]:
         return (pair for pair in stored_pairs(samples, self.size, self.rule) if self.side in (pair.side, "both"))
+
+    def check_test(self, test: Sequence[Item], train: Sequence[Item]) -> None:
+        """See ``Task``: of every side that is asked for there are trees, in as many views as are learnt from."""
+        for side in self._sides:
+            if all(pair.side != side for pair in test):
+                other = next(one for one in SIDES if one != side)
+                raise UsageError(f"--test holds no {side} tree: give data that does, or --set side={other}")
+        learnt, asked = ({pair.view_count for pair in pairs} for pairs in (train, test))
+        if learnt != asked:
+            words = [" and ".join(map(str, sorted(counts))) for counts in (learnt, asked)]
+            raise UsageError(
+                f"pairs of {words[0]} views are learnt from, --test holds pairs of {words[1]}: give data of one number"
+            )
 
     def settings(self, model: str) -> Any:
         return settings(model)

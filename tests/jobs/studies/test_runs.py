@@ -10,7 +10,7 @@ from lesionforge.jobs.studies.places import DataPlace
 from lesionforge.jobs.studies.report import report
 from lesionforge.jobs.studies.runs import Run, Study, runs
 from lesionforge.jobs.studies.workers import Room, conduct
-from tests.jobs.studies.toy_task import TOY
+from tests.jobs.studies.toy_task import TOY, Threshold, Toy
 from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN, make_dataset
 
 SOURCE = f"{HERE}.ToySource:here"
@@ -80,6 +80,17 @@ def test_training_and_test_subjects_must_differ(toy, tmp_path):
             conduct(shared, [Run(0, "threshold", None, "real")], place, HERE_ALONE)
     assert not out.exists()  # what is refused leaves nothing behind
     assert not any(other.iterdir())
+
+
+def test_a_test_that_the_task_refuses_costs_no_training(toy, tmp_path, monkeypatch):
+    def refuse(self, test, train):
+        raise UsageError(f"{len(test)} of another kind than {len(train)}")
+
+    monkeypatch.setattr(Toy, "check_test", refuse)
+    monkeypatch.setattr(Threshold, "fit", lambda *_, **__: pytest.fail("it is learnt from"))
+    with pytest.raises(UsageError, match="8 of another kind than 60"):
+        conduct(small(toy), [Run(0, "threshold", None, "made")], tmp_path, HERE_ALONE)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_without_results_is_named(tmp_path):

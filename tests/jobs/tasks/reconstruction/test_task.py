@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from lesionforge.jobs.cli import app
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.reconstruction.measures import SIDES
 from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
 from tests.jobs.tasks.reconstruction import worlds
 from tests.jobs.tasks.reconstruction.worlds import SIZE, TINY
@@ -62,6 +63,22 @@ def test_test_subjects_are_not_learnt_from(trees, tmp_path):
     words += ["--out", tmp_path, "--models", "hull", "--in-process", "--set", f"size={SIZE}"]
     with pytest.raises(UsageError, match="test subjects are also learnt from"):
         CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_test_that_cannot_be_scored_on_is_refused():
+    def of(sides, views):
+        return [SimpleNamespace(side=side, view_count=views) for side in sides]
+
+    train, both = of(SIDES, 2), Reconstruction()
+    both.check_test(of(SIDES, 2), train)
+    Reconstruction(side="left").check_test(of(["left"], 2), train)
+    for task, test, words in (
+        (both, of(["left"], 2), "--test holds no right tree: give data that does, or --set side=left"),
+        (Reconstruction(side="left"), [], "--test holds no left tree: give data that does, or --set side=right"),
+        (both, of(SIDES, 3), "pairs of 2 views are learnt from, --test holds pairs of 3: give data of one number"),
+    ):
+        with pytest.raises(UsageError, match=f"^{words}$"):
+            task.check_test(test, train)
 
 
 def test_sizes_count_subjects_and_grow(trees):
