@@ -130,6 +130,8 @@ def _score(name: str) -> Callable[..., None]:
         reading = places.read(task, DataPlace(test, test_split, pairs(test_option), "--test"))
         places.tell({"--test": reading.body()})
         task.check(reading.items, "--test")
+        for doubt in task.doubts(learner, reading.items):
+            console.note(doubt)
         with steps("scoring") as advance:
             found = runs.scores(task, learner, reading.items, lambda done, of: advance(done, of, ""))
         estimates = {
@@ -216,9 +218,10 @@ def finish(study: Any, todo: Any, out: Path, room: Any, as_json: bool) -> None:
     """Conduct what is left of a study's runs, show each as it ends, and report."""
     from lesionforge.jobs.studies import report as reporting
     from lesionforge.jobs.studies import runs
+    from lesionforge.jobs.studies.folder import unfinished
     from lesionforge.jobs.studies.workers import conduct
 
-    left = len(runs.unfinished(todo, out))
+    left = len(unfinished(todo, out))
     if left:
         held = ", ".join(f"{place.option}: {place.amount()}" for place in study.places())
         console.err.print(f"{left} of {len(todo)} runs to make; {held}", markup=False)

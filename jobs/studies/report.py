@@ -10,7 +10,7 @@ from typing import Any
 
 from lesionforge.jobs import console
 from lesionforge.jobs.studies import places, plot
-from lesionforge.jobs.studies.runs import results
+from lesionforge.jobs.studies.folder import recorded, results
 from lesionforge.jobs.studies.summary import Summary, caution, summarise
 from lesionforge.jobs.studies.tables import STATISTIC, Table, gain, level, statistic
 from lesionforge.jobs.studies.task import REAL, Task, find
@@ -50,7 +50,7 @@ def report(out: Path, expected: str) -> Report:
         UsageError: where no run has finished, the study is of another task, or runs were scored on different items.
     """
     found = results(out, expected)
-    record = json.loads((out / "study.json").read_text())
+    record = recorded(out)
     task = find(record["task"])(**record["options"])
     summary = summarise(found, task)
     tables = [*task.tables(summary), *gains(summary, task)]

@@ -1,4 +1,4 @@
-"""The runs of a study: one JSON file each, written by the driver; what is there is not run again.
+"""The runs of a study; each becomes a JSON file (``folder``), and what is there is not run again.
 
 A run is a function of its study and its name: it reads the data itself (the places must be visible from every node),
 learns, predicts, and gives back a few hundred kilobytes of plain data. While it learns, its learner keeps checkpoints:
@@ -11,11 +11,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,78 +101,6 @@ def runs(
     for model in models:
         task.changed(model, changes)
     return [Run(seed, model, size, arm) for seed in range(seeds) for model in models for size in sizes for arm in arms]
-
-
-def claim(study: Study, out: Path) -> None:
-    """Take a folder for a study, or make sure that it holds this very one or no finished run.
-
-    Raises:
-        UsageError: where the folder holds another study, or a run with other settings or on another dataset of the
-            same name, also where lesionforge was upgraded in between.
-    """
-    record, path = study.record(), out / "study.json"
-    (out / "runs").mkdir(parents=True, exist_ok=True)
-    finished = sorted((out / "runs").glob("*.json"))
-    if finished and path.exists() and (existing := json.loads(path.read_text())) != record:
-        differ = [name for name in record if record[name] != existing.get(name)]
-        raise UsageError(f"{out} holds a study with other {', '.join(differ)}: give a new --out, or the same")
-    path.write_text(json.dumps(record, indent=2, sort_keys=True))
-    content = {name: place.content for name, place in study.synthetic.items()} if finished else {}
-    for file in finished:
-        result = json.loads(file.read_text())
-        if content.get(result["data"]) not in (None, result["dataset"]):
-            raise UsageError(
-                f"{out} has run {file.stem} on another dataset {result['data']!r}: give it another name, or move that "
-                "run away"
-            )
-        settings = study.settings(result["run"]["model"])
-        if differ := [name for name in settings if settings[name] != result["settings"].get(name)]:
-            raise UsageError(f"{out} has run {file.stem} with other {', '.join(differ)}: give a new --out, or the same")
-
-
-def results(out: Path, task: str) -> list[dict[str, Any]]:
-    """What the finished runs found.
-
-    Raises:
-        UsageError: where there is none, or the study is of another task.
-    """
-    if (path := out / "study.json").exists() and (its := json.loads(path.read_text())["task"]) != task:
-        raise UsageError(f"{out} holds a study of {its}: run lesionforge report {its} {out}")
-    found = [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
-    if not found:
-        raise UsageError(f"{out} holds no finished run: run lesionforge study {task} --out {out} ... first")
-    return found
-
-
-def unfinished(todo: Sequence[Run], out: Path) -> list[Run]:
-    """Those whose result is not there."""
-    return [run for run in todo if not file_of(out, run).exists()]
-
-
-def file_of(out: Path, run: Run) -> Path:
-    """Where a run's result is, or will be."""
-    return out / "runs" / f"{run.name}.json"
-
-
-def keep(out: Path, run: Run, result: Mapping[str, Any]) -> None:
-    """Write a run's result, whole or not at all; its checkpoints go."""
-    path = file_of(out, run)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, allow_nan=False))
-    part.replace(path)
-    shutil.rmtree(out / "checkpoints" / run.name, ignore_errors=True)
-    (out / "checkpoints" / f"{run.name}.lock").unlink(missing_ok=True)
-
-
-def tidy(out: Path, finished: bool) -> None:
-    """Remove what nothing goes on from: what a finished study's runs shared, and what is empty."""
-    if finished:
-        shutil.rmtree(out / "inputs", ignore_errors=True)
-    for name in ("inputs", "checkpoints", "runs"):
-        with suppress(OSError):  # not there, or not empty
-            (out / name).rmdir()
-    if not (out / "runs").exists() and not (out / "checkpoints").exists():
-        (out / "study.json").unlink(missing_ok=True)
 
 
 def in_words(study: Study, result: Mapping[str, Any]) -> str:

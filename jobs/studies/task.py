@@ -186,8 +186,12 @@ class Task(ABC, Generic[I, P]):
         if not items:
             raise UsageError(f"{what} holds nothing to learn from or to score on")
 
-    def check_test(self, test: Sequence[I], train: Sequence[I]) -> None:  # noqa: B027 (most tasks have nothing to say)
+    def check_test(self, test: Sequence[I], train: Sequence[I]) -> None:
         """Refuse test items that what learns from ``train`` cannot be scored on, before anything is learnt."""
+
+    def doubts(self, learner: Any, items: Sequence[I]) -> list[str]:
+        """Why a trained learner may be the wrong one for these items, a line each."""
+        return []
 
     def alone(self, synthetic: Sequence[I]) -> Sequence[I]:
         """Synthetic items as they are learnt from where there are no real ones."""

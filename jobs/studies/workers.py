@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.studies.runs import Run, Study, claim, conduct_run, keep, tidy, unfinished
+from lesionforge.jobs.studies.folder import claim, keep, tidy, unfinished
+from lesionforge.jobs.studies.runs import Run, Study, conduct_run
 
 RETRIES = 3  # of a run whose process or node dies; it goes on from its last checkpoint
 

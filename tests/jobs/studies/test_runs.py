@@ -71,6 +71,39 @@ def test_a_folder_holds_one_study(toy, tmp_path):
     assert "here" not in (tmp_path / "study.json").read_text()  # places may name a patient
 
 
+@pytest.mark.parametrize("left", ["", '{"run": {"seed"', "[]", '{"run": {}}', "no draws", "another's"])
+def test_a_damaged_run_is_named_and_made_again(toy, tmp_path, left):
+    study = small(toy, synthetic={})
+    todo = runs(study, seeds=2)
+    conduct(study, todo, tmp_path, HERE_ALONE)
+    file, other = (tmp_path / "runs" / f"{run.name}.json" for run in todo)
+    whole = json.loads(file.read_text())
+    damaged = {"no draws": json.dumps(whole | {"draws": {}}), "another's": other.read_text()}
+    file.write_text(damaged.get(left, left))
+    with pytest.raises(UsageError, match=f"^{file} is damaged: run the same lesionforge study again, which makes"):
+        report(tmp_path, TOY)
+    kept = other.stat().st_mtime_ns
+    assert conduct(study, todo, tmp_path, HERE_ALONE) == 1
+    assert json.loads(file.read_text())["scores"] == whole["scores"]
+    assert other.stat().st_mtime_ns == kept
+    assert report(tmp_path, TOY).body["runs"] == 2
+
+
+@pytest.mark.parametrize("left", [None, "", '{"task": 1}'])
+def test_a_damaged_study_is_named(toy, tmp_path, left):
+    study = small(toy, synthetic={})
+    conduct(study, runs(study, seeds=1), tmp_path, HERE_ALONE)
+    file = tmp_path / "study.json"
+    file.unlink() if left is None else file.write_text(left)
+    with pytest.raises(
+        UsageError, match=f"^{file} is damaged or not there: remove it and run the same lesionforge study again"
+    ):
+        report(tmp_path, TOY)
+    file.unlink(missing_ok=True)
+    assert conduct(study, runs(study, seeds=1), tmp_path, HERE_ALONE) == 0
+    assert report(tmp_path, TOY).body["runs"] == 1
+
+
 def test_training_and_test_subjects_must_differ(toy, tmp_path):
     shared = small(toy, test=DataPlace(SOURCE, options=TRAIN))
     out, other = tmp_path / "out", tmp_path / "other"
