@@ -179,6 +179,12 @@ class View:
         row = ((vx * x + vy * y + vz * z) * inverse) * fv + cr
         return np.stack([row, col], axis=1)
 
+    def pixel_mm_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How many mm (n,) a pixel is, down a column, at the depth of each world point (n, 3)."""
+        depth = self.sod_mm + points @ self.direction
+        mm: NDArray[np.float64] = self.pixel_mm[0] * depth / self.sid_mm
+        return mm
+
     def sees(self, points: ArrayLike) -> NDArray[np.bool_]:
         """True (n,) for each world point (n, 3) whose nearest pixel is on the detector."""
         row, col = np.floor(self.project(points) + 0.5).T

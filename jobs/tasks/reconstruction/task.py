@@ -95,6 +95,11 @@ class Reconstruction(Task[Item, "Found"]):
                 f"pairs of {words[0]} views are learnt from, --test holds pairs of {words[1]}: give data of one number"
             )
 
+    def doubts(self, learner: Any, items: Sequence[Item]) -> list[str]:
+        from lesionforge.jobs.tasks.reconstruction.models.learner import unlearnt_sides
+
+        return unlearnt_sides(learner, {pair.side for pair in items})
+
     def settings(self, model: str) -> Any:
         return settings(model)
 

@@ -50,6 +50,14 @@ def test_matrix_projects_like_the_view(primary: float, secondary: float) -> None
     assert np.allclose(depth, (points - view.source_mm) @ view.direction)
 
 
+@pytest.mark.parametrize(("primary", "secondary"), ANGLES)
+def test_a_pixel_is_what_a_length_at_its_depth_is_projected_to(primary: float, secondary: float) -> None:
+    view = View(1100, 760, primary, secondary, pixel_mm=(0.3, 0.2))
+    points = np.array([[20, -35, 50], [0, 0, 0], [-60, 10, 5]], np.float64)
+    rows = view.project(points + 0.5 * view.axes[1])[:, 0] - view.project(points - 0.5 * view.axes[1])[:, 0]
+    assert view.pixel_mm_at(points) == pytest.approx(1 / rows)
+
+
 def test_signs_of_lao_rao_cranial_caudal() -> None:
     """The angles say where the detector is (DICOM PS3.3 C.8.7.5); LPS: left +x, anterior -y, head +z."""
     assert np.allclose(View(1000, 750, 0, 0).direction, [0, -1, 0])

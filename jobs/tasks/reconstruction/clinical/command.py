@@ -32,6 +32,13 @@ def reconstruct(
         Path | None,
         typer.Option(help="file that `lesionforge train reconstruction` wrote; without it nothing is learnt"),
     ] = None,
+    ostium: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            metavar="X Y Z",
+            help="where the tree begins, as tree.swc of a run before says (LPS mm); else at its wide, high end",
+        ),
+    ] = None,
     vessel_values: Annotated[
         list[int] | None, typer.Option(metavar="N", help="what is vessel in masks of several classes; again for more")
     ] = None,
@@ -59,7 +66,7 @@ def reconstruct(
     for n, one in enumerate(angles, 1):
         if one.assumed:
             console.note(f"view {n}: nothing but its angles is known; assumed are {one.assumed}")
-    body = reconstructed(angles, "left" if side == "left" else "right", out, model, usable(device))
+    body = reconstructed(angles, "left" if side == "left" else "right", out, model, usable(device), ostium)
     for line in body["notes"]:
         console.note(line)
     console.emit(body, as_json, lambda: _show(body, out))

@@ -23,18 +23,23 @@ from lesionforge.jobs.tasks.reconstruction.tree.grow import grow
 from lesionforge.jobs.tasks.reconstruction.tree.line import along
 from lesionforge.jobs.tasks.reconstruction.tree.tree import tree_volume
 
+Place = tuple[float, float, float]
+
 UNLEARNT = "viterbi"  # without --model
 WIDE_DEG = 30.0  # that 3-D QCA asks of two views
 COARSE = 1.25  # times the cells that networks learn from: theirs differ by 1.16
 SIZE = 60  # cells an edge of the grid that networks are trained on
 
 
-def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | None, device: str) -> dict[str, Any]:
+def reconstructed(
+    angles: Sequence[Angle], side: Side, out: Path, model: Path | None, device: str, ostium_mm: Place | None = None
+) -> dict[str, Any]:
     """Reconstruct, write all files into ``out`` (``tree.export``; ``sheet.png``, ``turntable.gif``, ``summary.json``).
 
     Args:
         angles: of one patient and side.
         model: of ``lesionforge train reconstruction``; None: the best method that learns nothing.
+        ostium_mm: where the tree begins, see ``grow``.
 
     Returns:
         What ``summary.json`` holds; ``notes``: what a person must know before believing it.
@@ -43,16 +48,17 @@ def reconstructed(angles: Sequence[Angle], side: Side, out: Path, model: Path | 
         method, size, learner = UNLEARNT, SIZE, learner_class(UNLEARNT)(settings(UNLEARNT), len(angles), device)
         unlearnt = [f"no --model: this is the {method} alone, which no training has taught what a coronary tree is"]
     else:
-        from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
+        from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner, unlearnt_sides
 
         learner = opened_learner(model, device)
         if learner.views != len(angles):
             raise UsageError(f"--model learnt from {learner.views} views, {len(angles)} masks are given: give as many")
-        method, size, unlearnt = learner.settings.network, learner.options.get("size", SIZE), []
+        method, size = learner.settings.network, learner.options.get("size", SIZE)
+        unlearnt = unlearnt_sides(learner, [side])
     case = clinical_pair(angles, side, size)
     pair, notes = case.pair, [*doubts(case), *unlearnt]
     volume = learner.predict(pair)
-    tree = grow(volume, pair, learner.threshold)
+    tree = grow(volume, pair, learner.threshold, ostium_mm)
     export.write(out, tree, volume, pair)
     Image.fromarray(picture.sheet(tree, volume, pair)).save(out / "sheet.png")
     (out / "turntable.gif").write_bytes(picture.turntable(tree))

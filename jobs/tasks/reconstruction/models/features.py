@@ -71,8 +71,7 @@ def _of_view(
     lit = np.pad(shadow > 0, 1)
     edge = cKDTree(_outline(lit))
     line = np.argwhere(skeletonize(lit)).astype(np.float64) - 1
-    depth = view.sod_mm + points @ view.direction
-    mm = view.pixel_mm[0] * depth / view.sid_mm
+    mm = view.pixel_mm_at(points)
     nearest = np.clip(np.rint(pixels).astype(int).T, -1, [[rows], [cols]]) + 1
     inside = lit[tuple(nearest)]
     away = np.minimum(edge.query(pixels, distance_upper_bound=FAR_PIXELS)[0], FAR_PIXELS)
@@ -81,7 +80,7 @@ def _of_view(
     radius = edge.query(line)[0][near] * mm
     twice = _directions(line)[near]
     ray = _plane(pixels, rows, cols, plane)
-    number, place = _along(ray, depth, plane)
+    number, place = _along(ray, points @ view.direction, plane)
     part = np.stack(
         [
             np.clip(signed * mm, -FAR_MM, FAR_MM) / 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
 from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
 from lesionforge.jobs.learning.loop import Progress
+from lesionforge.jobs.tasks.reconstruction.measures import SIDES
 from lesionforge.jobs.tasks.reconstruction.metrics import dice
 from lesionforge.jobs.tasks.reconstruction.pairs import Item, Pair
 from lesionforge.jobs.tasks.reconstruction.settings import NetSettings, learner_class
@@ -44,6 +45,7 @@ class NetLearner(ABC, Generic[S]):
 
     Attributes:
         options: of the task, that it was trained under; kept with it.
+        sides: of the trees that it learnt from; kept with it.
     """
 
     Settings: ClassVar[Callable[..., Any]]
@@ -51,6 +53,7 @@ class NetLearner(ABC, Generic[S]):
     def __init__(self, settings: S, views: int = 2, device: str = "cpu") -> None:
         self.settings, self.views, self.device = settings, views, torch.device(device)
         self.options: Mapping[str, Any] = {}
+        self.sides: tuple[str, ...] = SIDES
         self.threshold = 0.5
         self._net: nn.Module | None = None
 
@@ -86,7 +89,7 @@ class NetLearner(ABC, Generic[S]):
         """
         s = self.settings
         pairs = [*real, *synthetic]
-        self.views = views_of(pairs)
+        self.views, self.sides = views_of(pairs), sides_of(pairs)
         held = held_subjects(pairs, s.held, seed)
         own = [pair for pair in pairs if pair.subject not in held]
         record: dict[str, Any] = {**asdict(s), "views": self.views, "seed": seed, "pairs": len(pairs)}
@@ -130,7 +133,7 @@ class NetLearner(ABC, Generic[S]):
         if self._net is None:
             raise ValueError("this network has learnt nothing yet: fit it first")
         told = {"views": self.views, "threshold": self.threshold, "settings": asdict(self.settings)}
-        told["options"] = dict(self.options)
+        told |= {"sides": self.sides, "options": dict(self.options)}
         weights = {name: value.contiguous().cpu() for name, value in self._net.state_dict().items()}
         write(weights, path, {"reconstruction": json.dumps(told)})
 
@@ -139,6 +142,7 @@ class NetLearner(ABC, Generic[S]):
         """From what a file that ``save`` wrote tells and holds, see ``opened_learner``."""
         made = cls(cls.Settings(**told["settings"]), told["views"], device)
         made.threshold, made.options = float(told["threshold"]), told["options"]
+        made.sides = tuple(told.get("sides", SIDES))
         made._net = filled(made.network, weights).to(made.device).eval()
         return made
 
@@ -162,6 +166,21 @@ def views_of(pairs: Sequence[Item]) -> int:
     if len(counts) != 1:
         raise UsageError(f"pairs of {' and of '.join(map(str, counts)) or 'no'} views: one network takes one number")
     return counts[0]
+
+
+def sides_of(pairs: Sequence[Item]) -> tuple[str, ...]:
+    """Those that there are trees of."""
+    return tuple(side for side in SIDES if any(pair.side == side for pair in pairs))
+
+
+def unlearnt_sides(learner: Any, asked: Iterable[str]) -> list[str]:
+    """A line for each side of the trees asked for that a learner did not learn from."""
+    known = " and ".join(learner.sides)
+    return [
+        f"the model learnt from {known} trees alone: what it makes of {side} ones is not to be trusted"
+        for side in SIDES
+        if side in set(asked) - set(learner.sides)
+    ]
 
 
 def held_subjects(pairs: Sequence[Item], share: float, seed: int) -> set[str]:

@@ -29,7 +29,8 @@ from skimage.morphology import skeletonize
 from lesionforge.generators.carm.view import View
 from lesionforge.jobs.learning.checkpoint import write
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.jobs.tasks.reconstruction.models.learner import best_threshold, held_subjects, views_of
+from lesionforge.jobs.tasks.reconstruction.measures import SIDES
+from lesionforge.jobs.tasks.reconstruction.models.learner import best_threshold, held_subjects, sides_of, views_of
 from lesionforge.jobs.tasks.reconstruction.pairs import Pair
 from lesionforge.jobs.tasks.reconstruction.settings import ViterbiSettings
 
@@ -99,7 +100,7 @@ def _against(other: Traced, at: Floats, radii: Floats, s: ViterbiSettings) -> Fl
     most = np.array(other.line.shape) - 1
     inside = ((pixels >= 0) & (pixels <= most)).all(1)
     row, col = np.clip(pixels, 0, most).T
-    mm = (view.sod_mm + at @ view.direction) * (view.pixel_mm[0] / view.sid_mm)
+    mm = view.pixel_mm_at(at)
     far = np.minimum(other.far[row, col] * mm, s.far_mm)
     unlike = np.minimum(np.abs(np.log(radii / (other.radius[row, col] * mm))), s.unlike)
     cost: Floats = np.where(inside, far + unlike, s.far_mm + s.unlike)
@@ -169,12 +170,13 @@ def _filled(at: Floats, radii: Floats, parent: Ints, s: ViterbiSettings) -> tupl
 class ViterbiLearner:
     """See ``Learner``: it learns a threshold alone, of the subjects that ``NetLearner`` holds out for its own.
 
-    ``views``: of the pairs that it is of.
+    ``views``, ``sides``: of the pairs that it is of.
     """
 
     def __init__(self, settings: ViterbiSettings, views: int = 2, device: str = "cpu") -> None:
         self.settings, self.views = settings, views
         self.options: Mapping[str, Any] = {}
+        self.sides: tuple[str, ...] = SIDES
         self.threshold = 0.5
 
     def fit(
@@ -188,7 +190,7 @@ class ViterbiLearner:
     ) -> None:
         """See ``Learner.fit``."""
         pairs = [*real, *synthetic]
-        self.views = views_of(pairs)
+        self.views, self.sides = views_of(pairs), sides_of(pairs)
         held = held_subjects(pairs, self.settings.held, seed)
         self.threshold = best_threshold([pair for pair in pairs if pair.subject in held], self.predict)
 
@@ -209,7 +211,7 @@ class ViterbiLearner:
     def save(self, path: Path) -> None:
         """A safetensors file without a tensor."""
         told = {"views": self.views, "threshold": self.threshold, "settings": asdict(self.settings)}
-        told["options"] = dict(self.options)
+        told |= {"sides": self.sides, "options": dict(self.options)}
         write({}, path, {"reconstruction": json.dumps(told)})
 
     @classmethod
@@ -217,4 +219,5 @@ class ViterbiLearner:
         """See ``NetLearner.load``."""
         made = cls(ViterbiSettings(**told["settings"]), told["views"], device)
         made.threshold, made.options = float(told["threshold"]), told["options"]
+        made.sides = tuple(told.get("sides", SIDES))
         return made

@@ -16,12 +16,13 @@ from lesionforge.jobs.tasks.reconstruction.tree.line import WIDER, along, calibr
 from lesionforge.jobs.tasks.reconstruction.tree.narrow import Shown, assessed, healthy_diameter
 from lesionforge.jobs.tasks.reconstruction.tree.paths import NEAR, WIDTH, Cells, Ways
 from lesionforge.jobs.tasks.reconstruction.tree.tree import Tree
-from lesionforge.jobs.tasks.reconstruction.tree.walls import merged, pixel_at, radii_about, room
+from lesionforge.jobs.tasks.reconstruction.tree.walls import merged, radii_about, room
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 PROXIMAL_MM = 14.0  # of an end, whose calibre tells the ostium
+OSTIUM_MM = 15.0  # from the tree, that a place given for the ostium may lie: it is read off a picture
 HIGHER = 0.5  # times the calibre, that the highest end counts more than the lowest
 IN_FORK = 1.5  # of the parent's radius: a branch's first part, of which silhouettes do not tell
 HIDDEN = 0.5  # of a branch: beyond, radii are those of merged silhouettes
@@ -41,7 +42,7 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
         ostium_mm: where the tree begins, LPS mm from the isocentre; else at its widest end.
 
     Raises:
-        UserError: where no cell is likely enough.
+        UserError: where no cell is likely enough, or none of them is near the ostium.
     """
     allowed = pair.hull | (volume >= threshold)
     if not (volume >= threshold).any():
@@ -55,8 +56,12 @@ def grow(volume: NDArray[np.float32], pair: Pair, threshold: float = 0.5, ostium
     if ostium_mm is None:
         root = _ostium(ways, threshold, round(PROXIMAL_MM / pair.grid.spacing_mm))
     else:
-        far = ((points - np.asarray(ostium_mm, np.float64)) ** 2).sum(1)
+        far = np.linalg.norm(points - np.asarray(ostium_mm, np.float64), axis=1)
         root = int(np.argmin(np.where(ways.likely >= threshold, far, np.inf)))
+        if not far[root] <= OSTIUM_MM:
+            raise UserError(
+                f"the ostium is given {far[root]:.0f} mm from the tree: give LPS mm from the isocentre, as in tree.swc"
+            )
     paths = ways.paths(root, threshold)
     if not paths:
         raise UserError("the likely cells are a single spot: is the geometry that of the silhouettes?")
@@ -94,7 +99,7 @@ def _unexplained(branches: Sequence[Branch], pair: Pair) -> list[Bools]:
         lit = np.argwhere(shadow)
         far, nearest = cKDTree(view.project(points)).query(lit)
         left = np.zeros(shadow.shape, np.bool_)
-        left[tuple(lit.T)] = far > (radii / pixel_at(view, points))[nearest] + BLUR_PX
+        left[tuple(lit.T)] = far > (radii / view.pixel_mm_at(points))[nearest] + BLUR_PX
         out.append(left)
     return out
 
@@ -169,7 +174,7 @@ def _shown(branches: Sequence[Branch], by_view: Sequence[Floats], pair: Pair, st
     size = [len(one.points) for one in branches]
     s = np.concatenate([along(one.points) for one in branches])
     branch = np.repeat(np.arange(len(size)), size)
-    pixels = [pixel_at(view, points) for view in pair.views]
+    pixels = [view.pixel_mm_at(points) for view in pair.views]
     free = [
         np.minimum(room(view, points, radii, branch, s), mm * _far(view.project(points), left))
         for view, left, mm in zip(pair.views, strange, pixels, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ FRAMES = 24
 FRAME_MS = 90
 GROUND = np.array([18, 20, 26])
 LUMEN, NARROW, UNSEEN = np.array([232, 208, 196]), np.array([255, 60, 40]), np.array([128, 128, 134])
+COLOURS = ("#ffd84d", "#5ad1ff", "#8be07a", "#f59bd0", "#c3a6ff")  # of branches, by the forks before them
+DOUBT, DASHES, RING = "#ffffff", (0, (2, 1.5)), "#ff5a4d"
 LABEL = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 0.8}
 LIGHT = np.array([0.35, -0.45, 0.82])  # right, down, towards the eye
 
@@ -31,7 +32,7 @@ LIGHT = np.array([0.35, -0.45, 0.82])  # right, down, towards the eye
 def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
     """One picture, uint8 (rows, cols, 3): the tree on each silhouette; below, likelihoods and surface from two sides.
 
-    Silhouettes are grey, branches lines (the main branch the widest; grey and dashed where it cannot be assessed),
+    Silhouettes are grey, branches lines (the main branch the widest; white and dashed where it cannot be assessed),
     narrowings red circles with their %DS and its sd, or ``hidden`` in a view that does not show them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,10 +44,11 @@ def sheet(tree: Tree, volume: NDArray[np.float32], pair: Pair) -> Rgb:
     halves: Any = figure.subfigures(2, 1)
     for n, axes in enumerate(np.atleast_1d(halves[0].subplots(1, len(pair.views)))):
         _draw_view(axes, tree, pair, n)
+    _explain(halves[0], tree)
     shown = _Model.of(tree)
     panels: list[tuple[str, NDArray[Any]]] = [
         *(("likelihood from the front", _mip(volume, 1)), ("likelihood from the left", _mip(volume, 0))),
-        *(("from the front", shown.frame(0)), ("from the left", shown.frame(90))),
+        *(("lumen from the front; grey: cannot be assessed", shown.frame(0)), ("lumen from the left", shown.frame(90))),
     ]
     for axes, (title, image) in zip(halves[1].subplots(1, len(panels)), panels, strict=True):
         axes.imshow(image, cmap="magma", vmin=0, interpolation="nearest")
@@ -132,25 +134,47 @@ def _mip(volume: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 def _draw_view(axes: Any, tree: Tree, pair: Pair, n: int) -> None:
     view, shadow = pair.views[n], pair.shadows[n]
     axes.set_facecolor("black")
-    axes.imshow(shadow, cmap="gray", vmin=0, vmax=2.2, interpolation="nearest")
-    colours: Sequence[str] = ("#ffd84d", "#5ad1ff", "#8be07a", "#f59bd0", "#c3a6ff")
-    generation: list[int] = []
-    for branch, (_, hidden) in zip(tree.branches, zip(*_hidden(tree), strict=True), strict=True):
-        generation.append(0 if branch.parent < 0 else generation[branch.parent] + 1)
+    axes.imshow(shadow, cmap="gray", vmin=0, vmax=3.4, interpolation="nearest")
+    each = zip(tree.branches, _generations(tree), _hidden(tree)[1], strict=True)
+    for branch, generation, hidden in each:
         rows, cols = view.project(branch.points).T
         wide = 1.6 if branch.parent < 0 else 1.0
-        axes.plot(cols, np.where(hidden, np.nan, rows), color=colours[generation[-1] % len(colours)], lw=wide)
-        axes.plot(cols, np.where(hidden, rows, np.nan), color="#9aa0aa", lw=0.8, ls=(0, (2, 1.5)))
+        axes.plot(cols, np.where(hidden, np.nan, rows), color=COLOURS[generation], lw=wide)
+        axes.plot(cols, np.where(hidden, rows, np.nan), color=DOUBT, lw=wide, ls=DASHES)
     for one in tree.narrowings:
         ((row, col),) = view.project(np.array([one.point]))
         shows = n in one.views
-        axes.plot(col, row, "o", ms=11, mfc="none", mec="#ff5a4d", mew=1.5, alpha=1 if shows else 0.5)
+        axes.plot(col, row, "o", ms=11, mfc="none", mec=RING, mew=1.5, alpha=1 if shows else 0.5)
         text = f"{one.percent_ds:.0f} \u00b1 {one.uncertainty:.0f} %" if shows else "hidden"
         axes.annotate(text, (col, row), (9, 6), textcoords="offset points", color="#ff8a7d", size=8, bbox=LABEL)
     places = np.argwhere(shadow)
     (row, col), half = (places.min(0) + places.max(0)) / 2, 0.56 * max(np.ptp(places, axis=0).max(), 32)
     axes.set(xticks=[], yticks=[], xlim=(col - half, col + half), ylim=(row + half, row - half))
-    axes.set_title(f"{view.name}: grey parts cannot be assessed", fontsize=10)
+    axes.set_title(view.name, fontsize=10)
+
+
+def _explain(half: Any, tree: Tree) -> None:
+    """A line below the views that says what their colours are."""
+    from matplotlib.lines import Line2D
+
+    deepest = max(_generations(tree))
+    words = ["main branch", "its branches", "their branches", "and theirs", "and all of them"][: deepest + 1]
+    lines = [Line2D([], [], color=colour, lw=2, label=word) for colour, word in zip(COLOURS, words, strict=False)]
+    lines.append(Line2D([], [], color=DOUBT, lw=2, ls=DASHES, label="cannot be assessed"))
+    if tree.narrowings:
+        lines.append(
+            Line2D([], [], color="none", marker="o", ms=8, mec=RING, mew=1.5, label="narrowing, %DS \u00b1 sd")
+        )
+    looks = {"frameon": True, "facecolor": "black", "labelcolor": "white", "fontsize": 9, "fancybox": False}
+    half.legend(handles=lines, loc="outside lower center", ncols=len(lines), **looks)
+
+
+def _generations(tree: Tree) -> list[int]:
+    """Of each branch how many forks lie before it; all from the last colour's on alike."""
+    out: list[int] = []
+    for branch in tree.branches:
+        out.append(0 if branch.parent < 0 else min(out[branch.parent] + 1, len(COLOURS) - 1))
+    return out
 
 
 def _hidden(tree: Tree) -> tuple[list[str], list[NDArray[np.bool_]]]:

@@ -42,7 +42,7 @@ def across(view: View, shadow: NDArray[np.uint8], points: Floats, ends: NDArray[
     ``ends``: where each line begins among the points, and the number of all.
     """
     pixels = view.project(points)
-    mm = pixel_at(view, points)
+    mm = view.pixel_mm_at(points)
     before, after = np.arange(len(points)) - 1, np.arange(len(points)) + 1
     before[ends[:-1]] += 1
     after[ends[1:] - 1] -= 1
@@ -63,7 +63,7 @@ def merged(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64],
         points: of all branches (n, 3), ``radii`` (n,) mm, ``branch`` (n,) their numbers.
         free: (n,) False where a branch is still inside its parent: it hides nothing.
     """
-    return _merged(view.project(points), radii / pixel_at(view, points), branch, free)
+    return _merged(view.project(points), radii / view.pixel_mm_at(points), branch, free)
 
 
 def room(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64], along: Floats) -> Floats:
@@ -75,14 +75,8 @@ def room(view: View, points: Floats, radii: Floats, branch: NDArray[np.int64], a
         points, radii, branch: see ``merged``.
         along: (n,) mm from each branch's first point.
     """
-    mm = pixel_at(view, points)
+    mm = view.pixel_mm_at(points)
     return _room(view.project(points), radii / mm, branch, along, OWN * radii + OWN_MM) * mm
-
-
-def pixel_at(view: View, points: Floats) -> Floats:
-    """How many mm a pixel is at each point's depth (n,)."""
-    out: Floats = view.pixel_mm[0] * (view.sod_mm + points @ view.direction) / view.sid_mm
-    return out
 
 
 def radii_about(view: View, shadow: NDArray[np.uint8], points: Floats) -> Floats:
@@ -93,7 +87,7 @@ def radii_about(view: View, shadow: NDArray[np.uint8], points: Floats) -> Floats
     edge = cKDTree(np.argwhere(lit & ~binary_erosion(lit)))
     line = np.argwhere(skeletonize(lit))
     half = edge.query(line)[0] + 0.5  # a vessel's outline runs half a pixel beyond its last pixels' centres
-    out: Floats = half[cKDTree(line).query(view.project(points) + 1)[1]] * pixel_at(view, points)
+    out: Floats = half[cKDTree(line).query(view.project(points) + 1)[1]] * view.pixel_mm_at(points)
     return out
 
 

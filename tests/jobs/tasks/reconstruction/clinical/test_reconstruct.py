@@ -72,7 +72,8 @@ def test_command_writes_tree_pictures_and_summary(tmp_path: Path, angles: list[A
         (tmp_path / f"g{n}.json").write_text(json.dumps(one.view.to_json()))
         words += [str(tmp_path / f"m{n}.png"), "--geometry", str(tmp_path / f"g{n}.json")]
     out = tmp_path / "out"
-    done = inside(*words, "--side", "right", "--out", out, "--json")
+    low = line()[0]  # the higher end would be taken
+    done = inside(*words, "--side", "right", "--out", out, "--json", "--ostium", *low)
     body = json.loads(done.stdout)
     assert body == json.loads((out / "summary.json").read_text())
     assert body["tree"]["branches"] >= 1
@@ -82,6 +83,8 @@ def test_command_writes_tree_pictures_and_summary(tmp_path: Path, angles: list[A
     assert {"sheet.png", "turntable.gif", "tree.stl", "tree.nii.gz", "tree.swc", "summary.json"} <= {
         p.name for p in out.iterdir()
     }
+    first = np.loadtxt(out / "tree.swc")[0, 2:5]
+    assert np.linalg.norm(first - low) < 10
     again = inside(*words, "--side", "right", "--out", out, code=1)
     assert "not an empty folder" in again.stderr
     under = inside(*words, "--side", "right", "--out", out / "summary.json" / "under", code=1)
@@ -107,9 +110,16 @@ def test_a_model_gets_the_cells_it_learnt_from(
         given.append(pair.grid)
         return pair.hull.astype(np.float32)
 
-    known = {"views": 2, "options": {"size": 40}, "threshold": 0.5, "settings": SimpleNamespace(network="sparse")}
+    known = {
+        "views": 2,
+        "sides": ["left"],
+        "options": {"size": 40},
+        "threshold": 0.5,
+        "settings": SimpleNamespace(network="sparse"),
+    }
     monkeypatch.setattr(learner, "opened_learner", lambda *_: SimpleNamespace(**known, predict=hull))
-    reconstructed(angles, "right", tmp_path / "out", tmp_path / "model.safetensors", "cpu")
+    body = reconstructed(angles, "right", tmp_path / "out", tmp_path / "model.safetensors", "cpu")
+    assert any("learnt from left trees alone: what it makes of right ones" in note for note in body["notes"])
     assert given[0].shape == (40, 40, 40)
     assert given[0].spacing_mm >= cell_mm(40) == 1.5 * cell_mm(60)
 

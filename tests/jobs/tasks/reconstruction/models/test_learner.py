@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.tasks.reconstruction.measures import SIDES
 from lesionforge.jobs.tasks.reconstruction.metrics import dice
 from lesionforge.jobs.tasks.reconstruction.models import learner as learning
 from lesionforge.jobs.tasks.reconstruction.models.features import tokens
 from lesionforge.jobs.tasks.reconstruction.models.learner import opened_learner
 from lesionforge.jobs.tasks.reconstruction.models.sparse_learner import SparseLearner
-from lesionforge.jobs.tasks.reconstruction.settings import SparseSettings
+from lesionforge.jobs.tasks.reconstruction.models.viterbi import ViterbiLearner
+from lesionforge.jobs.tasks.reconstruction.settings import SparseSettings, ViterbiSettings
+from lesionforge.jobs.tasks.reconstruction.task import Reconstruction
 from tests.jobs.tasks.reconstruction import worlds
 
 TOY = {"channels": (8, 12, 16), "steps": 4, "warmup": 2, "held": 0.25}
@@ -118,11 +121,23 @@ def test_views_are_told_by_the_pairs_and_by_the_file(pairs, tmp_path):
     learner.save(tmp_path / "m.safetensors")
     again = opened_learner(tmp_path / "m.safetensors", "cpu")
     assert (again.views, again.options) == (3, {"size": 32})
+    assert again.sides == SIDES
     assert np.array_equal(again.predict(three[1]), learner.predict(three[1]))
     with pytest.raises(UsageError, match="trained on 3 views, the pair has 2: give data of 3 views"):
         again.predict(pairs[0])
     with pytest.raises(UsageError, match="pairs of 2 and of 3 views: one network takes one number"):
         learnt([*pairs, *three])
+
+
+def test_the_sides_it_learnt_from_are_told_by_the_file(pairs, tmp_path):
+    for made in (SparseLearner(SparseSettings(**TOY | {"steps": 1})), ViterbiLearner(ViterbiSettings())):
+        made.fit([], [pair for pair in pairs if pair.side == "right"], 0, 0)
+        made.save(tmp_path / "m.safetensors")
+        again = opened_learner(tmp_path / "m.safetensors", "cpu")
+        told = "the model learnt from right trees alone: what it makes of left ones is not to be trusted"
+        assert again.sides == ("right",)
+        assert Reconstruction().doubts(again, pairs) == [told]
+        assert not Reconstruction().doubts(again, [pair for pair in pairs if pair.side == "right"])
 
 
 def test_what_is_kept_is_bounded_and_small(pairs):

@@ -38,6 +38,8 @@ def test_the_ostium_is_the_wide_high_end_or_where_it_is_said_to_be(healthy):
     turned = grow(healthy.volume, healthy.pair, ostium_mm=end)
     assert np.linalg.norm(turned.branches[0].points[0] - end) < 2
     assert np.linalg.norm(turned.branches[0].points[-1] - top) < 3
+    with pytest.raises(UserError, match=r"the ostium is given 1\d\d mm from the tree: give LPS mm"):
+        grow(healthy.volume, healthy.pair, ostium_mm=top + 90)
 
 
 def test_every_branch_begins_on_its_parent_which_comes_before_it(known):

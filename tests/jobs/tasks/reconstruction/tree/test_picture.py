@@ -1,6 +1,7 @@
 """Pictures of a tree show it the right way round."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -31,3 +32,15 @@ def test_a_sheet_is_a_picture(known):
     assert made.dtype == np.uint8
     assert made.shape[2] == 3
     assert min(made.shape[:2]) > 400
+
+
+def test_what_cannot_be_assessed_is_white_on_dark_silhouettes(known):
+    hidden, sure = (
+        picture.sheet(replace(known.tree, unassessed=left), known.volume, known.pair)
+        for left in (known.tree.unassessed, ())
+    )
+    assert known.tree.unassessed
+    views = hidden[: len(hidden) // 2]
+    changed = (hidden != sure).any(-1)[: len(views)]
+    assert (changed & (views.min(-1) > 220)).sum() > 20
+    assert np.median(views[(views.min(-1) > 20) & (views.max(-1) < 200) & (np.ptp(views, axis=-1) == 0)]) < 90
