@@ -1,4 +1,4 @@
-"""A study's folder: ``study.json``, and in ``runs`` a JSON file a run. Whoever reads one, reads it here.
+"""A study's folder: ``study.json``, and in ``runs`` a JSON file a run, which is read here alone.
 
 Files are written whole or not at all, but a full disk or a fallen machine leaves others: such a run counts as not made,
 so that the same command makes it again, and a report says which it is.
@@ -44,8 +44,8 @@ def result_of(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, TypeError, AttributeError):
         result = json.loads(path.read_text())
         whole = result.keys() >= KEYS and result["test"].keys() >= {"items", "subjects", "digest"}
-        alike = whole and result["scores"].keys() == result["held"].keys() == result["draws"].keys()
-        if alike and Run(**result["run"]).name == path.stem:
+        whole = whole and result["scores"].keys() <= result["held"].keys() & result["draws"].keys()
+        if whole and Run(**result["run"]).name == path.stem:
             return result  # type: ignore[no-any-return]
     raise UsageError(f"{path} is damaged: run the same lesionforge study again, which makes that run again")
 
