@@ -22,7 +22,6 @@ BOTH: Final = "diffusion, both sides"
 # diffusion answers theirs of both sides.
 ANSWERS: Final = {
     "sparse": "",
-    "flow": "",
     "unet": "3D U-Net",
     "unet-small": "3D U-Net",
     "unet-paper": "3D U-Net",

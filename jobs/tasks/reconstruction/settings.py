@@ -57,31 +57,6 @@ class SparseSettings(NetSettings):
 
 
 @dataclass(frozen=True)
-class FlowSettings(SparseSettings):
-    """The sparse network refined by flow matching.
-
-    Attributes:
-        direct: share of the steps in which the direct network learns; then the second one on top of it.
-        levels, samples: steps from noise to tree, and trees whose mean is taken.
-    """
-
-    network: str = "flow"
-    direct: float = 0.5
-    levels: int = 4
-    samples: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _share(self, "direct")
-        _above_zero(self, "levels", "samples")
-
-    @property
-    def first(self) -> int:
-        """Steps in which the direct network learns."""
-        return round(self.direct * self.steps)
-
-
-@dataclass(frozen=True)
 class DenseSettings(NetSettings):
     """Of a 3-D U-Net on back-projections; ``preset``: of its size, ``paper``, ``small`` or ``tiny``."""
 
@@ -212,7 +187,6 @@ _XRADIFF = "xradiff_learner:XraDiffLearner"
 # Name: module:class of ``models``, and its settings.
 LEARNERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "sparse": ("sparse_learner:SparseLearner", SparseSettings),
-    "flow": ("flow:FlowLearner", FlowSettings),
     "unet": ("unet:UNetLearner", UNetSettings),
     "unet-small": ("unet:UNetLearner", lambda: UNetSettings("unet-small", steps=1400, preset="small")),
     "unet-paper": ("unet:UNetLearner", lambda: UNetSettings("unet-paper", steps=80_000, rate=1e-4, preset="paper")),

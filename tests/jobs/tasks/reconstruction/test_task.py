@@ -93,9 +93,9 @@ def test_sizes_count_subjects_and_grow(trees):
 
 
 def test_settings_are_of_all_learners_of_a_study_or_of_one():
-    task, changes = Reconstruction(), {"sparse.steps": 9, "steps": 5, "flow.levels": 2}
-    assert [task.changed(model, changes).steps for model in ("sparse", "flow")] == [9, 5]
-    assert task.changed("flow", changes).levels == 2
+    task, changes = Reconstruction(), {"sparse.steps": 9, "steps": 5, "xradiff.levels": 2}
+    assert [task.changed(model, changes).steps for model in ("sparse", "xradiff")] == [9, 5]
+    assert task.changed("xradiff", changes).levels == 2
     assert task.changed("hull", changes) == task.settings("hull")
     assert task.changed("viterbi", changes) == task.settings("viterbi")
     assert task.changed("viterbi", {"held": 0.3, "steps": 5}).held == 0.3
@@ -104,7 +104,7 @@ def test_settings_are_of_all_learners_of_a_study_or_of_one():
     with pytest.raises(UsageError, match="--set stepps: no such setting"):
         task.changed("viterbi", {"stepps": 1})
     with pytest.raises(UsageError, match="there is no learner 'spars'; give sparse, "):
-        task.changed("flow", {"spars.steps": 1})
+        task.changed("unet", {"spars.steps": 1})
 
 
 def test_options_are_checked_before_anything_is_read():
