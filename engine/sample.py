@@ -52,8 +52,8 @@ class Maker:
         Neither do they cover the encoder's start: on a busy machine Numba's import takes longer than many a sample.
         """
         if not self._prepared:
-            for first in (np.zeros((2, 2), np.uint8), np.arange(4, dtype=np.uint8).reshape(2, 2)):
-                png(first)  # each way of encoding
+            for first in (np.zeros((2, 4), np.uint8), np.arange(8, dtype=np.uint8).reshape(2, 4)):
+                png(first)  # each way of encoding: runs, and what has none
             self.pipeline.generator.prepare(_device(self.pipeline.recipe.resources.gpus))
             self.pipeline.check_weights()
             self._prepared = True

@@ -10,6 +10,7 @@ from lesionforge.engine.plan import PlanError
 from lesionforge.engine.sample import BadOutput, Maker, checked
 from lesionforge.generators.base import Generator
 from lesionforge.generators.types import Sample, stream
+from lesionforge.sinks import png
 from lesionforge.sinks.quarantine import Quarantined
 from tests.engine.conftest import toy
 
@@ -44,6 +45,15 @@ def test_a_batch_makes_the_same_samples_as_one_by_one():
     assert all(
         np.array_equal(a.fields["image.png"], b.fields["image.png"]) for a, b in zip(single, batched, strict=True)
     )
+
+
+def test_the_encoder_starts_before_any_sample_s_time_runs():
+    png._compiled.cache_clear()
+    Maker(Pipeline(toy())).prepare()
+    started = png._compiled.cache_info().misses
+    png.png(np.zeros((9, 9), np.uint8))
+    png.png(stream(b"key", "picture").integers(0, 256, (9, 9), dtype=np.uint8))
+    assert png._compiled.cache_info().misses == started
 
 
 def test_memory_running_out_halves_the_batch_and_is_counted():

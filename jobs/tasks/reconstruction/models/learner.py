@@ -243,13 +243,9 @@ class Annealed(loop.Task):
         return [torch.optim.AdamW(self._net.parameters(), lr=self._settings.rate, weight_decay=self._settings.decay)]
 
     def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        self.anneal(step, self._settings.steps, optimizer)
-
-    def anneal(self, step: int, steps: int, optimizer: torch.optim.Optimizer) -> None:
-        """The rate of a step among some: it rises, then falls as a cosine."""
         s = self._settings
         rise = min(1.0, step / s.warmup)
-        fall = 0.5 * (1 + math.cos(math.pi * step / steps))
+        fall = 0.5 * (1 + math.cos(math.pi * step / s.steps))
         for group in optimizer.param_groups:
             group["lr"] = s.rate * rise * fall
 

@@ -64,10 +64,10 @@ class _Learning(nn.Module):  # type: ignore[misc]
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """The mean loss of a batch."""
-        return loss_of(self.net(batch["x"].float(), batch["where"]), batch)
+        return _loss_of(self.net(batch["x"].float(), batch["where"]), batch)
 
 
-def loss_of(logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
+def _loss_of(logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
     """Cross-entropy and soft Dice; what of the tree lies outside the hull counts in the Dice's size."""
     truth = batch["truth"].float()
     entropy = functional.binary_cross_entropy_with_logits(logits, truth)
