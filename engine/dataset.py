@@ -36,7 +36,7 @@ class DatasetError(UserError):
 
 @dataclass(frozen=True)
 class SourceSize:
-    """What the plan must know of a source, and what the card says of it: ``left_over``, files in no case by reason."""
+    """What the plan must know of an input, and what the card says of it: ``left_over``, files in no case by reason."""
 
     scheme: str
     subjects: Annotated[int, Field(ge=1, lt=2**62)]
@@ -84,6 +84,8 @@ class DatasetDescription:
     def to_bytes(self) -> bytes:
         """As it is stored. ``out``, ``resources`` and ``storage_options`` are no part of the dataset."""
         recipe = self.recipe.model_dump(mode="json", exclude={"out", "resources"})
+        if recipe["backgrounds"] is None:
+            del recipe["backgrounds"]
         body = {
             "layout": layout.LAYOUT_VERSION,
             "identity": self.identity,
@@ -101,7 +103,7 @@ _DESCRIPTION = TypeAdapter(DatasetDescription)
 
 def describe(pipeline: Pipeline) -> DatasetDescription:
     """The description of a pipeline's dataset."""
-    opened = list(zip(pipeline.recipe.sources, pipeline.sources, strict=True))
+    opened = list(zip(pipeline.recipe.inputs, pipeline.sources, strict=True))
     sizes = tuple(
         SourceSize(r.scheme, s.subjects, s.cases_per_subject, mark, s.licence, left_over, _runs(s.sizes or ()))
         for (r, s), mark, left_over in zip(opened, pipeline.fingerprints, pipeline.left_over, strict=True)
@@ -130,7 +132,7 @@ def read(store: Store) -> DatasetDescription:
         # Where a store lies, and how it is reached, is no dataset's to say: none is written with that.
         parts["recipe"] = Recipe.model_validate({**raw["recipe"], "out": None, "storage_options": {}})
         description = _DESCRIPTION.validate_python(parts, strict=False)
-        if len(description.sources) != len(description.recipe.sources) or "lesionforge" not in description.versions:
+        if len(description.sources) != len(description.recipe.inputs) or "lesionforge" not in description.versions:
             raise ValueError("its sources or versions do not fit its recipe")
         return description
     except FileNotFoundError:
@@ -243,9 +245,10 @@ def _refuse_foreign_files(store: Store) -> None:
 
 def _difference(existing: DatasetDescription, own: DatasetDescription) -> str:
     a, b = (d.recipe.model_dump(mode="json") for d in (existing, own))
-    names = [name for name in a if name not in ("multiply", "out", "resources", "sources") and a[name] != b[name]]
-    if existing.sources != own.sources or [s.options for s in existing.recipe.sources] != [
-        s.options for s in own.recipe.sources
+    aside = ("multiply", "out", "resources", "sources", "backgrounds")
+    names = [name for name in a if name not in aside and a[name] != b[name]]
+    if existing.sources != own.sources or [s.options for s in existing.recipe.inputs] != [
+        s.options for s in own.recipe.inputs
     ]:
         names.append("sources")
     return f" (they differ in {', '.join(names)})" if names else ""

@@ -62,9 +62,9 @@ class Terms:
         if differing := difference(self.versions, versions()):
             raise Fault("place", f"this node has other versions than the driver: {differing}; install the same")
         try:
-            sources = open_sources(recipe.sources)
+            sources = open_sources(recipe)
             for n, source in enumerate(sources):
-                self._hold(n, recipe.sources[n].scheme, source)
+                self._hold(recipe.field_of(n), n, recipe.inputs[n].scheme, source)
             pipeline = Pipeline(recipe, self.links, sources)
             same = pipeline.identity == self.identity
         except SourceError as error:  # the driver has opened it
@@ -73,9 +73,9 @@ class Terms:
             raise Fault("place", "generator.params: the weights on this node are not the driver's")
         return pipeline
 
-    def _hold(self, n: int, scheme: str, source: Source) -> None:
+    def _hold(self, field: str, n: int, scheme: str, source: Source) -> None:
         files, contents = source.files(), self.contents[n]
-        told = f"sources.{n} ({scheme}) is not what the driver saw: "
+        told = f"{field} ({scheme}) is not what the driver saw: "
         rule = "; it must be whole and the same on every node, from the start of a run to its end"
         if len(files) * CONTENT_BYTES != len(contents):
             raise Fault("place", f"{told}{len(files)} files here, {len(contents) // CONTENT_BYTES} there{rule}")

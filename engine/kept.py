@@ -46,32 +46,36 @@ class KeptCases:
 
     def read(self, spec: SampleSpec) -> Any:
         """As ``Pipeline.read``, whose errors pass through; what goes wrong in the cache costs the copy alone."""
-        source = self.pipeline.sources[spec.source]
-        if self.pipeline.recipe.multiply == 1 or not source.keeps or node.usable() is None:
-            return self.pipeline.read(spec)
-        mark = self._mark(spec)
+        return self.pipeline.read(spec, self._case)
+
+    def _case(self, n: int, number: int) -> Any:
+        source, recipe = self.pipeline.sources[n], self.pipeline.recipe
+        again = recipe.multiply > 1 or n == len(recipe.sources)  # backgrounds are fewer than samples
+        if not again or not source.keeps or node.usable() is None:
+            return self.pipeline.case(n, number)
+        mark = self._mark(n, number)
         if isinstance(case := recalled(mark), Case):
-            for file in source.case_files(spec.case):  # replaced since the run began? As reading it would say
+            for file in source.case_files(number):  # replaced since the run began? As reading it would say
                 file.check()
             return case
-        case = self.pipeline.read(spec)
+        case = self.pipeline.case(n, number)
         if isinstance(case, Case):
             keep(mark, case)
         return case
 
-    def _mark(self, spec: SampleSpec) -> str:
+    def _mark(self, n: int, number: int) -> str:
         """All that decides a case, in words."""
-        if spec.source not in self._marks:
-            self._marks[spec.source] = self._source_mark(spec.source)
-        files = self.pipeline.sources[spec.source].case_files(spec.case)
+        if n not in self._marks:
+            self._marks[n] = self._source_mark(n)
+        files = self.pipeline.sources[n].case_files(number)
         own = [(file.content.digest or file.digest()).hex() for file in files]
-        return f"case {spec.case} {self.pipeline.named_by(spec)} {own}\n{self._marks[spec.source]}"
+        return f"case {number} {self.pipeline.named_by(n, number)} {own}\n{self._marks[n]}"
 
     def _source_mark(self, n: int) -> str:
         source, p = self.pipeline.sources[n], self.pipeline
         made_by = [p.subject_key.hex(), *_made_by(type(source))]
         place = source.place if source.public_place else ""
-        return json.dumps([*made_by, p.recipe.sources[n].scheme, place, repr(source.options), p.fingerprints[n]])
+        return json.dumps([*made_by, p.recipe.inputs[n].scheme, place, repr(source.options), p.fingerprints[n]])
 
 
 class KeptResults:
@@ -96,7 +100,8 @@ class KeptResults:
 def shelve(pipeline: Pipeline) -> None:
     """Have a pipeline's generator keep what it measures on the node, where it comes back to it."""
     memory = pipeline.generator.memory
-    if isinstance(memory, Memory) and pipeline.recipe.multiply > 1 and node.usable() is not None:
+    again = pipeline.recipe.multiply > 1 or pipeline.plan.backgrounds
+    if isinstance(memory, Memory) and again and node.usable() is not None:
         memory.shelf = KeptResults(pipeline.generator, memory.kinds)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,13 +53,12 @@ class Links:
         known = json.dumps([told, self.groups, self.alike])
         return hashlib.sha256(known.encode()).hexdigest() if self != NO_LINKS or any(told) else ""
 
-    @property
-    def notes(self) -> list[str]:
-        """For people."""
+    def notes(self, named: Callable[[int], str]) -> list[str]:
+        """For people. ``named``: where a source stands in the recipe."""
         if not self.groups:
             return list(self.doubts)
         members = [member for group in self.groups for member in group]
-        names = ", ".join(f"sources.{n}" for n in sorted({source for source, _ in members}))
+        names = ", ".join(named(n) for n in sorted({source for source, _ in members}))
         return [
             f"{len(members)} subjects of {names} are {len(self.groups)} (equal pixels, one patient's id, study, "
             "series, frame of reference or phantom); each is whole in the split that the first source which has it "
@@ -71,11 +70,12 @@ class Links:
 NO_LINKS = Links()
 
 
-def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> Links:
+def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]], named: Callable[[int], str]) -> Links:
     """The links among the subjects of sources. Costs a look at every file, remembered on this machine.
 
     Args:
         shares: of the splits in each source: procedural subjects of equal shares need no table.
+        named: where a source stands in the recipe, for errors.
 
     Raises:
         SourceError: for two procedural sources that share more subjects than can be held.
@@ -96,7 +96,7 @@ def find(sources: Sequence[Source], shares: Sequence[Mapping[Split, float]]) -> 
             common = min(sources[n].subjects, sources[first].subjects)
             if common > MAX_TABLE:
                 raise SourceError(
-                    f"sources.{n} and sources.{first} have {common} subjects in common and other counts or splits: "
+                    f"{named(n)} and {named(first)} have {common} subjects in common and other counts or splits: "
                     "give both the same, or subjects of their own (option series)"
                 )
             for subject in range(common):

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lesionforge.engine import links, plugins
+from lesionforge.engine.backgrounds import Read
 from lesionforge.engine.faults import Fault
 from lesionforge.engine.links import Links
 from lesionforge.engine.plan import Plan, PlanError
@@ -15,7 +16,7 @@ from lesionforge.engine.privacy import subject_key, unnamed
 from lesionforge.engine.recipe import Recipe
 from lesionforge.engine.sources.base import BURNED_IN, Source, SourceError, open_sources
 from lesionforge.generators.base import Generator
-from lesionforge.generators.types import Case, SampleSpec
+from lesionforge.generators.types import Case, SampleSpec, Scene
 
 if TYPE_CHECKING:
     from lesionforge.engine.sources.files import File
@@ -45,8 +46,11 @@ class Pipeline:
                 it does not measure.
         """
         self.recipe = recipe
-        self.sources: list[Source] = open_sources(recipe.sources) if opened is None else opened
+        self.sources: list[Source] = open_sources(recipe) if opened is None else opened
         self.generator: Generator = plugins.generator(recipe.generator.name, recipe.generator.params)
+        if recipe.backgrounds and not self.generator.backgrounds:
+            raise PlanError(f"backgrounds: generator {recipe.generator.name} puts nothing before any; leave it out")
+        self.generator.unmasked = any(source.unmasked for source in self.sources)
         classes = self.generator.classes
         requested = set(recipe.balance) if isinstance(recipe.balance, dict) else set()
         unknown = sorted(requested - set(classes))
@@ -57,24 +61,35 @@ class Pipeline:
             raise PlanError(f"balance {recipe.balance}: generator {recipe.generator.name} has no classes; leave it out")
         if self.generator.measures is not None:  # else the first sample shows it
             self.check_limits(self.generator.measures)
-        self.links = links.find(self.sources, [s.split for s in recipe.sources]) if known is None else known
+        shares = [source.split for source in recipe.inputs]
+        self.links = links.find(self.sources, shares, recipe.field_of) if known is None else known
         balanced = self.generator.balanced
         names = classes if balanced is None else balanced
         self.plan = Plan(recipe, self.sources, self.generator.sample_bytes(), names, self.links)
 
-    def read(self, spec: SampleSpec) -> Any:
-        """A sample's case as a generator may see it; what is none, as its source gave it."""
-        case: Any = self.sources[spec.source].read(spec.case)
+    def read(self, spec: SampleSpec, one: Read | None = None) -> Any:
+        """A sample's case as a generator may see it; what is none, as its source gave it.
+
+        Args:
+            one: reads a case of an input, ``case`` as a rule.
+        """
+        one = one or self.case
+        case = one(spec.source, spec.case)
+        behind = self.plan.backgrounds
+        return Scene(case, behind.behind(case, spec, one)) if behind and isinstance(case, Case) else case
+
+    def case(self, source: int, number: int) -> Any:
+        """A case of an input, its subject hashed; what is none, as it was given."""
+        case: Any = self.sources[source].read(number)
         if not isinstance(case, Case):
             return case
-        group, home = self.named_by(spec)
+        group, home = self.named_by(source, number)
         name = f"{home} {case.subject}" if home else case.subject
         return unnamed(case, self.subject_key, name if group is None else f"group {group}")
 
-    def named_by(self, spec: SampleSpec) -> tuple[int | None, int]:
-        """The group of a sample's subject, and the source that names it: 1.png of two folders is two people."""
-        group = self.links.group(spec.source, self.sources[spec.source].subject_of(spec.case))
-        return group, self.links.home(spec.source)
+    def named_by(self, source: int, case: int) -> tuple[int | None, int]:
+        """The group of a case's subject, and the source that names it: 1.png of two folders is two people."""
+        return self.links.group(source, self.sources[source].subject_of(case)), self.links.home(source)
 
     def check_limits(self, measured: Iterable[str]) -> None:
         """Hold the names of ``quality.limits`` against what a generator measures.
@@ -99,17 +114,16 @@ class Pipeline:
     def notes(self) -> list[str]:
         """What a person may not expect of the plan and of the sources."""
         told = [
-            f"sources.{n} ({self.recipe.sources[n].scheme}): {sum(counts.values())} files are in no case: "
+            f"{self._named(n)}: {sum(counts.values())} files are in no case: "
             + ", ".join(f"{count} {why}" for why, count in counts.items())
             for n, counts in enumerate(self.left_over)
             if counts
         ]
-        own = [
-            f"sources.{n} ({self.recipe.sources[n].scheme}): {note}"
-            for n, s in enumerate(self.sources)
-            for note in s.notes
-        ]
-        return self.plan.notes + own + told
+        own = [f"{self._named(n)}: {note}" for n, s in enumerate(self.sources) for note in s.notes]
+        return self.plan.notes + own + told + list(self.generator.notes)
+
+    def _named(self, n: int) -> str:
+        return f"{self.recipe.field_of(n)} ({self.recipe.inputs[n].scheme})"
 
     @cached_property
     def subject_key(self) -> bytes:
@@ -133,7 +147,7 @@ class Pipeline:
             try:
                 out.append(source.fingerprint())
             except SourceError as error:
-                raise SourceError(f"sources.{n}.uri ({self.recipe.sources[n].scheme}): {error}") from None
+                raise SourceError(f"{self.recipe.field_of(n)}.uri ({self.recipe.inputs[n].scheme}): {error}") from None
         return out
 
     @cached_property
@@ -144,12 +158,12 @@ class Pipeline:
             SourceError: where the weights are not there, or cannot be read.
         """
         recipe = self.recipe
-        opened = zip(recipe.sources, self.sources, strict=True)
+        opened = zip(recipe.inputs, self.sources, strict=True)
         # A path may hold a patient's name (promise P8), and a dataset is handed on: its recipe says no place.
-        sources = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
+        inputs = tuple(r if s.public_place else r.model_copy(update={"uri": f"{r.scheme}:"}) for r, s in opened)
         params = {**recipe.generator.params, **self._weights()}
         generator = recipe.generator.model_copy(update={"params": params})
-        return recipe.model_copy(update={"sources": sources, "generator": generator})
+        return recipe.reading(inputs).model_copy(update={"generator": generator})
 
     @cached_property
     def identity(self) -> str:
@@ -166,10 +180,10 @@ class Pipeline:
             raise Fault("place", "generator.params: the weights were replaced while the run began")
 
     def _weights(self) -> dict[str, str]:
-        """``sha256:`` and the digest of what lies at each place among the generator's parameters."""
-        out = {}
+        """``sha256:`` and the digest of what lies at each place among the generator's parameters; what is shipped."""
+        out = dict(self.generator.shipped)
         for name in self.generator.places:
-            if place := self.recipe.generator.params.get(name):
+            if name not in out and (place := self.recipe.generator.params.get(name)):
                 from lesionforge.engine.sources.folder import content_of  # see links.find
 
                 try:

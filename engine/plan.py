@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from lesionforge.engine import balance
+from lesionforge.engine.backgrounds import Backgrounds
 from lesionforge.engine.links import NO_LINKS, Links
 from lesionforge.engine.permutation import Permutation
 from lesionforge.engine.recipe import Recipe
@@ -55,6 +56,7 @@ class Plan:
         variant_samples: in each variant, all splits.
         variant_shards: likewise.
         shards: in all.
+        backgrounds: what lies behind the cases, where the recipe has that.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Plan:
 
         Args:
             recipe: what to make.
-            sources: what there is to make it of.
+            sources: what there is to make it of: the recipe's inputs.
             sample_bytes: expected size of one encoded sample, None where unknown; with the recipe's byte bound it
                 sizes shards.
             classes: the generator's classes that the balances ``balanced``, ``fill`` and ``natural`` speak of.
@@ -85,9 +87,11 @@ class Plan:
         self._key = hashlib.blake2b(str(recipe.seed).encode(), digest_size=32, person=b"lesionforge plan").digest()
         self.links = links
         try:
-            self._walks = deal(sources, [source.split for source in recipe.sources], links, self._permutation)
+            walks = deal(sources, [source.split for source in recipe.inputs], links, self._permutation)
         except ValueError as error:
             raise PlanError(str(error)) from None
+        self._walks, behind = walks[: len(recipe.sources)], walks[len(recipe.sources) :]
+        self.backgrounds = Backgrounds(len(recipe.sources), behind[0]) if behind else None
         self._sizes = {split: sum(len(walks[split]) for walks in self._walks) for split in self.splits}
         self.variant_samples = sum(self._sizes.values())
         self._counts = {split: -(-size // self.shard_samples) for split, size in self._sizes.items()}
@@ -100,8 +104,14 @@ class Plan:
         if not self.variant_samples:
             raise PlanError(
                 f"the recipe asks for splits {list(self.splits)}, which hold no subject of the sources "
-                f"({sum(s.subjects for s in sources)} in all); change splits or sources.N.split"
+                f"({sum(s.subjects for s in sources[: len(recipe.sources)])} in all); change splits or sources.N.split"
             )
+        for split in self.splits if behind else ():
+            if self._sizes[split] and not behind[0][split].subjects:
+                raise PlanError(
+                    f"backgrounds: none of its {counted(sources[-1].subjects, 'subject')} falls into {split}, which "
+                    "has cases; change backgrounds.split, give more frames, or change splits"
+                )
 
     def __len__(self) -> int:
         return self.variant_samples * self.recipe.multiply
@@ -185,7 +195,7 @@ class Plan:
     def _graded(self, split: Split, mode: str) -> dict[str, int]:
         """Lesions of each class that the sources' own labels grade in a split."""
         counts = dict.fromkeys(self.classes, 0)
-        for s, source in enumerate(self.sources):
+        for s, source in enumerate(self.sources[: len(self._walks)]):
             if not isinstance(source, Graded):
                 raise PlanError(f"balance {mode}: sources.{s} has no graded lesions to count; give shares by class")
             for case in self._walks[s][split]:
@@ -211,9 +221,9 @@ class Plan:
     @property
     def notes(self) -> list[str]:
         """What a person may not expect: splits that are generated into and get nothing of a source."""
-        return self.links.notes + [
+        return self.links.notes(self.recipe.field_of) + [
             f"sources.{n} has {counted(source.subjects, 'subject')}: none falls into {split}"
-            for n, (source, walks) in enumerate(zip(self.sources, self._walks, strict=True))
+            for n, (source, walks) in enumerate(zip(self.sources, self._walks, strict=False))
             for split in self.splits
             if self.recipe.sources[n].split.get(split, 0) and not walks[split].subjects
         ]

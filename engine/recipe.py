@@ -109,6 +109,10 @@ class Recipe(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="the dataset's: letters, digits, . _ -")
     seed: int = Field(ge=0, lt=2**63, description="of every random number: same seed and sources, same bytes")
     sources: tuple[SourceRecipe, ...] = Field(min_length=1, description="where the cases come from, one or several")
+    backgrounds: SourceRecipe | None = Field(
+        default=None,
+        description="frames to lie behind the cases, for generators that take any: one for each sample, of its split",
+    )
     generator: GeneratorRecipe = Field(description="what is made of a case")
     multiply: int = Field(default=1, ge=1, description="samples per case (xN of the real data)")
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = Field(
@@ -139,6 +143,20 @@ class Recipe(_Strict):
                 )
         return self
 
+    @property
+    def inputs(self) -> tuple[SourceRecipe, ...]:
+        """All that is read: the sources, then the backgrounds where there are any."""
+        return self.sources if self.backgrounds is None else (*self.sources, self.backgrounds)
+
+    def field_of(self, n: int) -> str:
+        """Where input ``n`` stands in the recipe: ``sources.0``, ``backgrounds``."""
+        return f"sources.{n}" if n < len(self.sources) else "backgrounds"
+
+    def reading(self, inputs: Sequence[SourceRecipe]) -> Recipe:
+        """The recipe with others for its ``inputs``."""
+        n = len(self.sources)
+        return self.model_copy(update={"sources": tuple(inputs[:n]), "backgrounds": next(iter(inputs[n:]), None)})
+
     def identity(self, fingerprints: Sequence[str], subjects: str = "") -> str:
         """SHA-256 of everything that decides the samples' bytes.
 
@@ -147,12 +165,17 @@ class Recipe(_Strict):
         stand for what lies there.
 
         Args:
+            fingerprints: of each input.
             subjects: ``Links.mark``: whose the cases are, where that is more than a number.
         """
         dump = self.model_dump(
             mode="json", exclude={"multiply": True, "out": True, "resources": True, "quality": {"max_quarantined"}}
         )
-        for source, recipe, mark in zip(dump["sources"], self.sources, fingerprints, strict=True):
+        behind = dump.pop("backgrounds")
+        if behind is not None:
+            dump["backgrounds"] = behind
+        dumped = dump["sources"] if behind is None else [*dump["sources"], behind]
+        for source, recipe, mark in zip(dumped, self.inputs, fingerprints, strict=True):
             source.update(uri=recipe.scheme, fingerprint=mark)
         dump |= {"subjects": subjects} if subjects else {}
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()

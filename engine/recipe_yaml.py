@@ -104,6 +104,8 @@ def _validate(raw: dict[str, Any], where: str, places: Mapping[tuple[Any, ...], 
         todo: list[tuple[plugins.Kind, str, dict[str, Any], tuple[Any, ...]]] = [
             ("sources", s.scheme, s.options, ("sources", i, "options")) for i, s in enumerate(recipe.sources)
         ]
+        if behind := recipe.backgrounds:
+            todo.append(("sources", behind.scheme, behind.options, ("backgrounds", "options")))
         todo.append(("generators", recipe.generator.name, recipe.generator.params, ("generator", "params")))
         for kind, name, values, at in todo:
             model = plugins.model(kind, name)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionforge.engine.backgrounds import Unseen
 from lesionforge.engine.blame import Suspect
 from lesionforge.engine.faults import Fault, find
 from lesionforge.engine.kept import KeptCases, shelve
@@ -23,10 +24,12 @@ from lesionforge.engine.pipeline import Pipeline, UnknownLimit
 from lesionforge.engine.recipe import Limit
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.pictures.picture import flags
-from lesionforge.generators.types import BadCase, Case, Rejected, Sample, SampleSpec, significant
+from lesionforge.generators.types import BadCase, Given, Rejected, Sample, SampleSpec, Scene, significant
 from lesionforge.sinks.index import ROW_KEYS, Row
 from lesionforge.sinks.png import png
 from lesionforge.sinks.quarantine import MAX_TEXT, Kind, Quarantined
+
+BEHIND = {"background", "background_subject"}  # labels that say which frame lies behind a sample's case
 
 
 class BadOutput(Exception):
@@ -58,7 +61,7 @@ class Maker:
             self.pipeline.check_weights()
             self._prepared = True
 
-    def read(self, spec: SampleSpec) -> Case | Quarantined:
+    def read(self, spec: SampleSpec) -> Given | Quarantined:
         """The case of a sample, or the reason why there is none.
 
         Raises:
@@ -67,16 +70,19 @@ class Maker:
         try:
             case = self._read(spec)
         except (Exception, SystemExit) as error:  # a reader of somebody else's may raise anything
-            where = f"sources.{spec.source}, case {spec.case}"
-            if isinstance(error, MemoryError):
-                return self.out_of_memory(error, where)
-            if isinstance(error, SourceError):  # which its opening would have said
-                raise Fault("place", f"{where}: {error}") from None
-            text = str(error) if isinstance(error, BadCase) else describe(error, quote=False)
-            return self._reason("source", text, error, where)
-        return case if isinstance(case, Case) else Quarantined("source", f"read a {type(case).__name__}, no case")
+            why: BaseException = error
+            where, about = f"sources.{spec.source}, case {spec.case}", ""
+            if isinstance(error, Unseen) and error.__cause__:
+                where, why, about = str(error), error.__cause__, "background: "
+            if isinstance(why, MemoryError):
+                return self.out_of_memory(why, where)
+            if isinstance(why, SourceError):  # which its opening would have said
+                raise Fault("place", f"{where}: {why}") from None
+            text = str(why) if isinstance(why, BadCase) else describe(why, quote=False)
+            return self._reason("source", about + text, why, where)
+        return case if isinstance(case, Given) else Quarantined("source", f"read a {type(case).__name__}, no case")
 
-    def make(self, cases: Sequence[Case], specs: Sequence[SampleSpec]) -> Iterator[Sample | Quarantined]:
+    def make(self, cases: Sequence[Given], specs: Sequence[SampleSpec]) -> Iterator[Sample | Quarantined]:
         """One sample or reason per spec, in order. A whole batch is tried at once; what fails in it, alone.
 
         Raises:
@@ -101,7 +107,7 @@ class Maker:
             yield from self.make(cases[:half], specs[:half])
             yield from self.make(cases[half:], specs[half:])
 
-    def _make_one(self, case: Case, spec: SampleSpec) -> Sample | Quarantined:
+    def _make_one(self, case: Given, spec: SampleSpec) -> Sample | Quarantined:
         redraws = self.pipeline.recipe.quality.redraws
         reason = ""
         for attempt in range(redraws + 1):
@@ -124,13 +130,18 @@ class Maker:
                 return self._reason("error", describe(error), error, spec.sample_id)
         return Quarantined("quality", f"{reason} (drawn {redraws + 1} times)")
 
-    def _check(self, sample: Sample, case: Case) -> None:
+    def _check(self, sample: Sample, case: Given) -> None:
         """Hold a sample against the recipe's limits, with what the engine itself measured on its case.
 
         Numbers are rounded first, so that what is decided and what is written is the same on every CPU.
         """
         sample.measured = rounded({**sample.measured, **flags(case)})
         sample.labels, sample.drawn = rounded(sample.labels), rounded(sample.drawn)
+        if isinstance(case, Scene):
+            if taken := sorted(BEHIND & sample.labels.keys()):
+                raise BadOutput(f"labels {', '.join(taken)}: these names are the engine's; rename them")
+            told = {"background": case.background.source_id, "background_subject": case.background.subject}
+            sample.labels = {**sample.labels, **told}
         self.pipeline.check_limits(sample.measured)
         for name, limit in self.pipeline.recipe.quality.limits.items():
             if name not in sample.measured:  # writing is looked for in frames only
@@ -161,7 +172,8 @@ class Maker:
             return Quarantined(kind, text)
         if not fault.own:
             raise fault.at(where) from None
-        said = f"cannot be read: {fault.text}" if kind == "source" and fault.kind == "storage" else text
+        about = "background " if text.startswith("background: ") else ""
+        said = f"{about}cannot be read: {fault.text}" if kind == "source" and fault.kind == "storage" else text
         return Suspect(kind, said, fault.at(where))
 
     def out_of_memory(self, error: MemoryError, where: str) -> Quarantined:
@@ -173,7 +185,7 @@ class Maker:
         text += f" (resources.memory is {limit / 2**20:g} MiB)"
         return Quarantined("memory", text[: MAX_TEXT - len("memory: ")])
 
-    def row(self, spec: SampleSpec, case: Case | Quarantined) -> Row:
+    def row(self, spec: SampleSpec, case: Given | Quarantined) -> Row:
         """The index row of a sample before it is made."""
         row = Row(spec.sample_id, spec.split, spec.variant, spec.source, spec.case, spec.target)
         if not isinstance(case, Quarantined):

@@ -60,14 +60,14 @@ def check_replay(doc: DatasetDescription, sources: Collection[int], params: Coll
                 f"{layout.RECIPE}: recipe.generator.params.{name} names a place, and nothing is opened that a dataset "
                 f"names: give it again with --set generator.params.{name}=PLACE, or {FIX}"
             )
-    for n, source in enumerate(doc.recipe.sources):
-        field = f"recipe.sources.{n}"
+    for n, source in enumerate(doc.recipe.inputs):
+        field = f"recipe.{doc.recipe.field_of(n)}"
         if n not in sources:
             _check_name("sources", f"{field}.uri", source.scheme)
             if not plugins.load("sources", source.scheme).public_place:
                 raise DatasetError(
                     f"{layout.RECIPE}: {field} is no phantom, and no place is opened that a dataset names: give "
-                    f"--source {n}={source.scheme}:PLACE, or {FIX}"
+                    f"--source {doc.recipe.field_of(n).removeprefix('sources.')}={source.scheme}:PLACE, or {FIX}"
                 )
         for name in _places(source.options):
             raise DatasetError(

@@ -26,7 +26,7 @@ from lesionforge.engine.sample import Maker, describe
 from lesionforge.engine.telemetry import STAGES
 from lesionforge.engine.trial import Failures
 from lesionforge.engine.watchdog import Watchdog, memory_limit
-from lesionforge.generators.types import Case, Sample, SampleSpec, UserError
+from lesionforge.generators.types import Given, Sample, SampleSpec, UserError
 from lesionforge.sinks import index, layout
 from lesionforge.sinks.commit import commit, committed, stage
 from lesionforge.sinks.encode import encode
@@ -39,7 +39,7 @@ from lesionforge.sinks.tar import Tar
 QUEUE = 2  # batches waiting between two stages: enough to overlap, few enough to bound memory
 
 T = TypeVar("T")
-ReadCase = tuple[SampleSpec, Case | Quarantined]
+ReadCase = tuple[SampleSpec, Given | Quarantined]
 Result = tuple[Row, Sample | Quarantined]
 
 

@@ -29,11 +29,13 @@ class Generator:
         limits: what the samples do not show, one sentence each, for the dataset's card.
         measures: names that ``Sample.measured`` may hold, so that ``plan`` refuses a misspelt ``quality.limits``;
             None: not known before a sample is made.
+        backgrounds: whether it may be given a ``Scene`` in place of a case: a recipe's ``backgrounds`` lie behind it.
         places: names of parameters that say where weights lie, a file or a folder. Their content is part of a dataset's
             identity, whatever they are called; no dataset holds where they lay.
         judge: to be called with what is measured of a draw before its costly part is made, with the names and values
             that ``Sample.measured`` will have. Raises ``Rejected`` where the recipe's limits refuse them: that draw is
             over. The engine puts it there; a generator alone refuses nothing.
+        unmasked: whether some cases come without the mask that their kind may have; the engine says so.
         memory: what it measured on cases, where that takes long; the engine keeps it on the machine.
     """
 
@@ -42,8 +44,10 @@ class Generator:
     balanced: ClassVar[tuple[str, ...] | None] = None
     limits: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...] | None] = None
+    backgrounds: ClassVar[bool] = False
     places: ClassVar[tuple[str, ...]] = ()
     judge: Callable[[SampleSpec, Mapping[str, float]], None] = staticmethod(lambda spec, measured: None)
+    unmasked: bool = False
     memory: Memory[Any] | None = None
 
     def __init__(self, params: Any) -> None:
@@ -52,6 +56,19 @@ class Generator:
 
     def prepare(self, device: str) -> None:
         """Load weights and compile kernels, once per worker. ``device`` is a torch device string."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person may not expect of it with these parameters and sources, for ``plan`` and ``doctor``."""
+        return ()
+
+    @property
+    def shipped(self) -> Mapping[str, str]:
+        """What stands for weights that the package ships, by the one of ``places`` that could name others.
+
+        Part of a dataset's identity, and given back by its recipe; so ``Params`` takes it.
+        """
+        return {}
 
     def make(self, case: Any, spec: SampleSpec) -> Sample:
         """One sample of a case. Its arrays stay as they are: other samples are made of them.

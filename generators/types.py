@@ -167,6 +167,40 @@ Case = CoronaryTree | Angiogram | Volume
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What a generator with ``backgrounds`` is given where a recipe has some: a case, and a frame to lie behind it.
+
+    ``background`` is of a subject of its own, which is in the case's split and in no other.
+    """
+
+    case: Case
+    background: Angiogram
+
+    @property
+    def subject(self) -> str:
+        """The case's."""
+        return self.case.subject
+
+    @property
+    def source_id(self) -> str:
+        """The case's."""
+        return self.case.source_id
+
+    @property
+    def licence(self) -> str:
+        """The case's."""
+        return self.case.licence
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """The case's."""
+        return self.case.notes
+
+
+Given = Case | Scene  # to a generator
+
+
+@dataclass(frozen=True)
 class SampleSpec:
     """What the plan asks for: one sample, identified before anything is read or drawn."""
 

@@ -17,6 +17,7 @@ from lesionforge.jobs import console, errors
 from lesionforge.jobs import dataset_commands as dataset
 from lesionforge.jobs import recipe_commands as recipe
 from lesionforge.jobs.fit.commands import app as fit
+from lesionforge.jobs.reading.command import read
 from lesionforge.jobs.studies import commands as studies
 from lesionforge.jobs.tasks import commands as tasks
 from lesionforge.jobs.tasks.reconstruction.clinical.command import reconstruct
@@ -60,6 +61,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command(rich_help_panel=MODELS, cls=Learning)(reconstruct)
+app.command(rich_help_panel=MODELS, cls=Learning)(read)
 
 train = typer.Typer(no_args_is_help=True, help="Train a downstream model on real data, generated data, or both.")
 score = typer.Typer(no_args_is_help=True, help="Measure a dataset, or a model on real data.")

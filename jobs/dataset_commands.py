@@ -12,7 +12,11 @@ from lesionforge.jobs.options import Json, Place, Storage, Trust, opened
 
 Sources = Annotated[
     list[str] | None,
-    typer.Option("--source", metavar="N=URI", help="where source N lies; no dataset says it, paths may hold names"),
+    typer.Option(
+        "--source",
+        metavar="N=URI",
+        help="where source N (or backgrounds) lies; no dataset says it, paths may hold names",
+    ),
 ]
 Changes = Annotated[
     list[str] | None,
@@ -171,7 +175,9 @@ def export(
     layout: Annotated[
         str,
         typer.Option(
-            "--format", help="yolo (Ultralytics folder), coco (ARCADE's layout) or nnunet (nnUNet_raw/DatasetNNN_NAME)"
+            "--format",
+            help="yolo (Ultralytics folder), coco (ARCADE's layout), nnunet (nnUNet_raw/DatasetNNN_NAME) or dicom (a "
+            "multi-frame XA file a run)",
         ),
     ],
     classes: Annotated[
@@ -192,7 +198,7 @@ def export(
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Write a dataset as a folder that other tools train from: stenoses as boxes, lesions in CT as label maps."""
+    """Write a dataset as a folder for other tools: stenoses as boxes, lesions in CT as label maps, runs as DICOM."""
     from lesionforge.jobs.commands import export
 
     body = export.export(opened(place, storage), layout, to, classes or (), image, organs)

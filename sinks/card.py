@@ -29,10 +29,11 @@ def card(
         f"| {split} | {s['shards']} | {s['samples']} | {_listed(s['classes'], '{1}: {0}', '')} |"
         for split, s in splits.items()
     ]
+    given = len(document["sources"]) - (document["recipe"].get("backgrounds") is not None)
     sources = [
-        f"| {code(s['scheme'])} | {s['subjects']} | {_listed(s['left_over'], '{0} {1}', '0')} "
-        f"| {markdown(s['licence'])} |"
-        for s in document["sources"]
+        f"| {code(s['scheme'])}{' (backgrounds)' * (n >= given)} | {s['subjects']} "
+        f"| {_listed(s['left_over'], '{0} {1}', '0')} | {markdown(s['licence'])} |"
+        for n, s in enumerate(document["sources"])
     ]
     reasons = [f"- {count} x {markdown(reason)}" for reason, count in manifest["reasons"].items()]
     template = Template(files("lesionforge.sinks").joinpath("card.md").read_text(encoding="utf-8"))

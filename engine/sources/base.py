@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from lesionforge.engine import plugins
 from lesionforge.engine.faults import find
-from lesionforge.engine.recipe import SourceRecipe
+from lesionforge.engine.recipe import Recipe, SourceRecipe
 from lesionforge.generators.parameters import Parameters
 from lesionforge.generators.types import BadCase, Case, UserError
 
@@ -53,12 +53,14 @@ class Source(ABC):
             image"): counted for everybody, their paths for a terminal alone. Files of another kind are no matter.
         keeps: whether a case takes longer to read than a copy of it on this machine's disk: of recipes with several
             variants it is then read once (``engine.kept``).
+        unmasked: how many frames come without a mask, as far as their list tells.
         public_place: whether the place is no address, so that it may be written into the dataset.
     """
 
     Options: ClassVar[type[Any]] = Parameters
     keeps: ClassVar[bool] = False
     public_place: ClassVar[bool] = False
+    unmasked: int = 0
     subjects: int
     cases_per_subject: int = 1
     sizes: Sequence[int] | None = None
@@ -172,9 +174,9 @@ def open_source(recipe: SourceRecipe, field: str = "source") -> Source:
     return source
 
 
-def open_sources(recipes: Sequence[SourceRecipe]) -> list[Source]:
-    """All sources of a recipe, in order."""
-    return [open_source(recipe, f"sources.{n}.uri") for n, recipe in enumerate(recipes)]
+def open_sources(recipe: Recipe) -> list[Source]:
+    """All inputs of a recipe, in order."""
+    return [open_source(one, f"{recipe.field_of(n)}.uri") for n, one in enumerate(recipe.inputs)]
 
 
 def read_all(source: Source, refused: Callable[[str], None]) -> Iterator[Case]:

@@ -18,12 +18,13 @@ from lesionforge.sinks import layout
 from lesionforge.sinks.store import Store
 
 PARAMS = "generator.params."
+BACKGROUNDS = "backgrounds"  # what stands for a number in --source
 
 
 def opened(
     store: Store,
     doc: DatasetDescription,
-    sources: Mapping[int, str] | None = None,
+    sources: Mapping[int | str, str] | None = None,
     weights: Mapping[str, str] | None = None,
     resources: Sequence[str] = (),
     trust: bool = False,
@@ -32,7 +33,7 @@ def opened(
 
     Args:
         doc: the dataset's description.
-        sources: number -> URI of each source whose place the dataset does not say.
+        sources: number, or ``backgrounds``, -> URI of each input whose place the dataset does not say.
         weights: generator parameter -> where the weights lie.
         resources: ``resources.a=b`` for workers that make samples again.
         trust: import and open whatever the dataset names: see ``engine.trust``.
@@ -40,26 +41,23 @@ def opened(
     Raises:
         DatasetError: where a source or weights have no place, or are not those it was made from.
     """
-    sources = sources or {}
-    for n, uri in sources.items():
-        _check_place(doc, n, uri)
-    recipes = [
-        source.model_copy(update={"uri": sources.get(n, source.uri)}) for n, source in enumerate(doc.recipe.sources)
-    ]
-    for n, source in enumerate(recipes):
+    own = doc.recipe
+    given = {_number(doc, name, uri): uri for name, uri in (sources or {}).items()}
+    inputs = [source.model_copy(update={"uri": given.get(n, source.uri)}) for n, source in enumerate(own.inputs)]
+    for n, source in enumerate(inputs):
         if source.uri == f"{source.scheme}:":
-            raise DatasetError(
-                f"where source {n} lies is written into no dataset: give --source {n}={source.scheme}:PLACE"
-            )
-    generator = doc.recipe.generator
+            name = own.field_of(n).removeprefix("sources.")
+            what = f"source {name} lies" if name.isdigit() else "the backgrounds lie"
+            raise DatasetError(f"where {what} is written into no dataset: give --source {name}={source.scheme}:PLACE")
+    generator = own.generator
     params = {**generator.params, **(weights or {})}
     for name, value in params.items():
         if str(value).startswith(SEAL):
             raise DatasetError(f"where weights lie is written into no dataset: give --set {PARAMS}{name}=FOLDER")
     generator = generator.model_copy(update={"params": params})
     if not trust:
-        check_replay(doc, sources, weights or {})
-    recipe = doc.recipe.model_copy(update={"sources": tuple(recipes), "generator": generator})
+        check_replay(doc, given, weights or {})
+    recipe = own.reading(inputs).model_copy(update={"generator": generator})
     if resources:
         recipe = recipe_yaml.from_mapping(recipe.model_dump(mode="json"), overrides=resources)
     try:
@@ -77,14 +75,18 @@ def opened(
     return pipeline
 
 
-def _check_place(doc: DatasetDescription, n: int, uri: str) -> None:
-    """Hold ``--source N=URI`` against the dataset; the URI may hold a name and is not said again (promise P8)."""
-    schemes = [source.scheme for source in doc.recipe.sources]
-    if n not in range(len(schemes)):
-        last = len(schemes) - 1
+def _number(doc: DatasetDescription, name: int | str, uri: str) -> int:
+    """Which input ``--source NAME=URI`` speaks of; the URI may hold a name and is not said again (promise P8)."""
+    schemes, last = [source.scheme for source in doc.recipe.inputs], len(doc.recipe.sources) - 1
+    if name == BACKGROUNDS and doc.recipe.backgrounds is None:
+        raise DatasetError(f"--source {name}: the dataset has none")
+    n = last + 1 if name == BACKGROUNDS else int(name)
+    if name != BACKGROUNDS and n not in range(last + 1):
         raise DatasetError(f"--source {n}: the dataset has {'source 0 alone' if not last else f'sources 0 to {last}'}")
     if not str(uri).startswith(f"{schemes[n]}:"):
-        raise DatasetError(f"--source {n}: source {n} is of kind {schemes[n]}: write --source {n}={schemes[n]}:PLACE")
+        what = f"source {name} is" if name != BACKGROUNDS else "the backgrounds are"
+        raise DatasetError(f"--source {name}: {what} of kind {schemes[n]}: write --source {name}={schemes[n]}:PLACE")
+    return n
 
 
 def told(changes: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -116,16 +118,16 @@ def placed(changes: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def moved(sources: Sequence[str]) -> dict[int, str]:
-    """``["0=ct:/data"]`` as ``{0: "ct:/data"}``.
+def moved(sources: Sequence[str]) -> dict[int | str, str]:
+    """``["0=ct:/data"]`` as ``{0: "ct:/data"}``; the backgrounds go by that name.
 
     Raises:
         DatasetError: for what is not N=URI.
     """
-    out = {}
+    out: dict[int | str, str] = {}
     for source in sources:
-        number, equals, uri = source.partition("=")
-        if not equals or not (number.isascii() and number.isdigit() and len(number) < 10):
+        name, equals, uri = source.partition("=")
+        if not equals or not (name == BACKGROUNDS or (name.isascii() and name.isdigit() and len(name) < 10)):
             raise DatasetError("--source: write it as N=URI, e.g. --source 0=imagecas:/data/imagecas")
-        out[int(number)] = uri
+        out[name if name == BACKGROUNDS else int(name)] = uri
     return out

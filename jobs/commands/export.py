@@ -13,7 +13,7 @@ from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.segmentation.targets import CLASSES, target
 from lesionforge.sinks.card import counted
-from lesionforge.sinks.exports import FORMATS, export_volumes
+from lesionforge.sinks.exports import FORMATS, export_runs, export_volumes
 from lesionforge.sinks.exports import export as write
 from lesionforge.sinks.reader import Samples
 from lesionforge.sinks.store import Store
@@ -26,7 +26,7 @@ def export(
 
     Args:
         place: where the dataset lies, or a store.
-        layout: ``yolo``, ``coco`` or ``nnunet``.
+        layout: ``yolo``, ``coco``, ``nnunet`` or ``dicom``.
         to: an empty or new folder.
         classes: of boxes, see `sinks.exports.export`; for ``nnunet`` labels, or several as ``NAME=LABEL,LABEL``. None
             gives all severities, or the classes that ``train segmentation`` learns.
@@ -37,11 +37,15 @@ def export(
         UsageError: for an unknown layout, a folder that is not empty or cannot be written, or a dataset without
             lesions or that picture.
     """
-    if layout not in (known := sorted([*FORMATS, "nnunet"])):
+    if layout not in (known := sorted([*FORMATS, "dicom", "nnunet"])):
         raise UsageError(f"no export format {layout!r}; there are {', '.join(known)}")
     if organs and (layout != "nnunet" or classes):
         raise UsageError("--organs is for --format nnunet without --class; otherwise name organs as classes")
+    if layout == "dicom" and (classes or image):
+        raise UsageError("--class and --image are for boxes and volumes: DICOM takes runs as they are")
     try:
+        if layout == "dicom":
+            return export_runs(place, to)
         if layout == "nnunet":
             named = _named(classes) if classes else _learnt(place, organs)
             return export_volumes(place, to, named, image=image or "ct")
@@ -54,6 +58,10 @@ def export(
 
 def show(body: Mapping[str, Any]) -> None:
     """For people."""
+    if body["format"] == "dicom":
+        rows = [[split, count, body["frames"][split]] for split, count in body["images"].items()]
+        console.table(f"dicom in {body['to']}", ["split", "runs", "frames"], rows)
+        return
     counts = body["boxes"] if "boxes" in body else body["held"]
     rows = [
         [split, images, *(counts[split][name] for name in body["classes"])] for split, images in body["images"].items()

@@ -52,7 +52,7 @@ class PlanResult(console.CommandResult):
         to.print(f"{counted(self.shards, 'shard')} of at most {counted(self.shard_samples, 'sample')}, {size}")
         for source in self.sources:
             found = f"{counted(source['subjects'], 'subject')}, {counted(source['cases'], 'case')}"
-            to.print(f"from {source['scheme']}: {found}")
+            to.print(f"{'backgrounds' if source.get('backgrounds') else 'from'} {source['scheme']}: {found}")
         for note in self.notes:
             to.print(f"note: {note}", markup=False)
         for why, files in self.left_over_files.items() if to.is_terminal else ():
@@ -105,12 +105,13 @@ def plan(
         classes=counts,
         sources=[
             {"scheme": r.scheme, "subjects": s.subjects, "cases": s.cases, "left_over": left_over}
-            for r, s, left_over in zip(pipeline.recipe.sources, pipeline.sources, pipeline.left_over, strict=True)
+            | ({"backgrounds": True} if r is pipeline.recipe.backgrounds else {})
+            for r, s, left_over in zip(pipeline.recipe.inputs, pipeline.sources, pipeline.left_over, strict=True)
         ],
         estimate=_estimate(pipeline, workers) if estimate else None,
         notes=pipeline.notes,
         left_over_files={
-            f"sources.{n}, {why}": files
+            f"{pipeline.recipe.field_of(n)}, {why}": files
             for n, source in enumerate(pipeline.sources)
             for why, files in source.left_over.items()
             if files

@@ -179,7 +179,13 @@ def _facts(doc: DatasetDescription, totals: Totals) -> dict[str, Any]:
             ["Made with", f"lesionforge {doc.versions['lesionforge']}"],
         ],
         "sources": [
-            {"scheme": s.scheme, "subjects": s.subjects, "cases": s.cases, "terms": s.licence} for s in doc.sources
+            {
+                "scheme": s.scheme + " (backgrounds)" * (n >= len(doc.recipe.sources)),
+                "subjects": s.subjects,
+                "cases": s.cases,
+                "terms": s.licence,
+            }
+            for n, s in enumerate(doc.sources)
         ],
     }
 

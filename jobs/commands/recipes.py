@@ -111,9 +111,10 @@ def opened(checked: Recipe, given: str | Path | Mapping[str, Any] | Recipe) -> P
     except SourceError as error:
         if not isinstance(given, str) or not (path := find(given)) or Path(given).is_file():
             raise
-        for n, (own, shipped) in enumerate(zip(checked.sources, recipe_yaml.load(path).sources, strict=False)):
-            if own.uri == shipped.uri and str(error).startswith(f"sources.{n}.uri "):
-                fix = f"give yours with --set sources.{n}.uri={own.scheme}:FOLDER"
+        for n, (own, shipped) in enumerate(zip(checked.inputs, recipe_yaml.load(path).inputs, strict=False)):
+            field = checked.field_of(n)
+            if own.uri == shipped.uri and str(error).startswith(f"{field}.uri "):
+                fix = f"give yours with --set {field}.uri={own.scheme}:FOLDER"
                 hinted = SourceError(f"{error}; a shipped recipe's place is an example: {fix}")
                 hinted.place = error.place
                 raise hinted from None
@@ -134,7 +135,7 @@ def _describe(name: str) -> Shipped:
             break
         head.append(line[2:])
     recipe = recipe_yaml.parse(text, name)
-    needs = [source.uri for source in recipe.sources if source.scheme != "phantom"]
+    needs = [source.uri for source in recipe.inputs if source.scheme != "phantom"]
     needs += ["fitted weights"] * ("weights" in text) + ["a GPU"] * (recipe.resources.gpus > 0)
     makes = re.split(r"(?<=\.) ", " ".join(head), maxsplit=1)[0]
     return Shipped(name, makes, ", ".join(needs) or "nothing")

@@ -70,7 +70,7 @@ class Replay(console.CommandResult):
 def replay(
     place: str | Path | Store,
     sample_id: str,
-    sources: Mapping[int, str] | None = None,
+    sources: Mapping[int | str, str] | None = None,
     weights: Mapping[str, str] | None = None,
     trust: bool = False,
 ) -> Replay:
@@ -79,7 +79,8 @@ def replay(
     Args:
         place: where the dataset lies, or a store.
         sample_id: which sample.
-        sources: number -> URI of each source whose place is an address, which datasets do not hold (promise P8).
+        sources: number, or ``backgrounds``, -> URI of each input whose place is an address, which datasets do not hold
+            (promise P8).
         weights: generator parameter -> where the weights lie, which datasets do not hold either.
         trust: import and open whatever the dataset names: see ``engine.trust``.
 

@@ -159,7 +159,7 @@ def test_whatever_decides_a_case_is_in_its_name(tmp_path, monkeypatch):
     def marks(recipe):
         pipeline = Pipeline(recipe)
         reader = KeptCases(pipeline)
-        return {reader._mark(spec) for spec in specs(pipeline)}
+        return {reader._mark(spec.source, spec.case) for spec in specs(pipeline)}
 
     def phantom(uri="phantom:coronary", **options):
         return [{"uri": uri, "options": {"count": 1, **options}, "split": {"train": 1}}]

@@ -28,7 +28,7 @@ class BoxOptions(FolderOptions):
     Attributes:
         classes: the label files' classes and the severity that each stands for, null where lesions are not graded.
         masks: folder of vessel masks named as the pictures; relative to the source's own place where it is no absolute
-            path or URL. Without one a generator that must know the vessels, such as ``stenosis``, takes no picture.
+            path or URL. Where one lacks, the ``stenosis`` generator finds the vessels.
         vessel_values: what is vessel in masks that hold class numbers, see ``masks:``.
         side: the tree that every picture shows.
         pixel_mm: edge of a pixel at the isocentre.
@@ -101,6 +101,7 @@ class BoxedPictures(FolderSource):
             )
         names = sorted({*self._pictures, *self._labels}, key=natural)
         self._names = [names[i] for i in self.by_subject(names, options.subject)]
+        self.unmasked = sum(name not in self._masks for name in names)
 
     def case_files(self, case: int) -> Sequence[File]:
         """The pictures of the case's name, their masks and their labels."""

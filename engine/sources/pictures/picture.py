@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from lesionforge.engine.sources.base import BURNED_IN
-from lesionforge.generators.types import Angiogram, BadCase, Case
+from lesionforge.generators.types import Angiogram, BadCase, Given, Scene
 
 FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM")  # no other reader of Pillow's is asked: some start other programs
 MIN_EDGE, MAX_EDGE = 32, 8192
@@ -173,14 +173,17 @@ def _in_rows(boxes: list[tuple[int, int, int, int]]) -> int:
     return int(sizes[sizes >= MIN_LETTERS].sum())
 
 
-def flags(case: Case) -> dict[str, float]:
+def flags(case: Given) -> dict[str, float]:
     """``burned_in_text`` of an angiogram: letters seen in its pixels; at least 1 where its DICOM file declares any.
 
     The pixels themselves are what the dataset is made of: they are flagged, not changed. The recipe may refuse such
     samples: ``quality: {limits: {burned_in_text: {max: 0}}}``. The engine asks it of every case, whoever read it, so
     that no source of somebody else's can forget to.
     """
-    if not isinstance(case, Angiogram):
-        return {}
-    declared = 1 if case.notes.get("burned_in_annotation") else 0
-    return {BURNED_IN: float(max(letters(case.image), declared))}
+    frames = (case.case, case.background) if isinstance(case, Scene) else (case,)
+    found = [
+        max(letters(frame.image), 1 if frame.notes.get("burned_in_annotation") else 0)
+        for frame in frames
+        if isinstance(frame, Angiogram)
+    ]
+    return {BURNED_IN: float(max(found))} if found else {}

@@ -7,8 +7,8 @@ says nothing, 8 bits are shown as they are stored and more are stretched over th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -33,7 +33,7 @@ class Display:
         ends: what the smallest and the largest stored value become by it, sorted.
         voi: the VOI transformation; None where the header has none.
         name: of it, for the case's notes.
-        as_stored: whether values without one are shown as they are.
+        as_stored: whether values without one are shown as they are, between ``ends``.
         inverted: whether the smallest value is white.
         padding: first and last stored value that stand for no pixel.
     """
@@ -94,6 +94,23 @@ class Display:
                 high = high if high > low else low + 1
             grey = np.clip((values - low) * (WHITE / (high - low)), 0, WHITE)
         return (WHITE - grey, f"{how}, inverted") if self.inverted else (grey, how)
+
+    def of_run(self, frames: Iterable[NDArray[np.integer]]) -> Display:
+        """The same, with one range for all stored frames where each would be stretched over its own.
+
+        Raises:
+            BadCase: where nothing but padding is in any.
+        """
+        if self.voi is not None or self.as_stored:
+            return self
+        first, last = self.padding or (1, 0)
+        seen = [part for one in frames if (part := one[(one < first) | (one > last)]).size]
+        if not seen:
+            raise BadCase("shows nothing: every pixel is padding")
+        found = min(int(one.min()) for one in seen), max(int(one.max()) for one in seen)
+        low, high = sorted(value * self.slope + self.intercept for value in found)
+        name = "no window: stretched over the run's own range"
+        return replace(self, ends=(low, high if high > low else low + 1), as_stored=True, name=name)
 
 
 def _inverted(header: pydicom.Dataset) -> bool:

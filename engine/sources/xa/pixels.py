@@ -89,14 +89,14 @@ class XaRun:
     def best(self) -> int:
         """Number from 1 of the frame that shows most contrast agent.
 
-        The measure: dark structures narrower than 36 of 512 pixels (black top-hat of the frame averaged down to about
-        128 x 128 pixels and smoothed), as far as they stand out from noise, summed. Bones and catheter are in every
-        frame alike; filled vessels are not.
+        The measure: contrast of structures narrower than 36 of 512 pixels (black top-hat of the frame averaged down to
+        about 128 x 128 pixels and smoothed), as far as it stands out from noise, summed, in shares of the frame's own
+        level: a brighter frame does not show more. Bones and catheter are in every frame alike; filled vessels are not.
         """
         if self.frames == 1:
             return 1
-        darkness = [_filling(self._display.grey(stored)[0]) for stored in self._decode()]
-        return int(np.argmax(darkness)) + 1
+        filling = [_filling(self._display.grey(stored)[0]) for stored in self._decode()]
+        return int(np.argmax(filling)) + 1
 
     def grey(self, number: int) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """A frame (rows, cols) by its number from 1, as it is displayed, and notes on how it came about."""
@@ -108,6 +108,20 @@ class XaRun:
         if image.min() == image.max():
             raise BadCase(f"shows nothing: every pixel of frame {number} is {image.min()}")
         return image, {"transfer_syntax": self._syntax, "display": how}
+
+    def film(self) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
+        """All frames, uint8 (rows, cols) each, as they are displayed one after the other; and notes as ``grey``'s.
+
+        Raises:
+            BadCase: where no frame shows anything; a blank one among others stays.
+        """
+        stored = list(self._decode())
+        display = self._display.of_run(stored)
+        shown = [display.grey(one) for one in stored]
+        frames = [np.clip(np.rint(one), 0, 255).astype(np.uint8) for one, _ in shown]
+        if all(frame.min() == frame.max() for frame in frames):
+            raise BadCase("shows nothing: every frame is of one grey level")
+        return frames, {"transfer_syntax": self._syntax, "display": shown[0][1]}
 
     def _decode(self, index: int | None = None) -> Iterator[NDArray[Any]]:
         """Stored values of one frame, or of all in turn."""
@@ -162,4 +176,4 @@ def _filling(grey: NDArray[np.float64]) -> float:
     rows, cols = (n // step for n in grey.shape)
     coarse = grey[: rows * step, : cols * step].reshape(rows, step, cols, step).mean((1, 3))
     dark = scipy.ndimage.black_tophat(scipy.ndimage.gaussian_filter(coarse, 1), size=TOPHAT)
-    return float(np.maximum(dark - NOISE * np.median(dark), 0).sum())
+    return float(np.maximum(dark - NOISE * np.median(dark), 0).sum() / max(float(np.median(coarse)), 1.0))

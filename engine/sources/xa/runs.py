@@ -44,8 +44,8 @@ class DicomOptions(FolderOptions):
             regular expression for what names the patient in a file's path below the source, as ``^[^/]+`` for a folder
             each.
         masks: folder of vessel masks of the frames that are read, named as the runs (``patient/IM1.png`` for
-            ``patient/IM1.dcm``); relative to the source's own place where it is no absolute path or URL. Without one a
-            generator that must know the vessels, such as ``stenosis``, takes no run.
+            ``patient/IM1.dcm``); relative to the source's own place where it is no absolute path or URL. Where one
+            lacks, the ``stenosis`` generator finds the vessels.
         vessel_values: what is vessel in masks that hold class numbers, see ``masks:``.
         side: the tree that every run shows.
         pixel_mm: edge of a pixel at the isocentre, for runs that do not say it.
@@ -83,6 +83,7 @@ class XaDicom(FolderSource):
         order = self.by_subject(names, self._pattern)
         self._runs = [files[i] for i in order]
         self._by_issuer = [by_issuer[i] for i in order]
+        self.unmasked = sum(not self._masks_of(run) for run in self._runs)
 
     def case_files(self, case: int) -> Sequence[File]:
         """The run, and the mask of its frame."""

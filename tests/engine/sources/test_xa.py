@@ -88,6 +88,14 @@ def test_the_best_frame_shows_most_contrast_agent_whatever_the_noise(tmp_path):
     assert one(tmp_path, pixels=run, frame="best").notes["frame"] == 6
 
 
+def test_a_brighter_frame_does_not_show_more_contrast_agent(tmp_path):
+    """The same line at three quarters of its contrast, exposed half as much again: its grey levels differ by more."""
+    filled, less = frames(2, edge=192, filled=1)[1].astype(float), frames(2, edge=192, filled=1)[0].astype(float)
+    ratio = (filled / np.maximum(less, 1)) ** 0.75
+    run = np.stack([less, less * ratio * 1.35, filled, less]) * 0.7
+    assert one(tmp_path, pixels=np.clip(run, 0, 255).astype(np.uint8), frame="best").notes["frame"] == 3
+
+
 def test_monochrome1_and_inverse_presentation_are_turned(tmp_path):
     dark = frames()
     assert np.array_equal(one(tmp_path, pixels=255 - dark, PhotometricInterpretation="MONOCHROME1").image, dark[0])
