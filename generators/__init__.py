@@ -22,6 +22,7 @@ _HOMES = {
     "Rejected": "types",
     "Sample": "types",
     "SampleSpec": "types",
+    "Scene": "types",
     "Stenosis": "types",
     "Volume": "types",
     "check_generator": "testing",

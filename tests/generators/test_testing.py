@@ -31,6 +31,7 @@ def trees():
 OURS = {  # what each is checked on: parameters, cases, classes
     "angio_ct": (SHORT, lambda: [chest()], ("healthy", "mixed")),
     "biplane": ({"grid": 64, "detector": 128, "spacing_mm": (1.6, 2.2)}, trees, ()),
+    "cine": ({"frames": 2, "size": 128}, lambda: trees()[:1], ("none", "severe")),
     "lesion": (SHORT, lambda: [vessel(), abdomen()], ("calcified", "liver_early")),
     "stenosis": ({}, lambda: [frame()], ("moderate", "severe")),
 }

@@ -82,7 +82,8 @@ def phantom_tree(
         voxel_mm=(voxel_mm, voxel_mm, voxel_mm),
         branches=branches,
         stenoses=found,
-        notes={"dominance": heart.dominance},
+        # A run of such a label shows the vessels that the label leaves out: they grow again from the seed.
+        notes={"dominance": heart.dominance} | ({"seed": key.hex()} if varied else {}),
     )
 
 

@@ -1,0 +1,74 @@
+"""Pictures of a run for people: a few of its frames with the boxes of its lesions, and what its pixels show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionforge.generators.cine.labels import CATHETER, DEVICE
+from lesionforge.generators.types import Panel
+
+SHOWN = 4  # frames of a run
+BORDER = 170  # of a box: a 170th of the frame, or it is not seen in a small picture
+
+
+def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
+    """See ``Generator.panels``."""
+    frames = meta["frames"]
+    if "image.png" in fields:
+        return [_panel(_title(meta, frames[0]), fields["image.png"], fields.get("mask.png"), frames[0])]
+    full = [n for n, frame in enumerate(frames) if frame["phase"] == "full"]
+    best = full[len(full) // 2] if full else max(range(len(frames)), key=lambda n: float(frames[n]["contrast"]))
+    filling = max(range(best + 1), key=lambda n: -abs(float(frames[n]["contrast"]) - 0.5))
+    chosen = sorted({0, filling, best, len(frames) - 1})[:SHOWN]
+    chosen = [best, *(n for n in chosen if n != best)]
+    return [
+        _panel(
+            f"{_title(meta, frames[n])}, frame {n}",
+            fields[f"frame{n:03d}.png"],
+            fields.get(f"mask{n:03d}.png"),
+            frames[n],
+        )
+        for n in chosen
+    ]
+
+
+def _title(meta: Mapping[str, Any], frame: Mapping[str, Any]) -> str:
+    worst = max(meta["arteries"].values(), default=0)
+    return f"{meta['view']['name']}, {worst:.0f} %DS, {frame['phase']}"
+
+
+def _panel(title: str, image: Any, mask: Any, frame: Mapping[str, Any]) -> Panel:
+    picture = np.asarray(image, np.uint8)
+    layers = {"frame": picture}
+    for visible in (True, False):
+        boxes = [box["box"] for box in frame["boxes"] if box["visible"] == visible]
+        if boxes:
+            layers["boxes" if visible else "boxes not visible"] = marks = np.zeros_like(picture)
+            for box in boxes:
+                _outline(marks, box)
+    if mask is not None:
+        values = np.asarray(mask)
+        layers["vessel"] = _edge((values > 0) & (values < DEVICE))
+        layers["catheter"] = _edge(values == CATHETER)
+    return Panel(title, layers)
+
+
+def _edge(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The pixels of a region that touch its outside."""
+    wide = np.pad(inside, 1, mode="edge")
+    core = inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return (inside & ~core).astype(np.uint8) * np.uint8(255)
+
+
+def _outline(marks: NDArray[np.uint8], box: list[float]) -> None:
+    """Draw a box's border just outside it, as far as it lies in the picture."""
+    wide = max(1, round(max(marks.shape) / BORDER))
+    x0, y0 = (max(0, int(v) - wide) for v in box[:2])
+    x1, y1 = (max(0, int(np.ceil(v)) + wide) for v in box[2:])
+    inside = marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide].copy()  # it may hold another lesion's
+    marks[y0:y1, x0:x1] = 255
+    marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide] = inside
