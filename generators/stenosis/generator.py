@@ -19,8 +19,9 @@ from lesionforge.generators.stenosis.drawing import StenosisDrawing, draw_all
 from lesionforge.generators.stenosis.editor import Editor
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.shape import Shape
-from lesionforge.generators.stenosis.sites import FrameAnatomy, FrameVessel, choose
+from lesionforge.generators.stenosis.sites import FOUND, FrameAnatomy, FrameVessel, choose
 from lesionforge.generators.stenosis.texture import Texture
+from lesionforge.generators.stenosis.vessels import VesselMasks
 from lesionforge.generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
 from lesionforge.generators.vessel.densitometry import Lumen
 
@@ -34,9 +35,10 @@ class StenosisGenerator(Generator):
     classes: ClassVar[tuple[str, ...]] = ("mild", "moderate", "severe")
     balanced: ClassVar[tuple[str, ...]] = ("moderate", "severe")  # the classes that training sets want evenly
     measures: ClassVar[tuple[str, ...]] = ("percent_ds", "miss", "d_ref_px", "w_over_sigma", "cnr")
-    places: ClassVar[tuple[str, ...]] = ("weights",)
+    places: ClassVar[tuple[str, ...]] = ("weights", "finder")
     limits: ClassVar[tuple[str, ...]] = (
-        "Lesions lie on vessels that the source's mask shows, at least min_width wide, away from forks and bends.",
+        "Lesions lie on vessels that the source's mask shows, or that are found where it has none, at least min_width "
+        "wide, away from forks and bends.",
         "%DS is read by densitometry, right for the round sections that are drawn; real lesions are often not round.",
         "Readings wander by about 10 points on healthy vessels; places that read under 12 are taken.",
         "Above 90 %DS and for vessels under 6 px no reading is to be believed.",
@@ -49,16 +51,35 @@ class StenosisGenerator(Generator):
     def __init__(self, params: StenosisParams) -> None:
         self.params = params
         self._editor: Editor | None = None
+        self._masks: VesselMasks | None = None
         self.memory = Memory[FrameAnatomy](FRAMES, (FrameAnatomy, FrameVessel, Lumen, Texture))
 
     def prepare(self, device: str) -> None:
-        """Open the backend."""
+        """Open the backend, and the finder where frames come without a mask."""
+        self._vessels.prepare()
         self._editor = _open(self.params)
         self._editor.prepare(device)
 
     def sample_bytes(self) -> int:
         """Expected size: two frames of 512 x 512 as PNG at about 120 kB, two masks, JSON and headers."""
         return 120_000 * (2 if self.params.keep_source else 1) + 10_000
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Who tells vessels, where the sources' masks do not."""
+        note = self._vessels.note if self.unmasked or self.params.catheters else ""
+        return [f"vessels: {note}"] if note else []
+
+    @property
+    def shipped(self) -> Mapping[str, str]:
+        """The finder's weights, where it decides."""
+        return self._vessels.shipped
+
+    @property
+    def _vessels(self) -> VesselMasks:
+        if self._masks is None:  # the engine says after the constructor whether frames are unmasked
+            self._masks = VesselMasks(self.params, self.unmasked)
+        return self._masks
 
     def panels(self, fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         """The frame, and every drawn lesion before and after."""
@@ -69,15 +90,16 @@ class StenosisGenerator(Generator):
         if self._editor is None:
             self.prepare("cpu")
         assert self._editor is not None
-        drawings = [self._draw(frame, spec) for frame, spec in zip(cases, specs, strict=True)]
+        frames = [self._vessels.of(case) for case in cases]
+        drawings = [self._draw(frame, spec) for frame, spec in zip(frames, specs, strict=True)]
         for n in range(max(map(len, drawings), default=0)):
             batch = [d[n] for d in drawings if n < len(d)]
             for d in drawings:
                 if 0 < n < len(d):
                     d[n].start_from(d[n - 1])
             draw_all(self._editor, batch, self.params.tolerance)
-        for frame, spec, drawing in zip(cases, specs, drawings, strict=True):
-            yield self._sample(frame, spec, drawing)
+        for case, frame, spec, drawing in zip(cases, frames, specs, drawings, strict=True):
+            yield self._sample(frame, spec, drawing, self._vessels.by(case))
 
     def _anatomy(self, frame: Angiogram) -> FrameAnatomy:
         """The frame's measured vessels, remembered under a hash of what they are measured on."""
@@ -85,6 +107,7 @@ class StenosisGenerator(Generator):
         key.update(repr([[float(edge) for edge in lesion.box] for lesion in frame.lesions]).encode())
         key.update(np.ascontiguousarray(frame.image).data)
         key.update(b"" if frame.mask is None else np.packbits(frame.mask).data)
+        key.update(b"found" if frame.notes.get(FOUND) else b"")
         return self.memory.get(key.hexdigest(), lambda: FrameAnatomy.of(frame, self.params.min_width))
 
     def _draw(self, frame: Angiogram, spec: SampleSpec) -> list[StenosisDrawing]:
@@ -110,7 +133,7 @@ class StenosisGenerator(Generator):
                 out.append(drawing)
         return out
 
-    def _sample(self, frame: Angiogram, spec: SampleSpec, drawings: list[StenosisDrawing]) -> Sample:
+    def _sample(self, frame: Angiogram, spec: SampleSpec, drawings: list[StenosisDrawing], by: str) -> Sample:
         for drawing in drawings:
             drawing.check(self.params.tolerance)
         target = drawings[0]
@@ -147,7 +170,12 @@ class StenosisGenerator(Generator):
         }
         # The recipe knows weights by their folder's name alone; what they hold is said here.
         weights = self._editor.digest if self._editor else None
-        drawn = {"backend": self.params.backend, "weights": weights, "lesions": [d.drawn() for d in drawings]}
+        drawn = {
+            "backend": self.params.backend,
+            "weights": weights,
+            "vessels": by,
+            "lesions": [d.drawn() for d in drawings],
+        }
         return Sample(spec, fields, labels, drawn, target.figures())
 
 

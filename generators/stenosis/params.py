@@ -14,6 +14,7 @@ from lesionforge.generators.types import SeverityClass
 Share = Annotated[float, Interval(ge=0, le=1)]
 Diameters = Annotated[float, Interval(ge=0.5, le=10)]
 EDGES = (50.0, 70.0)  # %DS where the class changes
+SHIPPED = "shipped:"  # before the digest of the finder's weights that the package holds
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class StenosisParams(Parameters):
             and a tight round section would fade to a gap. ``measured_ds`` is the diameter in view, worked out by that
             section from what densitometry reads. The ``diffusion`` backend draws no section of ours: 0.
         lesions: range of the number of lesions drawn; the first is the sample's target, the rest are natural.
+        vessels: who finds the vessels of frames that come without a mask: the ``finder`` (a small network; needs
+            torch), which tells catheters apart, or Sato's filter for dark ``ridges``, which does not.
+        finder: folder of the finder's weights, as ``lesionforge fit finder`` writes; those that are shipped where there
+            is none.
+        catheters: whether the source's masks may hold catheters: the finder then takes out those that it sees.
         min_width: least healthy diameter in px of a vessel that gets a lesion.
         tolerance: most points of %DS between request and measurement.
         keep_source: store the untouched frame beside the edited one.
@@ -56,6 +62,9 @@ class StenosisParams(Parameters):
     eccentric: Share = 0.5
     depth: Range[Share] = (0.3, 0.6)
     lesions: Range[Annotated[int, Interval(ge=1, le=5)]] = (1, 1)
+    vessels: Literal["finder", "ridges"] = "finder"
+    finder: str | None = None
+    catheters: bool = False
     min_width: Annotated[float, Interval(ge=5, le=40)] = 7
     tolerance: Annotated[float, Interval(ge=1, le=20)] = 5
     keep_source: bool = True

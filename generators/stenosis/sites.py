@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -36,6 +36,8 @@ CLUTTER = 0.35  # most contrast beside the vessel, in shares of the vessel's own
 BLACK = 25  # grey levels: below, the collimator's shadow
 BESIDE = 9.0  # px beside the wall that must be clear
 APART = 60  # rows between two drawn lesions on one vessel
+FOUND = "vessels_found"  # note of a frame whose mask nobody drew
+ENTRY = 0.12  # of the shorter edge: vessels found that end so near the border may be a catheter
 TRIES = 60  # places looked at for one lesion
 TIGHTER = 5.0  # points of %DS by which a known lesion is made tighter, at least
 
@@ -107,7 +109,10 @@ class FrameAnatomy:
                 lumen = fit_lumen(frame.image, segment.points, segment.radii, PSF_SIGMA)
             except ValueError:  # wider than the meter can see
                 continue
-            vessels.append(_judge(frame, grey, lumen, segment.radii, graph.forks, min_width))
+            vessel = _judge(frame, grey, lumen, segment.radii, graph.forks, min_width)
+            if frame.notes.get(FOUND) and _enters(segment.points, frame.image.shape):
+                vessel = replace(vessel, central=np.zeros_like(vessel.central))
+            vessels.append(vessel)
         return cls(tuple(vessels), Texture.of(frame.image))
 
     @cached_property
@@ -152,6 +157,12 @@ def _judge(
     end = np.minimum(np.arange(n), n - 1 - np.arange(n))
     central = passable & (fork >= FORK * width) & (end >= END * width)
     return FrameVessel(lumen, radii, width, clear, passable, central, free)
+
+
+def _enters(points: Rows, shape: tuple[int, ...]) -> bool:
+    """Whether a segment may be, or lead on from, what comes in over the border: then no new lesion goes there."""
+    ends, size = points[[0, -1]], np.array(shape[::-1]) - 1
+    return bool((np.minimum(ends, size - ends).min(axis=1) < ENTRY * size.min()).any())
 
 
 def _straight(points: Rows, width: Rows) -> Flags:

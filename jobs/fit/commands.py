@@ -15,6 +15,7 @@ from lesionforge.jobs.options import Json, pairs
 app = typer.Typer(no_args_is_help=True, help="Fit the models of generators that learn.")
 
 KINDS = {
+    "finder": "Fit the vessel finder, on stills of the cine generator.",
     "stenosis": "Fit the diffusion backend of the stenosis generator.",
     "vqgan": "Fit the autoencoder that difftumor and promptlesion work on.",
     "difftumor": "Fit DiffTumor's latent diffusion, which knows no classes.",
@@ -96,7 +97,7 @@ def _prepared(
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     given = {"data": tuple(data), "out": str(out.absolute()), "preset": preset, "seed": seed, "device": device}
-    given |= {} if kind == "stenosis" else {"kind": kind}
+    given |= {} if kind in ("finder", "stenosis") else {"kind": kind}
     try:
         return begin, validate(model, {**own, **given, **changes})
     except Invalid as error:
@@ -107,11 +108,13 @@ def _kind(kind: str) -> tuple[Callable[..., Path], Any, dict[str, Any], Sequence
     """How a kind is fitted, the class of its settings, those that it has with their defaults, and its presets."""
     from lesionforge.generators.lesion.learned.settings import PRESETS
     from lesionforge.generators.stenosis.diffusion.preset import PRESETS as STENOSIS_PRESETS
-    from lesionforge.jobs.fit import lesion, settings, stenosis
+    from lesionforge.jobs.fit import finder, lesion, settings, stenosis
 
     def free(model: Any) -> dict[str, Any]:
         return {f.name: f.default for f in fields(model) if "text" in f.metadata}
 
+    if kind == "finder":
+        return finder.fit_finder, finder.FinderFit, free(finder.FinderFit), ["small"]
     if kind == "stenosis":
         return stenosis.fit_stenosis, stenosis.StenosisFit, free(stenosis.StenosisFit), list(STENOSIS_PRESETS)
     common = free(settings.FitSettings) | {"batch": lesion.BATCH.get(kind, 4)}

@@ -1,0 +1,1 @@
+"""The finder's network, as it learns and as it finds. Needs torch."""
