@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -17,12 +15,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lesionforge.generators.types import SPLITS
-from lesionforge.sinks import dataset, footer, index, layout, spans
+from lesionforge.sinks import dataset, footer, index, layout
 from lesionforge.sinks.card import counted
 from lesionforge.sinks.encode import decode
 from lesionforge.sinks.index import Record, Row
 from lesionforge.sinks.limits import INDEX
 from lesionforge.sinks.reader.errors import ReaderError, shown, texts
+from lesionforge.sinks.reader.members import Shard, places
 from lesionforge.sinks.reader.ranges import Range, Ranges
 from lesionforge.sinks.spans import Spans
 from lesionforge.sinks.store import Store
@@ -80,7 +79,7 @@ class Samples:
             raise ReaderError(
                 f"{self.store.url()} has no committed samples{chosen}{' that `where` keeps' * bool(where)}"
             )
-        self.members, self._offsets, self._sizes = _members(opened, members, keys, self.store.url())
+        self.members, self._offsets, self._sizes = places(opened, members, keys, self.store.url())
         self._shard = np.repeat(np.arange(len(opened)), [len(one.spans.keys) for one in opened])
         self._keys = np.array(keys, dtype=np.bytes_)
         self._targets = pa.array((target for one in opened for target in one.spans.targets), pa.string())
@@ -111,6 +110,23 @@ class Samples:
         if not -len(self) <= number < len(self):
             raise IndexError(f"sample {number} is outside the {len(self)} of {self.store.url()}")
         return next(self.read([number % len(self)]))
+
+    def names(self, i: int) -> list[str]:
+        """The members that a sample has, of those asked for: a film's frames are as many as it is long."""
+        return [name for name, offset in zip(self.members, self._offsets[i].tolist(), strict=True) if offset >= 0]
+
+    def member(self, i: int, name: str) -> Any:
+        """One member of a sample, decoded if samples are; the others are not read.
+
+        Raises:
+            ReaderError: it has none of that name.
+        """
+        column = self.members.index(name) if name in self.members else None
+        if column is None or self._offsets[i, column] < 0:
+            raise ReaderError(f"sample {self.keys[i]} has no member {shown(name)}; it has {', '.join(self.names(i))}")
+        where = int(self._shard[i]), int(self._offsets[i, column]), int(self._sizes[i, column])
+        data = next(iter(self._ranges.read([where])))
+        return self._decode(self._keys[i], name, data) if self.decoded else data
 
     @property
     def remote(self) -> bool:
@@ -189,18 +205,6 @@ class Samples:
         ]
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """The chosen samples of a shard, and the checksum of its tar.
-
-    ``begin``: where the data of their members begin; None where these are all of the tar, one after the other.
-    """
-
-    sha256: str
-    spans: Spans
-    begin: list[int] | None = None
-
-
 def _shards(store: Store, split: str | None) -> list[tuple[str, int]]:
     """Committed shards and the sizes of their indexes, of one split or of all.
 
@@ -217,19 +221,19 @@ def _shards(store: Store, split: str | None) -> list[tuple[str, int]]:
     return [(name, size) for name, size in shards if split in (None, name.rsplit("-", 1)[0])]
 
 
-def _opened(store: Store, where: Callable[[Row], bool] | None, listed: tuple[str, int]) -> _Shard:
+def _opened(store: Store, where: Callable[[Row], bool] | None, listed: tuple[str, int]) -> Shard:
     """What a shard's footer tells of its samples; of older indexes, and to choose, the rows are read."""
     shard, size = listed
     if where is not None:
         record, rows = _told(store, shard, lambda: index.read(store.get(layout.index(shard), INDEX)))
         kept = ((row.sample_id, row.target, row.members or ()) for row in rows if row.status == "ok" and where(row))
-        return _Shard(record.tar_sha256, *Spans.gather(kept))
+        return Shard(record.tar_sha256, *Spans.gather(kept))
     record, found = _told(store, shard, lambda: footer.read_spans(dataset.ending(store, shard, size)))
     if found is not None:
-        return _Shard(record.tar_sha256, found)
+        return Shard(record.tar_sha256, found)
     table = _index(store, ["sample_id", "target", "members"], shard)
     samples = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
-    return _Shard(record.tar_sha256, *Spans.gather(samples))
+    return Shard(record.tar_sha256, *Spans.gather(samples))
 
 
 def _index(store: Store, columns: Sequence[str], shard: str) -> pa.Table:
@@ -248,43 +252,6 @@ def _told(store: Store, shard: str, read: Callable[[], tuple[Record, A]]) -> tup
     if found[0].shard != shard:
         raise ReaderError(f"{name} is about shard {found[0].shard}; see lesionforge verify --repair")
     return found
-
-
-def _members(
-    shards: Sequence[_Shard], requested: Sequence[str] | None, keys: Sequence[str], url: str
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """Names, and by sample and name where the data begin in the tar (-1: no such member) and how long they are."""
-    present = sorted({name for one in shards for shape in one.spans.shapes for name in shape})
-    names = present if requested is None else list(requested)
-    code = {name: number for number, name in enumerate(names)}
-    column = _flat(_numbers(one.spans, code) for one in shards)
-    owner = np.repeat(np.arange(len(keys)), _flat(one.spans.counts() for one in shards))
-    size, members = _flat(one.spans.sizes for one in shards), [len(one.spans.sizes) for one in shards]
-    offset = spans.offsets(size, members)
-    for one, end in zip(shards, np.cumsum(members).tolist(), strict=True):
-        if one.begin is not None:
-            offset[end - len(one.begin) : end] = one.begin
-    offsets, sizes = np.full((len(keys), len(names)), -1, np.int64), np.zeros((len(keys), len(names)), np.int64)
-    hit = column >= 0
-    offsets[owner[hit], column[hit]] = offset[hit]
-    sizes[owner[hit], column[hit]] = size[hit]
-    if requested is not None and (lacking := np.argwhere(offsets.T < 0)).size:
-        member, number = lacking[0]
-        raise ReaderError(
-            f"sample {keys[number]} of {url} has no member {names[member]!r}; the dataset's members are "
-            f"{', '.join(present)}"
-        )
-    return names, offsets, sizes
-
-
-def _flat(parts: Iterable[Iterable[int]]) -> NDArray[np.int64]:
-    return np.fromiter(chain.from_iterable(parts), np.int64)
-
-
-def _numbers(spans: Spans, code: Mapping[str, int]) -> Iterable[int]:
-    """The column of every member, -1 for those that were not asked for."""
-    columns = [[code.get(name, -1) for name in shape] for shape in spans.shapes]
-    return chain.from_iterable(map(columns.__getitem__, spans.shape))
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:

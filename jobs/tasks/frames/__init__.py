@@ -1,0 +1,1 @@
+"""When the vessels of a run are full of contrast."""

@@ -1,0 +1,1 @@
+"""Which tree a frame shows, and from where."""
