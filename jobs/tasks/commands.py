@@ -15,6 +15,7 @@ from lesionforge.jobs.options import Json, Out, Place
 def register(groups: Mapping[str, typer.Typer]) -> None:
     """Hang them into the groups ``train``, ``score``, ``study`` and ``report``."""
     groups["score"].command()(realism)
+    groups["score"].command()(track)
     groups["study"].command()(phantoms)
 
 
@@ -28,6 +29,22 @@ def realism(
     from lesionforge.jobs.tasks.realism import measure
 
     body = measure.measure(place, seeds, sheet)
+    console.emit(body, as_json, lambda: measure.show(body))
+
+
+def track(
+    test: Annotated[str, typer.Option(metavar="DATA", help="a dataset of runs (generator cine)")],
+    test_split: Annotated[str, typer.Option(help="split of it")] = "test",
+    trackers: Annotated[
+        str | None,
+        typer.Option(help="csrt (the paper's), template, still, with commas between; default: all that are here"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow lesions' boxes from one frame through their runs: overlap and distance by how far away a frame is."""
+    from lesionforge.jobs.tasks.track import measure
+
+    body = measure.measure(test, test_split, trackers.split(",") if trackers else [])
     console.emit(body, as_json, lambda: measure.show(body))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,14 @@ from scipy.stats import rankdata
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.task import REAL, TrainingSet
-from lesionforge.jobs.tasks.detection.frames import CLASSES, Frame
+from lesionforge.jobs.tasks.detection.frames import CLASSES, Frame, Kind
 
-NAMES = "real, xN, xN-natural, xN-placebo or xN-synthetic, N = 1, 2, 4 ..., or NAMExN... with --synthetic NAME=DATA"
+NAMES = (
+    "real, xN, xN-natural, xN-placebo or xN-synthetic, N = 1, 2, 4 ..., NAMExN... with --synthetic NAME=DATA; of "
+    "runs BG, NL or BGNL"
+)
 KINDS = ("balanced", "natural", "placebo", "synthetic")
+NEGATIVES: Final[Mapping[str, tuple[Kind, ...]]] = {"BG": ("bare",), "NL": ("healthy",), "BGNL": ("bare", "healthy")}
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,15 @@ class Arm:
     lesions, the paper's imbalanced set), ``placebo`` (the balanced samples' boxes over the frames before anything was
     drawn) or ``synthetic`` (the balanced samples alone, real lesions in them neither labelled nor held against the
     detector).
+
+    ``negatives``: kinds of frames without lesions that are added, the two-step paper's arms ``BG`` (without contrast),
+    ``NL`` (healthy vessels) and ``BGNL``; its B is ``real``. No other arm learns from them.
     """
 
     data: str | None
     times: int
     kind: str
+    negatives: tuple[Kind, ...] = ()
 
     @classmethod
     def parse(cls, name: str) -> Arm:
@@ -43,6 +52,8 @@ class Arm:
         """
         if name == REAL:
             return cls(None, 0, KINDS[0])
+        if name in NEGATIVES:
+            return cls(None, 0, KINDS[0], NEGATIVES[name])
         known = re.fullmatch(r"(.*?)x([1-9]\d*)(?:-(natural|placebo|synthetic))?", name)
         if not known:
             raise UsageError(f"arm {name!r} is unknown; give {NAMES}")
@@ -54,7 +65,8 @@ def training_set(
 ) -> TrainingSet[Frame]:
     """The frames of one run, real ones among those that a lesion can be drawn on.
 
-    A seed draws the same real frames for every arm, and x2's samples are among x4's. Boxes of drawn lesions are sized
+    A seed draws the same real frames for every arm, and x2's samples are among x4's. Of frames without lesions the same
+    share is drawn as of the others. Boxes of drawn lesions are sized
     by the annotators' habit, see ``sized``, in every arm that has them.
 
     Args:
@@ -62,20 +74,30 @@ def training_set(
         size: how many real frames; None takes all.
         seed: draws frames and samples.
         real: the pool of real frames.
-        synthetic: samples made from frames of the pool.
+        synthetic: samples made from frames of the pool, of which those of the drawn frames are taken; or from other
+            cases altogether.
         real_share: of the pictures drawn, where there are both kinds.
 
     Raises:
         UsageError: where the pool is smaller than ``size``.
     """
-    real = [frame for frame in real if frame.masked]
+    others = [frame for frame in real if frame.kind in arm.negatives]
+    real = [frame for frame in real if frame.masked and frame.kind in ("", "full")]
     size = len(real) if size is None else size
     if size > len(real):
         raise UsageError(f"{size} real frames are asked for; the source has {len(real)} that a lesion can be drawn on")
     key = f"detection/{seed}".encode()
     chosen = [real[i] for i in stream(key, f"frames/{size}").permutation(len(real))[:size]]
+    share = round(len(others) * size / len(real)) if real else 0
+    without = [others[i] for i in stream(key, f"negatives/{size}").permutation(len(others))[:share]]
+    if arm.negatives and not without:
+        raise UsageError(f"no frame is {' or '.join(arm.negatives)}: give a dataset of runs that has such")
     place = {frame.source_id: at for at, frame in enumerate(chosen)}
-    mine = [frame for frame in synthetic if frame.source_id in place]
+    if {frame.source_id for frame in real}.isdisjoint(frame.source_id for frame in synthetic):
+        mine = list(synthetic)  # of no frame of the pool: made from other cases
+        place = {source: at for at, source in enumerate(dict.fromkeys(frame.source_id for frame in mine))}
+    else:
+        mine = [frame for frame in synthetic if frame.source_id in place]
     if arm.times and not mine:
         raise UsageError("no synthetic sample was made from these real frames: give the dataset made from this source")
     picked = []
@@ -98,12 +120,15 @@ def training_set(
     if arm.kind == "synthetic":
         chosen, picked = [], [frame.only_drawn() for frame in picked]
     used = [*chosen, *picked]
+    if not used:
+        raise UsageError("no frame shows a lesion: give more of them, or larger ones (a lesion too fine is left out)")
     boxes = {
         "real": sum(int((~frame.drawn).sum()) for frame in used),
         "drawn": sum(int(frame.drawn.sum()) for frame in used),
     }
     # Fewer samples than wanted where the dataset holds too few of a class.
-    return TrainingSet(chosen, picked, real_share, {"wanted": wanted, "boxes": boxes})
+    notes = {"wanted": wanted, "boxes": boxes, **({"without lesions": len(without)} if arm.negatives else {})}
+    return TrainingSet([*chosen, *without], picked, real_share, notes)
 
 
 def sized(samples: Sequence[Frame], real: Sequence[Frame]) -> list[Frame]:

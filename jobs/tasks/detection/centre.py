@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 from lesionforge.jobs.learning import loop
 from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.jobs.tasks.detection import augment, network
+from lesionforge.jobs.tasks.detection import drawing, network
+from lesionforge.jobs.tasks.detection.drawing import half
 from lesionforge.jobs.tasks.detection.frames import Detections, Frame
 from lesionforge.jobs.tasks.detection.inputs import SIZE, InputCache, scale
 
@@ -63,8 +63,8 @@ class CentreDetector:
             torch.manual_seed(seed)
             task = _Centres(s, rng)
             frames = [*real, *synthetic]
-            order = _order(len(real), len(synthetic), real_share, s.steps * s.batch, rng)
-            pictures = _Pictures(self._cache.stack([frame.image for frame in frames]), frames, order)
+            order = drawing.order(len(real), len(synthetic), real_share, s.steps * s.batch, rng)
+            pictures = drawing.Pictures(self._cache.stack([frame.image for frame in frames]), frames, order)
             record: dict[str, Any] = {**asdict(s), "seed": seed, "real_share": real_share, "frames": len(frames)}
             if folder is not None:
                 record["pixels and boxes (hash)"] = fingerprint(part for frame in frames for part in frame.learnt_from)
@@ -117,21 +117,10 @@ class CentreDetector:
         return detector
 
 
-class _Pictures:
-    """Frames in the order they are drawn: picture, boxes, classes and regions to ignore, in pixels of the input."""
-
-    def __init__(self, pictures: Tensor, frames: Sequence[Frame], order: Tensor) -> None:
-        self._pictures, self._labels, self._order = pictures, [_labels(frame) for frame in frames], order
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        at = int(self._order[number])
-        return (self._pictures[at], *self._labels[at])
-
-
 class _Learning(nn.Module):  # type: ignore[misc]
     """From pictures and what the grid should say to the loss."""
 
-    def __init__(self, net: network.CentreNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -143,75 +132,15 @@ class _Learning(nn.Module):  # type: ignore[misc]
         return network.loss(out, batch["goal"])
 
 
-class _Centres(loop.Task):
-    """The loop's task: augmented pictures, AdamW, a cosine, a moving average of all that predicts."""
+class _Centres(drawing.Learnt):
+    """The loop's task: AdamW on augmented pictures."""
 
     def __init__(self, settings: CentreSettings, rng: torch.Generator) -> None:
-        self._settings, self._rng, self.clip = settings, rng, settings.clip
-        self.net = network.CentreNet()
+        super().__init__(network.CentreNet(), settings, rng)
         self.network = _Learning(self.net)
 
-    def place(self, device: str) -> None:
-        self.network.to(device, memory_format=torch.channels_last)
-
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        weights = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": self._settings.decay}, {"params": others, "weight_decay": 0.0}]
-        return [torch.optim.AdamW(groups, lr=self._settings.rate, fused=True)]
+        return [drawing.adamw(self.net, self.plan.rate, self.plan.decay)]
 
-    def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = self._settings.rate * _schedule(step - 1, self._settings)
-
-    def averaged(self) -> Mapping[str, Tensor]:
-        return dict(self.net.state_dict())
-
-    def decay(self, step: int) -> float:
-        return min(self._settings.average, step / (9 + step))
-
-    def generators(self) -> Mapping[str, torch.Generator]:
-        return {"augmentation": self._rng}
-
-    def collate(self, rows: Sequence[Any]) -> list[Any]:
-        return list(zip(*rows, strict=True))
-
-    def on(self, batch: Any, device: str) -> dict[str, Any]:
-        pictures, boxes, classes, ignore = batch
-        x = torch.stack(list(pictures)).to(device).float()
-        x, moved = augment.augment(x, [*boxes, *ignore], self._rng)
-        goal = network.targets(moved[: len(boxes)], classes, moved[len(boxes) :], SIZE // network.CELL)
-        return {"x": x.contiguous(memory_format=torch.channels_last), "goal": goal.to(torch.device(device))}
-
-
-def half(device: torch.device) -> torch.autocast:
-    """bf16 where it is fast: on a GPU, and on a CPU that multiplies it in hardware."""
-    fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
-
-
-def _labels(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
-    ratio = scale(frame.image) / 2  # to input pixels
-    boxes, ignore = torch.tensor(frame.boxes) * ratio, torch.tensor(frame.ignore) * ratio
-    return boxes, torch.tensor(frame.classes), ignore
-
-
-def _order(real: int, synthetic: int, share: float, count: int, rng: torch.Generator) -> Tensor:
-    """Which frame each drawn picture is: pools in shuffled rounds, so that each of its frames comes as often."""
-    if not real or not synthetic:
-        share = 1.0 if real else 0.0
-    from_real = torch.rand(count, generator=rng) < share
-    out = torch.empty(count, dtype=torch.long)
-    for pool, first, chosen in ((real, 0, from_real), (synthetic, real, ~from_real)):
-        needed = int(chosen.sum())
-        if needed:
-            rounds = [torch.randperm(pool, generator=rng) for _ in range(math.ceil(needed / pool))]
-            out[chosen] = torch.cat(rounds)[:needed] + first
-    return out
-
-
-def _schedule(step: int, s: CentreSettings) -> float:
-    if step < s.warmup:
-        return (step + 1) / s.warmup
-    done = (step - s.warmup) / max(s.steps - s.warmup, 1)
-    return s.last_rate + (1 - s.last_rate) * (1 + math.cos(math.pi * done)) / 2
+    def goal(self, boxes: list[Tensor], classes: list[Tensor], ignore: list[Tensor], device: str) -> network.Targets:
+        return network.targets(boxes, classes, ignore, SIZE // network.CELL).to(torch.device(device))

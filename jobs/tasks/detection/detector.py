@@ -23,7 +23,7 @@ class Detector(Learner[Frame], Protocol):
 
 
 def settings(model: str) -> Any:
-    """A detector's own settings: of ``centre``, or an Ultralytics model such as ``yolo11n``.
+    """A detector's own settings: of ``centre``, a RetinaNet, or an Ultralytics model such as ``yolo11n``.
 
     Raises:
         UsageError: for a model that is none.
@@ -36,16 +36,22 @@ def settings(model: str) -> Any:
         from lesionforge.jobs.tasks.detection.yolo import YoloSettings
 
         return YoloSettings(model=model)
-    raise UsageError(f"detector {model!r} is unknown; give centre, or an Ultralytics model such as yolo11n")
+    from lesionforge.jobs.tasks.detection import retina
+
+    if model in retina.MODELS:
+        return retina.settings(model)
+    there = ", ".join(["centre", *retina.MODELS])
+    raise UsageError(f"detector {model!r} is unknown; give {there}, or an Ultralytics model such as yolo11n")
 
 
 def build(settings: Any, device: str, cache: Path | None = None) -> Detector:
-    """A fresh detector; ``cache``: folder where the centre detector keeps its inputs."""
+    """A fresh detector; ``cache``: folder where those that prepare their inputs keep them."""
     from lesionforge.jobs.tasks.detection.centre import CentreDetector, CentreSettings
+    from lesionforge.jobs.tasks.detection.retina import RetinaDetector, RetinaSettings
 
-    if isinstance(settings, CentreSettings):
-        kept = settings.cache or (None if cache is None else str(cache))
-        return CentreDetector(replace(settings, cache=kept), device)
+    if isinstance(settings, CentreSettings | RetinaSettings):
+        kept = replace(settings, cache=settings.cache or (None if cache is None else str(cache)))
+        return CentreDetector(kept, device) if isinstance(kept, CentreSettings) else RetinaDetector(kept, device)
     from lesionforge.jobs.tasks.detection.yolo import YoloDetector
 
     return YoloDetector(settings, device)
@@ -53,10 +59,14 @@ def build(settings: Any, device: str, cache: Path | None = None) -> Detector:
 
 def load(path: Path, device: str = "cpu") -> Detector:
     """A detector from the file that its ``save`` wrote."""
-    if path.suffix == ".safetensors":
-        from lesionforge.jobs.tasks.detection.centre import CentreDetector
+    if path.suffix != ".safetensors":
+        from lesionforge.jobs.tasks.detection.yolo import YoloDetector
 
-        return CentreDetector.load(path, device)
-    from lesionforge.jobs.tasks.detection.yolo import YoloDetector
+        return YoloDetector.load(path, device)
+    from lesionforge.jobs.learning.checkpoint import opened
+    from lesionforge.jobs.tasks.detection.centre import CentreDetector
+    from lesionforge.jobs.tasks.detection.retina import RetinaDetector
 
-    return YoloDetector.load(path, device)
+    with opened(path, "settings", "lesionforge train detection") as (told, _):
+        kind = RetinaDetector if "model" in told else CentreDetector
+    return kind.load(path, device)

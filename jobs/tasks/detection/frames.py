@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from lesionforge.jobs.errors import UsageError
 
 CLASSES = ("moderate", "severe")  # DiGDA's: [50, 70) and [70, 100] %DS
 UNGRADED = -1  # a lesion whose severity nobody said
+
+Kind = Literal["", "full", "bare", "healthy"]
 
 
 def _none() -> NDArray[np.float32]:
@@ -26,7 +28,8 @@ class Frame:
     ``image`` uint8 (rows, cols). ``boxes`` float32 (n, 4), x0, y0, x1, y1 in pixels as COCO's. ``classes`` int64
     (n,), an index into ``CLASSES`` or ``UNGRADED``. ``drawn`` bool (n,): made by a generator. ``ignore`` float32
     (m, 4): regions that neither the loss nor the score looks at. ``source_id``: of the real frame it is, or was made
-    from.
+    from. ``kind``: of a run's frame, whether vessels are full of contrast, hold none, or are full and healthy; empty
+    where nobody said.
     """
 
     image: NDArray[np.uint8]
@@ -40,6 +43,7 @@ class Frame:
     sample_id: str = ""  # empty for a real frame
     source_image: NDArray[np.uint8] | None = None  # the frame before anything was drawn, where the sample has it
     masked: bool = True  # whether the vessels are known, so that a lesion can be drawn on it
+    kind: Kind = ""
 
     @property
     def learnt_from(self) -> tuple[NDArray[Any], ...]:
@@ -83,9 +87,11 @@ def labelled(image: NDArray[np.uint8], lesions: Sequence[Mapping[str, Any]], **n
 
     Mild lesions (below 50 %DS) are background, as in DiGDA's labels.
     """
-    kept = [lesion for lesion in lesions if lesion["severity_class"] != "mild"]
+    kept = [lesion for lesion in lesions if lesion["severity_class"] != "mild"]  # an ``occluded`` one is severe
     boxes = np.array([lesion["box"] for lesion in kept], np.float32).reshape(-1, 4)
     grades = [lesion["severity_class"] for lesion in kept]
-    classes = np.array([UNGRADED if g is None else CLASSES.index(g) for g in grades], np.int64)
+    classes = np.array(
+        [UNGRADED if g is None else CLASSES.index("severe" if g == "occluded" else g) for g in grades], np.int64
+    )
     drawn = np.array([bool(lesion["synthetic"]) for lesion in kept], bool)
     return Frame(image, boxes, classes, drawn, **names)

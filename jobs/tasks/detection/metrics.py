@@ -11,42 +11,25 @@ Frames without lesions take part with their false positives. All scores are frac
   rule. The confidence is chosen on the scored frames themselves.
 - ``recall_1fp`` (and per class): lesions hit (IoU .2, any class named) where there is one false positive a frame.
 - ``fp_negative``: false positives per frame without lesions at that same confidence.
+
+Those at one confidence that is given are ``fixed``'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.jobs.tasks.detection.fixed import AtConfidence
 from lesionforge.jobs.tasks.detection.frames import CLASSES, UNGRADED, Detections, Frame
+from lesionforge.jobs.tasks.detection.matching import FALSE, UNSEEN, Floats, Rule, hits
 
-Floats = NDArray[np.float64]
-Rule = float | Literal["centre"]
-
-CENTRE_PX = 24.0
 GRID = np.linspace(0, 1, 101)
 MOST = 100  # detections per frame, COCO's
-
-
-def overlap(a: NDArray[np.floating], b: NDArray[np.floating], of_a: bool = False) -> Floats:
-    """IoU of boxes (n, 4) and (m, 4) as (n, m); with ``of_a`` the shared area over a's own, COCO's rule for crowds."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(1)[:, None], (b[:, 2:] - b[:, :2]).prod(1)[None]
-    whole = area_a + 0 * area_b if of_a else area_a + area_b - shared
-    out: Floats = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return out
-
-
-def closeness(a: NDArray[np.floating], b: NDArray[np.floating], limit: float) -> Floats:
-    """1 where box centres coincide, 0 where they are ``limit`` apart, negative beyond."""
-    gap = (a[:, None, :2] + a[:, None, 2:] - b[None, :, :2] - b[None, :, 2:]) / 2
-    return np.asarray(1 - np.hypot(gap[..., 0], gap[..., 1]) / limit, np.float64)
 
 
 @dataclass(frozen=True)
@@ -62,9 +45,6 @@ class Matches:
     frame: NDArray[np.int64]
     lesions: NDArray[np.int64]
     total: NDArray[np.int64]
-
-
-FALSE = -2
 
 
 def match(frames: Sequence[Frame], detections: Sequence[Detections], rule: Rule, kind: int | None = None) -> Matches:
@@ -87,8 +67,8 @@ def match(frames: Sequence[Frame], detections: Sequence[Detections], rule: Rule,
             ignore = np.concatenate([ignore, frame.boxes[frame.classes == UNGRADED]])
         confidence = (found.scores.sum(1) if kind is None else found.scores[:, kind]).astype(np.float64)
         best = np.argsort(-confidence, kind="stable")[:MOST]
-        grade = _hits(found.boxes[best], frame.boxes[wanted], frame.classes[wanted], ignore, rule, frame.image.shape)
-        kept = grade > FALSE - 1
+        grade = hits(found.boxes[best], frame.boxes[wanted], frame.classes[wanted], ignore, rule, frame.image.shape)
+        kept = grade > UNSEEN
         scores.append(confidence[best][kept])
         grades.append(grade[kept])
         where.append(np.full(int(kept.sum()), i))
@@ -98,31 +78,6 @@ def match(frames: Sequence[Frame], detections: Sequence[Detections], rule: Rule,
     score = np.concatenate(scores) if scores else np.zeros(0)
     order = np.argsort(-score, kind="stable")
     return Matches(score[order], np.concatenate(grades)[order], np.concatenate(where)[order], lesions, total)
-
-
-def _hits(
-    boxes: NDArray[np.float32],
-    lesions: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    ignore: NDArray[np.float32],
-    rule: Rule,
-    shape: tuple[int, ...],
-) -> NDArray[np.int64]:
-    """Per detection, best first: class of the lesion hit, -2 for none, -3 for one to leave out."""
-    if rule == "centre":
-        likeness, least, limit = closeness(boxes, lesions, CENTRE_PX * max(shape) / 512), 0.0, 0.5
-    else:
-        likeness, least, limit = overlap(boxes, lesions), float(rule), float(rule)
-    blind = overlap(boxes, ignore, of_a=True).max(1, initial=0) >= limit
-    free = np.ones(len(lesions), bool)
-    out = np.where(blind, FALSE - 1, FALSE)
-    for d in range(len(boxes)):
-        row = np.where(free, likeness[d], -np.inf)
-        if len(row) and row.max() >= least:
-            # Of equals COCO takes the last.
-            hit = len(row) - 1 - int(row[::-1].argmax())
-            free[hit], out[d] = False, classes[hit]
-    return out
 
 
 def average_precision(m: Matches, weights: Floats | None = None) -> float:
@@ -172,13 +127,17 @@ def _share(part: Any, whole: Any) -> float:
 
 
 class Scores:
-    """All scores of one set of detections; matched once, counted as often as a bootstrap asks. See ``Measures``."""
+    """All scores of one set of detections; matched once, counted as often as a bootstrap asks. See ``Measures``.
 
-    def __init__(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> None:
+    ``confidence``: of ``fixed``'s scores.
+    """
+
+    def __init__(self, frames: Sequence[Frame], detections: Sequence[Detections], confidence: float = 0.5) -> None:
         self._subjects = np.unique([frame.subject for frame in frames], return_inverse=True)[1]
         rules: dict[str, Rule] = {"ap50": 0.5, "ap30": 0.3, "ap20": 0.2, "ap_centre": "centre"}
         self._any = {name: match(frames, detections, rule) for name, rule in rules.items()}
         self._per_class = [match(frames, detections, 0.5, k) for k in range(len(CLASSES))]
+        self._fixed = AtConfidence(frames, detections, confidence)
 
     @property
     def held(self) -> dict[str, int]:
@@ -193,10 +152,19 @@ class Scores:
             n = subjects(m.lesions[:, k] > 0)
             out |= dict.fromkeys((f"ap50_{name}", f"f1_{name}", f"recall_1fp_{name}"), n)
         rarer = min(out[f"ap50_{name}"] for name in CLASSES)
-        return out | {"map50": rarer, "f1": rarer, "fp_negative": subjects(m.total == 0)}
+        return out | {
+            "map50": rarer,
+            "f1": rarer,
+            "fp_negative": subjects(m.total == 0),
+            **self._fixed.held(self._subjects),
+        }
 
     def values(self, times: Floats | None = None) -> dict[str, float]:
-        """Every score of the module's docstring by its name; ``times`` (subjects,): how often each counts."""
+        """Every score of this module's docstring and of ``fixed``'s, by its name.
+
+        Args:
+            times: (subjects,) how often each counts.
+        """
         weights = None if times is None else times[self._subjects]
         out = {name: average_precision(m, weights) for name, m in self._any.items()}
         per_class = [average_precision(m, weights) for m in self._per_class]
@@ -209,4 +177,4 @@ class Scores:
         out["recall_1fp"] = point["recall"]
         out |= {f"recall_1fp_{name}": point[f"recall_{name}"] for name in CLASSES}
         out["fp_negative"] = point["negative"]
-        return out
+        return out | self._fixed.values(weights)

@@ -152,7 +152,7 @@ def test_a_saved_detector_says_the_same(learnt, tmp_path):
 
 
 def test_every_arm_sees_as_many_pictures_and_the_asked_share_of_real_ones():
-    from lesionforge.jobs.tasks.detection.centre import _order
+    from lesionforge.jobs.tasks.detection.drawing import order as _order
 
     rng = torch.Generator().manual_seed(0)
     order = _order(5, 40, 0.5, 4000, rng)

@@ -1,4 +1,5 @@
 import math
+import mmap
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +30,8 @@ class Oracle:
         return Oracle(replace(self.settings, **changes))
 
     def predict(self, pair):
-        held = np.ones(CHUNK, np.uint8)
+        held = np.frombuffer(mmap.mmap(-1, CHUNK), np.uint8)  # pages of its own: malloc may hold freed ones
+        held[:] = 1
         out = pair.target.astype(np.float32) * 0.8 * held[0]
         out[: round(24 - 2 * self.settings.guidance)] = 0
         return out
