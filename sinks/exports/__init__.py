@@ -1,4 +1,4 @@
-"""Datasets in the layouts that other tools read: boxes of lesions for detectors, label maps for nnU-Net."""
+"""Datasets in the layouts that other tools read: boxes for detectors, label maps for nnU-Net, runs as DICOM."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lesionforge.sinks.exports import coco, nnunet, yolo
+from lesionforge.sinks.exports import coco, dicom, nnunet, yolo
 from lesionforge.sinks.exports.frames import SEVERITIES, Frames
+from lesionforge.sinks.exports.runs import Runs
 from lesionforge.sinks.exports.volumes import Volumes
 from lesionforge.sinks.store import Store
 
@@ -86,6 +87,26 @@ def export_volumes(
     volumes = Volumes(place, classes, splits, image)
     nnunet.write(volumes, folder)
     return {"format": "nnunet", "to": str(folder), **volumes.summary()}
+
+
+def export_runs(place: str | Path | Store, to: str | Path, splits: Sequence[str] | None = None) -> dict[str, Any]:
+    """Write a dataset's angiographic runs into a local folder as multi-frame XA DICOM, each sample's json beside it.
+
+    Args:
+        place: where the dataset lies, made by the cine generator.
+        to: an empty or new folder; the source ``dicom:TO/SPLIT`` reads it.
+        splits: only of these; None takes all there are.
+
+    Returns:
+        Runs and frames by split.
+
+    Raises:
+        ValueError: for a folder that is not empty, or samples without frames or the C-arm's geometry.
+    """
+    folder = _empty(to)
+    runs = Runs(place, splits)
+    dicom.write(runs, folder)
+    return {"format": "dicom", "to": str(folder), **runs.summary()}
 
 
 def _empty(to: str | Path) -> Path:

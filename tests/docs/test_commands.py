@@ -27,6 +27,8 @@ ELSEWHERE = {
     r"make ": "the Makefile's own targets; this test is part of one",
     r"ray job submit ": "tests/test_wheel.py submits one",
     r"kubectl |docker ": "tests/infra",
+    r"lesionforge read ": "tests/jobs/reading",
+    r"lesionforge (train|score|study|report) severity": "tests/jobs/tasks/severity; runs as small as here show none",
     r"lesionforge reconstruct ": "tests/jobs/tasks/reconstruction/clinical",
     r"lesionforge generate angio_ct_phantom": "tests/generators/angio_ct; its volumes take minutes",
 }
@@ -34,7 +36,11 @@ ELSEWHERE = {
 TOY_FIT = "--preset tiny --set steps=2 --set batch=2 --set every=2 --set loaders=0 --device cpu"
 FEW = "--set sources.0.options.count=4 --set 'sources.0.split={train: 0.5, test: 0.5}' --set multiply=1 --in-process"
 PLAQUES = FEW.replace("count=4", "count=2") + " --set generator.params.size=64 --set 'generator.params.plaques=[1, 1]'"
+FILM = "--in-process --set sources.0.options.count=2 --set 'sources.0.split={train: 1}' --set 'splits=[train]'"
+FILM += " --set generator.params.size=256"
 ANY = "--set quality.max_quarantined=1 --set quality.redraws=1"  # for models that have learnt next to nothing
+CINE = "--set generator.params.size=256 --set generator.params.points=false --set quality.max_quarantined=0.5"
+SOON = "--set size=32 --set steps=2 --set run_steps=2"
 SHORT = {
     "lesionforge generate demo": "--set sources.0.options.count=6",
     "lesionforge generate stenosis_phantom": "--set sources.0.options.count=5 --in-process",
@@ -50,8 +56,22 @@ SHORT = {
         "--in-process --set generator.params.size=48 --set 'generator.params.length_mm=[4, 8]' --set multiply=1 "
         "--set 'generator.params.calcified_mm=[3, 5]' --set 'sources.0.split={train: 1}' --set 'splits=[train]' " + ANY
     ),
+    "lesionforge generate cine_backgrounds": (
+        f"{FILM} --set 'backgrounds.split={{train: 1}}' --set generator.params.frames=4"
+    ),
+    "lesionforge generate cine_phantom --out runs --set": f"{FEW} {CINE} --set generator.params.frames=30",
+    "lesionforge generate cine_phantom --out stills --set sources": f"{FEW} {CINE}",
+    "lesionforge generate cine_phantom --out stills": FILM,
+    "lesionforge generate cine_phantom": f"{FILM} --set generator.params.frames=4",
     "lesionforge generate biplane_imagecas": "--in-process --set multiply=1 --set 'sources.0.split={train: 1}'",
+    "lesionforge train frames": SOON,
+    "lesionforge study frames": f"{SOON} --seeds 1 --in-process",
+    "lesionforge train view": "--set size=32 --set steps=2",
+    "lesionforge study view": "--set size=32 --set steps=2 --seeds 1 --in-process",
     "lesionforge train detection": "--set steps=2 --set batch=2",
+    "lesionforge study detection --real runs": (
+        "--sizes all --arms real,BG --seeds 1 --set steps=2 --set batch=2 --in-process"
+    ),
     "lesionforge study detection": "--sizes 2 --arms real,x1 --seeds 1 --set steps=2 --set batch=2 --in-process",
     "lesionforge study segmentation": "--models unet --arms real,texture --seeds 1 --set steps=2 --in-process",
     "lesionforge train reconstruction": "--set steps=2",

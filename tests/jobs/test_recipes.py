@@ -31,6 +31,16 @@ SHORT = {  # of each recipe: what makes its input, and what makes it short
     "stenosis_masks": (makers.masks, ()),
     "stenosis_voc": (makers.voc, ()),
     "stenosis_yolo": (makers.yolo, ()),
+    "cine_backgrounds": (
+        makers.arcade,
+        (
+            "sources.0.options.count=1",
+            "generator.params.size=256",
+            "generator.params.frames=3",
+            "backgrounds.split={train: 1}",
+        ),
+    ),
+    "cine_phantom": (None, ("sources.0.options.count=1", "generator.params.size=256", "generator.params.frames=4")),
     "demo": (None, ("sources.0.options.count=1",)),
     "lesion_phantom": (None, ("sources.0.options.count=1", "generator.params.size=48", "multiply=2")),
     "plaque_phantom": (
@@ -65,7 +75,9 @@ def read(name):
 def test_the_header_says_what_it_needs_and_one_command_that_works_from_anywhere(name):
     head = [line for line in (RECIPES / f"{name}.yaml").read_text().splitlines() if line.startswith("#")]
     (command,) = [line for line in head if "lesionforge generate" in line]
-    assert re.fullmatch(rf"#   lesionforge generate {name}( --set sources\.0\.uri=\w+:/data/\S+)? --out \S+", command)
+    assert re.fullmatch(
+        rf"#   lesionforge generate {name}( --set (sources\.0|backgrounds)\.uri=\w+:/data/\S+)? --out \S+", command
+    )
     text = " ".join(head)
     assert "Needs " in text if "--set" in command else "No download, no account, no GPU." in text
     assert read(name)["name"] == name.replace("_", "-")
@@ -77,8 +89,11 @@ def test_the_recipe_runs(name, tmp_path):
     overrides = [*ALL, *short]
     if make:
         make(tmp_path / "data")
-        scheme = read(name)["sources"][0]["uri"].split(":")[0]
-        overrides.append(f"sources.0.uri={scheme}:{tmp_path / 'data'}")
+        recipe = read(name)
+        where, given = (
+            ("backgrounds", recipe["backgrounds"]) if "backgrounds" in recipe else ("sources.0", recipe["sources"][0])
+        )
+        overrides.append(f"{where}.uri={given['uri'].split(':')[0]}:{tmp_path / 'data'}")
     result = generate(RECIPES / f"{name}.yaml", str(tmp_path / "out"), None, True, overrides)
     body = result.body()
     assert body["quota_met"], body["reasons"]

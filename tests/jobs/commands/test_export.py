@@ -1,4 +1,4 @@
-"""``lesionforge export --format nnunet``: which labels are written, and what is said of them."""
+"""``lesionforge export --format nnunet`` and ``dicom``: what is written, and what is said of it."""
 
 import json
 
@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from lesionforge.jobs.cli import app
 from lesionforge.sinks.store import Store
-from tests.sinks import lesions, stenoses
+from tests.sinks import cines, lesions, stenoses
 
 TUMOURS = ["liver_tumour", "kidney_tumour", "pancreas_tumour"]
 
@@ -55,7 +55,18 @@ def test_mistakes_are_named(made):
         assert reason in str(done.exception) + done.output
         assert not (made / "out").exists()
     done = CliRunner().invoke(app, ["export", str(made / "made"), "--to", str(made / "x"), "--format", "nnU-Net"])
-    assert "no export format 'nnU-Net'; there are coco, nnunet, yolo" in str(done.exception) + done.output
+    assert "no export format 'nnU-Net'; there are coco, dicom, nnunet, yolo" in str(done.exception) + done.output
     stenoses.write(Store(str(made / "frames")), 2)
     done = CliRunner().invoke(app, ["export", str(made / "frames"), "--to", str(made / "x"), "--format", "nnunet"])
     assert "no sample has a plaque or tumour" in str(done.exception) + done.output
+
+
+def test_runs_become_dicom(tmp_path):
+    cines.write(Store(str(tmp_path / "made")))
+    words = ["export", str(tmp_path / "made"), "--format", "dicom", "--to"]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "refused"), "--class", "severe"])
+    assert "DICOM takes runs as they are" in str(done.exception) + done.output
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert done.output.split()[-3:] == ["train", "4", "17"]
+    assert len(list((tmp_path / "out" / "train").glob("*.dcm"))) == 4
