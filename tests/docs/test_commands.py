@@ -29,6 +29,7 @@ ELSEWHERE = {
     r"kubectl |docker ": "tests/infra",
     r"lesionforge read ": "tests/jobs/reading",
     r"lesionforge (train|score|study|report) severity": "tests/jobs/tasks/severity; runs as small as here show none",
+    r"lesionforge study detection --real runs": "tests/jobs/tasks/detection; a minute to learn nothing",
     r"lesionforge reconstruct ": "tests/jobs/tasks/reconstruction/clinical",
     r"lesionforge generate angio_ct_phantom": "tests/generators/angio_ct; its volumes take minutes",
 }
@@ -69,9 +70,6 @@ SHORT = {
     "lesionforge train view": "--set size=32 --set steps=2",
     "lesionforge study view": "--set size=32 --set steps=2 --seeds 1 --in-process",
     "lesionforge train detection": "--set steps=2 --set batch=2",
-    "lesionforge study detection --real runs": (
-        "--sizes all --arms real,BG --seeds 1 --set steps=2 --set batch=2 --in-process"
-    ),
     "lesionforge study detection": "--sizes 2 --arms real,x1 --seeds 1 --set steps=2 --set batch=2 --in-process",
     "lesionforge study segmentation": "--models unet --arms real,texture --seeds 1 --set steps=2 --in-process",
     "lesionforge train reconstruction": "--set steps=2",
