@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lesionforge.generators.cine.labels import CATHETER, DEVICE
+from lesionforge.generators.marks import border, edge
 from lesionforge.generators.types import Panel
 
 SHOWN = 4  # frames of a run
-BORDER = 170  # of a box: a 170th of the frame, or it is not seen in a small picture
 
 
 def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
@@ -49,26 +48,9 @@ def _panel(title: str, image: Any, mask: Any, frame: Mapping[str, Any]) -> Panel
         if boxes:
             layers["boxes" if visible else "boxes not visible"] = marks = np.zeros_like(picture)
             for box in boxes:
-                _outline(marks, box)
+                border(marks, box)
     if mask is not None:
         values = np.asarray(mask)
-        layers["vessel"] = _edge((values > 0) & (values < DEVICE))
-        layers["catheter"] = _edge(values == CATHETER)
+        layers["vessel"] = edge((values > 0) & (values < DEVICE))
+        layers["catheter"] = edge(values == CATHETER)
     return Panel(title, layers)
-
-
-def _edge(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The pixels of a region that touch its outside."""
-    wide = np.pad(inside, 1, mode="edge")
-    core = inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    return (inside & ~core).astype(np.uint8) * np.uint8(255)
-
-
-def _outline(marks: NDArray[np.uint8], box: list[float]) -> None:
-    """Draw a box's border just outside it, as far as it lies in the picture."""
-    wide = max(1, round(max(marks.shape) / BORDER))
-    x0, y0 = (max(0, int(v) - wide) for v in box[:2])
-    x1, y1 = (max(0, int(np.ceil(v)) + wide) for v in box[2:])
-    inside = marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide].copy()  # it may hold another lesion's
-    marks[y0:y1, x0:x1] = 255
-    marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide] = inside

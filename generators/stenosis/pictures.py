@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.marks import border, edge
 from lesionforge.generators.types import Panel
 
 ZOOM = 3
-BORDER = 170  # of a box: a 170th of the frame, or it is not seen in a small picture
 HALF = 40  # px of the frame to either side of a lesion
 
 
@@ -26,10 +26,10 @@ def panels(fields: Mapping[str, Any], meta: Mapping[str, Any]) -> list[Panel]:
         if boxes := [lesion["box"] for lesion in meta["lesions"] if lesion["synthetic"] == (kind == "drawn")]:
             frame[f"{kind} boxes"] = marks = np.zeros_like(after)
             for box in boxes:
-                _frame(marks, box)
-    frame["vessel"] = _outline(mask)
+                border(marks, box)
+    frame["vessel"] = edge(np.asarray(mask) > 0)
     if before is not None:
-        frame |= {"before": np.asarray(before, np.uint8), "before vessel": _outline(source_mask)}
+        frame |= {"before": np.asarray(before, np.uint8), "before vessel": edge(np.asarray(source_mask) > 0)}
     out = [Panel("frame, all lesions", frame)]
     for n, lesion in enumerate(drawn):
         window = _window(lesion["mld_xy"], after.shape)
@@ -55,22 +55,4 @@ def _zoom(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _walls(mask: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.uint8]:
-    return _outline(_zoom(np.asarray(mask, np.uint8)[window]))
-
-
-def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The pixels of a mask that touch its outside."""
-    inside = np.pad(np.asarray(mask) > 0, 1, mode="edge")  # where the picture cuts it is no border
-    core = inside[1:-1, 1:-1]
-    inner = core & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    return (core & ~inner).astype(np.uint8) * np.uint8(255)
-
-
-def _frame(marks: NDArray[np.uint8], box: list[float]) -> None:
-    """Draw a box's border just outside it, as far as it lies in the picture."""
-    wide = max(1, round(max(marks.shape) / BORDER))
-    x0, y0 = (max(0, int(v) - wide) for v in box[:2])
-    x1, y1 = (max(0, int(np.ceil(v)) + wide) for v in box[2:])
-    inside = marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide].copy()  # it may hold another lesion's
-    marks[y0:y1, x0:x1] = 255
-    marks[y0 + wide : y1 - wide, x0 + wide : x1 - wide] = inside
+    return edge(_zoom(np.asarray(mask, np.uint8)[window]) > 0)
