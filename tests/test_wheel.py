@@ -139,7 +139,6 @@ def test_it_runs_from_another_folder_beside_other_people_s_engine_and_jobs(insta
 def test_it_runs_as_a_job_whose_folder_has_its_own_jobs(installed, project, tmp_path):
     cluster, out = RayCluster(installed / "bin", cpus=1), tmp_path / "out"
     try:
-        cluster.wait(1)
         command = ["ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--"]
         command += ["lesionforge", "generate", "demo", *TINY, "--out", str(out), "--workers", "1"]
         done = subprocess.run(command, cwd=project, env=cluster.env, capture_output=True, text=True, timeout=280)

@@ -28,11 +28,8 @@ def cluster():
     settings = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "100", "RAY_metrics_report_interval_ms": "1000"}
     one = RayCluster(**settings)
     try:
-        one.wait(1)
         one.add("--num-cpus=2")
-        one.wait(2)
         one.gpu_node = one.add("--num-cpus=2", "--num-gpus=1")
-        one.wait(3)
         yield one
     finally:
         one.close()

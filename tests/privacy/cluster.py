@@ -41,8 +41,7 @@ def cluster(desk: Desk) -> Iterator[None]:
         cluster = RayCluster(**desk.env, **keys, **server)
         try:
             cluster.add("--num-cpus=2")
-            yield  # there is other work to do while it starts
-            cluster.wait(2)
+            yield
             _on(desk, cluster, keys, server)
             shutil.copytree(
                 cluster.folder, desk.folder / "ray", symlinks=True,
