@@ -11,8 +11,13 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 DEMO := demo
 DATA := $(wildcard pyproject.toml constraints.txt)
 
-.PHONY: demo test lint bench chaos fuzz privacy cpus gpu clean
+.PHONY: demo test style lint bench chaos fuzz privacy cpus gpu clean
 .DELETE_ON_ERROR:
+
+# Of the 28,000 modules that are installed few are ever imported: Python compiles those, and keeps them, also where the
+# environment says no.
+INSTALL := $(PIP) install -q --no-compile -c constraints.txt
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(VENV)/core
 	$(VENV)/bin/lesionforge generate jobs/recipes/demo.yaml --out $(DEMO)
@@ -23,17 +28,18 @@ demo: $(VENV)/core
 	@echo "open $(DEMO)/preview/index.html in a browser."
 
 # Three files of tests at a time, whatever the cores: a third of the time they wait (for clusters, time-outs, leases that
-# grow stale). In the order of tests/conftest.py, which begins with the longest. One thread each, or they wait for each
-# other; bytecode is kept, also where the environment says no: hundreds of processes would compile everything anew.
+# grow stale). In the order of tests/conftest.py, which begins with the longest; types are one of them, as mypy takes a
+# minute of one core. One thread each, or they wait for each other.
 AT_ONCE ?= 3
 test: export OMP_NUM_THREADS := 1
-test: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/all lint
+test: $(VENV)/all style
 	$(VENV)/bin/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=30 -p no:cacheprovider
 
-lint: $(VENV)/all
+style: $(VENV)/all
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+lint: style
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/all
@@ -51,11 +57,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/core: $(VENV)/bin/python $(DATA)
-	$(PIP) install -q -c constraints.txt -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/all: $(VENV)/bin/python $(DATA)
-	$(PIP) install -q -c constraints.txt -e ".[train,yolo,bench,test]"
+	$(INSTALL) -e ".[train,yolo,bench,test]"
 	@touch $@ $(VENV)/core
 
 clean:

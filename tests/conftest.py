@@ -17,7 +17,18 @@ hypothesis.settings.load_profile("here")
 pytest_plugins = ["tests.fixtures_s3"]
 
 #: Folders and files that take minutes. They come first: at the end, the last of them would have a core for itself.
-LONG = ("chaos/", "test_wheel.py", "jobs/fit/", "jobs/", "gpu/", "docs/", "privacy/", "fuzz/", "engine/ray/")
+LONG = (
+    "chaos/",
+    "test_types.py",
+    "test_wheel.py",
+    "jobs/fit/",
+    "jobs/",
+    "gpu/",
+    "docs/",
+    "privacy/",
+    "fuzz/",
+    "engine/ray/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
