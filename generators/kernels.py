@@ -75,7 +75,10 @@ def _tell(error: Exception) -> None:
 
 
 def jit(function: F) -> F:
-    """Machine code cached on disk, without the interpreter lock; no fast-math: the same bits everywhere."""
+    """Machine code cached on disk, without the interpreter lock; no fast-math: the same bits everywhere.
+
+    Copy arrays element by element in it: ``a[i] = row`` has Numba compile how shapes are written in an error, 3 s more.
+    """
     return cast(F, _Kernel(function, boundscheck=False, error_model="numpy"))
 
 

@@ -24,6 +24,8 @@ from lesionforge.infra.ceph import free_ports
 
 BIN = Path(sys.executable).parent
 STARTS = 3  # of a node, at most
+#: For the head of a `ray.cluster_utils.Cluster`: without the processes that nobody here looks at, which poll all along.
+LEAN = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
 
 
 class RayCluster:

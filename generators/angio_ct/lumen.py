@@ -201,7 +201,8 @@ def _half_filled(
                     if np.float32(share) >= np.float32(0.5):
                         if count == found.size:
                             more = np.empty(2 * count, np.int64)
-                            more[:count] = found
+                            for n in range(count):
+                                more[n] = found[n]
                             found = more
                         found[count] = (a * y.size + b) * z.size + c
                         count += 1

@@ -114,7 +114,9 @@ def _project(
 def _smooth(vertices: NDArray[np.float64], triangles: NDArray[np.int32], out: NDArray[np.float64]) -> None:
     """Towards the mean of a vertex's neighbours and back; each is told by one of the two triangles at their edge."""
     count, total = np.zeros(len(vertices)), np.empty(vertices.shape)
-    out[:] = vertices
+    for n in range(len(vertices)):
+        for axis in range(3):
+            out[n, axis] = vertices[n, axis]
     for n in range(len(triangles)):
         for corner in range(3):
             count[triangles[n, corner]] += 1

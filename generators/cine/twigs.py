@@ -167,12 +167,10 @@ def _walk(
     It turns by ``angle`` off ``ahead``, then back by ``straighten``, and sways: waves (k, 3) of length in mm, phase
     (0..1) and size in radians.
     """
-    p, d, near = np.empty(3), np.empty(3), np.empty(3)
-    p[:] = here
-    d[:] = ahead
+    p, d, near = here.copy(), ahead.copy(), np.empty(3)
     before = 0.0
     for n in range(len(out)):
-        out[n] = p
+        out[n, 0], out[n, 1], out[n, 2] = p[0], p[1], p[2]
         if n >= _LEAVE_STEPS:
             for m in range(len(taken)):
                 x, y, z = p[0] - taken[m, 0], p[1] - taken[m, 1], p[2] - taken[m, 2]

@@ -161,7 +161,8 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
     for i in range(n):
         share = keep[i]
         if share >= 1:
-            out[i] = vessel[i]
+            for j in range(k):
+                out[i, j] = vessel[i, j]
             continue
         if share <= CLOSED:
             continue

@@ -58,7 +58,8 @@ def chains(
                             node[py + dy, px + dx] = found
                             stack[top, 0], stack[top, 1] = px + dx, py + dy
                             top += 1
-            nodes[found] /= size
+            nodes[found, 0] /= size
+            nodes[found, 1] /= size
             found += 1
 
     pixels = np.zeros((count + 1, 2), np.int64)

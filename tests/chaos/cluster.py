@@ -17,6 +17,8 @@ from unittest import mock
 
 import psutil
 
+from tests.clusters import LEAN
+
 MARK = "LESIONFORGE_CHAOS"  # in the environment of every process of ours, and of nobody else's
 PATIENCE = 480.0  # seconds to wait for anything at all: slow machines are slow, and a hang must end
 
@@ -105,7 +107,7 @@ class Nodes:
 
         self.ours, self.count = ours, count
         with mock.patch.dict(os.environ, ours.environment):
-            self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+            self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
         self.fill()
 
     @property

@@ -15,9 +15,9 @@ import pytest
 
 from lesionforge.engine import telemetry
 from lesionforge.sinks.quarantine import KINDS
+from tests.chaos.toy import undisturbed
 from tests.clusters import BIN, RayCluster
 from tests.engine.conftest import shas, toy
-from tests.engine.test_worker import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,7 +104,7 @@ def test_a_submitted_job_runs_again_and_after_a_kill(cluster, write, tmp_path):
     """``ray job submit --working-dir . -- lesionforge generate ...``: what KubeRay runs, again and again if need be."""
     recipe = toy(name="submitted", generator__params={"seconds": 0.1})
     folder, out = write(recipe), tmp_path / "out"
-    run(recipe, tmp_path / "clean")
+    undisturbed(recipe, tmp_path / "clean")
     first = submit(cluster, folder, out, "--submission-id", "killed", wait=False)
     assert first.returncode == 0, first.stdout + first.stderr
     wait_for(lambda: indexes(out) >= 1)

@@ -11,6 +11,8 @@ from unittest import mock
 
 import pytest
 
+from tests.chaos.toy import undisturbed
+from tests.clusters import LEAN
 from tests.command_line import inside
 from tests.conftest import heed_sigint
 from tests.engine.conftest import ROOT, shas, toy
@@ -63,7 +65,7 @@ def node():
     from ray.cluster_utils import Cluster
 
     with mock.patch.dict(os.environ, RAY_USAGE_STATS_ENABLED="0"):
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **LEAN})
     yield cluster.address
     cluster.shutdown()
 
@@ -95,7 +97,7 @@ def slow(tmp_path, **changes):
 
 def test_a_killed_worker_costs_at_most_a_shard(on_node, tmp_path, recipe_path):
     recipe, log = slow(tmp_path)
-    run(recipe, tmp_path / "clean")
+    undisturbed(recipe, tmp_path / "clean")
     for file in log.iterdir():
         file.unlink()
     process = generate(recipe_path(recipe), tmp_path / "out", "--workers", "2", "--json")

@@ -16,6 +16,7 @@ from lesionforge.jobs.studies import workers
 from lesionforge.jobs.studies.places import DataPlace
 from lesionforge.jobs.studies.runs import Study, runs
 from lesionforge.jobs.studies.workers import Room, conduct
+from tests.clusters import LEAN
 from tests.jobs.studies.toy_task import TOY
 from tests.jobs.tasks.detection.worlds import HERE, TEST, TRAIN
 
@@ -102,7 +103,7 @@ def test_two_runs_are_on_two_nodes(undisturbed, tmp_path, monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **LEAN})
     try:
         cluster.add_node(num_cpus=1)
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
