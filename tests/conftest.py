@@ -16,19 +16,12 @@ hypothesis.settings.load_profile("here")
 
 pytest_plugins = ["tests.fixtures_s3"]
 
-#: Folders and files that take minutes. They come first: at the end, the last of them would have a core for itself.
+#: Folders and files that take minutes. They come first: at the end, the last of them would have a core for itself. What
+#: waits for others (faults, clusters) runs beside what computes, not beside its like.
 LONG = (
-    "chaos/",
-    "test_types.py",
-    "test_wheel.py",
-    "jobs/fit/",
-    "jobs/",
-    "gpu/",
-    "docs/",
-    "privacy/",
-    "fuzz/",
-    "engine/ray/",
-)
+    "chaos/test_chaos.py", "test_types.py", "docs/", "jobs/fit/", "chaos/", "jobs/tasks/", "test_wheel.py", "jobs/",
+    "gpu/", "privacy/", "fuzz/", "engine/ray/",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
