@@ -184,15 +184,23 @@ def export(
         list[str] | None,
         typer.Option(
             "--class",
-            help="again for more: severity class (default: all); for nnunet a label, or several as NAME=LABEL,LABEL "
-            "(default: what train segmentation learns)",
+            help="again for more: a severity that is a class of boxes (default: all three); for nnunet a label, or "
+            "several as NAME=LABEL,LABEL (default: what train segmentation learns)",
+        ),
+    ] = None,
+    lesions: Annotated[
+        str | None,
+        typer.Option(
+            help="of boxes, what lesions without a class become, as real ones that nobody graded: classes (a class "
+            "stenosis after the severities; the default), ignore (coco: iscrowd), or one (all lesions are one class)"
         ),
     ] = None,
     organs: Annotated[bool, typer.Option("--organs", help="nnunet: the organs or vessels of the lesions too")] = False,
     image: Annotated[
         str | None,
         typer.Option(
-            help="image.png (nnunet: ct), or source.png (nnunet: source_ct) for what was there before drawing"
+            help="only this member, e.g. source.png (nnunet: source_ct) for what was there before drawing; default: "
+            "all pictures of a sample (nnunet: ct)"
         ),
     ] = None,
     storage: Storage = None,
@@ -201,5 +209,5 @@ def export(
     """Write a dataset as a folder for other tools: stenoses as boxes, lesions in CT as label maps, runs as DICOM."""
     from lesionforge.jobs.commands import export
 
-    body = export.export(opened(place, storage), layout, to, classes or (), image, organs)
+    body = export.export(opened(place, storage), layout, to, classes or (), image, organs, lesions)
     console.emit(body, as_json, lambda: export.show(body))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,12 +15,20 @@ from lesionforge.jobs.tasks.segmentation.targets import CLASSES, target
 from lesionforge.sinks.card import counted
 from lesionforge.sinks.exports import FORMATS, export_runs, export_volumes
 from lesionforge.sinks.exports import export as write
+from lesionforge.sinks.exports.about import RULES, lines
+from lesionforge.sinks.exports.frames import Lesions
 from lesionforge.sinks.reader import Samples
 from lesionforge.sinks.store import Store
 
 
 def export(
-    place: str | Store, layout: str, to: Path, classes: Sequence[str], image: str | None, organs: bool = False
+    place: str | Store,
+    layout: str,
+    to: Path,
+    classes: Sequence[str] = (),
+    image: str | None = None,
+    organs: bool = False,
+    lesions: str | None = None,
 ) -> dict[str, Any]:
     """Write the folder; what was written and left out, counted.
 
@@ -31,6 +39,7 @@ def export(
         classes: of boxes, see `sinks.exports.export`; for ``nnunet`` labels, or several as ``NAME=LABEL,LABEL``. None
             gives all severities, or the classes that ``train segmentation`` learns.
         image: the member that holds the picture or the HU.
+        lesions: of boxes, what those of no class become, see `sinks.exports.export`; None: ``classes``.
         organs: for ``nnunet`` without ``classes``: the labels that lesions lie in come before them.
 
     Raises:
@@ -43,13 +52,15 @@ def export(
         raise UsageError("--organs is for --format nnunet without --class; otherwise name organs as classes")
     if layout == "dicom" and (classes or image):
         raise UsageError("--class and --image are for boxes and volumes: DICOM takes runs as they are")
+    if lesions and layout not in FORMATS:
+        raise UsageError(f"--lesions is for boxes: {layout} has none")
     try:
         if layout == "dicom":
             return export_runs(place, to)
         if layout == "nnunet":
             named = _named(classes) if classes else _learnt(place, organs)
             return export_volumes(place, to, named, image=image or "ct")
-        return write(place, to, layout, classes or None, image=image or "image.png")
+        return write(place, to, layout, classes or None, image=image, lesions=cast(Lesions, lesions or "classes"))
     except ValueError as error:
         raise UsageError(str(error)) from None
     except OSError as error:
@@ -73,15 +84,11 @@ def show(body: Mapping[str, Any]) -> None:
             console.out.print(f"as background: {label}, in {counted(count, 'volume')}", markup=False)
         return
     console.table(title, ["split", "pictures", *body["classes"]], rows)
-    what = "to be ignored" if body["format"] == "coco" else "unlabelled, background to a detector"
-    for severity, count in body["ignored"].items():
-        console.out.print(f"{what}: {counted(count, 'lesion')}, {severity}", markup=False)
-    for reason, count in body["left_out"].items():
-        console.out.print(f"left out: {counted(count, 'lesion')}, {reason}", markup=False)
+    console.out.print(RULES[body["lesions"]], markup=False)
+    for line in lines(body):
+        console.out.print(line, markup=False)
     for notice in body["notices"]:
         console.out.print(f"note: {notice}", markup=False)
-    if body["clipped"]:
-        console.out.print(f"clipped at the frame's border: {body['clipped']:,}")
 
 
 def _named(classes: Sequence[str]) -> dict[str, list[str]]:

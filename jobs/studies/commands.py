@@ -12,6 +12,7 @@ import typer
 from lesionforge.jobs import console
 from lesionforge.jobs.options import Device, Json, Out, pairs, usable
 from lesionforge.jobs.progress import steps
+from lesionforge.jobs.studies.readers import commands as readers
 from lesionforge.jobs.tasks import TASKS
 
 PLACE = "a generated dataset, or a source of real cases such as arcade:FOLDER or ct:FOLDER"
@@ -55,6 +56,7 @@ def register(groups: Mapping[str, typer.Typer]) -> None:
         groups["report"].command(
             name, help="Tables and picture of a study, finished or not, with the paper's numbers beside ours."
         )(_report(name))
+    readers.register(groups)
 
 
 def _train(name: str) -> Callable[..., None]:

@@ -25,18 +25,19 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says: ``body`` for JSON, the rest for people."""
+    """What a report says: ``body`` for JSON, the rest for people; ``files`` that were written."""
 
     body: Mapping[str, Any]
     tables: Sequence[Table]
     words: str
+    files: Sequence[str] = ("report.md", "report.json", "report.png")
 
     def show(self) -> None:
         """On the terminal."""
         for table in self.tables:
             table.show()
         out = self.body["out"]
-        console.out.print(f"{self.words}\nwritten: {out}/report.md, report.json, report.png", markup=False)
+        console.out.print(f"{self.words}\nwritten: {out}/{', '.join(self.files)}", markup=False)
 
 
 def report(out: Path, expected: str) -> Report:

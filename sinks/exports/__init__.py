@@ -6,13 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lesionforge.sinks.card import counted
 from lesionforge.sinks.exports import coco, dicom, nnunet, yolo
-from lesionforge.sinks.exports.frames import SEVERITIES, Frames
+from lesionforge.sinks.exports.about import about
+from lesionforge.sinks.exports.frames import SEVERITIES, Frames, Lesions
 from lesionforge.sinks.exports.runs import Runs
 from lesionforge.sinks.exports.volumes import Volumes
 from lesionforge.sinks.store import Store
 
-FORMATS: Mapping[str, Callable[[Frames, Path], None]] = {"coco": coco.write, "yolo": yolo.write}
+#: What writes a format, and how boxes are said in it.
+FORMATS: Mapping[str, tuple[Callable[[Frames, Path], None], str]] = {
+    "coco": (coco.write, coco.FORM),
+    "yolo": (yolo.write, yolo.FORM),
+}
 
 
 def export(
@@ -21,41 +27,51 @@ def export(
     format: str,
     classes: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
-    image: str = "image.png",
+    image: str | None = None,
+    lesions: Lesions = "classes",
 ) -> dict[str, Any]:
-    """Write a dataset's frames and lesion boxes into a local folder.
+    """Write a dataset's pictures and lesion boxes into a local folder: stills, runs by frame, angiograms beside CT.
 
     Args:
         place: where the dataset lies.
         to: an empty or new folder.
         format: ``yolo`` (Ultralytics) or ``coco`` (as ARCADE is laid out).
-        classes: the severity classes that become classes of boxes, in this order; None takes all three. A single name
-            that is no severity takes every lesion, e.g. ``["stenosis"]``. Lesions of another severity or of none are
-            counted; COCO has them as regions to ignore, YOLO cannot.
-        splits: only of these; None takes all there are.
-        image: the member that holds the picture. ``source.png`` gives the frames before anything was drawn under the
-            same boxes: the placebo of a study.
+        classes: the severities that become classes, in this order; None takes all three.
+        splits: only of these; None takes all there are. YOLO needs train and val: where one is missing, it is made of
+            a fifth of the other's subjects.
+        image: only this member. ``source.png`` gives the frames before anything was drawn under the same boxes: the
+            placebo of a study. None takes the sample's pictures.
+        lesions: what becomes of lesions that are of none of the classes (real ones that nobody graded): ``classes``, a
+            class ``stenosis`` after them; ``ignore``, regions to ignore, which COCO alone has; ``one``: all lesions,
+            graded or not, are of one class ``stenosis``. None becomes background.
 
     Returns:
-        Images and boxes by split and class; how many lesions were ignored, left out, or clipped at the frame's
-        border; and notices, a sentence each.
+        Images, subjects and boxes by split and class; how many lesions became ``stenosis``, are ignored, left out, or
+        clipped at the border; and notices, a sentence each. The folder's ``README.md`` says the same.
 
     Raises:
-        ValueError: for an unknown format, a folder that is not empty, samples without lesions or picture, or, for YOLO
-            without ``classes``, lesions without a severity: they would be background, and a detector would learn so.
+        ValueError: for an unknown format, a folder that is not empty, samples without lesions or picture, lesions to
+            ignore in YOLO, or a YOLO folder of a single subject.
     """
     if format not in FORMATS:
         raise ValueError(f"no export format {format!r}; there are {', '.join(sorted(FORMATS))}")
-    folder = _empty(to)
-    frames = Frames(place, classes or SEVERITIES, splits, image)
-    if format == "yolo" and not classes and (count := frames.ungraded()):
+    if format == "yolo" and lesions == "ignore":
         raise ValueError(
-            f"{count} lesions have no severity and would be background in YOLO, which has no region to ignore: export "
-            "one class with all lesions (--class stenosis), use coco, or name the severities to leave them out"
+            "YOLO has no region to ignore, and a lesion without a box is background to it: use lesions classes or one, "
+            "or the format coco"
         )
-    FORMATS[format](frames, folder)
-    notices = yolo.notices(frames.splits) if format == "yolo" else []
-    return {"format": format, "to": str(folder), **frames.summary(), "notices": notices}
+    folder = _empty(to)
+    frames = Frames(place, lesions, classes or SEVERITIES, splits, image, deal=format == "yolo")
+    write, form = FORMATS[format]
+    write(frames, folder)
+    told = {"format": format, "to": str(folder), **frames.summary()}
+    told["notices"] = [
+        f"{name} is made of {counted(part.subjects, 'subject')} of {part.split}, and no subject is in two splits"
+        for name, part in frames.parts.items()
+        if part.chosen is not None
+    ]
+    (folder / "README.md").write_text(about(told, form), encoding="utf-8")
+    return told
 
 
 def export_volumes(

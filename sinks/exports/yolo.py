@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
 from pathlib import Path
 
 import yaml
 
 from lesionforge.sinks.exports.frames import Frame, Frames
 
+FORM = "A line of a label file is `class cx cy w h`: centre and size as fractions of the picture's width and height"
+
 
 def write(frames: Frames, folder: Path) -> None:
     """Write the pictures as they are stored, a text file of boxes for each, and ``data.yaml`` last.
 
     A line is ``class cx cy w h``, centre and size as fractions of the frame, in full precision. A frame without
-    lesions has an empty file. ``data.yaml`` names no path of its own, so the folder may be moved.
-
-    Ultralytics refuses a ``data.yaml`` without ``train`` or ``val``: a split that the dataset lacks is another one's
-    pictures there, and a comment says so.
+    lesions has an empty file. ``data.yaml`` names no path of its own, so the folder may be moved. Masks, where there
+    are any, lie in ``masks/SPLIT``, which Ultralytics does not look at, and ``subjects.csv`` says whose a picture is.
     """
+    with_subjects = []
     for split in frames.splits:
         images, labels = folder / "images" / split, folder / "labels" / split
         images.mkdir(parents=True)
@@ -26,28 +27,15 @@ def write(frames: Frames, folder: Path) -> None:
         for frame in frames.read(split):
             (images / f"{frame.key}.png").write_bytes(frame.png)
             (labels / f"{frame.key}.txt").write_text("".join(lines(frame)), encoding="ascii")
-    used = {split: split for split in frames.splits} | borrowed(frames.splits)
-    body = {split: f"images/{source}" for split, source in used.items()} | {"names": dict(enumerate(frames.classes))}
-    notes = "".join(f"# {note}\n" for note in notices(frames.splits))
-    (folder / "data.yaml").write_text(notes + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
-
-
-def borrowed(splits: Sequence[str]) -> dict[str, str]:
-    """Splits that Ultralytics needs and the dataset lacks, with the one whose pictures stand in."""
-    stand_in = {"train": ("val", "test"), "val": ("test", "train")}
-    return {
-        split: next(other for other in others if other in splits)
-        for split, others in stand_in.items()
-        if split not in splits
-    }
-
-
-def notices(splits: Sequence[str]) -> list[str]:
-    """What must be known of ``data.yaml``, a sentence each."""
-    return [
-        f"the dataset has no split {split}: {split} names the pictures of {other}; figures on them are no test"
-        for split, other in borrowed(splits).items()
-    ]
+            if frame.mask is not None:
+                masks = folder / "masks" / split
+                masks.mkdir(parents=True, exist_ok=True)
+                (masks / f"{frame.key}.png").write_bytes(frame.mask)
+            with_subjects.append((f"{split}/{frame.key}.png", split, frame.subject, frame.sample))
+    with (folder / "subjects.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("picture", "split", "subject", "sample"), *with_subjects])
+    body = {split: f"images/{split}" for split in frames.splits} | {"names": dict(enumerate(frames.classes))}
+    (folder / "data.yaml").write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
 
 
 def lines(frame: Frame) -> list[str]:

@@ -161,7 +161,7 @@ def test_an_id_that_leads_elsewhere_is_exported_nowhere(place, tmp_path):
     told, rows = index.read(place.get(NAME))
     rows[0].sample_id = "../../../outside"
     place.put(NAME, index.write(rows, told))
-    for use in (lambda: export(place, tmp_path / "out", "yolo"), lambda: Samples(place)):
+    for use in (lambda: export(place, tmp_path / "out", "coco"), lambda: Samples(place)):
         with pytest.raises(ValueError, match=r"train-000000\.parquet: .*an id is no sample's"):
             use()
     assert not list(tmp_path.glob("outside*"))
@@ -170,11 +170,11 @@ def test_an_id_that_leads_elsewhere_is_exported_nowhere(place, tmp_path):
 @pytest.mark.parametrize("box", [None, "x", [1, 2], [1, 2, float("1e999"), 4], {}])
 def test_a_lesion_without_a_box_is_named_by_its_sample(box):
     from lesionforge.sinks.exports.frames import Frames
+    from lesionforge.sinks.exports.pictures import Marked
 
     frames = Frames.__new__(Frames)
-    frames._severities = None
     with pytest.raises(ValueError, match="sample key: "):
-        frames._box("key", {"box": box}, 10, 10)
+        frames._box("key", Marked({}, box), 10, 10)
 
 
 def test_no_room_is_made_for_a_range_that_the_tar_does_not_have(place):

@@ -46,12 +46,15 @@ def test_yolo_comes_back(store, tmp_path):
     told = export(store, tmp_path / "yolo", "yolo")
     body = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
     assert body == {"train": "images/train", "val": "images/val", "names": {0: "mild", 1: "moderate", 2: "severe"}}
+    masks = tmp_path / "yolo" / "masks"
     for split in ("train", "val"):
         files = sorted((tmp_path / "yolo" / "labels" / split).iterdir())
         assert [file.stem for file in files] == sorted(cases(split))
         for file in files:
             picture = np.asarray(Image.open(tmp_path / "yolo" / "images" / split / f"{file.stem}.png"))
-            assert np.array_equal(picture, stenoses.fields(cases(split)[file.stem])["image.png"])
+            truth = stenoses.fields(cases(split)[file.stem])
+            assert np.array_equal(picture, truth["image.png"])
+            assert np.array_equal(np.asarray(Image.open(masks / split / f"{file.stem}.png")), truth["mask.png"])
             found = np.loadtxt(file, ndmin=2) if file.read_text() else np.empty((0, 5))
             centre, size = found[:, 1:3] * picture.shape[::-1], found[:, 3:] * picture.shape[::-1]
             corners = np.hstack([found[:, :1], centre - size / 2, centre + size / 2])
@@ -74,18 +77,29 @@ for split in ("train", "val"):
     for item in YOLODataset(img_path=data[split], data=data, augment=False, imgsz=64).labels:
         arrays = {name: item[name].tolist() for name in ("cls", "bboxes")}
         found["labels"][item["im_file"]] = {**arrays, "shape": item["shape"]}
+from ultralytics import YOLO
+options = {"epochs": 1, "imgsz": 32, "batch": 4, "device": "cpu", "workers": 0, "plots": False, "project": sys.argv[3]}
+model = YOLO("yolo11n.yaml")
+model.train(data=sys.argv[2], verbose=False, **options)
+found["trained"] = model.trainer.epoch + 1
 print(json.dumps(found))
 """
 
 
-def test_ultralytics_own_dataset_reads_the_folder(store, tmp_path):
+def test_ultralytics_reads_the_folder_and_trains_on_one_whose_val_was_dealt(store, tmp_path):
     """In a process of its own: on import it changes Pillow and OpenCV for everybody."""
     if importlib.util.find_spec("ultralytics") is None:
         pytest.skip("needs the extra 'yolo'")
     export(store, tmp_path / "yolo", "yolo")
-    export(store, tmp_path / "no_val", "yolo", splits=["train"])
+    export(store, tmp_path / "no_val", "yolo", splits=["train"])  # its val is dealt from train's subjects
     done = subprocess.run(
-        [sys.executable, "-c", ULTRALYTICS, *(str(tmp_path / name / "data.yaml") for name in ("yolo", "no_val"))],
+        [
+            sys.executable,
+            "-c",
+            ULTRALYTICS,
+            *(str(tmp_path / name / "data.yaml") for name in ("yolo", "no_val")),
+            str(tmp_path),
+        ],
         cwd=tmp_path,
         env={**os.environ, "YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "true"},
         capture_output=True,
@@ -93,7 +107,7 @@ def test_ultralytics_own_dataset_reads_the_folder(store, tmp_path):
         check=True,
     )
     read = json.loads(done.stdout.splitlines()[-1])
-    assert read["nc"] == 3
+    assert (read["nc"], read["trained"]) == (3, 1)
     labels = {os.path.basename(file)[:-4]: item for file, item in read["labels"].items()}
     truth = expected("train") | expected("val")
     assert labels.keys() == truth.keys()  # none called corrupt
@@ -157,11 +171,15 @@ def test_the_frames_before_under_the_same_boxes(store, tmp_path):
         assert np.array_equal(np.asarray(picture), stenoses.fields(50)[member])
 
 
-def test_classes_left_out_are_counted(store, tmp_path, monkeypatch):
-    paper = export(store, tmp_path / "a", "yolo", classes=["moderate", "severe"])
+def test_no_lesion_is_lost_whatever_the_classes(store, tmp_path, monkeypatch):
+    every = sum(len(stenoses.lesions(i)) for i in [*KEPT, *range(50, 54)])
     mild = sum(item["severity_class"] == "mild" for i in [*KEPT, *range(50, 54)] for item in stenoses.lesions(i))
-    assert paper["ignored"] == {"mild": mild}
-    one = export(store, tmp_path / "b", "yolo", classes=["stenosis"])
+    paper = export(store, tmp_path / "a", "yolo", classes=["moderate", "severe"])
+    assert (paper["classes"], paper["as_stenosis"]) == (["moderate", "severe", "stenosis"], {"mild": mild})
+    assert sum(map(sum, (one.values() for one in paper["boxes"].values()))) == every
+    ignored = export(store, tmp_path / "i", "coco", classes=["moderate", "severe"], lesions="ignore")
+    assert (ignored["classes"], ignored["ignored"]) == (["moderate", "severe"], {"mild": mild})
+    one = export(store, tmp_path / "b", "yolo", lesions="one")
     assert one["boxes"]["train"] == {"stenosis": sum(len(stenoses.lesions(i)) for i in KEPT)}
     lesions = stenoses.lesions
     changed = {"severity_class": None, "box": [-5.0, 40.0, 10.0, 60.0]}
@@ -169,38 +187,40 @@ def test_classes_left_out_are_counted(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stenoses, "lesions", lambda i: [*lesions(i), changed, beyond])
     other = Store(str(tmp_path / "other"))
     stenoses.write(other, 3)
-    told = export(other, tmp_path / "c", "yolo", classes=SEVERITIES)
-    assert (told["ignored"], told["left_out"]) == ({"ungraded": 3}, {"outside the frame": 3})
-    told = export(other, tmp_path / "d", "coco", classes=["stenosis"])
+    told = export(other, tmp_path / "d", "coco", lesions="one")
     assert (told["clipped"], told["left_out"]) == (3, {"outside the frame": 3})
     body = json.loads((tmp_path / "d" / "train" / "annotations" / "train.json").read_text())
     assert [0.0, 40.0, 10.0, 8.0] in [a["bbox"] for a in body["annotations"]]
 
 
-def with_ungraded(tmp_path, monkeypatch):
-    """Three samples, each with a real lesion that nobody has graded."""
+def with_ungraded(tmp_path, monkeypatch, samples=4):
+    """Samples with a real lesion each that nobody has graded."""
     lesions = stenoses.lesions
     monkeypatch.setattr(
         stenoses, "lesions", lambda i: [*lesions(i), {"severity_class": None, "box": [5.0, 30.0, 20.0, 44.0]}]
     )
     store = Store(str(tmp_path / "real"))
-    stenoses.write(store, 3)
+    stenoses.write(store, samples)
     return store
 
 
-def test_yolo_refuses_to_make_ungraded_lesions_background(tmp_path, monkeypatch):
-    store = with_ungraded(tmp_path, monkeypatch)
-    with pytest.raises(ValueError, match=r"3 lesions have no severity .* \(--class stenosis\)"):
-        export(store, tmp_path / "yolo", "yolo")
-    assert not (tmp_path / "yolo").exists()
-    assert export(store, tmp_path / "one", "yolo", classes=["stenosis"])["boxes"]["train"] == {"stenosis": 6}
+@pytest.mark.parametrize("format", ["yolo", "coco"])
+def test_ungraded_lesions_are_a_class_of_their_own_after_the_others(tmp_path, monkeypatch, format):
+    told = export(with_ungraded(tmp_path, monkeypatch), tmp_path / "out", format)
+    assert told["classes"] == [*SEVERITIES, "stenosis"]
+    assert told["as_stenosis"] == {"ungraded": 4}
+    assert sum(one["stenosis"] for one in told["boxes"].values()) == 4
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "one without such a class is of class `stenosis`" in text
+    assert "- as stenosis: 4 lesions, ungraded" in text
+    assert ("[x, y, width, height]" if format == "coco" else "`class cx cy w h`") in text
 
 
 def test_coco_ignores_ungraded_lesions_whatever_is_found_there(tmp_path, monkeypatch, capsys):
     coco = pytest.importorskip("pycocotools.coco")
     from pycocotools.cocoeval import COCOeval
 
-    told = export(with_ungraded(tmp_path, monkeypatch), tmp_path / "coco", "coco")
+    told = export(with_ungraded(tmp_path, monkeypatch, 3), tmp_path / "coco", "coco", lesions="ignore")
     assert told["ignored"] == {"ungraded": 3}
     truth = coco.COCO(str(tmp_path / "coco" / "train" / "annotations" / "train.json"))
     notes = truth.loadAnns(truth.getAnnIds())
@@ -216,15 +236,34 @@ def test_coco_ignores_ungraded_lesions_whatever_is_found_there(tmp_path, monkeyp
     assert score.stats[0] == pytest.approx(1.0)
 
 
-def test_yolo_without_a_validation_split_can_be_trained_from(tmp_path):
+@pytest.mark.parametrize("splits", [["train"], ["val"], ["test"], ["train", "test"], ["val", "test"]])
+def test_a_yolo_folder_has_train_and_val_and_no_subject_in_both(tmp_path, splits):
     store = Store(str(tmp_path / "made"))
-    stenoses.write(store, 3)
+    for n, split in enumerate(splits):
+        stenoses.write(store, 20 if n == 0 else 4, split, first=50 * n)
     told = export(store, tmp_path / "yolo", "yolo")
-    text = (tmp_path / "yolo" / "data.yaml").read_text()
-    assert yaml.safe_load(text)["val"] == yaml.safe_load(text)["train"] == "images/train"
-    (notice,) = told["notices"]
-    assert notice.startswith("the dataset has no split val")
-    assert text.startswith(f"# {notice}")
+    body = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
+    assert {split: body[split] for split in told["images"]} == {split: f"images/{split}" for split in told["images"]}
+    assert told["images"] == {"train": 16, "val": 4} | ({"test": 4} if len(splits) > 1 else {})
+    assert told["subjects"] == {"train": 8, "val": 2} | ({"test": 2} if len(splits) > 1 else {})
+    lines = (tmp_path / "yolo" / "subjects.csv").read_text().splitlines()
+    assert lines[0] == "picture,split,subject,sample"
+    of = {split: {line.split(",")[2] for line in lines[1:] if line.split(",")[1] == split} for split in told["images"]}
+    assert not of["train"] & of["val"]
+    assert len(lines) == 1 + sum(told["images"].values())
+    assert all((tmp_path / "yolo" / "images" / line.split(",")[0]).exists() for line in lines[1:])
+    assert told["notices"][1] == f"val is made of 2 subjects of {splits[0]}, and no subject is in two splits"
+    text = (tmp_path / "yolo" / "README.md").read_text()
+    assert all(f"- {notice}" in text for notice in told["notices"])
+
+
+def test_a_single_subject_is_no_yolo_folder(tmp_path):
+    store = Store(str(tmp_path / "made"))
+    stenoses.write(store, 2)
+    with pytest.raises(ValueError, match=r"split train is of one subject.* Generate more subjects, or export as coco"):
+        export(store, tmp_path / "yolo", "yolo")
+    assert not (tmp_path / "yolo").exists()
+    assert export(store, tmp_path / "coco", "coco")["images"] == {"train": 2}
 
 
 def test_mistakes_are_named(store, tmp_path, monkeypatch):
@@ -232,8 +271,12 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
         export(store, tmp_path / "x", "voc")
     with pytest.raises(ValueError, match="has no split test; it has train, val"):
         export(store, tmp_path / "x", "yolo", splits=["test"])
-    with pytest.raises(ValueError, match=r"must be of mild, moderate, severe, or one name"):
-        export(store, tmp_path / "x", "yolo", classes=["severe", "stenosis"])
+    with pytest.raises(ValueError, match=r"must be of mild, moderate, severe.*--lesions one"):
+        export(store, tmp_path / "x", "yolo", classes=["stenosis"])
+    with pytest.raises(ValueError, match=r"YOLO has no region to ignore"):
+        export(store, tmp_path / "x", "yolo", lesions="ignore")
+    with pytest.raises(ValueError, match=r"lesions is 'all': give classes, ignore, one"):
+        export(store, tmp_path / "x", "coco", lesions="all")
     with pytest.raises(ValueError, match=r"has no member 'frame.png'"):
         export(store, tmp_path / "x", "yolo", image="frame.png")
     (tmp_path / "full").mkdir()
@@ -245,7 +288,7 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stenoses, "lesions", lambda i: [{"severity_class": "mild", "box": [5, 5, 5, 9]}])
     stenoses.write(Store(str(tmp_path / "bad")), 1)
     with pytest.raises(ValueError, match=r"sample train-0000-00000000: lesion box \[5, 5, 5, 9\]"):
-        export(tmp_path / "bad", tmp_path / "y", "yolo")
+        export(tmp_path / "bad", tmp_path / "y", "coco")
 
 
 def test_hugging_face_loads_the_shards_as_they_are(store, tmp_path, monkeypatch):
@@ -269,7 +312,7 @@ def test_pictures_are_the_stored_bytes(store, tmp_path):
     """Not encoded anew: what a detector sees is bit by bit what was measured."""
     from lesionforge.sinks.reader import Samples
 
-    export(store, tmp_path / "yolo", "yolo", splits=["val"])
+    export(store, tmp_path / "yolo", "yolo")
     for sample in Samples(store, "val", ["image.png"], decoded=False):
         data = (tmp_path / "yolo" / "images" / "val" / f"{sample['__key__']}.png").read_bytes()
         assert data == sample["image.png"]

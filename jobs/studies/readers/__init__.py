@@ -1,0 +1,1 @@
+"""A reading test: people tell drawn lesions from real ones, crop by crop (the visual Turing test)."""
