@@ -33,11 +33,15 @@ FLANK = 6.0  # px of background beside the halo that the line under the vessel i
 REACH = HALO + FADE  # px beyond the wall that may change
 ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
 BRANCH = 15  # rows, twice the width of a branch that does not disturb the background beside the vessel
-ABOVE, WANDER = 1.6, 2.5  # how much darker than its median along the lesion a vessel can be, and its wall further, px
+CROSSING = 31  # rows, over twice the width of a vessel that crosses this one without being taken for it
+ABOVE, WANDER = 1.4, 1.5  # how much darker than its running median a vessel can be, and its wall further, px
 PASSES = 2  # the second makes up for the noise that JPEG's quantisation takes off again
 CLOSED = 0.02  # share of the diameter below which nothing is left to see
 FINE = 0.25  # px between samples of the blur
-NOISE_HOLE = 1.5  # px from the new wall where noise can be measured again
+LEAST_NOISE = 20  # pixels that noise can be measured in
+PALE = 0.3  # of the vessel's depth, square root: where so much is taken away noise goes with it
+CARRIED = 0.3  # share of the noise's variance that the difference carries off (ALONG)
+NOISE_HOLE = 2.0  # px from the new wall where noise can be measured again
 
 
 class AttenuationEditor(Editor):
@@ -76,7 +80,7 @@ class _Vessel:
         radius = scipy.ndimage.gaussian_filter1d(lesion.diameter, 3.0, mode="nearest") / 2
         half = float(np.ceil(radius.max() + HALO + FLANK + STEP))
         field, t = straighten(attenuation(image), lesion.points, lesion.normals, half, STEP)
-        line = _background(field, t, radius)
+        line = _background(field, t, radius, np.ones((len(radius), 2), bool) if lesion.free is None else lesion.free)
         vessel = scipy.ndimage.gaussian_filter1d(field - line, ALONG, axis=0, mode="nearest")
         vessel = np.minimum(vessel, _envelope(vessel))
         window = np.clip((radius[:, None] + REACH - np.abs(t)) / FADE, 0, 1)
@@ -100,7 +104,7 @@ class _Vessel:
         """Where a narrowing leaves the box empty, and the ring beside the vessel: where noise can be measured."""
         place = np.arange(len(lesion.keep))
         keep, shift = (np.interp(self.row, place, v) for v in (lesion.keep, lesion.shift))
-        here = (self.row >= 0) & (keep < 0.9)
+        here = (self.row >= 0) & (keep < 0.8)
         here[[0, -1]] = here[:, [0, -1]] = False  # no neighbours there
         zone = here & (np.abs(self.across) < self.radius)
         zone &= np.abs(self.across - shift) > keep * self.radius + NOISE_HOLE
@@ -123,7 +127,7 @@ def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Gener
     after, level = before + delta, 0.0
     out = before
     for _ in range(PASSES):
-        level = float(np.hypot(level, _lost_noise(after, emptied, *zones, lesion.texture)))
+        level = float(np.hypot(level, _lost_noise(after, emptied, *zones, lesion.texture, level)))
         after = before + delta + level * fresh
         out = np.where(delta != 0, np.clip(np.rint(after), 0, 255), before).astype(np.uint8)
         if lesion.texture.jpeg is None:
@@ -133,24 +137,31 @@ def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Gener
     return out
 
 
-def _background(field: NDArray[np.float32], t: Rows, radius: Rows) -> Patch:
-    """The straight line under the vessel: through the medians of both flanks, smooth along the vessel."""
+def _background(field: NDArray[np.float32], t: Rows, radius: Rows, free: NDArray[np.bool_]) -> Patch:
+    """The straight line under the vessel: through the medians of both flanks, smooth along the vessel.
+
+    Where a flank is not ``free`` (n, 2), the rows before and behind speak for it, or else the other flank.
+    """
     distance = radius + HALO
     offsets = np.arange(0, FLANK + 1e-9, STEP)
-    rows = np.arange(len(radius))[:, None]
-    levels = []
+    rows = np.arange(len(radius))
+    medians = []
     for side in (-1, 1):
         columns = np.rint((side * (distance[:, None] + offsets) - t[0]) / STEP).astype(int)
-        level = scipy.ndimage.median_filter(np.median(field[rows, columns], axis=1), BRANCH, mode="nearest")
+        medians.append(np.median(field[rows[:, None], columns], axis=1))
+    levels = []
+    for median, other, clear in zip(medians, medians[::-1], free.T, strict=True):
+        told = np.interp(rows, rows[clear], median[clear]) if clear.any() else other
+        level = scipy.ndimage.median_filter(told, BRANCH, mode="nearest")
         levels.append(scipy.ndimage.gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
     part = np.clip((t / (distance + FLANK / 2)[:, None] + 1) / 2, 0, 1)
     return np.asarray(levels[0] * (1 - part) + levels[1] * part)
 
 
 def _envelope(vessel: Patch) -> Patch:
-    """The most that the vessel itself can be, (1, k): what exceeds it crosses or branches off, and stays as it is."""
-    middle = np.maximum(np.median(vessel, axis=0), 0)
-    return np.asarray(ABOVE * scipy.ndimage.maximum_filter1d(middle, int(2 * WANDER / STEP) + 1)[None])
+    """The most that the vessel itself can be, (n, k): what exceeds it crosses or branches off, and stays as it is."""
+    middle = np.maximum(scipy.ndimage.median_filter(vessel, (CROSSING, 1), mode="nearest"), 0)
+    return np.asarray(ABOVE * scipy.ndimage.maximum_filter1d(middle, int(2 * WANDER / STEP) + 1, axis=1))
 
 
 @jit
@@ -185,17 +196,24 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
 
 
 def _lost_noise(
-    patch: Patch, emptied: Patch, zone: NDArray[np.bool_], ring: NDArray[np.bool_], texture: Texture
+    patch: Patch, emptied: Patch, zone: NDArray[np.bool_], ring: NDArray[np.bool_], texture: Texture, level: float
 ) -> float:
-    """Standard deviation of the noise, grey levels, that the emptied zone lacks against the ring beside the vessel."""
-    if zone.sum() < 20 or ring.sum() < 20:
+    """Standard deviation of the noise, grey levels, that the emptied zone lacks against the ring beside the vessel.
+
+    ``level``: what was added already.
+    """
+    if ring.sum() < LEAST_NOISE or not (emptied > PALE).any():
         return 0.0
     rough = np.zeros(patch.shape)
     rough[1:-1, 1:-1] = patch[1:-1, 1:-1] - 0.25 * (
         patch[:-2, 1:-1] + patch[2:, 1:-1] + patch[1:-1, :-2] + patch[1:-1, 2:]
     )
     # Without the outermost twentieth: edges are no noise.
-    lost = inner_spread(rough[ring], 0.025) ** 2 - inner_spread(rough[zone], 0.025) ** 2
+    whole = inner_spread(rough[ring], 0.025) ** 2
+    if zone.sum() >= LEAST_NOISE:
+        lost = whole - inner_spread(rough[zone], 0.025) ** 2
+    else:  # too small to tell
+        zone, lost = emptied > PALE, 0.0 if level else CARRIED * whole
     # Unit noise of the frame's spectrum, faded as it will be, has this variance behind the Laplacian.
     passed = _passed(texture.kernel) * float((emptied[zone] ** 2).mean())
     return float(np.sqrt(max(0.0, lost) / max(passed, 1e-6)))

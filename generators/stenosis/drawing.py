@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.base import close_loop
 from lesionforge.generators.stenosis import boxes
-from lesionforge.generators.stenosis.closure import Measured, by_edges, measure
+from lesionforge.generators.stenosis.closure import Measured, measure, ungraded
 from lesionforge.generators.stenosis.editor import Editor, FrameNarrowing
 from lesionforge.generators.stenosis.shape import Profile, Shape
-from lesionforge.generators.stenosis.sites import WIDE, FrameAnatomy, Site, segment_at
+from lesionforge.generators.stenosis.sites import FrameAnatomy, Site, segment_at
 from lesionforge.generators.types import Angiogram, Rejected, SeverityClass, severity_class
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
 SPARE = 14  # rows beyond the lesion's ends: means along the vessel reach so far
 CLOSE = 3.0  # points of %DS between request and reading that are left alone: most of it is the meter's own error
 GAIN = 0.7  # share of a miss that the next round makes up for; more would be drawing the meter's noise
-BLUNT_FROM, BLUNT = 55.0, 4.0  # the meter rounds a tip: points it reads too low, per point of %DS and 1 / half-length
-STRETCH = 10.0  # points that the editor may be asked for beside the request: more would be drawing for the meter
+STRETCH = 15.0  # points that the editor may be asked for beside the request: more would be drawing for the meter
+AGREE = 2.0  # standard deviations that readings of one lesion may differ by
 THREAD = 0.6  # least share of the requested lumen that is drawn: severe lesions must not look like occlusions
 
 
@@ -50,12 +50,13 @@ class StenosisDrawing:
         self._noise = rng.bit_generator.random_raw(2)  # the same noise in every round
         # A known lesion is narrow already: of the healthy diameter (1 - already) remains, and is narrowed further.
         already = site.before.percent_ds / 100 if site.known is not None else 0.0
-        blunt = max(0.0, requested - BLUNT_FROM) * BLUNT / self.half
-        self.editor_ds = (
-            requested if requested >= 100 else self._bounded(100 - (100 - requested) / (1 - already) + blunt)
-        )
+        # Of the area the meter's reading squared must be left, of the width drawn all that the depth does not take.
+        left = min(1.0, (1 - ungraded(requested) / 100) / (1 - already))
+        self._first = 100 * (1 - left ** (2 / (2 - shape.depth)))
+        self.editor_ds = requested if requested >= 100 else self._bounded(self._first)
         self.drawn_ds = self.editor_ds
         self._memo = dict[str, Any]()
+        self._fade = anatomy.vessels[site.vessel].fade(site)
         self.after = frame.image
         self.measured: Measured
         lumen = anatomy.vessels[site.vessel].lumen
@@ -79,10 +80,8 @@ class StenosisDrawing:
         self.before, self.mask_before = other.after, other.mask_after
 
     def _bounded(self, percent_ds: float) -> float:
-        low = self.requested - STRETCH
-        high = min(self.requested + STRETCH, 100 - THREAD * (100 - self.requested))
-        if self.site.known is not None:  # already narrowed: less remains to be drawn
-            low = 1.0
+        low = 1.0 if self.site.known is not None else self._first - STRETCH
+        high = min(self._first + STRETCH, 100 - THREAD * (100 - self._first))
         return float(np.clip(percent_ds, low, high))
 
     @property
@@ -92,8 +91,8 @@ class StenosisDrawing:
 
     @property
     def mask_after(self) -> NDArray[np.bool_]:
-        """The vessel narrowed as requested."""
-        return self.narrowing(self.requested).narrowed
+        """The vessel narrowed as it was drawn."""
+        return self.narrowing(self.drawn_ds).narrowed
 
     def narrowing(self, percent_ds: float) -> FrameNarrowing:
         """What an editor needs to know to draw ``percent_ds``."""
@@ -103,7 +102,7 @@ class StenosisDrawing:
         rows = slice(start, site.at + self.profile.half + SPARE + 1)
         at = site.at - start
         points, normals, diameter = lumen.points[rows], lumen.normals[rows], lumen.diameter[rows]
-        keep, shift = self.profile.rows(len(points), at, percent_ds, diameter)
+        keep, shift = self.profile.rows(at, percent_ds, diameter, self._fade[rows])
         return FrameNarrowing(
             points=points,
             normals=normals,
@@ -121,6 +120,7 @@ class StenosisDrawing:
             segment=self.segment,
             side=frame.side,
             view_deg=frame.view_deg,
+            free=self.anatomy.vessels[site.vessel].free[rows],
             memo=self._memo,
         )
 
@@ -131,7 +131,7 @@ class StenosisDrawing:
         image[y0:y1, x0:x1] = patch
         site = self.site
         vessel = self.anatomy.vessels[site.vessel]
-        found = measure(image, vessel.lumen, vessel.radii, site.at, self.half, self.shape.depth)
+        found = measure(image, vessel.lumen, vessel.radii, site.at, self.half)
         miss = self.requested - found.percent_ds
         if not hasattr(self, "measured") or not abs(miss) >= abs(self.miss):
             self.after, self.measured, self.drawn_ds = image, found, lesion.percent_ds
@@ -140,7 +140,7 @@ class StenosisDrawing:
 
     def check(self, tolerance: float) -> None:
         """Raise ``Rejected`` for a lesion that does not measure as requested."""
-        reading = self.measured.densitometric
+        reading = self.measured.density.raw
         if self.requested >= 100:
             if not self.measured.percent_ds >= 80:
                 raise Rejected(f"an occlusion reads {self.measured.percent_ds:.0f} %DS")
@@ -148,6 +148,8 @@ class StenosisDrawing:
             raise Rejected(f"{self.requested:.1f} %DS requested, {self.measured.percent_ds:.1f} measured")
         if not np.isfinite(reading.d_ref_px):
             raise Rejected(reading.why)
+        if self.requested < 100 and self.measured.apart > AGREE:
+            raise Rejected(f"density and edges read {self.measured.apart:.1f} standard deviations apart")
 
     def label(self) -> dict[str, Any]:
         """The lesion's entry in the labels."""
@@ -155,20 +157,21 @@ class StenosisDrawing:
         points, normals, diameter = lesion.points, lesion.normals, lesion.diameter
         x, y = (float(v) for v in points[lesion.at] + lesion.shift[lesion.at] * normals[lesion.at])
         seen = self.profile.seen(np.arange(len(lesion.keep)) - lesion.at)
-        reading = self.measured.densitometric
-        edges = None
-        if reading.d_ref_px >= WIDE:
-            vessel = self.anatomy.vessels[self.site.vessel]
-            edges = by_edges(self.after, vessel.lumen, vessel.radii, self.site.at, self.half)
+        measured, density, edges = self.measured, self.measured.density, self.measured.edges
+        reading = density.raw
         return {
             "box": list(boxes.square(x, y, float(seen.sum()))),
             "tight_box": list(boxes.tight(points[seen], normals[seen], diameter[seen], self.frame.image.shape)),
             "edit_box": list(lesion.edit_box),
             "severity_class": severity_class(self.measured.percent_ds),
             "requested_ds": self.requested,
-            "measured_ds": self.measured.percent_ds,
+            "measured_ds": measured.percent_ds,
+            "measured_ds_sd": measured.sd,
             "densitometric_ds": reading.percent_ds,
-            "geometric_ds": edges.percent_ds if edges is not None and edges.valid else None,
+            "densitometric_sd": density.sd,
+            "area_stenosis": reading.area_stenosis,
+            "geometric_ds": edges.raw.percent_ds if edges else None,
+            "geometric_sd": edges.sd if edges else None,
             "synthetic": True,
             "regraded": self.site.known is not None,
             "width_px": self.site.before.d_ref_px,
@@ -194,7 +197,7 @@ class StenosisDrawing:
 
     def figures(self) -> dict[str, float]:
         """For the recipe's quality limits."""
-        r = self.measured.densitometric
+        r = self.measured.density.raw
         return {
             "percent_ds": self.measured.percent_ds,
             "miss": abs(self.miss),

@@ -51,6 +51,7 @@ class FrameNarrowing:
     segment: str | None = None  # SYNTAX name
     side: Side | None = None
     view_deg: tuple[float, float] | None = None
+    free: NDArray[np.bool_] | None = None  # (n, 2) nothing stands beside the left, the right wall; None: nowhere
     memo: dict[str, Any] = field(default_factory=dict)  # an editor's own: the same in every round of a lesion
 
     @cached_property

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.base import Generator, Memory
 from lesionforge.generators.stenosis import boxes, pictures
+from lesionforge.generators.stenosis.choice import choose
 from lesionforge.generators.stenosis.drawing import StenosisDrawing, draw_all
 from lesionforge.generators.stenosis.editor import Editor
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.shape import Shape
-from lesionforge.generators.stenosis.sites import FOUND, FrameAnatomy, FrameVessel, choose
+from lesionforge.generators.stenosis.sites import FOUND, FrameAnatomy, FrameVessel
 from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.stenosis.vessels import VesselMasks
 from lesionforge.generators.types import Angiogram, BadCase, Panel, Rejected, Sample, SampleSpec, severity_class
@@ -38,8 +39,12 @@ class StenosisGenerator(Generator):
     places: ClassVar[tuple[str, ...]] = ("weights", "finder")
     limits: ClassVar[tuple[str, ...]] = (
         "Lesions lie on vessels that the source's mask shows, or that are found where it has none, at least min_width "
-        "wide, away from forks and bends.",
-        "%DS is read by densitometry, right for the round sections that are drawn; real lesions are often not round.",
+        "wide; at forks the wall beside the branch stays.",
+        "measured_ds is the percent diameter stenosis that two meters read off the finished pixels, the lumen's area "
+        "by densitometry and, from 9 px of width up, its diameter by the edges, on the scale of experts' grades (their "
+        "mean; kept only where both agree within two standard deviations).",
+        "The scale was set by medians of lesions that DiGDA's experts graded: a reading of 40 % is their 60, of 56 % "
+        "their 80; what they would say of one lesion differs from it by some 10 points.",
         "Readings wander by about 10 points on healthy vessels; places that read under 12 are taken.",
         "Above 90 %DS and for vessels under 6 px no reading is to be believed.",
         "Behind a total occlusion the vessel stays filled, as by collaterals.",

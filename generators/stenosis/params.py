@@ -30,13 +30,13 @@ class StenosisParams(Parameters):
         occlusion: share of severe lesions that are total (100 %).
         natural: shares of the classes mild, moderate, severe where the recipe asks for none. DiGDA's own patients
             have 1 severe lesion to 7.9 moderate ones.
-        length: length of the lesion in healthy diameters, end to end, at least 20 px; drawn log-uniformly.
-        severe_length: the same for severe lesions, which are drawn shorter: a long tight lesion fades to a gap.
+        length: length of the lesion in healthy diameters, end to end, at least 20 px; drawn log-uniformly. At half of
+            its narrowing a lesion is two fifths as long; real ones are .9 to 3.6 diameters long there.
+        severe_length: the same for severe lesions.
         eccentric: share of lesions narrowed from one side more than the other.
         depth: how much of its depth a narrowed section keeps: with k left of the width, k^(1 - depth) of the opacity
-            is left (0: circular, 1: as dark as before). In real frames thin vessels are nearly as dark as wide ones,
-            and a tight round section would fade to a gap. ``measured_ds`` is the diameter in view, worked out by that
-            section from what densitometry reads. The ``diffusion`` backend draws no section of ours: 0.
+            is left (0: circular, 1: as dark as before). Real tight lesions keep a thread of contrast: a round section
+            would fade to a gap. No reading knows of it. The ``diffusion`` backend draws no section of ours: 0.
         lesions: range of the number of lesions drawn; the first is the sample's target, the rest are natural.
         vessels: who finds the vessels of frames that come without a mask: the ``finder`` (a small network; needs
             torch), which tells catheters apart, or Sato's filter for dark ``ridges``, which does not.
@@ -57,15 +57,15 @@ class StenosisParams(Parameters):
     margin: Annotated[float, Interval(ge=0, le=9)] = 5
     occlusion: Share = 0.05
     natural: tuple[Share, Share, Share] = (0, 0.89, 0.11)
-    length: Range[Diameters] = (2, 5)
-    severe_length: Range[Diameters] = (2, 3.2)
-    eccentric: Share = 0.5
-    depth: Range[Share] = (0.3, 0.6)
+    length: Range[Diameters] = (2.3, 9)
+    severe_length: Range[Diameters] = (2.3, 9)
+    eccentric: Share = 0.6
+    depth: Range[Share] = (0.4, 0.7)
     lesions: Range[Annotated[int, Interval(ge=1, le=5)]] = (1, 1)
     vessels: Literal["finder", "ridges"] = "finder"
     finder: str | None = None
     catheters: bool = False
-    min_width: Annotated[float, Interval(ge=5, le=40)] = 7
+    min_width: Annotated[float, Interval(ge=5, le=40)] = 5
     tolerance: Annotated[float, Interval(ge=1, le=20)] = 5
     keep_source: bool = True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,13 +10,11 @@ import scipy
 import skimage
 from numpy.typing import NDArray
 
-from lesionforge.generators.stenosis.closure import by_edges
-from lesionforge.generators.stenosis.params import StenosisParams
-from lesionforge.generators.stenosis.shape import Shape
+from lesionforge.generators.stenosis.courses import courses
 from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.types import Angiogram, BadCase
 from lesionforge.generators.vessel.densitometry import Lumen, fit_lumen
-from lesionforge.generators.vessel.graph import trace
+from lesionforge.generators.vessel.graph import Segment, trace
 from lesionforge.generators.vessel.order import quantile
 from lesionforge.generators.vessel.profile import attenuation, straighten
 from lesionforge.generators.vessel.qca import Reading, read
@@ -27,34 +24,35 @@ Flags = NDArray[np.bool_]
 
 PSF_SIGMA = 0.7  # px; a frame's own cannot be told well: fits give .4 to 1.4, median .6
 SHORTEST = 40  # rows; less holds no lesion and its references
-FORK = 1.0  # healthy diameters between a minimum and the next fork or crossing
-END = 1.5  # healthy diameters between a minimum and the vessel's end
-BEND = 2.0  # least radius of curvature in diameters
-CLEAN_AT, CLEAN_MIN = 12.0, 20.0  # most %DS read before the edit at the place itself and near it
-WIDE = 12.0  # px from which edges can be believed
-CLUTTER = 0.35  # most contrast beside the vessel, in shares of the vessel's own
+END = 1.0  # healthy diameters between a minimum and the vessel's end or ostium
+BEND = 1.0  # least radius of curvature in diameters
+CORE, LEAST_CORE = 0.4, 5  # of a lesion's rows to either side, and rows: its narrow part
+FADES = 4  # rows over which a narrowing ends where the vessel allows none: a branch's mouth, its end
+CLEAN_AT, CLEAN_MIN = 12.0, 24.0  # most %DS read before the edit at the place itself and near it
+CLUTTER = 0.5  # most contrast beside the vessel, in shares of the vessel's own
 BLACK = 25  # grey levels: below, the collimator's shadow
-BESIDE = 9.0  # px beside the wall that must be clear
-APART = 60  # rows between two drawn lesions on one vessel
+BESIDE = 6.0  # px beside the wall that must be clear
 FOUND = "vessels_found"  # note of a frame whose mask nobody drew
 ENTRY = 0.12  # of the shorter edge: vessels found that end so near the border may be a catheter
-TRIES = 60  # places looked at for one lesion
-TIGHTER = 5.0  # points of %DS by which a known lesion is made tighter, at least
+# How often real lesions (as in ``shape``) lie near forks and on vessels of a width, against the places there are.
+NEAR, NEAR_MORE = 15.0, 3.0  # px to a fork, and how many times as often a lesion lies within
+WIDTHS, OFTEN = (7.0, 9.0, 12.0), (0.2, 0.45, 1.8, 2.5)  # px, and the weight below, between and above
 
 
 @dataclass(frozen=True)
 class FrameVessel:
     """One segment of the graph, measured, and the rows of it where a lesion may lie.
 
-    ``radii`` (n,) the mask's, px. ``width`` (n,) running median of the diameter. ``open`` (n,): nothing about this row
-    hinders a lesion. ``passable`` (n,): nor does a lesion of the source lie there. ``central`` (n,): a new lesion's
-    minimum may lie there. ``free`` (n, 2): no branch or other vessel beside the left (t < 0) or the right wall; a
-    lesion with a branch on one side narrows the vessel from the other.
+    ``radii`` (n,) the mask's, px. ``width`` (n,) running median of the diameter. ``fork`` (n,) px to the nearest fork
+    or crossing. ``open`` (n,): nothing about this row hinders a lesion. ``passable`` (n,): nor does a lesion of the
+    source lie there. ``central`` (n,): a new lesion's minimum may lie there. ``free`` (n, 2): no branch or other vessel
+    beside the left (t < 0) or the right wall; a lesion with a branch on one side narrows the vessel from the other.
     """
 
     lumen: Lumen
     radii: Rows
     width: Rows
+    fork: Rows
     open: Flags
     passable: Flags
     central: Flags
@@ -62,9 +60,28 @@ class FrameVessel:
 
     def side(self, at: int, half: int) -> int | None:
         """The wall that must stay in a lesion here: 0 none, 1 the right one, -1 the left one; None if both."""
-        rows = self.free[max(0, at - half) : at + half + 1]
+        rows = self.free[core(at, half)]
         left, right = rows[:, 0].all(), rows[:, 1].all()
         return (0 if right else 1) if left else -1 if right else None
+
+    def fade(self, site: Site) -> Rows:
+        """Where a narrowing at ``site`` may be drawn, (n,): 1 as it is, 0 not at all."""
+        at, side = site.at, site.side
+        walls = [self.free[:, 0]] * (side >= 0) + [self.free[:, 1]] * (side <= 0)  # those that move
+        fit = np.logical_and.reduce([self.passable if site.known is None else self.open, *walls])
+        shut = np.flatnonzero(~fit)
+        before, after = shut[shut < at], shut[shut > at]
+        first = before[-1] if len(before) else -1
+        last = after[0] if len(after) else len(fit)
+        rows = np.arange(len(fit))
+        ramp = np.clip(np.minimum(rows - first, last - rows) / (FADES + 1), 0, 1)
+        return np.asarray(ramp * ramp * (3 - 2 * ramp))
+
+
+def core(at: int, half: int) -> slice:
+    """The rows of a lesion of ``half`` rows to either side that must be clear; beyond them it may fade out."""
+    core = max(LEAST_CORE, int(CORE * half))
+    return slice(max(0, at - core), at + core + 1)
 
 
 @dataclass(frozen=True)
@@ -102,15 +119,17 @@ class FrameAnatomy:
         graph = trace(frame.mask)
         grey = attenuation(frame.image)
         vessels = []
-        for segment in graph.segments:
+        found = bool(frame.notes.get(FOUND))
+        apart = [found and _enters(segment.points, frame.image.shape) for segment in graph.segments]
+        for segment in courses(graph, apart):
             if len(segment.points) < SHORTEST or 2 * quantile(segment.radii, 0.9) < 0.5 * min_width:
                 continue
             try:
                 lumen = fit_lumen(frame.image, segment.points, segment.radii, PSF_SIGMA)
             except ValueError:  # wider than the meter can see
                 continue
-            vessel = _judge(frame, grey, lumen, segment.radii, graph.forks, min_width)
-            if frame.notes.get(FOUND) and _enters(segment.points, frame.image.shape):
+            vessel = _judge(frame, grey, lumen, segment, graph.forks, min_width)
+            if found and _enters(segment.points, frame.image.shape):
                 vessel = replace(vessel, central=np.zeros_like(vessel.central))
             vessels.append(vessel)
         return cls(tuple(vessels), Texture.of(frame.image))
@@ -122,23 +141,32 @@ class FrameAnatomy:
         numbers = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
         return np.stack([numbers, np.concatenate([*found, np.empty(0, np.int64)])], axis=1)
 
+    @cached_property
+    def odds(self) -> Rows:
+        """How likely a lesion is at each of the ``places``, (m,), against the others."""
+        out = []
+        for vessel in self.vessels:
+            often = np.array(OFTEN)[np.searchsorted(WIDTHS, vessel.width[vessel.central])]
+            out.append(often * np.where(vessel.fork[vessel.central] < NEAR, NEAR_MORE, 1.0))
+        return np.concatenate([*out, np.empty(0)])
+
     def healthy(self, vessel: int, at: int, half: int) -> Reading | None:
         """The reading at a place where a lesion of ``half`` rows to either side fits, None where none does."""
         v = self.vessels[vessel]
-        first, last = at - half, at + half + 1
-        if first < 0 or last > len(v.passable) or not v.passable[first:last].all():
+        near = core(at, half)
+        if near.stop > len(v.passable) or not v.passable[near].all():
             return None
         reading = read(v.lumen, at=at, lesion=half, reference="interpolated")
         if not reading.valid or abs(reading.percent_ds) >= CLEAN_AT:
             return None
-        near = v.lumen.diameter[at - int(0.7 * half) : at + int(0.7 * half) + 1]
-        if (1 - near.min() / reading.d_ref_px) * 100 >= CLEAN_MIN:
+        narrow = v.lumen.diameter[near]
+        if (1 - narrow.min() / reading.d_ref_px) * 100 >= CLEAN_MIN:
             return None
         return reading
 
 
 def _judge(
-    frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, radii: Rows, forks: Rows, min_width: float
+    frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, segment: Segment, forks: Rows, min_width: float
 ) -> FrameVessel:
     n = len(lumen.diameter)
     width = scipy.ndimage.median_filter(lumen.diameter, 31, mode="nearest")
@@ -147,16 +175,18 @@ def _judge(
         fork = np.linalg.norm(lumen.points[:, None] - forks[None], axis=2).min(axis=1)
     lit, free = _beside(frame, grey, lumen, width)
     clear = lumen.valid & (width >= min_width) & _straight(lumen.points, width) & lit & free.any(axis=1)
-    clear &= fork >= 0.5 * FORK * width
+    rows = np.arange(n)
+    for kind, away, at in ((segment.start, rows, 0), (segment.end, rows[::-1], -1)):
+        if kind == "fork":  # within the vessel that it leaves
+            clear &= away > segment.radii[at]
     passable = clear.copy()
     for lesion in frame.lesions:
         x0, y0, x1, y1 = np.asarray(lesion.box) - 0.5
         x, y = lumen.points.T
         far = np.maximum.reduce([x0 - x, x - x1, y0 - y, y - y1])
         passable &= far > 0.5 * width
-    end = np.minimum(np.arange(n), n - 1 - np.arange(n))
-    central = passable & (fork >= FORK * width) & (end >= END * width)
-    return FrameVessel(lumen, radii, width, clear, passable, central, free)
+    central = passable & (np.minimum(rows, rows[::-1]) >= END * width)
+    return FrameVessel(lumen, segment.radii, width, fork, clear, passable, central, free)
 
 
 def _enters(points: Rows, shape: tuple[int, ...]) -> bool:
@@ -194,92 +224,6 @@ def _beside(frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, width: Ro
     excess = np.where(beside, smooth - line, 0.0)
     sides = np.stack([excess[:, t < 0].max(axis=1), excess[:, t > 0].max(axis=1)], axis=1)
     return np.asarray(inside & lit), np.asarray(sides < CLUTTER * (lumen.mu * width)[:, None])
-
-
-def choose(
-    rng: np.random.Generator,
-    frame: Angiogram,
-    anatomy: FrameAnatomy,
-    params: StenosisParams,
-    shape: Shape,
-    requested: float,
-    taken: Sequence[Site],
-) -> Site | None:
-    """A random place for a lesion of this shape, or None where none of those tried will do.
-
-    ``requested``: percent diameter stenosis. ``taken``: sites of the sample's other lesions.
-    """
-    regrade = params.site == "regrade" or (params.site == "both" and rng.random() < 0.5)
-    site = _known(rng, frame, anatomy, params, shape, requested, taken) if regrade else None
-    if site is None and params.site != "regrade":
-        site = _new(rng, frame, anatomy, shape, requested, taken)
-    return site
-
-
-def _new(
-    rng: np.random.Generator,
-    frame: Angiogram,
-    anatomy: FrameAnatomy,
-    shape: Shape,
-    requested: float,
-    taken: Sequence[Site],
-) -> Site | None:
-    places = anatomy.places
-    for n in rng.permutation(len(places))[:TRIES]:
-        vessel, at = (int(v) for v in places[n])
-        if any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
-            continue
-        half = shape.half(float(anatomy.vessels[vessel].width[at]))
-        side = anatomy.vessels[vessel].side(at, half)
-        if side is None or (side and requested >= 100):  # an occlusion would cut the branch off
-            continue
-        reading = anatomy.healthy(vessel, at, half)
-        if reading is not None and _agreed(frame, anatomy.vessels[vessel], at, half, reading):
-            return Site(vessel, at, half, reading, side)
-    return None
-
-
-def _agreed(frame: Angiogram, vessel: FrameVessel, at: int, half: int, reading: Reading) -> bool:
-    """Whether the edges find the place healthy as well, where the vessel is wide enough for them to say."""
-    if reading.d_ref_px < WIDE:
-        return True
-    edges = by_edges(frame.image, vessel.lumen, vessel.radii, at, half)
-    return edges.valid and abs(edges.percent_ds) < CLEAN_AT
-
-
-def _known(
-    rng: np.random.Generator,
-    frame: Angiogram,
-    anatomy: FrameAnatomy,
-    params: StenosisParams,
-    shape: Shape,
-    requested: float,
-    taken: Sequence[Site],
-) -> Site | None:
-    """The narrowest place inside one of the source's lesion boxes, if it can be made tighter."""
-    for number in (int(n) for n in rng.permutation(len(frame.lesions))):
-        x0, y0, x1, y1 = np.asarray(frame.lesions[number].box) - 0.5
-        inside = []
-        for v in anatomy.vessels:
-            x, y = v.lumen.points.T
-            inside.append(np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1) & v.open))
-        if not inside or max(map(len, inside)) < 8 or any(s.known == number for s in taken):
-            continue
-        vessel = int(np.argmax([len(rows) for rows in inside]))
-        v, rows = anatomy.vessels[vessel], inside[vessel]
-        at = int(rows[np.argmin(v.lumen.diameter[rows])])
-        drawn = shape.half(float(v.width[at]))
-        half = max(drawn, at - int(rows[0]), int(rows[-1]) - at)
-        near = slice(max(0, at - drawn), at + drawn + 1)
-        if not v.open[near].all() or any(s.vessel == vessel and abs(s.at - at) < APART for s in taken):
-            continue
-        side = v.side(at, near.stop - 1 - at)
-        if side is None or (side and requested >= 100):
-            continue
-        reading = read(v.lumen, at=at, lesion=half)
-        if reading.valid and reading.d_ref_px >= params.min_width and reading.percent_ds < requested - TIGHTER:
-            return Site(vessel, at, half, reading, side, number)
-    return None
 
 
 def segment_at(frame: Angiogram, x: float, y: float) -> str | None:

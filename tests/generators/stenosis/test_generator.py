@@ -11,6 +11,7 @@ from lesionforge.engine.sources.pictures.arcade import Arcade, ArcadeOptions
 from lesionforge.generators.base import Generator
 from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.stenosis import boxes
+from lesionforge.generators.stenosis.closure import graded
 from lesionforge.generators.stenosis.generator import StenosisGenerator
 from lesionforge.generators.stenosis.params import StenosisParams
 from lesionforge.generators.stenosis.sites import FrameAnatomy
@@ -72,7 +73,10 @@ def test_a_sample_is_what_the_contract_says(generator, frames, target):
         assert sample.labels["requested"]["percent_ds"] == drawn["requested_ds"]
         assert sample.measured["percent_ds"] == drawn["measured_ds"]
         assert drawn["mld_px"] / drawn["d_ref_px"] == pytest.approx(1 - drawn["measured_ds"] / 100)
-        assert drawn["width_px"] >= 7
+        assert drawn["width_px"] >= 5
+        said = [graded(drawn[key]) for key in ("densitometric_ds", "geometric_ds") if drawn[key] is not None]
+        assert drawn["measured_ds"] == pytest.approx(np.mean(said))
+        assert drawn["measured_ds_sd"] > 0
         x0, y0, x1, y1 = drawn["box"]
         assert x1 - x0 == pytest.approx(y1 - y0)
         assert x1 - x0 > 34 - 1e-9
@@ -200,7 +204,7 @@ def test_a_known_lesion_is_made_tighter_and_relabelled():
     assert found
 
 
-def test_sites_are_clear_of_forks_lesions_and_borders(frames):
+def test_sites_are_clear_of_lesions_ends_and_borders(frames):
     for frame in frames:
         box = (200.0, 150.0, 330.0, 300.0)
         marked = replace(frame, lesions=(Lesion(box),))
@@ -213,7 +217,7 @@ def test_sites_are_clear_of_forks_lesions_and_borders(frames):
             assert 5 < x < frame.image.shape[1] - 5
             assert 5 < y < frame.image.shape[0] - 5
             assert anatomy.vessels[vessel].width[row] >= 7
-            assert min(row, len(lumen.points) - 1 - row) >= 10
+            assert min(row, len(lumen.points) - 1 - row) >= 7
 
 
 def test_frames_that_cannot_be_used_say_why(generator, frames):
