@@ -46,6 +46,9 @@ class AngioCtParams(LesionParams):
 
     Attributes:
         views: how the vessels are filmed.
+        ds_by: as of ``lesion``; here the label map, whose lumen is what the X-rays see.
     """
+
+    ds_by: Literal["hu", "label"] = "label"
 
     views: FilmParams = field(default_factory=FilmParams)

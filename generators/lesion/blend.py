@@ -10,6 +10,7 @@ from lesionforge.generators.lesion.classes import PLAQUES, VALUE
 from lesionforge.generators.lesion.scene import CtScene, box_about
 
 TRUNCATE = 4.0  # sigmas: beyond, the weight is exactly zero
+EDGE = 2.0  # sigmas from a tumour's edge to where its blend ends
 HU_RANGE = (-1024, 3071)
 PUSH_REACH = 2.0  # radii: beyond, nothing that a tumour pushes moves
 
@@ -33,6 +34,7 @@ def push(scene: CtScene, centre: tuple[int, int, int], radius_mm: float, share: 
     at = np.stack([c - o + scale * v / mm for c, o, v, mm in zip(centre, start, (x, y, z), spacing, strict=True)])
     moved = far < PUSH_REACH
     hu, labels = scene.hu[box], scene.labels[box]
+    scene.changed[box] |= moved
     shifted = scipy.ndimage.map_coordinates(hu.astype(np.float32), at, order=1, mode="nearest")
     hu[moved] = np.rint(shifted[moved]).astype(np.int16)
     labels[moved] = scipy.ndimage.map_coordinates(labels, at, order=0, mode="nearest")[moved]
@@ -43,8 +45,12 @@ def reach(sigma_mm: float, spacing: tuple[float, float, float]) -> NDArray[np.in
     return np.array([int(TRUNCATE * sigma_mm / s + 0.5) for s in spacing], np.int64)
 
 
-def weights(mask: NDArray[np.bool_], sigma_mm: float, spacing: tuple[float, float, float]) -> NDArray[np.float32]:
+def weights(
+    mask: NDArray[np.bool_], sigma_mm: float, spacing: tuple[float, float, float], width_mm: float | None = None
+) -> NDArray[np.float32]:
     """The mask blurred: float32 0 ... 1, exactly zero beyond ``reach``; the mask itself where sigma is 0.
+
+    ``width_mm``: zero beyond that distance from the mask, too (between voxel centres; a voxel's own edge reaches on).
 
     Grids that cut the blur off lose none of it: what is beyond them counts as empty.
     """
@@ -53,6 +59,8 @@ def weights(mask: NDArray[np.bool_], sigma_mm: float, spacing: tuple[float, floa
         return sharp
     sigma = [sigma_mm / s for s in spacing]
     blurred: NDArray[np.float32] = scipy.ndimage.gaussian_filter(sharp, sigma, mode="constant", truncate=TRUNCATE)
+    if width_mm is not None:
+        blurred[scipy.ndimage.distance_transform_edt(~mask, sampling=spacing) > width_mm] = 0
     return blurred
 
 

@@ -87,5 +87,4 @@ TISSUE_HU: Final = {
 # Tumours are darker than their organ by texture times delta (SynTumor: delta 65-145 HU, texture 0.50-0.55 on average).
 DELTA_HU: Final = (65.0, 145.0)
 LEVEL: Final = (0.50, 0.55)
-WATER_HU: Final = 0.0  # solid tissue is no darker; SynTumor's deltas are for enhanced organs, of some 100 HU
-CONTRAST_HU: Final = (-DELTA_HU[1] * LEVEL[1], -DELTA_HU[0] * LEVEL[0])
+WATER_HU: Final = 5.0  # solid tissue is no darker

@@ -11,13 +11,11 @@ import scipy
 from numpy.typing import NDArray
 
 from lesionforge.generators.base import close_loop
-from lesionforge.generators.lesion import blend, measure
+from lesionforge.generators.lesion import blend, lumen, measure
+from lesionforge.generators.lesion.bed import Course
 from lesionforge.generators.lesion.blend import push
 from lesionforge.generators.lesion.classes import (
-    CONTRAST_HU,
-    DELTA_HU,
     LEGEND,
-    LEVEL,
     PLAQUE_HU,
     PLAQUES,
     TISSUE_HU,
@@ -25,19 +23,20 @@ from lesionforge.generators.lesion.classes import (
     WATER_HU,
     home,
 )
-from lesionforge.generators.lesion.filler import Filler, Patch
+from lesionforge.generators.lesion.filler import Filler, Necrosis, Patch
 from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.phase import NECROSIS_HU, NECROSIS_SHARE, NECROTIC, contrast_range, draw_contrast
 from lesionforge.generators.lesion.plaque import Plaque
-from lesionforge.generators.lesion.scene import Box, CtScene, box_about
+from lesionforge.generators.lesion.scene import Box, CtScene, box_about, overlap
 from lesionforge.generators.lesion.tumour import Tumour, radius_mm
-from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
+from lesionforge.generators.lesion.vessels import STEP_MM
 from lesionforge.generators.types import Rejected
 
 ROUNDS = 4  # drawings of one lesion, the request corrected in between
 CLOSE_HU = 3.0  # HU that are left alone
 MARGIN_MM = 8.0  # of background about the blended mask in a patch
+ALIVE_HU = 20.0  # of solid tissue over dead
 APART = 3  # voxels kept between lesions
-HU_MARGIN = 4.0  # a request keeps so far off the ends of its class
 
 
 class LesionDrawing:
@@ -51,18 +50,19 @@ class LesionDrawing:
         box: Box,
         mask: NDArray[np.bool_],
         rng: np.random.Generator,
-        vessel: CtVessel | None = None,
-        rows: slice | None = None,
+        course: Course | None = None,
     ) -> None:
-        self.scene, self.params, self.lesion, self.vessel, self.rows = scene, params, lesion, vessel, rows
+        self.scene, self.params, self.lesion, self.course = scene, params, lesion, course
         self.lesion_class = lesion.lesion_class
+        self.width_mm: float | None
         self._noise = rng.bit_generator.random_raw(2)  # the same noise in every round
         volume = int(mask.sum()) * scene.voxel_mm3
         self.radius_mm = radius_mm(volume)
-        sigma = rng.uniform(*params.blend) * self.radius_mm
         if isinstance(lesion, Plaque):
-            sigma = rng.uniform(*params.psf_mm)
-        self.sigma_mm = min(float(sigma), self.radius_mm / 3)
+            self.sigma_mm, self.width_mm = lesion.edge_mm(volume), None
+        else:
+            self.width_mm = float(rng.uniform(*params.blend)) * self.radius_mm
+            self.sigma_mm = self.width_mm / blend.EDGE
         where = np.argwhere(mask) + [s.start for s in box]
         self.low, self.high = where.min(axis=0), where.max(axis=0)
         self.at: tuple[int, int, int] = tuple(where[len(where) // 2].tolist())
@@ -74,6 +74,7 @@ class LesionDrawing:
         grow = box_about(self.low - APART, self.high + APART, scene.hu.shape)
         own = scene.labels[grow] == VALUE[self.lesion_class]
         scene.taken[grow] |= scipy.ndimage.binary_dilation(own, iterations=APART)
+        self.necrosis: Necrosis | None = None
         self.requested_hu = self._request(rng, organ)
         self.asked_hu = self.requested_hu
         self.box = self._patch_box(0)
@@ -82,15 +83,23 @@ class LesionDrawing:
         self.narrowing: measure.PlaqueNarrowing | None = None
 
     def _request(self, rng: np.random.Generator, organ: str) -> float:
-        """Mean HU of the core: by the class's distribution, or by the organ's level and SynTumor's contrast."""
-        if self.lesion_class in PLAQUES:
-            return PLAQUE_HU[self.lesion_class].draw(rng, HU_MARGIN)
+        """Mean HU of the core: by the class's distribution, or by the organ's level and its phase."""
+        if isinstance(self.lesion, Plaque):
+            return self.lesion.mean_hu
         near = self._patch_box(0)
         around = self.scene.hu[near][self.scene.labels[near] == VALUE[organ]]
         level = float(np.median(around)) if len(around) else float(self.scene.hu[self.at])
-        share = float(rng.uniform(*LEVEL))
-        most = float(np.clip((level - WATER_HU) / share, *DELTA_HU))
-        return level - share * float(rng.uniform(DELTA_HU[0], most))
+        solid = max(level + draw_contrast(rng, organ, self.scene.phase), WATER_HU)
+        chance, share, dead = (
+            float(rng.uniform()),
+            float(rng.uniform(*NECROSIS_SHARE)),
+            float(rng.uniform(*NECROSIS_HU)),
+        )
+        often = NECROTIC[organ] if self.params.necrosis is None else self.params.necrosis
+        if self.params.backend == "texture" and self.lesion_class.endswith("late") and chance < often:
+            self.necrosis, solid = Necrosis(share, dead), max(solid, dead + ALIVE_HU)
+            return (1 - share) * solid + share * dead
+        return solid
 
     def _patch_box(self, least: int) -> Box:
         """The lesion, what its blur reaches, a margin, and ``least`` voxels an edge where the scene is so large."""
@@ -115,7 +124,10 @@ class LesionDrawing:
         mask[inner] = parts[inner] == parts[here]
         others[mask] = VALUE[home(self.lesion_class)]
         self.region = measure.region(self.scene.labels, self.lesion_class, self.box, self.at, self.scene.spacing)
-        self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing)
+        self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing, self.width_mm)
+        if self.course:
+            inner, outer = overlap(self.course.bed.box, self.box)
+            self._weight[outer][self.course.bed.kept[inner]] = 0
         return Patch(
             hu=self.base.astype(np.float32),
             mask=mask,
@@ -125,6 +137,8 @@ class LesionDrawing:
             spacing_mm=self.scene.spacing,
             radius_mm=self.radius_mm,
             mean_hu=self.asked_hu,
+            necrosis=self.necrosis,
+            core=self.region.core,
         )
 
     def rng(self) -> np.random.Generator:
@@ -135,18 +149,19 @@ class LesionDrawing:
         """Composite a backend's tissue into the scene and measure it."""
         scene = self.scene
         scene.hu[self.box] = blend.composite(self.base, tissue, self._weight)
+        scene.changed[self.box] |= self._weight > 0
         self.tissue = self.region.read(scene.hu)
 
     def narrow(self) -> None:
         """Measure what a plaque leaves of its vessel, once all lesions of the scene have their place."""
-        if self.vessel is not None and self.rows is not None:
-            self.narrowing = measure.narrowing(self.scene.labels, self.vessel, self.rows, self.scene.spacing)
+        if at := self.course:
+            self.narrowing = measure.narrowing(self.scene.labels, at.vessel, at.rows, self.scene.spacing)
 
     def finish(self) -> None:
         """Measure that on its tissue, once this is final."""
-        if self.vessel is not None and self.rows is not None and self.narrowing is not None:
-            found = measure.percent_ds_hu(self.scene.hu, self.lesion_class, self.vessel, self.rows, self.scene.spacing)
-            self.narrowing = replace(self.narrowing, percent_ds_hu=found)
+        if (at := self.course) and self.narrowing is not None:
+            found = lumen.read(self.scene.hu, self.scene.spacing, at.vessel, at.rows)
+            self.narrowing = replace(self.narrowing, hu=found)
 
     def correct_hu(self) -> None:
         """Ask for what was missed as well, within what the tissue can be."""
@@ -165,11 +180,13 @@ class LesionDrawing:
         if self.lesion_class in PLAQUES:
             bounds = PLAQUE_HU[self.lesion_class]
             return bounds.low <= self.tissue.mean_hu <= bounds.high
-        return (
-            CONTRAST_HU[0] - self.params.hu_tolerance
-            <= self.tissue.contrast_hu
-            <= CONTRAST_HU[1] + self.params.hu_tolerance
-        )
+        low, high = contrast_range(home(self.lesion_class), self.scene.phase)
+        level = self.tissue.mean_hu - self.tissue.contrast_hu
+        high = max(high, WATER_HU - level)
+        if self.necrosis:
+            low, high = min(low, self.necrosis.hu - level), max(high, self.necrosis.hu + ALIVE_HU - level)
+        slack = self.params.hu_tolerance
+        return low - slack <= self.tissue.contrast_hu <= high + slack
 
     def check(self) -> None:
         """Refuse what is out of tolerance.
@@ -180,10 +197,11 @@ class LesionDrawing:
         p, lesion = self.params, self.lesion
         if isinstance(lesion, Tumour) and abs(self.region.volume_mm3 / lesion.volume_mm3 - 1) > p.volume_tolerance:
             raise Rejected(f"{self.region.volume_mm3:.0f} mm3 measured, {lesion.volume_mm3:.0f} asked for")
-        if self.narrowing and isinstance(lesion, Plaque):
-            found = self.narrowing.percent_ds
-            if abs(found - lesion.percent_ds) > p.ds_tolerance:
-                raise Rejected(f"{found:.0f} %DS measured, {lesion.percent_ds:.0f} asked for")
+        if self.narrowing and self.course and isinstance(lesion, Plaque):
+            by_hu = self.course.ds_by == "hu"
+            found = self.narrowing.hu if by_hu else self.narrowing.label
+            if found and abs(found.percent_ds - lesion.percent_ds) > p.ds_tolerance and (p.check_hu or not by_hu):
+                raise Rejected(f"{found.percent_ds:.0f} %DS measured, {lesion.percent_ds:.0f} asked for")
         if not p.check_hu:
             return
         if abs(self.miss_hu) > p.hu_tolerance:
@@ -201,7 +219,15 @@ class LesionDrawing:
             "radius_mm": radius_mm(self.region.volume_mm3),
             "measured_volume_mm3": self.region.volume_mm3,
         }
-        return out | ({"measured_ds_hu": self.narrowing.percent_ds_hu} if self.narrowing else {})
+        if not (narrowing := self.narrowing) or not (found := narrowing.hu):
+            return out
+        return out | {
+            "measured_ds_hu": found.percent_ds,
+            "area_stenosis_hu": found.area_stenosis,
+            "reference_hu_mm": found.reference_mm,
+            "mld_hu_mm": found.mld_mm,
+            "mla_hu_mm2": found.area_mm2,
+        }
 
     def shape(self, origin: tuple[float, float, float]) -> dict[str, Any]:
         """The part of its label that is known before its tissue."""
@@ -216,24 +242,27 @@ class LesionDrawing:
             "requested_volume_mm3": lesion.volume_mm3 if isinstance(lesion, Tumour) else None,
         }
         if isinstance(lesion, Tumour):
-            out |= {"exophytic": lesion.exophytic}
-        if isinstance(lesion, Plaque) and narrowing is not None and self.vessel is not None:
-            every = max(1, round(1 / STEP_MM))
-            line = self.vessel.points[::every] + np.array(origin)
+            out |= {"exophytic": lesion.exophytic, "phase": self.scene.phase, "blend_mm": self.width_mm}
+            out |= {"necrosis_share": self.necrosis.share if self.necrosis else 0.0}
+        if isinstance(lesion, Plaque) and narrowing is not None and self.course is not None:
+            every, found = max(1, round(1 / STEP_MM)), narrowing.label
+            points = self.course.vessel.points + np.array(origin)
             out |= {
                 "requested_ds": lesion.percent_ds,
-                "measured_ds": narrowing.percent_ds,
-                "area_stenosis": narrowing.area_stenosis,
-                "reference_mm": narrowing.reference_mm,
-                "mld_mm": narrowing.mld_mm,
-                "mld_lps_mm": np.round(self.vessel.points[narrowing.row] + np.array(origin), 3).tolist(),
+                "requested_ds_by": self.course.ds_by,
+                "measured_ds": found.percent_ds,
+                "area_stenosis": found.area_stenosis,
+                "reference_mm": found.reference_mm,
+                "mld_mm": found.mld_mm,
+                "mla_mm2": found.area_mm2,
+                "mld_lps_mm": np.round(points[found.row], 3).tolist(),
                 "length_mm": lesion.length_mm,
                 "requested_arc_deg": lesion.arc_deg,
                 "measured_arc_deg": narrowing.arc_deg,
                 "remodelling": lesion.remodelling,
                 "outer_ratio": narrowing.outer_ratio,
                 "wall_mm_modelled": lesion.wall_mm,
-                "centreline_lps_mm": np.round(line, 2).tolist(),
+                "centreline_lps_mm": np.round(points[::every], 2).tolist(),
             }
         return out
 

@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Necrosis:
+    """Dead tissue in a tumour: ``share`` of its core, and its ``hu``."""
+
+    share: float
+    hu: float
+
+
+@dataclass(frozen=True)
 class Patch:
     """One lesion and its surroundings.
 
@@ -19,7 +27,8 @@ class Patch:
     map of the crop (organ, other lesions) with its ``legend``. ``lesion_class``: ``calcified``, ``non_calcified``,
     ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
     lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume. ``mean_hu``: asked for in the lesion's
-    core; a backend with ``heeds_hu = True`` draws to it, others need not. ``memo``: a backend's own, handed on where
+    core; a backend with ``heeds_hu = True`` draws to it, others need not. ``necrosis`` of the ``core`` (bool, as
+    ``mask``): as those do. ``memo``: a backend's own, handed on where
     a lesion is drawn again with another ``mean_hu``.
     """
 
@@ -31,6 +40,8 @@ class Patch:
     spacing_mm: tuple[float, float, float]
     radius_mm: float
     mean_hu: float | None = None
+    necrosis: Necrosis | None = None
+    core: NDArray[np.bool_] | None = None
     memo: dict[str, Any] = field(default_factory=dict, init=False)
 
     def asked(self, mean_hu: float) -> Patch:

@@ -33,7 +33,7 @@ class LesionGenerator(Generator):
     classes: ClassVar[tuple[str, ...]] = CLASSES
     measures: ClassVar[tuple[str, ...]] = (
         *("lesions", "changed_voxels", "hu_in_class", "mean_hu", "contrast_hu", "volume_mm3"),
-        *("percent_ds", "area_stenosis"),  # of a plaque
+        *("percent_ds", "area_stenosis", "percent_ds_hu", "area_stenosis_hu"),  # of a plaque: label map, HU
     )
     places: ClassVar[tuple[str, ...]] = ("weights",)
     limits: ClassVar[tuple[str, ...]] = (
@@ -41,8 +41,7 @@ class LesionGenerator(Generator):
         "The organs' and lumens' labels are the source's; lesions follow their errors.",
         "Mean HU are those of a lesion's core; thin plaque also holds what the blur mixes in from lumen and fat.",
         "Plaque HU are those of a usual protocol (lumen 284-367 HU); they are not shifted with the enhancement.",
-        "The texture backend's tumours are darker than their organ: no necrosis, no enhancement phases.",
-        "Its contrasts are SynTumor's, for enhanced organs; in unenhanced ones tumours can come out darker than water.",
+        "Tumours' contrasts are ranges by organ and phase; unenhanced tumours of kidney and pancreas hardly show.",
     )
 
     def __init__(self, params: LesionParams) -> None:
@@ -107,7 +106,7 @@ class LesionGenerator(Generator):
             more.append(rest[int(rng.integers(len(rest)))])
         for n, name in enumerate(more, 1):
             try:
-                drawings.append(other_place(spec.rng(f"lesion{n}"), volume, anatomy, scene, p, name))
+                drawings.append(other_place(spec.rng(f"lesion{n}"), volume, anatomy, scene, p, name, drawings[0]))
             except Rejected:  # the first is what the plan asked for; others come where there is room
                 continue
         for drawing in drawings:
@@ -121,6 +120,7 @@ class LesionGenerator(Generator):
             drawing.check()
         end = DELTA if self.params.compress else ".npy"
         fields: dict[str, NDArray[Any]] = {f"ct{end}": scene.hu, "label.npy.zst": scene.labels}
+        fields["changed.npy.zst"] = scene.changed.view(np.uint8)
         if self.params.keep_source:
             fields[f"source_ct{end}"] = scene.before
         origin = scene.origin(volume)
@@ -130,6 +130,7 @@ class LesionGenerator(Generator):
             "legend": {str(value): name for value, name in LEGEND.items()},
             "spacing_mm": list(scene.spacing),
             "origin_lps_mm": list(origin),
+            "phase": scene.phase,
             "axes": "LPS: array index (i, j, k) runs to the patient's left, posterior, head",
         }
         if left_out := volume.notes.get("labels_left_out"):  # values that the recipe leaves without a name
@@ -155,7 +156,10 @@ def _measured(scene: CtScene, drawings: list[LesionDrawing]) -> dict[str, float]
         out |= {"mean_hu": first.tissue.mean_hu, "contrast_hu": first.tissue.contrast_hu}
         out["volume_mm3"] = first.region.volume_mm3
         if first.narrowing is not None:
-            out |= {"percent_ds": first.narrowing.percent_ds, "area_stenosis": first.narrowing.area_stenosis}
+            found = first.narrowing
+            out |= {"percent_ds": found.label.percent_ds, "area_stenosis": found.label.area_stenosis}
+            if found.hu:
+                out |= {"percent_ds_hu": found.hu.percent_ds, "area_stenosis_hu": found.hu.area_stenosis}
     return out
 
 

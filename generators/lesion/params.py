@@ -36,27 +36,37 @@ class LesionParams(Parameters):
         early_mm: equivalent radius of early tumours, at most 10 mm.
         liver_mm, kidney_mm, pancreas_mm: equivalent radius of late tumours of that organ, above 10 mm.
         axes: ratio of each semi-axis to the others before they are scaled to the volume.
+        late_axes: the same of late tumours, which grow longer.
         bend: elastic deformation, its standard deviation as a share of the radius.
         exophytic: share of the kidney's tumours that reach out of it.
         length_mm: length of a plaque along the vessel.
-        calcified_mm: the same of calcified ones, which are shorter.
+        calcified_mm: the same of calcified ones, most of them short (log-uniform), some along much of the vessel.
+        spotty: share of calcified plaques that are spots in the wall: under 3 mm and 90 degrees, of 2 to 15 %DS,
+            whatever ``percent_ds`` says.
+        same_vessel: share of a sample's further plaques that lie on the first one's stretch of vessel, where there is
+            room.
         percent_ds: diameter stenosis that a plaque causes, by the area of the lumen.
+        ds_by: where ``percent_ds`` and ``ds_tolerance`` are read: ``hu``, on the HU with their blooming, or ``label``,
+            on the label map. Mixed plaque, and what no shape makes read so behind the scan's blur, go by the label map
+            in any case; the json's ``requested_ds_by`` tells. Both readings are stored.
         remodelling: outer diameter of the vessel at the plaque / before it.
         wall_mm: thickness of the healthy wall. No source labels it: it is modelled.
         eccentric: 1: the lumen keeps its far wall; 0: narrowed from all around.
         arc_deg: part of the wall that a plaque takes; widened where the stenosis needs it.
         calcified_arc_deg: the same of calcified ones.
         min_lumen_mm: least diameter of a vessel that gets a plaque.
-        blend: sigma of a tumour's edge as a share of its radius, at most a third: else small ones fade away.
+        blend: how far to either side of its edge a tumour is blended in, as a share of its radius, at most a third.
         psf_mm: sigma of the scanner's blur, which draws the edge of a plaque, at most a third of its radius.
+        phase: of the organs' contrast, which decides on that of tumours; auto: by the HU of aorta or organs.
         capsule: share of tumours with a brighter rim.
+        necrosis: share of late tumours of the texture backend with a necrotic core; null: by organ, 30 to 60 %.
         mass_effect: how far tissue is pushed aside at a tumour's edge, as a share of its radius; then the voxels
             within two radii change, not those of the blended mask alone, and their grain is softer.
         hu_tolerance: most HU between the mean asked for in a lesion's core and the one measured.
         volume_tolerance: most relative difference between a tumour's volume asked for and measured.
         ds_tolerance: most points between a plaque's percent diameter stenosis asked for and measured.
-        check_hu: draw lesions again whose HU are out of tolerance or of their class. Backends that draw HU of their
-            own may need it off; ``hu_in_class`` is measured anyway.
+        check_hu: draw lesions again whose HU are out of tolerance or of their class, and plaques whose %DS on the HU
+            is. Backends that draw HU of their own may need it off; all of it is measured anyway.
         keep_source: store the untouched crop beside the edited one.
         compress: store volumes as ``.delta.npy.zst`` (half the size; the card shows how to read it) in place of
             ``.npy``. Label maps always are ``.npy.zst``.
@@ -77,20 +87,26 @@ class LesionParams(Parameters):
     kidney_mm: Range[LateMm] = (10.5, 25)
     pancreas_mm: Range[LateMm] = (10.5, 15)
     axes: Range[Annotated[float, Interval(ge=0.2, le=5)]] = (0.75, 1.25)
+    late_axes: Range[Annotated[float, Interval(ge=0.2, le=5)]] = (0.75, 1.6)
     bend: Range[Annotated[float, Interval(ge=0, le=0.4)]] = (0.05, 0.2)
     exophytic: Share = 0.5
     length_mm: Range[LengthMm] = (6, 20)
-    calcified_mm: Range[LengthMm] = (3, 10)
+    calcified_mm: Range[LengthMm] = (3, 25)
+    spotty: Share = 0.0
+    same_vessel: Share = 0.5
     percent_ds: Range[Annotated[float, Interval(ge=5, le=90)]] = (25, 70)
+    ds_by: Literal["hu", "label"] = "hu"
     remodelling: Range[Annotated[float, Interval(ge=0.9, le=2)]] = (1.05, 1.3)
     wall_mm: Range[Annotated[float, Interval(ge=0, le=1.5)]] = (0.3, 0.6)
     eccentric: Range[Share] = (0.6, 1.0)
     arc_deg: Range[ArcDeg] = (180, 360)
     calcified_arc_deg: Range[ArcDeg] = (90, 240)
     min_lumen_mm: Annotated[float, Interval(ge=1, le=6)] = 2.0
-    blend: Range[Annotated[float, Interval(ge=0, le=1 / 3)]] = (0.1, 0.25)
+    blend: Range[Annotated[float, Interval(ge=0, le=1 / 3)]] = (0.15, 0.33)
     psf_mm: Range[Annotated[float, Interval(ge=0, le=4)]] = (0.3, 0.45)
+    phase: Literal["auto", "unenhanced", "arterial", "venous"] = "auto"
     capsule: Share = 0.0
+    necrosis: Share | None = None
     mass_effect: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     hu_tolerance: Annotated[float, Interval(ge=1, le=200)] = 15
     volume_tolerance: Annotated[float, Interval(ge=0.01, le=1)] = 0.15

@@ -19,18 +19,21 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion import bed, blend
+from lesionforge.generators.lesion.classes import PLAQUE_HU, VALUE
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.lesion.scene import Box, CtScene, box_about
-from lesionforge.generators.lesion.tumour import MIN_VOXELS, largest
+from lesionforge.generators.lesion.scene import CtScene, box_about
+from lesionforge.generators.lesion.tumour import MIN_VOXELS, largest, radius_mm
 from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
 from lesionforge.generators.types import Rejected
 
 FLANK_MM = 2.0  # healthy vessel to either side, where the meter takes its references
 SHORTER = 0.85  # of a plaque's length, where it has no room
+SPOT_MM, SPOT_ARC, SPOT_DS = (2.0, 3.0), (50.0, 90.0), (2.0, 15.0)  # spotty calcium
 LIPID = 0.2  # more remodelling about low-attenuation plaque, which goes with it
-SPARE_ARC = 20.0  # degrees beyond the arc whose closing would just do
+SPARE_ARC = 40.0  # degrees beyond the arc whose closing would just do
 RING = 96  # points of a section's area: angles, and radii
+HU_MARGIN = 4.0  # a request keeps so far off the ends of its class
 OPEN = 0.02  # least share of the radius that stays open
 
 
@@ -46,12 +49,16 @@ class Plaque:
     eccentric: float
     arc_deg: float
     angle: float  # where about the vessel it lies, radians from ``CtVessel.first``
+    psf_mm: float
+    mean_hu: float
 
     @staticmethod
     def draw(rng: np.random.Generator, params: LesionParams, lesion_class: str) -> Plaque:
         """Any place about the vessel."""
         hard = lesion_class == "calcified"
-        length = float(rng.uniform(*(params.calcified_mm if hard else params.length_mm)))
+        low, high = params.calcified_mm if hard else params.length_mm
+        share = float(rng.uniform())
+        length = low * (high / low) ** share if hard else low + share * (high - low)
         percent_ds = float(rng.uniform(*params.percent_ds))
         remodelling = float(rng.uniform(*params.remodelling))
         if lesion_class == "low_attenuation":
@@ -59,13 +66,24 @@ class Plaque:
         wall, eccentric = float(rng.uniform(*params.wall_mm)), float(rng.uniform(*params.eccentric))
         arc = float(rng.uniform(*(params.calcified_arc_deg if hard else params.arc_deg)))
         need = 360 * (1 - (1 - percent_ds / 100) ** 2) + SPARE_ARC  # closing all of the sector must be enough
-        angle = float(rng.uniform(-math.pi, math.pi))
-        return Plaque(lesion_class, length, percent_ds, remodelling, wall, eccentric, min(360.0, max(arc, need)), angle)
+        angle, arc = float(rng.uniform(-math.pi, math.pi)), min(360.0, max(arc, need))
+        psf, mean = float(rng.uniform(*params.psf_mm)), PLAQUE_HU[lesion_class].draw(rng, HU_MARGIN)
+        if hard and float(rng.uniform()) < params.spotty:
+            length, arc, percent_ds = (float(rng.uniform(*ends)) for ends in (SPOT_MM, SPOT_ARC, SPOT_DS))
+        return Plaque(lesion_class, length, percent_ds, remodelling, wall, eccentric, arc, angle, psf, mean)
+
+    def edge_mm(self, volume_mm3: float) -> float:
+        """Sigma of its blur where it has that volume: the scanner's, at most a third of its radius."""
+        return min(self.psf_mm, radius_mm(volume_mm3) / 3)
 
     def place(
-        self, rng: np.random.Generator, vessels: list[CtVessel], params: LesionParams
+        self,
+        rng: np.random.Generator,
+        vessels: list[CtVessel],
+        params: LesionParams,
+        clear: list[NDArray[np.bool_]] | None = None,
     ) -> tuple[Plaque, CtVessel, int]:
-        """A stretch of vessel that is free over the plaque and its flanks.
+        """A stretch of vessel that is free over the plaque and its flanks, and ``clear`` (n,) of each as well.
 
         Returns:
             The plaque, shortened where there is less room, its vessel, and the row of its middle.
@@ -74,7 +92,10 @@ class Plaque:
             Rejected: where the shortest plaque has no room.
         """
         least = (params.calcified_mm if self.lesion_class == "calcified" else params.length_mm)[0]
+        least = min(least, self.length_mm)
         good = [vessel.free & (2 * vessel.radii >= params.min_lumen_mm) for vessel in vessels]
+        if clear is not None:
+            good = [one & own for one, own in zip(good, clear, strict=True)]
         plaque = self
         while not (places := _places(good, plaque.length_mm)):
             if plaque.length_mm <= least:
@@ -85,21 +106,23 @@ class Plaque:
 
     def rasteriser(
         self, scene: CtScene, vessel: CtVessel, row: int
-    ) -> Callable[[float], tuple[Box, NDArray[np.bool_]]]:
+    ) -> tuple[bed.Bed, Callable[[float], NDArray[np.bool_]]]:
         """What draws the plaque on the scene's voxels, one 6-connected piece, for a percent diameter stenosis.
 
         Returns:
-            A function of the percentage. It returns a box of the scene and which of its voxels are plaque, and raises
-            ``Rejected`` where it is too thin for the voxels.
+            Where it lies, and a function of the percentage. That returns which voxels of the bed's box are plaque, and
+            raises ``Rejected`` where it is too thin for the voxels.
         """
         half = int(self.length_mm / 2 / STEP_MM)
         rows = slice(max(0, row - half), row + half + 1)
         points, radii = vessel.points[rows], vessel.radii[rows]
         spacing = np.array(scene.spacing)
         reach = 1.5 * self.remodelling * radii.max() + self.wall_mm + spacing.max()
-        low = np.floor((points.min(axis=0) - reach) / spacing).astype(np.int64)
-        high = np.ceil((points.max(axis=0) + reach) / spacing).astype(np.int64)
+        blurred = blend.reach(self.psf_mm, scene.spacing)  # the box holds all that changes
+        low = np.floor((points.min(axis=0) - reach) / spacing).astype(np.int64) - blurred
+        high = np.ceil((points.max(axis=0) + reach) / spacing).astype(np.int64) + blurred
         box = box_about(low, high, scene.hu.shape)
+        where = bed.lie(scene, box, self.wall_mm + self.psf_mm)
         grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1) * spacing
         gap, at = scipy.spatial.cKDTree(points).query(grid, distance_upper_bound=reach)
         near = np.isfinite(gap) & (at > 0) & (at < len(points) - 1)  # beyond the ends the nearest is an end point
@@ -109,19 +132,17 @@ class Plaque:
         v = (offset * vessel.second[rows][at]).sum(axis=1) / radii[at]
         along = (at - (row - rows.start)) / max(1, half)
         fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(along, -1, 1))
-        labels = scene.labels[box]
-        lumen = labels[near] == VALUE["coronary"]
-        room = ((labels == 0) | (labels == VALUE["coronary"])) & ~scene.taken[box]
+        lumen = scene.labels[box][near] == VALUE["coronary"]
 
-        def draw(percent_ds: float) -> tuple[Box, NDArray[np.bool_]]:
+        def draw(percent_ds: float) -> NDArray[np.bool_]:
             mask = np.zeros(near.shape, bool)
             mask[near] = self._inside(u, v, fade, self.wall_mm / radii[at], lumen, percent_ds)
-            mask = largest(mask & room)
+            mask = largest(mask & where.room)
             if mask.sum() < MIN_VOXELS:
                 raise Rejected(f"a plaque of {self.percent_ds:.0f} %DS is too thin for voxels of {spacing.max():g} mm")
-            return box, mask
+            return mask
 
-        return draw
+        return where, draw
 
     def _inside(
         self,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionforge.generators.lesion import bed
 from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, mapped, unknown
+from lesionforge.generators.lesion.phase import Phase, phase_of
 from lesionforge.generators.lesion.vessels import CtVessel
 from lesionforge.generators.types import BadCase, Volume
 
@@ -24,9 +26,13 @@ class CtScene:
     hu: NDArray[np.int16]  # as edited so far
     labels: NDArray[np.uint8]  # values of ``classes.LABELS``, edited along
     foreign: NDArray[np.bool_]  # labelled by the source as an organ that has no label here
+    other: NDArray[np.bool_]  # labelled as anything that bounds a vessel's wall, ours or not
+    blood: NDArray[np.bool_]  # labelled as a vessel or chamber full of blood that is no coronary
     taken: NDArray[np.bool_]  # lesions, and a margin about them
+    changed: NDArray[np.bool_]  # where lesions were blended in or tissue was pushed aside: outside, HU are as before
     spacing: tuple[float, float, float]
     corner: tuple[int, int, int]  # of the crop in the volume
+    phase: Phase = "venous"
     vessels: list[CtVessel] | None = None  # in it, where trees of the volume say so and they were wanted
 
     @staticmethod
@@ -44,8 +50,15 @@ class CtScene:
         solid = np.zeros(256, bool)
         solid[[value for value, name in volume.legend.items() if "fat" not in name]] = True
         foreign = mapped(source, solid & (ours == 0)).view(np.bool_)
+        bounds, blood = np.zeros(256, bool), np.zeros(256, bool)
+        bounds[[value for value, name in volume.legend.items() if not bed.HOLDS.fullmatch(name)]] = True
+        blood[[value for value, name in volume.legend.items() if bed.BLOOD.fullmatch(name)]] = True
+        bounds[0] = False
+        bounds[ours == VALUE["coronary"]] = False
         taken = np.zeros(labels.shape, bool)
-        return CtScene(before, before.copy(), labels, foreign, taken, volume.spacing_mm, (i, j, k))
+        other, full = (mapped(source, table).view(np.bool_) for table in (bounds, blood))
+        spacing, at = volume.spacing_mm, (i, j, k)
+        return CtScene(before, before.copy(), labels, foreign, other, full, taken, taken.copy(), spacing, at)
 
     @property
     def voxel_mm3(self) -> float:
@@ -65,6 +78,17 @@ def box_about(low: NDArray[np.int64], high: NDArray[np.int64], shape: tuple[int,
     return a, b, c
 
 
+def overlap(one: Box, other: Box) -> tuple[Box, Box]:
+    """Where two boxes of a volume meet, in each one's own indices; empty slices where they do not."""
+    mine, theirs = [], []
+    for a, b in zip(one, other, strict=True):
+        start, stop = max(a.start, b.start), min(a.stop, b.stop)
+        stop = max(start, stop)
+        mine.append(slice(start - a.start, stop - a.start))
+        theirs.append(slice(start - b.start, stop - b.start))
+    return (mine[0], mine[1], mine[2]), (theirs[0], theirs[1], theirs[2])
+
+
 class VolumeAnatomy:
     """Where a volume's lesions may lie: a pure function of it, worth remembering."""
 
@@ -79,6 +103,7 @@ class VolumeAnatomy:
                 f"as {{{value}: liver_tumour}}, or name the structures to keep in labels"
             )
         labels = mapped(volume.labels, canonical(volume.legend))
+        self.phase: Phase = phase_of(volume.hu, volume.labels, volume.legend)
         self.voxels: dict[str, NDArray[np.int64]] = {}
         for name in (*ORGANS, "coronary"):
             flat = np.flatnonzero(labels == VALUE[name])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion import measure, vessels
-from lesionforge.generators.lesion.classes import PLAQUES, VALUE, home
+from lesionforge.generators.lesion import bed, blend, lumen, measure, vessels
+from lesionforge.generators.lesion.classes import PLAQUES, TISSUE_HU, VALUE, home
 from lesionforge.generators.lesion.drawing import LesionDrawing
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
@@ -17,11 +18,13 @@ from lesionforge.generators.lesion.tumour import Tumour
 from lesionforge.generators.lesion.vessels import STEP_MM, CtVessel
 from lesionforge.generators.types import Rejected, Volume
 
+By = Literal["hu", "label"]
 WINDOW = 64  # voxels to either side in which vessels are traced
-DISEASED = 10.0  # %DS that a stretch may measure before a plaque is put there
-ROUNDS = 5  # of a plaque's shape, what is asked for corrected in between
+DISEASED = {"label": 10.0, "hu": 15.0}  # %DS that a stretch may measure before a plaque is put there
+ROUNDS = 7  # of a plaque's shape, what is asked for corrected in between
 CLOSE_DS = 1.5  # points of %DS that are left alone
-STRETCH = 15.0  # points that may be asked for beside the request
+LIMITS = (0.5, 95.0)  # %DS that may be drawn
+NARROW = 0.5  # points of it that no voxel tells apart
 PLACES = 4  # stretches of vessel tried
 
 
@@ -29,6 +32,14 @@ def scene_for(
     rng: np.random.Generator, volume: Volume, anatomy: VolumeAnatomy, params: LesionParams, lesion_class: str
 ) -> tuple[CtScene, tuple[int, int, int], Tumour | Plaque | None]:
     """The crop that a sample shows, a voxel of the organ in it, and the first lesion's shape (None: healthy)."""
+    scene, at, lesion = _chosen(rng, volume, anatomy, params, lesion_class)
+    scene.phase = anatomy.phase if params.phase == "auto" else params.phase
+    return scene, at, lesion
+
+
+def _chosen(
+    rng: np.random.Generator, volume: Volume, anatomy: VolumeAnatomy, params: LesionParams, lesion_class: str
+) -> tuple[CtScene, tuple[int, int, int], Tumour | Plaque | None]:
     if lesion_class == "healthy":
         everything = (
             np.concatenate(list(anatomy.voxels.values())) if anatomy.voxels else np.array(volume.hu.shape)[None] // 2
@@ -51,8 +62,9 @@ def place(
     params: LesionParams,
     lesion: Tumour | Plaque,
     at: tuple[int, int, int],
+    beside: LesionDrawing | None = None,
 ) -> LesionDrawing:
-    """Put a lesion into a scene, about a voxel of the volume.
+    """Put a lesion into a scene, about a voxel of the volume, or a plaque on the vessel of another (``beside``).
 
     Raises:
         Rejected: where it does not fit.
@@ -61,45 +73,82 @@ def place(
     if isinstance(lesion, Tumour):
         box, mask = lesion.rasterise(scene, (a, b, c), params.volume_tolerance)
         return LesionDrawing(scene, params, lesion, box, mask, rng)
-    found = vessels_near(volume, scene, (a, b, c))
+    on = beside.course if beside else None
+    found = [on.vessel] if on else vessels_near(volume, scene, (a, b, c))
+    clear = [bed.clear(scene, vessel) for vessel in found]
+    # Specks of calcium, which no shape foretells, hide the lumen's edge.
+    by: By = "label" if lesion.lesion_class == "mixed" else params.ds_by
     for _ in range(PLACES):
-        fitted, vessel, row = lesion.place(rng, found, params)
+        fitted, vessel, row = lesion.place(rng, found, params, clear)
         half = int(fitted.length_mm / 2 / STEP_MM)
         rows = slice(row - half, row + half + 1)
-        before = measure.percent_ds(scene.labels == VALUE["coronary"], vessel, rows, scene.spacing)[0]
-        if before <= DISEASED:
-            return _plaque(rng, scene, params, fitted, vessel, row, rows)
+        if (before := _reading(scene, by, scene.labels, scene.hu, vessel, rows)) > DISEASED[by]:
+            continue
+        where, draw = fitted.rasteriser(scene, vessel, row)
+        mask, miss = _shaped(scene, by, fitted, where, draw, vessel, rows)
+        if miss > params.ds_tolerance and by == "hu":  # behind such a blur no lumen reads so: then by its label
+            by = "label"
+            mask, miss = _shaped(scene, by, fitted, where, draw, vessel, rows)
+        if miss > params.ds_tolerance:
+            raise Rejected(f"{lesion.percent_ds:.0f} %DS cannot be drawn on these voxels: {miss:.0f} points off")
+        return LesionDrawing(scene, params, fitted, where.box, mask, rng, bed.Course(vessel, rows, where, by))
     raise Rejected(f"the vessel measures {before:.0f} %DS already where a plaque would go")
 
 
-def _plaque(
-    rng: np.random.Generator,
+def _reading(
+    scene: CtScene, by: By, labels: NDArray[np.uint8], hu: NDArray[np.int16], vessel: CtVessel, rows: slice
+) -> float:
+    """Percent diameter stenosis as the recipe wants it read."""
+    if by == "hu":
+        return lumen.read(hu, scene.spacing, vessel, rows).percent_ds
+    return measure.percent_ds(labels == VALUE["coronary"], vessel, rows, scene.spacing).percent_ds
+
+
+def _shaped(
     scene: CtScene,
-    params: LesionParams,
+    by: By,
     lesion: Plaque,
+    where: bed.Bed,
+    draw: Callable[[float], NDArray[np.bool_]],
     vessel: CtVessel,
-    row: int,
     rows: slice,
-) -> LesionDrawing:
-    """Draw the shape, measure the lumen that is left, correct what is asked for."""
-    drawn, best = lesion.percent_ds, None
-    lumen = scene.labels == VALUE["coronary"]
-    draw = lesion.rasteriser(scene, vessel, row)
+) -> tuple[NDArray[np.bool_], float]:
+    """Draw the shape, measure the lumen that is left, correct what is asked for: the best, and how far it is off.
+
+    Where the HU are what counts, tissue of one density stands in for what the backend will draw.
+    """
+    drawn, low, high, best = lesion.percent_ds, *LIMITS, None
     for _ in range(ROUNDS):
-        box, mask = draw(drawn)
-        left = lumen.copy()
-        left[box] &= ~mask
-        miss = lesion.percent_ds - measure.percent_ds(left, vessel, rows, scene.spacing)[0]
-        if best is None or abs(miss) < best[0]:
-            best = (abs(miss), box, mask)
+        mask = draw(drawn)
+        labels, hu = scene.labels.copy(), scene.hu
+        labels[where.box][mask] = VALUE[lesion.lesion_class]
+        if by == "hu":
+            hu = _filled(scene, lesion, where, mask)
+        miss = lesion.percent_ds - _reading(scene, by, labels, hu, vessel, rows)
+        if best is None or abs(miss) < best[1]:
+            best = (mask, abs(miss))
         if abs(miss) <= CLOSE_DS:
             break
-        limits = lesion.percent_ds - STRETCH, min(lesion.percent_ds + STRETCH, 95.0)
-        drawn = float(np.clip(drawn + miss, max(1.0, limits[0]), limits[1]))
+        low, high = (drawn, high) if miss > 0 else (low, drawn)
+        drawn = drawn + miss if low < drawn + miss < high else (low + high) / 2
+        if high - low < NARROW:
+            break
     assert best is not None
-    if best[0] > params.ds_tolerance:
-        raise Rejected(f"{lesion.percent_ds:.0f} %DS cannot be drawn on these voxels: {best[0]:.0f} points off")
-    return LesionDrawing(scene, params, lesion, best[1], best[2], rng, vessel, rows)
+    return best
+
+
+def _filled(scene: CtScene, lesion: Plaque, where: bed.Bed, mask: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """The scene's HU with tissue in the mask of the one density whose core reads as asked."""
+    weight = blend.weights(mask, lesion.edge_mm(float(mask.sum()) * scene.voxel_mm3), scene.spacing)
+    weight[where.kept] = 0
+    before = scene.hu[where.box]
+    core = measure.core(mask, scene.spacing)
+    share = weight[core].astype(np.float64)
+    level = (lesion.mean_hu - float((before[core] * (1 - share)).mean())) / float(share.mean())
+    tissue = np.full(mask.shape, np.clip(level, *TISSUE_HU[lesion.lesion_class]), np.float32)
+    out = scene.hu.copy()
+    out[where.box] = blend.composite(before, tissue, weight)
+    return out
 
 
 def vessels_near(volume: Volume, scene: CtScene, at: tuple[int, int, int]) -> list[CtVessel]:
@@ -123,8 +172,9 @@ def other_place(
     scene: CtScene,
     params: LesionParams,
     lesion_class: str,
+    first: LesionDrawing | None = None,
 ) -> LesionDrawing:
-    """One more lesion in a scene.
+    """One more lesion in a scene, of ``first``'s.
 
     Raises:
         Rejected: where there is no room for it.
@@ -133,8 +183,13 @@ def other_place(
     if not len(candidates):
         raise Rejected(f"no {home(lesion_class)} in the crop")
     if lesion_class in PLAQUES:
-        plaque = Plaque.draw(rng, params, lesion_class)
-        return place(rng, volume, scene, params, plaque, _row(rng, candidates))
+        plaque, at = Plaque.draw(rng, params, lesion_class), _row(rng, candidates)
+        if first and first.course and float(rng.uniform()) < params.same_vessel:
+            try:
+                return place(rng, volume, scene, params, plaque, at, first)
+            except Rejected:  # no room on that one
+                pass
+        return place(rng, volume, scene, params, plaque, at)
     tumour = Tumour.draw(rng, params, lesion_class)
     return place(rng, volume, scene, params, tumour, tumour.place(rng, volume, candidates))
 

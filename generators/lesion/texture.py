@@ -26,6 +26,7 @@ GRAIN_LIMIT = 3.0  # standard deviations: edges are no noise
 OUTLIER = 3.0  # standard deviations of an organ's noise
 EDGE_MM = 2.0  # width of the blur between tissues
 CAPSULE_MM, CAPSULE_HU = 1.5, (60.0, 110.0)
+NECROSIS_MM, LEAST_HU = 1.0, 12.0  # sigma of dead tissue's edge; least of what the texture takes away
 SPECK_HU = (350.0, 900.0)  # of the calcium in mixed plaque
 PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
 SOFT_HU = (30.0, 80.0)  # of the rest of it
@@ -60,16 +61,40 @@ class TextureFiller(Filler):
         if "organ" not in patch.memo:
             patch.memo["organ"] = _organ_everywhere(patch)
         base: Floats = patch.memo["organ"]
-        if patch.mean_hu is not None:
-            needed = (base[patch.mask].mean() - patch.mean_hu) / pattern[patch.mask].mean()
-            delta = float(np.clip(needed, *DELTA_HU))
-        out = base - pattern * np.float32(delta)
+        out = base - pattern * np.float32(delta) if patch.mean_hu is None else _to_mean(patch, base, pattern)
         if chance < self.capsule:
             if "rim" not in patch.memo:
                 depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
                 patch.memo["rim"] = patch.mask & (depth <= CAPSULE_MM)
             out += np.float32(rim_hu) * patch.memo["rim"]
         return np.asarray(out, np.float32)
+
+
+def _to_mean(patch: Patch, base: Floats, pattern: Floats) -> Floats:
+    """The organ less a texture, shifted and with dead tissue so that the core has the mean that is asked for.
+
+    Where tumour and organ are about as dense, the texture keeps a strength of its own.
+    """
+    assert patch.mean_hu is not None
+    core = patch.mask if patch.core is None else patch.core
+    level = float(base[core].mean())
+    gone = (level - patch.mean_hu) / LEVEL[0]
+    most = DELTA_HU[0] if patch.necrosis else DELTA_HU[1]
+    strength = math.copysign(float(np.clip(abs(gone), LEAST_HU, most)), gone)
+    solid = base - np.float32(strength) * pattern
+    if not patch.necrosis:
+        return np.asarray(solid + np.float32(patch.mean_hu - float(solid[core].mean())), np.float32)
+    depth = scipy.ndimage.distance_transform_edt(patch.mask, sampling=patch.spacing_mm)
+    soft = depth / max(float(depth.max()), 1e-6) + 0.8 * pattern  # deep, and where the texture is thick
+    inside = patch.mask & (soft >= np.quantile(soft[core], 1 - patch.necrosis.share))
+    sigma = [NECROSIS_MM / s for s in patch.spacing_mm]
+    dead = scipy.ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
+    wet = base + np.float32(patch.necrosis.hu - level)  # with the scan's grain
+    alive = 1 - dead
+    missing = patch.mean_hu - float((alive * solid + dead * wet)[core].mean())
+    return np.asarray(
+        alive * (solid + np.float32(missing / max(float(alive[core].mean()), 0.2))) + dead * wet, np.float32
+    )
 
 
 def _once(patch: Patch, rng: np.random.Generator, make: Callable[[], T]) -> T:
@@ -118,11 +143,11 @@ def grain(hu: Floats, spacing: tuple[float, float, float]) -> Floats:
     return cut
 
 
-def _edges(hu: Floats, spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """What lies within the blur of a step between tissues."""
+def _edges(hu: Floats, spacing: tuple[float, float, float], limit: float = GRAIN_LIMIT) -> NDArray[np.bool_]:
+    """What lies within the blur of a step between tissues, of a slope above ``limit`` times the median."""
     sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
     slope = scipy.ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
-    steep = slope > GRAIN_LIMIT * np.median(slope)
+    steep = slope > limit * np.median(slope)
     return _about(steep, EDGE_MM / 2, spacing)
 
 
@@ -155,16 +180,22 @@ def _organ_everywhere(patch: Patch) -> Floats:
         return patch.hu
     tissue &= ~_about(wrong, EDGE_MM, patch.spacing_mm)
     filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
-    # Other tissue has the scan's grain as well, but for its edges; there it comes from further and further away.
+    # Other tissue has the scan's grain as well, but for its edges.
     flat = tissue | ~_edges(patch.hu, patch.spacing_mm)
-    own = fine = np.where(tissue, grain(filled, patch.spacing_mm), grain(patch.hu, patch.spacing_mm))
-    known = flat
+    fine = np.where(tissue, grain(filled, patch.spacing_mm), grain(patch.hu, patch.spacing_mm))
+    fine = _borrowed(fine, flat, patch.mask)
+    return np.where(tissue, patch.hu, np.float32(level) + fine).astype(np.float32)
+
+
+def _borrowed(fine: Floats, flat: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Floats:
+    """Grain where it is ``wanted``: of its own place where that is ``flat``, else from further and further away."""
+    own, known = fine, flat
     for n in range(3, 33):
-        if known[patch.mask].all():
+        if known[wanted].all():
             break
         shift, axis = 2 * n, n % 3
         fine, known = np.where(known, fine, np.roll(own, shift, axis)), known | np.roll(flat, shift, axis)
-    return np.where(tissue, patch.hu, np.float32(level) + fine).astype(np.float32)
+    return np.where(known, fine, np.float32(0))
 
 
 def _plaque(patch: Patch, rng: np.random.Generator) -> Floats:
@@ -202,7 +233,9 @@ def _plaque_noise(
     texture = _unit_noise(rng, shape, spacing, TEXTURE_MM.get(patch.lesion_class, 0.8))
     if patch.lesion_class == "mixed":
         levels = float(rng.uniform(*SOFT_HU)), float(rng.uniform(*SPECK_HU))
-    return grain(patch.hu, spacing), texture, levels, depth
+    # Of the vessel itself what is fine is its shape, above all in coarse scans: there the grain is that of flat tissue.
+    noise = _borrowed(grain(patch.hu, spacing), ~_edges(patch.hu, spacing, 1.0), patch.mask)
+    return noise, texture, levels, depth
 
 
 def _blurred(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> Floats:

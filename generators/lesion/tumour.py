@@ -102,7 +102,8 @@ class Tumour:
         organ, stage = lesion_class.rsplit("_", 1)
         low, high = params.early_mm if stage == "early" else getattr(params, f"{organ}_mm")
         radius = low * (high / low) ** float(rng.uniform())
-        shape = Ellipsoid.draw(rng, params.axes, float(rng.uniform(*params.bend)))
+        axes = params.axes if stage == "early" else params.late_axes
+        shape = Ellipsoid.draw(rng, axes, float(rng.uniform(*params.bend)))
         exophytic = bool(rng.uniform() < params.exophytic) and organ == "kidney"
         return Tumour(lesion_class, shape, radius, exophytic)
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from lesionforge.generators.lesion import blend
+from lesionforge.generators.lesion import blend, lumen
 from lesionforge.generators.lesion import measure as meter
 from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
 from lesionforge.generators.lesion.generator import LesionGenerator
@@ -74,7 +74,7 @@ def clocks() -> Iterator[dict[str, float]]:
         mock.patch.object(meter, "region", timed(STAGES[3], meter.region)),
         mock.patch.object(meter, "percent_ds", timed(STAGES[3], meter.percent_ds)),
         mock.patch.object(meter, "narrowing", timed(STAGES[3], meter.narrowing)),
-        mock.patch.object(meter, "percent_ds_hu", timed(STAGES[3], meter.percent_ds_hu)),
+        mock.patch.object(lumen, "read", timed(STAGES[3], lumen.read)),
     ):
         yield spent
 

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from lesionforge.generators.lesion.classes import CONTRAST_HU, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
+from lesionforge.generators.lesion.classes import PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.phase import contrast_range
 from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
 from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 from lesionforge.generators.types import Rejected, Sample, SampleSpec, Volume
@@ -44,7 +45,7 @@ GOALS = {
 }
 BIN_MM = 0.75  # of vessel, whose lumen's voxels are counted
 SHARE = 0.95
-PARAMS = LesionParams(size=96, early=(1, 1), plaques=(1, 1), liver_mm=(10.5, 25), keep_source=True)
+PARAMS = LesionParams(ds_by="label", size=96, early=(1, 1), plaques=(1, 1), liver_mm=(10.5, 25), keep_source=True)
 
 
 def volumes(subjects: int, kinds: Collection[str]) -> dict[str, list[Volume]]:
@@ -130,7 +131,8 @@ def row(lesion_class: str, found: Sequence[Read], draws: Counter[str]) -> Row:
         low, high = PLAQUE_HU[lesion_class].low, PLAQUE_HU[lesion_class].high
         slack = max(SLACK_HU[0], SLACK_HU[1] * PLAQUE_HU[lesion_class].mean)
     else:
-        (low, high), slack = CONTRAST_HU, SLACK_HU[0]
+        (low, high), slack = contrast_range(home(lesion_class), first[0]["phase"]), SLACK_HU[0]
+        low = min(low, -150) if lesion_class.endswith("late") else low  # necrosis
     within = [low - slack <= r["hu" if plaque else "contrast"] <= high + slack for r in read]
     hu = [m["requested_hu"] - m["measured_hu"] for m in first]
     asked = [m["requested_volume_mm3"] for m in first]

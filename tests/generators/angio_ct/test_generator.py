@@ -28,7 +28,7 @@ def views(sample):
 
 def test_the_ct_is_the_lesion_generator_s():
     sample = made()
-    (alone,) = LesionGenerator(LesionParams(**SMALL)).generate([chest()], [spec(1, "non_calcified")])
+    (alone,) = LesionGenerator(LesionParams(**SMALL, ds_by="label")).generate([chest()], [spec(1, "non_calcified")])
     for name, field in alone.fields.items():
         assert np.array_equal(sample.fields[name], field)
     assert sample.drawn == alone.drawn

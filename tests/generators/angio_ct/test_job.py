@@ -57,7 +57,7 @@ def test_a_whole_job_on_toys(tmp_path):
     assert (out / "pictures" / "train.png").stat().st_size > 10_000
     with tarfile.open(next((out / "shards").glob("*.tar"))) as tar:
         members = {m.name.split(".", 1)[1]: tar.extractfile(m).read() for m in tar if m.name.startswith("train-0000")}
-    assert members.keys() == {"ct.delta.npy.zst", "label.npy.zst", "view0.png", "view1.png", "json"}
+    assert members.keys() == {"ct.delta.npy.zst", "label.npy.zst", "changed.npy.zst", "view0.png", "view1.png", "json"}
     meta = json.loads(members["json"])
     assert all(len(lesion["projections"]) in (0, 2) for lesion in meta["lesions"])
     for number in range(2):

@@ -151,7 +151,7 @@ def test_the_real_imagecas_label_gets_plaques(data_dir):
     volume = Volume(
         "imagecas", "label", "see its page", hu, spacing, (0.0,) * 3, part.astype(np.uint8), {1: "coronary"}
     )
-    generator, measured = LesionGenerator(LesionParams(size=96)), []
+    generator, measured = LesionGenerator(LesionParams(size=96, ds_by="label")), []
     for n in range(8):
         try:
             (sample,) = generator.generate([volume], [spec(n, ("calcified", "non_calcified")[n % 2])])

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,12 +6,14 @@ import pytest
 
 from lesionforge.generators.lesion import measure
 from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.lumen import Stenosis
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
 from lesionforge.generators.lesion.scene import CtScene
 from lesionforge.generators.lesion.vessels import STEP_MM, from_label
 from lesionforge.generators.types import Rejected
-from tests.generators.lesion.toys import TUBE_MM, vessel
+from tests.generators.lesion.toys import TUBE_MM, spec, vessel
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def tube():
 def plaque(**changes):
     numbers = {
         "lesion_class": "non_calcified", "length_mm": 12.0, "percent_ds": 50.0, "remodelling": 1.2, "wall_mm": 0.4,
-        "eccentric": 1.0, "arc_deg": 360.0, "angle": 0.0,
+        "eccentric": 1.0, "arc_deg": 360.0, "angle": 0.0, "psf_mm": 0.35, "mean_hu": 50.0,
     }  # fmt: skip
     return Plaque(**(numbers | changes))
 
@@ -31,9 +34,9 @@ def put(tube, lesion):
     scene = CtScene.around(tube, (24, 30, 60), None)
     (line,) = from_label(scene.labels == VALUE["coronary"], scene.spacing)
     row = len(line.points) // 2
-    box, part = lesion.rasteriser(scene, line, row)(lesion.percent_ds)
+    bed, draw = lesion.rasteriser(scene, line, row)
     mask = np.zeros(scene.labels.shape, bool)
-    mask[box] = part
+    mask[bed.box] = draw(lesion.percent_ds)
     return scene, line, row, mask
 
 
@@ -47,11 +50,11 @@ def narrowed(tube, lesion):
 @pytest.mark.parametrize("percent", [25, 40, 55, 70])
 @pytest.mark.parametrize("shape", [{}, {"eccentric": 0.6}, {"eccentric": 0.0}, {"arc_deg": 340.0, "angle": 2.0}])
 def test_the_lumen_is_narrowed_as_asked(tube, percent, shape):
-    found, reference, mld, _ = narrowed(tube, plaque(percent_ds=float(percent), **shape))
+    found = narrowed(tube, plaque(percent_ds=float(percent), **shape))
     # drawn once, uncorrected: a voxel's edge of the diameter
-    assert found == pytest.approx(percent, abs=100 * 0.4 / (2 * TUBE_MM))
-    assert reference == pytest.approx(2 * TUBE_MM, rel=0.05)
-    assert mld == pytest.approx(reference * (1 - found / 100))
+    assert found.percent_ds == pytest.approx(percent, abs=100 * 0.4 / (2 * TUBE_MM))
+    assert found.reference_mm == pytest.approx(2 * TUBE_MM, rel=0.05)
+    assert found.mld_mm == pytest.approx(found.reference_mm * (1 - found.percent_ds / 100))
 
 
 def test_the_area_that_is_left_follows_from_the_diameter():
@@ -64,8 +67,9 @@ def test_the_area_that_is_left_follows_from_the_diameter():
             assert q[100] == pytest.approx(0.4, abs=0.02)
         else:
             assert q[100] < 0.4
-    narrowing = measure.PlaqueNarrowing(60.0, None, 3.0, 1.2, 0, 0.0, 1.0)
-    assert narrowing.area_stenosis == pytest.approx(84)
+    found = Stenosis(60.0, 3.0, 1.2, 0)
+    assert found.area_stenosis == pytest.approx(84)
+    assert found.area_mm2 == pytest.approx(math.pi * 0.36)
 
 
 def test_the_plaque_lies_between_lumen_and_wall_on_its_side(tube):
@@ -105,3 +109,30 @@ def test_a_short_vessel_has_no_place(tube):
     fitted, where, row = plaque(length_mm=40.0).place(rng, found, LesionParams())
     assert 6 <= fitted.length_mm < 40  # shortened to the room there is
     assert where.free[row]
+
+
+def test_calcium_is_spotty_or_long():
+    params = LesionParams(spotty=0.3)
+    drawn = [Plaque.draw(np.random.default_rng(seed), params, "calcified") for seed in range(400)]
+    spots = [one for one in drawn if one.length_mm < 3]
+    assert 0.22 < len(spots) / len(drawn) < 0.38
+    assert all(one.arc_deg <= 90 and one.percent_ds <= 15 for one in spots)
+    rest = [one.length_mm for one in drawn if one.length_mm >= 3]
+    assert max(rest) > 20
+    assert np.median(rest) == pytest.approx(np.sqrt(3 * 25), rel=0.25)  # log-uniform
+
+
+def test_several_plaques_lie_on_one_vessel(tube):
+    params = LesionParams(size=64, plaques=(3, 3), same_vessel=1.0, length_mm=(4, 6), percent_ds=(25, 40))
+    for attempt in range(20):
+        try:
+            (sample,) = LesionGenerator(params).generate([tube], [spec(1, "non_calcified", attempt)])
+        except Rejected:
+            continue
+        if len(lesions := sample.labels["lesions"]) > 1:
+            break
+    assert len(lesions) > 1
+    assert len({tuple(map(tuple, one["centreline_lps_mm"])) for one in lesions}) == 1
+    boxes = sorted(one["box"][2::3] for one in lesions)
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(boxes))
+    assert all(abs(one["requested_ds"] - one["measured_ds_hu"]) <= 8 for one in lesions)

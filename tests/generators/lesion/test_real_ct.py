@@ -121,7 +121,8 @@ def test_texture_tumours_of_every_class_in_real_organs(textured):
     check(textured["abdomen"], "texture")
     found = [lesion for sample in Samples(str(textured["abdomen"])) for lesion in sample["json"]["lesions"]]
     assert {lesion["class"] for lesion in found} == set(TUMOURS)
-    assert all(lesion["contrast_hu"] < 0 for lesion in found)
+    assert {lesion["phase"] for lesion in found} == {"unenhanced"}  # as this scan is
+    assert all(lesion["hu_in_class"] and -45 < lesion["contrast_hu"] < 45 for lesion in found)
 
 
 @pytest.mark.parametrize("domain", ["ccta", "abdomen"])
