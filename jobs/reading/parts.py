@@ -112,6 +112,8 @@ class Parts:
 
         task, learner = self._severity
         by, names = "severity model", grades.names(task.choice.cuts)
+        if hasattr(learner, "graded"):
+            return _of_crops(run, boxes, names, learner)
         known: Any = side.side
         item = images(replace(phased(run, contrast), side=known), task.choice)
         item = replace(item, full=sorted({*item.full, contrast.best}))
@@ -158,6 +160,22 @@ def _of_boxes(boxes: Boxes) -> Grade:
         rows = [(1.0, *([0.0] * (len(names) - 1))), *(_shares(one) for one in reach)]
         each[n] = worst(rows)
     return Grade("the detector's boxes", names, worst(list(each.values())), each, "")
+
+
+def _of_crops(run: Run, boxes: Boxes, names: Sequence[str], learner: Any) -> Grade:
+    """What a severity model of crops says at the detector's boxes of firm lesions, as far as the detector is sure."""
+    from lesionforge.jobs.tasks.severity.images import FRAME
+
+    if not boxes.by:
+        return Grade("", (), None, {}, "the severity model grades boxes: give --detector FILE beside it")
+    each, firm, unit = {}, boxes.firm, FRAME / max(run.film[0].shape)
+    for n, found in boxes.frames.items():
+        own = [one for one in found if one.lesion in firm]
+        told = learner.graded(run.film[n], np.array([one.box for one in own]).reshape(-1, 4) * unit)
+        sure = np.array([min(one.sure, 1.0) for one in own])
+        reach = np.cumsum(told[:, ::-1], axis=1)[:, ::-1][:, 1:] * sure[:, None]
+        each[n] = worst([(1.0, *([0.0] * (len(names) - 1))), *(_shares(one) for one in reach.tolist())])
+    return Grade("severity model, at the detector's boxes", names, worst(list(each.values())), each, "")
 
 
 def _spread_out(heat: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -97,7 +97,7 @@ def findings(reading: Reading) -> list[str]:
     elif boxes.by and not lesions:
         out.append(f"stenoses: none found in {len(boxes.frames)} frames ({boxes.by})")
     if grade.shares:
-        unit = ", %DS" if grade.by == "severity model" else ""
+        unit = ", %DS" if grade.by.startswith("severity model") else ""
         shares = ", ".join(f"{name} {p:.2f}" for name, p in zip(grade.names, grade.shares, strict=True))
         out.append(f"worst stenosis{unit}: {shares} ({grade.by})")
     else:

@@ -31,6 +31,8 @@ class ImageSettings:
             labels).
         average: of the weights' moving average, the ones that predict.
         init: file of torchvision's weights to begin with; empty: from scratch.
+        turn_deg: largest turn of a frame that is learnt from, either way.
+        bend: largest shift of any place of it beside that, smooth over a quarter of the frame, as a share of its side.
         frozen: share of the steps in which the last stage and the head learn alone; only where there is ``init``.
     """
 
@@ -45,6 +47,8 @@ class ImageSettings:
     average: float = 0.99
     init: str = ""
     frozen: float = 0.0
+    turn_deg: float = 12.0
+    bend: float = 0.0
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -58,6 +62,8 @@ class ImageSettings:
             raise UsageError(f"fall is {self.fall!r}: give cosine or drops")
         if not 0 <= self.frozen < 1 or not 0 <= self.average < 1:
             raise UsageError(f"frozen is {self.frozen}, average {self.average}: give 0 to less than 1")
+        if not 0 <= self.turn_deg <= 180 or not 0 <= self.bend <= 0.1:
+            raise UsageError(f"turn_deg is {self.turn_deg}, bend {self.bend}: give 0 to 180 degrees, 0 to 0.1 sides")
         if self.init and (self.network == "small" or not Path(self.init).is_file()):
             raise UsageError(f"init {self.init!r}: give a file of torchvision's weights, and a network of torchvision")
 
@@ -161,7 +167,11 @@ class Telling(loop.Task):
     def on(self, batch: Any, device: str) -> dict[str, Any]:
         pictures, labels = batch
         grey = pictures.to(device).float()
-        return {"grey": Change.draw(len(grey), self._rng)(grey, self._rng), "labels": labels.to(device)}
+        return {"grey": self.change(len(grey))(grey, self._rng), "labels": labels.to(device)}
+
+    def change(self, n: int) -> Change:
+        """A random change of each of n frames."""
+        return Change.draw(n, self._rng, self._settings.turn_deg, self._settings.bend)
 
 
 class _Learning(nn.Module):  # type: ignore[misc]

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lesionforge.jobs.tasks.images.augment import Change
 from lesionforge.jobs.tasks.images.networks import half
 from lesionforge.jobs.tasks.images.training import Pictures, Telling
 from lesionforge.jobs.tasks.severity.images import FRAME
@@ -54,9 +53,8 @@ class Attending(Telling):
     def on(self, batch: Any, device: str) -> dict[str, Any]:
         pictures, labels, marks = batch
         grey = pictures.to(device).float()
-        change = Change.draw(len(grey), self._rng)
-        grid = F.affine_grid(change.inverse, [len(grey), 1, MARKS, MARKS], align_corners=False)
-        moved = F.grid_sample(marks[:, None].float(), grid, align_corners=False)
+        change = self.change(len(grey))
+        moved = F.grid_sample(marks[:, None].float(), change.grid(len(grey), MARKS), align_corners=False)
         return {"grey": change(grey, self._rng), "labels": labels.to(device), "marks": moved.to(device)}
 
 

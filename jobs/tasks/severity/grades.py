@@ -43,6 +43,12 @@ def grade(percent_ds: float, cuts: tuple[float, ...]) -> int:
     return sum(significant(percent_ds) >= cut for cut in cuts)
 
 
+def between(lesion: Mapping[str, Any]) -> tuple[float, float]:
+    """Lowest and highest %DS that a lesion may have, which are one where somebody measured it; see ``worst``."""
+    percent = lesion.get("percent_ds")
+    return INTERVALS[lesion.get("severity_class")] if percent is None else (percent, percent)
+
+
 def worst(lesions: Iterable[Mapping[str, Any]], cuts: tuple[float, ...]) -> int:
     """Class of the worst of some lesions, 0 of none, ``UNKNOWN`` where it is not known well enough.
 
@@ -52,8 +58,7 @@ def worst(lesions: Iterable[Mapping[str, Any]], cuts: tuple[float, ...]) -> int:
     """
     low = high = 0
     for lesion in lesions:
-        percent = lesion.get("percent_ds")
-        ends = INTERVALS[lesion.get("severity_class")] if percent is None else (percent, percent)
+        ends = between(lesion)
         low, high = max(low, grade(ends[0], cuts)), max(high, grade(ends[1], cuts))
     return low if low == high else UNKNOWN
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.jobs.tasks.runs import Run
-from lesionforge.jobs.tasks.severity.grades import UNKNOWN, worst
+from lesionforge.jobs.tasks.severity.grades import UNKNOWN, between, grade, worst
 
 FRAME = 512  # longer side of the frames that boxes are told in
 ARTERIES = {"left": "LCA", "right": "RCA"}
@@ -31,6 +31,22 @@ class Choice:
     redundant: int
 
 
+class Shown(NamedTuple):
+    """A visible lesion of an image.
+
+    ``box`` as in ``Images``. ``seen``: lowest and highest %DS that it may have as this view shows it (the generator's
+    apparent %DS), or in truth where nobody said; ``grade``: its class in truth, as in ``Images``.
+    """
+
+    box: tuple[float, ...]
+    seen: tuple[float, float]
+    grade: int
+
+    def open(self, cuts: tuple[float, ...]) -> bool:
+        """Whether it may be of any class."""
+        return grade(self.seen[0], cuts) == 0 and grade(self.seen[1], cuts) == len(cuts)
+
+
 @dataclass(frozen=True)
 class Images:
     """One run's images, whose pixels are read when they are needed.
@@ -44,6 +60,7 @@ class Images:
         boxes: of each of ``full`` float32 (k, 4), x0, y0, x1, y1 in pixels of a frame whose longer side is 512: visible
             lesions of class 1 or more, or of none that is known.
         percents: of each of these boxes float32 (k,), %DS, NaN where it is not known.
+        lesions: of each of ``full`` all that are visible, of whatever class.
     """
 
     run: Run
@@ -53,6 +70,7 @@ class Images:
     artery_grade: int
     boxes: Sequence[NDArray[np.float32]]
     percents: Sequence[NDArray[np.float32]]
+    lesions: Sequence[Sequence[Shown]]
 
     @property
     def subject(self) -> str:
@@ -103,11 +121,16 @@ class Verdict:
 
     ``probabilities`` float64 (n, classes), each row adds up to 1; ``boxes``: of each image float32 (k, 4) as in
     ``Images``, the most active first; ``scores``: of each image float32 (k,), the highest activation in each.
+    ``lesions``, of a learner that grades them one by one: of each image float64 (k, classes), probabilities of each of
+    its labelled lesions, NaN of one that was not found. ``given``: their boxes were told, so that an image without
+    lesions is known to have none.
     """
 
     probabilities: NDArray[np.float64]
     boxes: Sequence[NDArray[np.float32]]
     scores: Sequence[NDArray[np.float32]]
+    lesions: Sequence[NDArray[np.float64]] = ()
+    given: bool = False
 
 
 def images(run: Run, choice: Choice) -> Images:
@@ -115,8 +138,8 @@ def images(run: Run, choice: Choice) -> Images:
     full = spread(run.full, choice.frames)
     before = [n for n, one in enumerate(run.frames) if one["phase"] == "before"] if run.phased else []
     seen = [_seen(run, n) for n in full]
-    held = [[(box, one) for box, one in own if worst([one], choice.cuts)] for own in seen]
-    unit = FRAME / max(run.film[full[0]].shape) if any(held) else 1.0
+    held = [[(label["box"], one) for label, one in own if worst([one], choice.cuts)] for own in seen]
+    unit = FRAME / max(run.film[full[0]].shape) if any(seen) else 1.0
     return Images(
         run,
         full,
@@ -125,6 +148,17 @@ def images(run: Run, choice: Choice) -> Images:
         worst(run.stenoses, choice.cuts),
         [np.array([box for box, _ in own], np.float32).reshape(-1, 4) * np.float32(unit) for own in held],
         [np.array([one.get("percent_ds") for _, one in own], np.float64).astype(np.float32) for own in held],
+        [
+            [
+                Shown(
+                    tuple(x * unit for x in label["box"]),
+                    between(one if label.get("percent_ds") is None else label),
+                    worst([one], choice.cuts),
+                )
+                for label, one in own
+            ]
+            for own in seen
+        ],
     )
 
 
@@ -134,7 +168,7 @@ def spread(numbers: Sequence[int], most: int) -> list[int]:
     return list(numbers) if len(numbers) <= most else [numbers[int(n)] for n in at]
 
 
-def _seen(run: Run, number: int) -> list[tuple[Sequence[float], Mapping[str, Any]]]:
-    """Visible lesions of a frame: box, and the stenosis in its 3-D %DS, which is the truth of what is seen."""
+def _seen(run: Run, number: int) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Visible lesions of a frame: their boxes' labels, and the stenoses in their 3-D %DS, the truth of what is seen."""
     boxes = run.frames[number]["boxes"] if run.frames else ()
-    return [(one["box"], run.stenoses[one["stenosis"]]) for one in boxes if one["visible"]]
+    return [(one, run.stenoses[one["stenosis"]]) for one in boxes if one["visible"]]

@@ -1,8 +1,9 @@
 """What the graded runs say together: ``image``, ``artery`` and ``patient``, of both trees and of each.
 
 Names are ``LEVEL/SCORE`` and ``LEVEL-ARTERY/SCORE``, ARTERY ``LCA`` or ``RCA``, see ``metrics``; of boxes
-``cam20/SCORE`` and ``cam20-LCA/SCORE``, see ``localisation``. A frame of unknown class counts at no level; an artery's
-or a patient's class is that of its worst lesion, whether a run shows it or not.
+``cam20/SCORE`` and ``cam20-LCA/SCORE``, see ``localisation``. Of a learner that grades lesions one by one also
+``lesion``, where their boxes were given, or ``found``, those that a box finds (IoU .2). A frame of unknown class
+counts at no level; an artery's or a patient's class is that of its worst lesion, whether a run shows it or not.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ class Severities:
                 continue
             ending = f"-{artery}" if artery else ""
             self._level(f"image{ending}", *_images(some))
+            if some[0][1].lesions:
+                self._level(f"{'lesion' if some[0][1].given else 'found'}{ending}", *_lesions(some))
             units = _runs(some)
             if artery is None:
                 self._level("patient", *pooled(*units))
             else:
                 self._level(f"artery{ending}", *pooled(*units))
             for name, limit in localisation.LIMITS.items():
-                self._boxes[f"{name}{ending}"] = self._located(some, limit)
+                if not some[0][1].given:
+                    self._boxes[f"{name}{ending}"] = self._located(some, limit)
 
     def _level(self, name: str, subjects: Sequence[str], truths: NDArray[np.int64], p: NDArray[np.float64]) -> None:
         if len(truths):
@@ -86,6 +90,19 @@ def _images(some: Sequence[Evidence]) -> tuple[list[str], NDArray[np.int64], NDA
     truths = np.concatenate([one.grades for one, _ in some])
     p = np.concatenate([told.probabilities for _, told in some]).reshape(-1, classes)
     return subjects, truths[truths != UNKNOWN], p[truths != UNKNOWN]
+
+
+def _lesions(some: Sequence[Evidence]) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+    """Subject, class and probabilities of every lesion of known class that was graded."""
+    rows = [
+        (one.subject, lesion.grade, p)
+        for one, told in some
+        for lesions, graded in zip(one.lesions, told.lesions, strict=True)
+        for lesion, p in zip(lesions, graded, strict=True)
+        if lesion.grade != UNKNOWN and np.isfinite(p).all()
+    ]
+    p = np.array([row[2] for row in rows], np.float64).reshape(-1, some[0][1].probabilities.shape[1])
+    return [row[0] for row in rows], np.array([row[1] for row in rows], np.int64), p
 
 
 def _runs(some: Sequence[Evidence]) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:

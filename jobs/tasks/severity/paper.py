@@ -14,6 +14,7 @@ from lesionforge.jobs.studies.tables import Table, level, short
 from lesionforge.jobs.tasks.severity import grades
 from lesionforge.jobs.tasks.severity.arms import parsed
 from lesionforge.jobs.tasks.severity.images import ARTERIES
+from lesionforge.jobs.tasks.severity.settings import CROPS
 
 TWO, THREE = (25.0,), (25.0, 100.0)
 SCORES: Final[Mapping[str, str]] = {
@@ -64,7 +65,12 @@ def base(level: str, cuts: tuple[float, ...]) -> float:
 
 def tables(summary: Summary, cuts: tuple[float, ...]) -> list[Table]:
     """Tables 3 and 4, as far as the runs allow."""
-    made = [_levels(summary, cuts, ["image"]), _levels(summary, cuts, ["artery", "patient"]), _boxes(summary)]
+    made = [
+        _levels(summary, cuts, ["image"]),
+        _levels(summary, cuts, ["lesion"]),
+        _levels(summary, cuts, ["artery", "patient"]),
+        _boxes(summary),
+    ]
     return [table for table in made if table.rows]
 
 
@@ -78,7 +84,9 @@ def _levels(summary: Summary, cuts: tuple[float, ...], levels: list[str]) -> Tab
                     rows.append([name.replace("-", " "), which, *ours, *_theirs(name, cuts, redundancy)])
     columns = ["level", "training data", *SCORES.values(), *(f"paper {words}" for words in SCORES.values())]
     kind = {TWO: "2-CAT", THREE: "3-CAT"}.get(cuts, ", ".join(grades.names(cuts)) + " %DS")
-    what = "Images (CORE320's Table 3)" if levels == ["image"] else "Arteries and patients (CORE320's text)"
+    what = {"image": "Images (CORE320's Table 3)", "lesion": "Lesions, boxes given"}.get(
+        levels[0], "Arteries and patients (CORE320's text)"
+    )
     return Table(f"{what}, {kind}", columns, rows)
 
 
@@ -113,6 +121,7 @@ def _cells(summary: Summary) -> list[tuple[str, bool, tuple[str, int | None, str
     for model in summary.models:
         for size in summary.sizes:
             for arm in summary.arms:
-                words = [arm] if size is None else [arm, f"{size} subjects"]
+                words = [f"{CROPS} (boxes given), {arm}" if model == CROPS else arm]
+                words += [] if size is None else [f"{size} subjects"]
                 out.append((", ".join(words), parsed(arm)[1], (model, size, arm)))
     return out

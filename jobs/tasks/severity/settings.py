@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.images.training import ImageSettings
 
-MODEL = "attention"
+MODEL, CROPS = "attention", "crops"
 APART = ("joint", "view")
 
 
@@ -33,6 +33,36 @@ class Settings(ImageSettings):
             raise UsageError(f"attend is {self.attend}: give 0 or more")
         if self.networks not in APART:
             raise UsageError(f"networks is {self.networks!r}: give {' or '.join(APART)}")
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Of the learner that grades crops about lesions, see ``crop``.
+
+    Attributes:
+        steps, batch: of the optimizer; crops of a step.
+        rate, decay, warmup: AdamW's learning rate at its highest, its weight decay, steps until the rate is there; then
+            it falls along a cosine.
+        average: of the weights' moving average, the ones that predict.
+        shift_px: largest shift of a crop's centre from its box's, along each axis, in pixels of a 512-pixel frame.
+    """
+
+    steps: int = 800
+    batch: int = 48
+    rate: float = 2e-3
+    decay: float = 0.05
+    warmup: int = 40
+    average: float = 0.99
+    shift_px: float = 8.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "rate"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)}: give more than 0")
+        if not 0 <= self.average < 1:
+            raise UsageError(f"average is {self.average}: give 0 to less than 1")
+        if not 0 <= self.shift_px <= 24:
+            raise UsageError(f"shift_px is {self.shift_px}: give 0 to 24 pixels, or the lesion leaves its crop")
 
 
 def of_preset(preset: str) -> Settings:

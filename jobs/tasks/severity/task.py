@@ -16,7 +16,7 @@ from lesionforge.jobs.tasks.images import arms as image_arms
 from lesionforge.jobs.tasks.severity import arms, grades, paper
 from lesionforge.jobs.tasks.severity.images import Choice, Images, Verdict, images
 from lesionforge.jobs.tasks.severity.measures import Severities
-from lesionforge.jobs.tasks.severity.settings import MODEL, Settings, of_preset
+from lesionforge.jobs.tasks.severity.settings import CROPS, MODEL, CropSettings, Settings, of_preset
 
 if TYPE_CHECKING:
     from lesionforge.jobs.studies.summary import Summary
@@ -36,6 +36,8 @@ class Severity(Task[Images, Verdict]):
         frames: images of a run at most; None: the preset's, 5 or 10.
         redundant: frames of a run from before the contrast at most; 0 learns without.
         real_share: of the images drawn, in every class that real and synthetic runs both have.
+        detector: of ``score``: file of `train detection` whose boxes the learner ``crops`` grades; empty: the labelled
+            ones.
     """
 
     cut: str = "25"
@@ -43,6 +45,7 @@ class Severity(Task[Images, Verdict]):
     frames: int | None = None
     redundant: int = 5
     real_share: float = 0.5
+    detector: str = ""
 
     name = "severity"
     title = "Severity of stenoses in angiographic runs"
@@ -52,7 +55,8 @@ class Severity(Task[Images, Verdict]):
         "and a patient's of the worst there is; their probabilities are the largest of their images'. Redundancy "
         "frames are learnt as a class of their own and take no part in any probability. CAM boxes: worst found is of "
         "images, recall of lesions, precision of boxes, px the mean distance of boxes to the nearest lesion. CORE320's "
-        "images are private: compare gains and the distance to the base rate, not levels."
+        "images are private: compare gains and the distance to the base rate, not levels. crops: "
+        "the labelled boxes are given, so that whether an image is diseased at all is partly told."
     )
     models = (MODEL,)
     members = ("json",)
@@ -95,23 +99,42 @@ class Severity(Task[Images, Verdict]):
                 f"{what}: no image has a known class with the cut {self.cut}: give graded lesions, or another cut"
             )
 
-    def settings(self, model: str) -> Settings:
-        if model != MODEL:
-            raise UsageError(f"learner {model!r} is unknown; there is {MODEL}")
-        return of_preset(self.preset)
+    def settings(self, model: str) -> Settings | CropSettings:
+        if model not in (MODEL, CROPS):
+            raise UsageError(f"learner {model!r} is unknown; there are {MODEL} and {CROPS}")
+        if self.detector:
+            raise UsageError("detector: a training learns at the labelled boxes; give it to score")
+        return CropSettings() if model == CROPS else of_preset(self.preset)
 
     def learner(self, settings: Any, device: str, cache: Path | None = None) -> Learner[Images]:
+        if isinstance(settings, CropSettings):
+            from lesionforge.jobs.tasks.severity.lesions import LesionGrader
+
+            return LesionGrader(settings, self.choice, device)
         from lesionforge.jobs.tasks.severity.classifier import Classifier
 
         return Classifier(settings, self.choice, device)
 
     def load(self, path: Path, device: str) -> tuple[Severity, Learner[Images]]:
+        from lesionforge.jobs.learning.checkpoint import opened
+        from lesionforge.jobs.tasks.detection import detector
         from lesionforge.jobs.tasks.severity.classifier import Classifier
+        from lesionforge.jobs.tasks.severity.lesions import LesionGrader
 
-        learner = Classifier.load(path, device)
+        with opened(path, "severity", "lesionforge train severity") as (told, _):
+            crops = told.get("model") == CROPS
+        if self.detector and not crops:
+            raise UsageError(f"detector: this model grades whole frames; give one of train severity --model {CROPS}")
+        finder = detector.load(Path(self.detector), device) if self.detector else None
+        learner = LesionGrader.load(path, device, finder) if crops else Classifier.load(path, device)
         own = learner.choice
         cut = "/".join(f"{cut:g}" for cut in own.cuts)
-        return Severity(cut, self.preset, own.frames, own.redundant), learner
+        return Severity(cut, self.preset, own.frames, own.redundant, detector=self.detector), learner
+
+    def doubts(self, learner: Any, items: Sequence[Images]) -> list[str]:
+        if getattr(learner, "detector", self) is not None:
+            return []
+        return ["boxes given: lesions are graded where they are labelled; --set detector=FILE has them found"]
 
     def predict(self, learner: Any, items: Sequence[Images]) -> Iterator[Verdict]:
         for one in items:

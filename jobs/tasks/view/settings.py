@@ -16,10 +16,13 @@ PRESETS: Final = ("small", "paper")
 class ViewSettings(ImageSettings):
     """See ``ImageSettings``.
 
-    ``frames``: of each run, evenly among those of full contrast, that are learnt from and averaged over.
+    ``frames``: of each run, evenly among those of full contrast, that are learnt from and averaged over. Turns and
+    bends are wide: no two hearts lie alike, and a side is told by how its tree forks, not by which way its trunk runs.
     """
 
     frames: int = 4
+    turn_deg: float = 30.0
+    bend: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,7 +46,7 @@ class AngleSettings:
 
 # 30 epochs of 16,655 frames (four fifths of 20,819) in batches of 32, half of them with C5 and the head alone.
 PAPER: Final = {"network": "resnet50", "size": 224, "steps": 15_600, "rate": 1e-5, "decay": 0.0, "fall": "drops",
-                "average": 0.0, "frozen": 0.5, "frames": 16}  # fmt: skip
+                "average": 0.0, "frozen": 0.5, "frames": 16, "turn_deg": 12.0, "bend": 0.0}  # fmt: skip
 
 
 def settings(model: str, preset: str) -> ViewSettings | AngleSettings:

@@ -3,6 +3,7 @@
 import io
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -234,3 +235,23 @@ def test_what_one_frame_alone_shows_is_no_part_of_the_grade():
     assert grade.shares == pytest.approx((0.5, 0.4, 0.1))
     assert Boxes("detector", {6: [once]}, "").firm == {2}  # a still has no second frame
     assert Boxes("detector", {5: [], 6: [once]}, "").shown(contrast) == contrast.best
+
+
+def test_a_model_of_crops_grades_the_detector_s_boxes_of_firm_lesions():
+    class Grader:
+        """Severe in the right half of a frame, in pixels of 512."""
+
+        def graded(self, frame, boxes):
+            return np.array([[0.1, 0.2, 0.7] if box[0] > 256 else [0.4, 0.6, 0.0] for box in boxes]).reshape(-1, 3)
+
+    opened, _ = run(0)
+    made = parts(False)
+    made._severity = SimpleNamespace(choice=SimpleNamespace(cuts=(50.0, 70.0))), Grader()
+    firm = [Found((cine.SIDE - 12, 10, cine.SIDE - 2, 20), (0.4, 0.1), 1), Found((2, 2, 9, 9), (0.9, 0.1), 2)]
+    once = Found((cine.SIDE - 12, 40, cine.SIDE - 2, 50), (0.1, 0.9), 3)
+    contrast = made.contrast(opened.run)
+    which = made.side(opened.run, contrast, "left")
+    grade = made.grade(opened.run, contrast, which, Boxes("detector", {5: firm, 6: [*firm, once], 7: []}, ""))
+    assert grade.shares == pytest.approx((0.4, 0.25, 0.35))  # 50 or more: .6 of the second; 70 or more: half of .7
+    assert grade.each[7] == (1, 0, 0)
+    assert "--detector" in made.grade(opened.run, contrast, which, Boxes("", {}, "none")).why

@@ -57,6 +57,36 @@ def test_a_change_keeps_left_left_and_changes_a_film_alike():
     assert torch.equal(changed[0], changed[2])
 
 
+def test_a_bend_shifts_as_drawn_and_takes_along_what_is_marked():
+    rng, n = torch.Generator().manual_seed(0), 400
+    wide = Change.draw(n, rng, turn_deg=30.0, bend=0.05)
+    turns = torch.atan2(-wide.inverse[:, 0, 1], wide.inverse[:, 0, 0]).abs().rad2deg()
+    assert 25 < turns.max() < 38  # a stretch turns an axis a little further
+    assert 0.095 < wide.bend.abs().max() <= 0.1  # in half sides
+    plain = torch.eye(2, 3)[None]
+    still = replace(
+        Change.draw(1, rng), inverse=plain, gamma=torch.ones(1, 1, 1), gain=torch.ones(1, 1, 1),
+        noise=torch.zeros(1, 1, 1), offset=torch.zeros(1, 1, 1),
+        soft=torch.zeros(1, 1, 1, dtype=torch.bool), rim=torch.zeros(1, 4),
+    )  # fmt: skip
+    picture = torch.rand(1, 64, 64, generator=rng) * 200 + 20
+    assert torch.allclose(still(picture, rng), picture, atol=1e-3)
+    right = replace(still, bend=torch.tensor([4 * 2 / 64, 0.0])[None, :, None, None].expand(1, 2, 5, 5))
+    assert torch.allclose(right(picture, rng)[:, :, :60], picture[:, :, 4:], atol=0.1)
+    dot, mark = torch.full((n, 64, 64), 200.0), torch.zeros(n, 1, 32, 32)
+    dot[:, 28:32, 36:40], mark[:, :, 14:16, 18:20] = 0, 1
+    wide = replace(wide, rim=torch.zeros(n, 4), noise=torch.zeros(n, 1, 1), soft=torch.zeros(n, 1, 1, dtype=torch.bool))
+    seen = (wide(dot, rng) < wide(torch.full_like(dot, 200.0), rng) - 20).float()
+    moved = torch.nn.functional.grid_sample(mark, wide.grid(n, 32), align_corners=False)[:, 0]
+    at = [
+        torch.stack([(one.sum(k) * torch.arange(side) / side).sum(1) / one.sum((1, 2)) for k in (1, 2)], 1)
+        for one, side in ((seen, 64), (moved, 32))
+    ]
+    inside = ((at[1] > 0.15) & (at[1] < 0.85)).all(1)
+    assert inside.sum() > 200
+    assert (at[0] - at[1])[inside].abs().max() < 0.04
+
+
 def test_classes_and_kinds_are_drawn_by_their_shares_every_frame_as_often():
     labels = torch.tensor([0] * 30 + [1] * 10 + [0] * 5 + [1] * 50)
     order = drawn(labels, 40, 0.25, 4000, torch.Generator().manual_seed(0))
@@ -89,6 +119,8 @@ def test_the_networks_of_the_papers_and_what_learns_first(tmp_path):
     assert first == {id(p) for n, p in net.named_parameters() if n.startswith(("body.layer4.", "head."))}
     with pytest.raises(UsageError, match="no weights of this network"):
         networks.begin(Classifier("resnet50", 2), tmp_path / "resnet18.pth")
+    with pytest.raises(UsageError, match=r"bend 0.2: give 0 to 180 degrees, 0 to 0.1 sides"):
+        ImageSettings(bend=0.2)
     with pytest.raises(UsageError, match="size is 64: inception needs 75"):
         ImageSettings("inception", size=64)
 
