@@ -28,6 +28,7 @@ ELSEWHERE = {
     r"ray job submit ": "tests/test_wheel.py submits one",
     r"kubectl |docker ": "tests/infra",
     r"lesionforge read ": "tests/jobs/reading",
+    r"lesionforge (study|report) readers ": "tests/jobs/studies/test_readers.py; people answer in between",
     r"lesionforge (train|score|study|report) severity": "tests/jobs/tasks/severity; runs as small as here show none",
     r"lesionforge study detection --real runs": "tests/jobs/tasks/detection; a minute to learn nothing",
     r"lesionforge reconstruct ": "tests/jobs/tasks/reconstruction/clinical",
