@@ -16,6 +16,7 @@ from lesionforge.generators.lesion.sections import areas, lumen_areas, sections
 from lesionforge.generators.lesion.vessels import CtVessel
 
 CORE = 0.5  # of the greatest depth: what is deeper is the core, where a reader would put the region of interest
+LEAST_CORE = 8  # voxels
 SHELL_MM = (1.0, 12.0)  # from a tumour's edge: the organ that it is compared with
 SECTION_MM = 0.125  # between samples of a cross-section
 
@@ -88,10 +89,14 @@ def region(
 
 
 def core(own: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """The voxels of one piece that lie deeper in it than ``CORE`` of the greatest depth."""
+    """The voxels of one piece that lie deeper in it than ``CORE`` of the greatest depth, and not at its surface.
+
+    Half of a surface voxel is what lies beside: it counts only where hardly anything lies deeper.
+    """
     depth = _depth(own, spacing)
     out: NDArray[np.bool_] = depth > CORE * depth.max()
-    return out
+    inner = out & scipy.ndimage.binary_erosion(own, border_value=1)
+    return inner if np.count_nonzero(inner) >= LEAST_CORE else out
 
 
 def _depth(own: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float64]:

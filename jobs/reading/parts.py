@@ -16,6 +16,7 @@ from lesionforge.jobs.reading.links import linked
 from lesionforge.jobs.reading.said import Boxes, Contrast, Found, Grade, Side, angles_name
 from lesionforge.jobs.studies.task import find
 from lesionforge.jobs.tasks.runs import Run
+from lesionforge.jobs.tasks.severity.pooling import worst_of
 
 FRAMES = 25  # of full contrast that are looked through for stenoses, evenly
 LEAST = 0.3  # confidence from which a stenosis is told
@@ -109,10 +110,11 @@ class Parts:
             return _of_boxes(boxes)
         from lesionforge.jobs.tasks.severity import grades
         from lesionforge.jobs.tasks.severity.images import images
+        from lesionforge.jobs.tasks.severity.lesions import LesionGrader
 
         task, learner = self._severity
         by, names = "severity model", grades.names(task.choice.cuts)
-        if hasattr(learner, "graded"):
+        if isinstance(learner, LesionGrader):
             return _of_crops(run, boxes, names, learner)
         known: Any = side.side
         item = images(replace(phased(run, contrast), side=known), task.choice)
@@ -143,8 +145,7 @@ def worst(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     Returns:
         The probability of each class by that.
     """
-    reach = np.cumsum(np.asarray(rows, np.float64)[:, ::-1], axis=1)[:, ::-1].max(0)
-    return tuple((reach - np.append(reach[1:], 0.0)).tolist())
+    return tuple(worst_of(np.asarray(rows, np.float64)).tolist())
 
 
 def _of_boxes(boxes: Boxes) -> Grade:
@@ -165,6 +166,7 @@ def _of_boxes(boxes: Boxes) -> Grade:
 def _of_crops(run: Run, boxes: Boxes, names: Sequence[str], learner: Any) -> Grade:
     """What a severity model of crops says at the detector's boxes of firm lesions, as far as the detector is sure."""
     from lesionforge.jobs.tasks.severity.images import FRAME
+    from lesionforge.jobs.tasks.severity.lesions import whole
 
     if not boxes.by:
         return Grade("", (), None, {}, "the severity model grades boxes: give --detector FILE beside it")
@@ -173,8 +175,7 @@ def _of_crops(run: Run, boxes: Boxes, names: Sequence[str], learner: Any) -> Gra
         own = [one for one in found if one.lesion in firm]
         told = learner.graded(run.film[n], np.array([one.box for one in own]).reshape(-1, 4) * unit)
         sure = np.array([min(one.sure, 1.0) for one in own])
-        reach = np.cumsum(told[:, ::-1], axis=1)[:, ::-1][:, 1:] * sure[:, None]
-        each[n] = worst([(1.0, *([0.0] * (len(names) - 1))), *(_shares(one) for one in reach.tolist())])
+        each[n] = tuple(whole(told, sure).tolist())
     return Grade("severity model, at the detector's boxes", names, worst(list(each.values())), each, "")
 
 

@@ -191,10 +191,15 @@ def pace(step: int, s: ImageSettings) -> float:
     """Share of the highest rate at a step from 0."""
     if s.fall == "drops":
         return 0.2 ** sum(step >= part * s.steps for part in (2 / 3, 5 / 6))
-    warmup = min(s.warmup, s.steps // 4)
+    return cosine(step, s.steps, s.warmup)
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """A share that rises over ``warmup`` steps, at most a quarter of all, and falls along a cosine to .02."""
+    warmup = min(warmup, steps // 4)
     if step < warmup:
         return (step + 1) / warmup
-    return 0.02 + 0.98 * (1 + math.cos(math.pi * (step - warmup) / max(s.steps - warmup, 1))) / 2
+    return 0.02 + 0.98 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

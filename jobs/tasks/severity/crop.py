@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lesionforge.jobs.learning import loop
 from lesionforge.jobs.tasks.images.networks import Residual, half
 from lesionforge.jobs.tasks.images.pictures import shrunk
+from lesionforge.jobs.tasks.images.training import cosine
 from lesionforge.jobs.tasks.severity.images import FRAME
 from lesionforge.jobs.tasks.severity.settings import CropSettings
 
@@ -126,9 +127,8 @@ class Grading(loop.Task):
 
     def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         s = self._settings
-        fall = 0.02 + 0.98 * (1 + math.cos(math.pi * (step - 1) / s.steps)) / 2
         for group in optimizer.param_groups:
-            group["lr"] = s.rate * min(1.0, step / max(s.warmup, 1)) * fall
+            group["lr"] = s.rate * cosine(step - 1, s.steps, s.warmup)
 
     def averaged(self) -> Mapping[str, Tensor]:
         return dict(self.net.state_dict())

@@ -125,8 +125,7 @@ class LesionGrader:
             where, sure = (marked, np.ones(len(marked))) if self.detector is None else self._found(frame)
             told = self.graded(frame, where)
             lesions.append(told if self.detector is None else _matched(marked, where, told))
-            tails = np.cumsum(told[:, ::-1], 1)[:, ::-1][:, 1:] * sure[:, None]
-            rows.append(worst_of(np.concatenate([shares(tails), shares(np.zeros((1, len(self.choice.cuts))))])))
+            rows.append(whole(told, sure))
             boxes.append(where)
             scores.append(sure.astype(np.float32))
         p = np.array(rows, np.float64).reshape(-1, len(self.choice.cuts) + 1)
@@ -161,6 +160,15 @@ class LesionGrader:
             net: Any = filled(partial(crop.CropNet, len(choice.cuts)), weights)
             self._net = net.to(self.device, memory_format=torch.channels_last).eval()
         return self
+
+
+def whole(told: Floats, sure: Floats) -> Floats:
+    """Probabilities of an image's classes (classes,), of its boxes' (n, classes), each ``sure`` (n,) to be a lesion.
+
+    An image is as ill as its worst lesion, and healthy without.
+    """
+    tails = np.cumsum(told[:, ::-1], 1)[:, ::-1][:, 1:] * sure[:, None]
+    return worst_of(shares(np.concatenate([tails, np.zeros((1, tails.shape[1]))])))
 
 
 def shares(tails: Floats) -> Floats:

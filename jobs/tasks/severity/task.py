@@ -132,9 +132,11 @@ class Severity(Task[Images, Verdict]):
         return Severity(cut, self.preset, own.frames, own.redundant, detector=self.detector), learner
 
     def doubts(self, learner: Any, items: Sequence[Images]) -> list[str]:
-        if getattr(learner, "detector", self) is not None:
-            return []
-        return ["boxes given: lesions are graded where they are labelled; --set detector=FILE has them found"]
+        from lesionforge.jobs.tasks.severity.lesions import LesionGrader
+
+        if isinstance(learner, LesionGrader) and learner.detector is None:
+            return ["boxes given: lesions are graded where they are labelled; --set detector=FILE has them found"]
+        return []
 
     def predict(self, learner: Any, items: Sequence[Images]) -> Iterator[Verdict]:
         for one in items:

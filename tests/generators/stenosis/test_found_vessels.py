@@ -33,13 +33,20 @@ def test_nothing_goes_where_a_found_vessel_may_be_a_catheter(frame):
     """What ends near the border holds no new lesion in a mask that was found, and may in one that was drawn."""
     drawn = FrameAnatomy.of(frame, 7.0)
     found = FrameAnatomy.of(replace(frame, notes={FOUND: True}), 7.0)
-    entering = 0
-    for vessel in found.vessels:
-        ends = vessel.lumen.points[[0, -1]]
+    same = {vessel.lumen.points.tobytes(): vessel for vessel in drawn.vessels}
+    entering = elsewhere = 0
+    for own in found.vessels:
+        ends = own.lumen.points[[0, -1]]
+        twin = same.get(own.lumen.points.tobytes())
         if min(ends.min(), (511 - ends).min()) < ENTRY * 511:
             entering += 1
-            assert not vessel.central.any()
+            assert not own.central.any()
+        elif twin:  # others end where what enters leads on
+            elsewhere += own.central.any()
+            assert np.array_equal(own.central, twin.central)
+            assert np.array_equal(own.open, twin.open)
     assert entering
+    assert elsewhere
     assert 0 < len(found.places) < len(drawn.places)
 
 

@@ -20,6 +20,8 @@ from lesionforge.jobs.reading.reading import Reading, patient
 from lesionforge.jobs.reading.said import Boxes, Found, Grade, angles_name
 from lesionforge.jobs.tasks.detection.frames import Detections
 from lesionforge.jobs.tasks.runs import HeldFilm, Run
+from lesionforge.jobs.tasks.severity.lesions import LesionGrader
+from lesionforge.jobs.tasks.severity.settings import CropSettings
 from tests.jobs.tasks import cine
 
 CLASSES = ("<25", "25-99", "100")
@@ -238,7 +240,7 @@ def test_what_one_frame_alone_shows_is_no_part_of_the_grade():
 
 
 def test_a_model_of_crops_grades_the_detector_s_boxes_of_firm_lesions():
-    class Grader:
+    class Grader(LesionGrader):
         """Severe in the right half of a frame, in pixels of 512."""
 
         def graded(self, frame, boxes):
@@ -246,7 +248,8 @@ def test_a_model_of_crops_grades_the_detector_s_boxes_of_firm_lesions():
 
     opened, _ = run(0)
     made = parts(False)
-    made._severity = SimpleNamespace(choice=SimpleNamespace(cuts=(50.0, 70.0))), Grader()
+    choice = SimpleNamespace(cuts=(50.0, 70.0))
+    made._severity = SimpleNamespace(choice=choice), Grader(CropSettings(), choice)
     firm = [Found((cine.SIDE - 12, 10, cine.SIDE - 2, 20), (0.4, 0.1), 1), Found((2, 2, 9, 9), (0.9, 0.1), 2)]
     once = Found((cine.SIDE - 12, 40, cine.SIDE - 2, 50), (0.1, 0.9), 3)
     contrast = made.contrast(opened.run)
