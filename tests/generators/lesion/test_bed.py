@@ -7,10 +7,11 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from lesionforge.generators.lesion import bed
+from lesionforge.generators.lesion import bed, site
 from lesionforge.generators.lesion.classes import PLAQUES, VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
+from lesionforge.generators.lesion.plaque import Plaque
 from lesionforge.generators.lesion.scene import CtScene
 from lesionforge.generators.lesion.vessels import from_label
 from lesionforge.generators.types import Rejected
@@ -88,3 +89,17 @@ def test_rows_beside_the_aorta_bear_no_plaque():
 def test_names(name, holds, blood):
     assert bool(bed.HOLDS.fullmatch(name)) == holds
     assert bool(bed.BLOOD.fullmatch(name)) == blood
+
+
+def test_what_is_kept_stays_as_it_is_where_the_plaque_s_blur_reaches():
+    source, _ = scene()
+    held = CtScene.around(source, (24, 30, 60), None)
+    (vessel,) = from_label(held.labels == VALUE["coronary"], held.spacing)
+    lesion = Plaque("non_calcified", 12.0, 50.0, 1.2, 0.4, 1.0, 360.0, 0.0, 0.6, 50.0)
+    where, draw = lesion.rasteriser(held, vessel, len(vessel.points) // 2)
+    mask = draw(50.0)
+    ring = ndimage.binary_dilation(mask) & ~mask
+    for kept, same in ((ring, True), (ring & False, False)):
+        out = site._filled(held, lesion, bed.Bed(where.box, where.room, kept), mask)[where.box]
+        assert (out == held.hu[where.box])[ring].all() == same
+        assert (out != held.hu[where.box])[mask].mean() > 0.9

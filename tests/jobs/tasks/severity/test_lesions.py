@@ -187,3 +187,14 @@ def test_a_detector_is_for_scoring_crops(tmp_path):
         LesionGrader(QUICK, CHOICE).fit([images(vessel([80.0]), CHOICE)], [], 0.5, 0)
     with pytest.raises(UsageError, match="is no file that lesionforge train severity"):
         LesionGrader.load(tmp_path)
+
+
+def test_who_reaches_a_cut_reaches_those_below():
+    """A network may say otherwise; the classes' probabilities are none below zero all the same."""
+    said, net = LesionGrader(QUICK, CHOICE), crop.CropNet(2)
+    said._net = net.eval()
+    with torch.no_grad():
+        net.head[-1].weight.zero_()
+        net.head[-1].bias.copy_(torch.tensor([-1.0, 1.0, 0.0]))
+    p = said.graded(np.full((512, 512), 90, np.uint8), np.array([[100.0, 100, 130, 130]]))
+    assert p == pytest.approx(np.array([[0.731, 0.0, 0.269]]), abs=1e-3)
