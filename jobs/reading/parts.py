@@ -21,6 +21,7 @@ from lesionforge.jobs.tasks.severity.pooling import worst_of
 FRAMES = 25  # of full contrast that are looked through for stenoses, evenly
 LEAST = 0.3  # confidence from which a stenosis is told
 MOST = 5  # boxes of a frame
+BOXES = "the detector's boxes; geometric %DS, which experts grade higher"
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _of_crops(run: Run, boxes: Boxes, names: Sequence[str], learner: Any) -> Gra
         told = learner.graded(run.film[n], np.array([one.box for one in own]).reshape(-1, 4) * unit)
         sure = np.array([min(one.sure, 1.0) for one in own])
         each[n] = tuple(whole(told, sure).tolist())
-    return Grade("severity model, at the detector's boxes", names, worst(list(each.values())), each, "")
+    return Grade(f"severity model, at {BOXES}", names, worst(list(each.values())), each, "")
 
 
 def _spread_out(heat: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
