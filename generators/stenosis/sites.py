@@ -14,7 +14,7 @@ from lesionforge.generators.stenosis.courses import courses
 from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.types import Angiogram, BadCase
 from lesionforge.generators.vessel.densitometry import Lumen, fit_lumen
-from lesionforge.generators.vessel.graph import Segment, trace
+from lesionforge.generators.vessel.graph import Segment, VesselGraph, trace
 from lesionforge.generators.vessel.order import quantile
 from lesionforge.generators.vessel.profile import attenuation, straighten
 from lesionforge.generators.vessel.qca import Reading, read
@@ -37,6 +37,8 @@ ENTRY = 0.12  # of the shorter edge: vessels found that end so near the border m
 # How often real lesions (as in ``shape``) lie near forks and on vessels of a width, against the places there are.
 NEAR, NEAR_MORE = 15.0, 3.0  # px to a fork, and how many times as often a lesion lies within
 WIDTHS, OFTEN = (7.0, 9.0, 12.0), (0.2, 0.45, 1.8, 2.5)  # px, and the weight below, between and above
+ABOUT = 65  # px, edge of the square about a place whose vessels are counted
+CROWDED = 3.0  # real lesions lie where vessels are many: weights go as the length of all in the square to this power
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,17 @@ class FrameVessel:
     """One segment of the graph, measured, and the rows of it where a lesion may lie.
 
     ``radii`` (n,) the mask's, px. ``width`` (n,) running median of the diameter. ``fork`` (n,) px to the nearest fork
-    or crossing. ``open`` (n,): nothing about this row hinders a lesion. ``passable`` (n,): nor does a lesion of the
-    source lie there. ``central`` (n,): a new lesion's minimum may lie there. ``free`` (n, 2): no branch or other vessel
-    beside the left (t < 0) or the right wall; a lesion with a branch on one side narrows the vessel from the other.
+    or crossing. ``crowd`` (n,) px of vessels' centrelines in a square about the row. ``open`` (n,): nothing about this
+    row hinders a lesion. ``passable`` (n,): nor does a lesion of the source lie there. ``central`` (n,): a new lesion's
+    minimum may lie there. ``free`` (n, 2): no branch or other vessel beside the left (t < 0) or the right wall; a
+    lesion with a branch on one side narrows the vessel from the other.
     """
 
     lumen: Lumen
     radii: Rows
     width: Rows
     fork: Rows
+    crowd: Rows
     open: Flags
     passable: Flags
     central: Flags
@@ -119,6 +123,7 @@ class FrameAnatomy:
         graph = trace(frame.mask)
         grey = attenuation(frame.image)
         vessels = []
+        crowd = _crowd(graph, frame.image.shape)
         found = bool(frame.notes.get(FOUND))
         apart = [found and _enters(segment.points, frame.image.shape) for segment in graph.segments]
         for segment in courses(graph, apart):
@@ -128,7 +133,7 @@ class FrameAnatomy:
                 lumen = fit_lumen(frame.image, segment.points, segment.radii, PSF_SIGMA)
             except ValueError:  # wider than the meter can see
                 continue
-            vessel = _judge(frame, grey, lumen, segment, graph.forks, min_width)
+            vessel = _judge(frame, grey, lumen, segment, graph.forks, crowd, min_width)
             if found and _enters(segment.points, frame.image.shape):
                 vessel = replace(vessel, central=np.zeros_like(vessel.central))
             vessels.append(vessel)
@@ -147,7 +152,8 @@ class FrameAnatomy:
         out = []
         for vessel in self.vessels:
             often = np.array(OFTEN)[np.searchsorted(WIDTHS, vessel.width[vessel.central])]
-            out.append(often * np.where(vessel.fork[vessel.central] < NEAR, NEAR_MORE, 1.0))
+            near = np.where(vessel.fork[vessel.central] < NEAR, NEAR_MORE, 1.0)
+            out.append(often * near * (vessel.crowd[vessel.central] / ABOUT) ** CROWDED)
         return np.concatenate([*out, np.empty(0)])
 
     def healthy(self, vessel: int, at: int, half: int) -> Reading | None:
@@ -166,7 +172,13 @@ class FrameAnatomy:
 
 
 def _judge(
-    frame: Angiogram, grey: NDArray[np.float32], lumen: Lumen, segment: Segment, forks: Rows, min_width: float
+    frame: Angiogram,
+    grey: NDArray[np.float32],
+    lumen: Lumen,
+    segment: Segment,
+    forks: Rows,
+    crowd: NDArray[np.float32],
+    min_width: float,
 ) -> FrameVessel:
     n = len(lumen.diameter)
     width = scipy.ndimage.median_filter(lumen.diameter, 31, mode="nearest")
@@ -186,7 +198,19 @@ def _judge(
         far = np.maximum.reduce([x0 - x, x - x1, y0 - y, y - y1])
         passable &= far > 0.5 * width
     central = passable & (np.minimum(rows, rows[::-1]) >= END * width)
-    return FrameVessel(lumen, segment.radii, width, fork, clear, passable, central, free)
+    x, y = np.rint(lumen.points).astype(np.int64).T
+    about = crowd[np.clip(y, 0, len(crowd) - 1), np.clip(x, 0, crowd.shape[1] - 1)].astype(float)
+    return FrameVessel(lumen, segment.radii, width, fork, about, clear, passable, central, free)
+
+
+def _crowd(graph: VesselGraph, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """How many px of centreline lie in the square about each pixel (rows, cols)."""
+    line = np.zeros(shape, np.float32)
+    for segment in graph.segments:
+        x, y = np.rint(segment.points).astype(np.int64).T
+        line[np.clip(y, 0, shape[0] - 1), np.clip(x, 0, shape[1] - 1)] = 1
+    out: NDArray[np.float32] = np.rint(scipy.ndimage.uniform_filter(line, ABOUT, mode="constant") * ABOUT**2)
+    return out
 
 
 def _enters(points: Rows, shape: tuple[int, ...]) -> bool:

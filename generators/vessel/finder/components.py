@@ -5,6 +5,7 @@ A catheter comes in from outside, so it touches the border of what is seen; vess
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import scipy
 from numpy.typing import NDArray
 
 Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
 LEAST = 60  # px, area of what is no speck
 SHORT = 250  # px, area of a piece of vessel that lies at a catheter's end or in its gap
 NEAR = 12  # px about the border, where a catheter begins: the rim hides that much of it
@@ -41,20 +43,23 @@ def told_apart(seen: Flags, catheter: Flags, image: NDArray[np.uint8]) -> Found:
     catheter = _reaching(_large(catheter & seen, LEAST), _rim(image))
     vessel = seen & ~catheter
     # What is left of vessel between two pieces of catheter, or at its wall, is catheter.
-    pieces, count = scipy.ndimage.label(vessel, ALL)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    at_catheter = np.bincount(pieces[scipy.ndimage.binary_dilation(catheter, ALL)], minlength=count + 1) > 0
-    small = at_catheter & (sizes < SHORT)
-    small[0] = False
-    catheter = catheter | small[pieces]
+    beside = scipy.ndimage.maximum_filter(catheter, 3)
+    catheter = catheter | _kept(vessel, beside, lambda size, touching: (size < SHORT) & (touching > 0))
     return Found(_large(seen & ~catheter, LEAST), catheter)
 
 
 def _large(flags: Flags, least: int) -> Flags:
+    return _kept(flags, flags, lambda size, _: size >= least)
+
+
+def _kept(flags: Flags, marked: Flags, rule: Callable[[Counts, Counts], Flags]) -> Flags:
+    """The pieces that a rule keeps, by their areas and by how much of each is marked."""
     pieces, count = scipy.ndimage.label(flags, ALL)
-    keep = np.bincount(pieces.ravel(), minlength=count + 1) >= least
-    keep[0] = False
-    out: Flags = keep[pieces]
+    at = np.flatnonzero(flags)  # a tenth of a frame: the rest need not be looked up
+    piece = pieces.reshape(-1)[at]
+    size, within = (np.bincount(some, minlength=count + 1) for some in (piece, piece[marked.reshape(-1)[at]]))
+    out = np.zeros(flags.shape, bool)
+    out.reshape(-1)[at] = rule(size, within)[piece]
     return out
 
 
@@ -72,8 +77,4 @@ def _rim(image: NDArray[np.uint8]) -> Flags:
 def _reaching(catheter: Flags, rim: Flags) -> Flags:
     """The pieces that touch the rim, be it over a gap."""
     joined = scipy.ndimage.maximum_filter(catheter, GAP + 1)
-    pieces, count = scipy.ndimage.label(joined, ALL)
-    keep = np.bincount(pieces[catheter & rim], minlength=count + 1) > 0
-    keep[0] = False
-    out: Flags = catheter & keep[pieces]
-    return out
+    return catheter & _kept(joined, catheter & rim, lambda _, within: within > 0)

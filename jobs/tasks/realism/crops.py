@@ -1,4 +1,8 @@
-"""Crops of a stenosis dataset: generated lesions, the same places before, real lesions, healthy vessel."""
+"""Crops of a stenosis dataset: generated lesions, the same places before, real lesions, healthy vessel.
+
+All are of frames that show a real lesion: of ARCADE's, those that do and those that do not are told apart by their
+texture alone with AUC .89, and a judge that sees real lesions of the one and drawn ones of both learns no more.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,8 @@ def collect(samples: Iterable[Mapping[str, Any]], seed: int = 0) -> dict[str, Cr
     for number, sample in enumerate(samples):
         rng = stream(b"realism", f"{seed}/{number}")
         meta, source = sample["json"], sample["source.png"]
+        if all(lesion["synthetic"] for lesion in meta["lesions"]):
+            continue
         frame = found[meta["source_id"]]
         for lesion in meta["lesions"]:
             if lesion["synthetic"]:

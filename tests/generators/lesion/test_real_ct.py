@@ -125,8 +125,8 @@ def test_texture_tumours_of_every_class_in_real_organs(textured):
     assert {lesion["phase"] for lesion in found} == {"unenhanced"}  # as this scan is
     for lesion in found:
         low, high = contrast_range(home(lesion["class"]), "unenhanced")
-        level = lesion["measured_hu"] - lesion["contrast_hu"]  # of the organ; fat between its lobes may bring it below water
-        high = max(high, -level)  # a tumour's solid tissue is never less dense than water
+        level = lesion["measured_hu"] - lesion["contrast_hu"]  # of the organ: fat in it may bring that below water,
+        high = max(high, -level)  # and a tumour's solid tissue is never less dense than water
         assert lesion["hu_in_class"]
         assert lesion["necrosis_share"] or low - 15 <= lesion["contrast_hu"] <= high + 15
 

@@ -10,7 +10,7 @@ from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.stenosis import choice
 from lesionforge.generators.stenosis.closure import WIDE, Graded, Measured
 from lesionforge.generators.stenosis.drawing import StenosisDrawing
-from lesionforge.generators.stenosis.sites import NEAR, WIDTHS, FrameAnatomy
+from lesionforge.generators.stenosis.sites import ABOUT, CROWDED, NEAR, WIDTHS, FrameAnatomy, _crowd
 from lesionforge.generators.types import Rejected
 
 READING = SimpleNamespace(d_ref_px=12.0, percent_ds=50.0, why="")
@@ -51,7 +51,9 @@ def anatomy():
 
 def test_places_near_forks_and_on_wide_vessels_come_more_often(anatomy):
     """As graded lesions lie."""
-    places, odds = anatomy.places, anatomy.odds
+    places = anatomy.places
+    crowd = np.array([anatomy.vessels[v].crowd[at] for v, at in places])
+    odds = anatomy.odds / (crowd / ABOUT) ** CROWDED
     fork = np.array([anatomy.vessels[v].fork[at] for v, at in places])
     band = np.searchsorted(WIDTHS, [anatomy.vessels[v].width[at] for v, at in places])
     compared = 0
@@ -59,11 +61,20 @@ def test_places_near_forks_and_on_wide_vessels_come_more_often(anatomy):
         near, far = odds[(band == one) & (fork < NEAR)], odds[(band == one) & (fork >= NEAR)]
         compared += bool(len(near) and len(far))
         if len(near) and len(far):
-            assert near.min() == near.max() == pytest.approx(3 * far.max())
-            assert far.min() == far.max()
+            assert near == pytest.approx(3 * far.max())
+            assert far == pytest.approx(far.max())
     assert compared
     means = [odds[(band == one) & (fork >= NEAR)].mean() for one in sorted(set(band[fork >= NEAR]))]
     assert (np.diff(means) > 0).all()
+
+
+def test_places_among_many_vessels_come_more_often(anatomy):
+    line = np.stack([np.arange(200.0), np.full(200, 100.0)], 1)
+    graph = SimpleNamespace(segments=[SimpleNamespace(points=line), SimpleNamespace(points=line[:, ::-1])])
+    crowd = _crowd(graph, (200, 200))
+    assert (crowd[100, 100], crowd[20, 100], crowd[20, 20]) == (2 * ABOUT - 1, ABOUT - 12, 0)
+    here = np.array([anatomy.vessels[v].crowd[at] for v, at in anatomy.places])
+    assert np.corrcoef(np.log(anatomy.odds), np.log(here))[0, 1] > 0.5
 
 
 @pytest.mark.parametrize(("percent", "sd", "good"), [(3.0, 6.0, True), (-30.0, 6.0, False), (3.0, 40.0, False)])

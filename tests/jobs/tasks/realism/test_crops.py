@@ -33,3 +33,11 @@ def test_each_kind_is_cut_where_it_lies(found):
     assert found["before"].pixels.max() <= 200
     assert found["lesion"].pixels[0, reach, reach].max() == 200
     assert found["healthy"].pixels.max() == 0
+
+
+def test_a_frame_without_a_real_lesion_gives_nothing():
+    other = sample()
+    other["json"] = {"source_id": "without", "lesions": other["json"]["lesions"][:1]}
+    found = crops.collect([other, sample(), other])
+    assert {kind: set(some.frames) for kind, some in found.items()} == {kind: {0} for kind in found}
+    assert len(found["generated"].frames) == 1
