@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lesionforge.generators.stenosis import closure
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
 from lesionforge.jobs.learning.checkpoint import filled, fingerprint, opened, write
@@ -74,12 +75,13 @@ class LesionGrader:
                     crops.append(crop.cuts(one.run.film[number], np.array([lesion.box for lesion in told])))
                     kept += told
         first = first if synthetic else len(kept)
-        reach = torch.tensor([(grade(a, cuts), grade(b, cuts)) for a, b in (one.seen for one in kept)]).reshape(-1, 2)
+        seen = [self._scaled(*one.seen) for one in kept]
+        reach = torch.tensor([(grade(a, cuts), grade(b, cuts)) for a, b in seen]).reshape(-1, 2)
         labels = torch.where(reach[:, 0] == reach[:, 1], reach[:, 0], UNKNOWN)
         if len(set(labels.tolist()) - {UNKNOWN}) < 2:
             raise UsageError(f"all {len(kept)} lesions are of one class as they are seen: give others, or another cut")
         low, high = (reach[:, n, None] > torch.arange(len(cuts)) for n in (0, 1))
-        ends = torch.tensor([one.seen for one in kept]) / 100
+        ends = torch.tensor(seen) / 100
         record: dict[str, Any] = {**asdict(s), **asdict(self.choice), "seed": seed, "real_share": real_share}
         if folder is not None:
             record["images (hash)"] = fingerprint(part for one in [*real, *synthetic] for part in one.learnt_from)
@@ -91,6 +93,12 @@ class LesionGrader:
             training = loop.Training(s.steps, s.batch, str(self.device), folder)
             loop.run(training, crop.Grading(s, net, rng), items, settings=record, progress=progress)
         self._net = net.eval()
+
+    def _scaled(self, low: float, high: float) -> tuple[float, float]:
+        """A %DS as it is learnt: what is known to the point was measured, an interval is an expert's grade."""
+        if low != high or self.settings.scale == "geometric":
+            return low, high
+        return (closure.graded(low),) * 2
 
     def graded(self, frame: NDArray[np.uint8], boxes: NDArray[np.floating]) -> Floats:
         """Probabilities of the classes at boxes, the mean of a crop's eight turns and mirror images.

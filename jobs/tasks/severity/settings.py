@@ -45,6 +45,8 @@ class CropSettings:
             it falls along a cosine.
         average: of the weights' moving average, the ones that predict.
         shift_px: largest shift of a crop's centre from its box's, along each axis, in pixels of a 512-pixel frame.
+        scale: that its classes are of: ``visual``, by eye, as experts grade; ``geometric``, as QCA measures. Generated
+            lesions are measured, so for ``visual`` their %DS is brought to experts' scale first.
     """
 
     steps: int = 800
@@ -54,6 +56,7 @@ class CropSettings:
     warmup: int = 40
     average: float = 0.99
     shift_px: float = 8.0
+    scale: str = "visual"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "rate"):
@@ -63,6 +66,8 @@ class CropSettings:
             raise UsageError(f"average is {self.average}: give 0 to less than 1")
         if not 0 <= self.shift_px <= 24:
             raise UsageError(f"shift_px is {self.shift_px}: give 0 to 24 pixels, or the lesion leaves its crop")
+        if self.scale not in ("visual", "geometric"):
+            raise UsageError(f"scale is {self.scale!r}: give visual or geometric")
 
 
 def of_preset(preset: str) -> Settings:

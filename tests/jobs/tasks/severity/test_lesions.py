@@ -19,7 +19,7 @@ from lesionforge.jobs.tasks.severity.settings import CropSettings  # noqa: E402
 from lesionforge.jobs.tasks.severity.task import Severity  # noqa: E402
 
 CHOICE = Choice((50.0, 70.0), 1, 0)
-QUICK = CropSettings(steps=30, batch=12, rate=3e-3, warmup=2, average=0.7)
+QUICK = CropSettings(steps=30, batch=12, rate=3e-3, warmup=2, average=0.7, scale="geometric")
 
 
 def vessel(percents, seed=0, side=512, told=None):
@@ -88,6 +88,14 @@ def test_what_is_seen_goes_before_what_is_there():
     assert (one.seen, one.grade, one.open(CHOICE.cuts)) == ((50.0, 69.0), 1, False)
     (one,) = images(vessel([80.0], told=[{"severity_class": None}]), CHOICE).lesions[0]
     assert (one.grade, one.open(CHOICE.cuts)) == (UNKNOWN, True)
+
+
+def test_a_measured_lesion_is_learnt_on_the_scale_of_experts():
+    """What a meter reads as 40 and 56 % they call 60 and 80; their own classes are theirs already."""
+    grader = LesionGrader(CropSettings(), CHOICE)
+    assert [grader._scaled(p, p) for p in (0.0, 40.0, 56.0)] == [(0.0, 0.0), (60.0, 60.0), (80.0, 80.0)]
+    assert grader._scaled(50.0, 69.0) == (50.0, 69.0)
+    assert LesionGrader(QUICK, CHOICE)._scaled(56.0, 56.0) == (56.0, 56.0)
 
 
 def test_what_is_not_known_costs_nothing():
