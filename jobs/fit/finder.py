@@ -32,7 +32,7 @@ LAST_RATE = 0.02  # of the cosine, as a share of the first
 class FinderFit(FitSettings):
     """How to fit; there is one size."""
 
-    steps: int = setting(3000, "optimizer steps in all")
+    steps: int = setting(6000, "optimizer steps in all")
     batch: int = setting(4, "crops of a step")
     rate: float = setting(2e-3, "learning rate")
     warmup: int = setting(50, "steps over which the rate rises to it; it falls by a cosine after that")
