@@ -11,6 +11,7 @@ import numpy as np
 from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, CtGrid, Floats
 from lesionforge.generators.phantom.ct.ccta_chest import paint_chest
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, heart_in, paint_heart
+from lesionforge.generators.phantom.ct.ccta_veins import CardiacVeins, InflowVeins
 from lesionforge.generators.phantom.ct.ccta_vessels import GreatVessels
 from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
 from lesionforge.generators.phantom.ct.vessels import capsules, filled
@@ -21,6 +22,7 @@ from lesionforge.generators.types import Branch, CoronaryTree, Side, Volume, str
 NAMES = (
     "coronary_left", "coronary_right", "coronary_wall", "aorta", "pulmonary_artery", "left_ventricle",
     "right_ventricle", "left_atrium", "right_atrium", "myocardium", "epicardial_fat", "lung", "bone", "liver", "spleen",
+    "coronary_vein", "pulmonary_vein",
 )  # fmt: skip
 LEGEND = dict(enumerate(NAMES, 1))
 VALUE = {name: number for number, name in LEGEND.items()}
@@ -116,13 +118,17 @@ def phantom_ccta(
     canvas = Canvas(grid, AIR, key)
     coronaries = Coronaries.of(trees, healthy)
     vessels = GreatVessels.of(heart, healthy)
+    veins, inflow = CardiacVeins.of(key, heart, blood), InflowVeins.of(key, heart)
     for tile in canvas.tiles():
         bare, shows = heart_in(tile, heart)
         if bare is not None:
             paint_chest(bare, VALUE)
             vessels.bed(bare)
+            inflow.bed(bare)
         if shows:
             paint_heart(tile, heart, blood, VALUE)
+            veins.paint(tile, VALUE)
+        inflow.paint(tile, blood, VALUE)
         vessels.paint(tile, blood, VALUE)
         coronaries.paint(tile, vessels, blood)
     hu = scan(rng, canvas, chosen, noise)

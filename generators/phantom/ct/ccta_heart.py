@@ -25,6 +25,15 @@ OUTSIDE_MM = 20.0  # above the surface, nothing of the heart is left: no noise l
 SHALLOW_MM = 6.0  # and no muscle or chamber
 HIDDEN_MM = 6.0  # under it, all that was painted before is: no noise sinks the fat so deep
 ORIFICES = (15.0, -24.0)  # mm towards the free wall: of the mitral and of the tricuspid valve
+UNMIXED = 45.0  # HU of blood no contrast has reached
+PILLARS: tuple[tuple[Place, Place, float], ...] = (  # foot in the wall, head under the valve, radius; mm
+    ((30.0, 9.0, 31.0), (6.0, 7.0, 26.0), 4.3),  # papillary muscles: the anterolateral one, two heads
+    ((33.0, 1.0, 31.0), (11.0, 2.0, 27.0), 2.9),
+    ((27.0, -17.0, 21.0), (4.0, -12.0, 20.0), 4.6),  # and the posteromedial one
+    ((30.0, -12.0, 28.0), (9.0, -8.0, 25.0), 3.1),
+    ((21.0, -5.0, -15.0), (27.0, -3.0, -41.0), 2.3),  # the moderator band, across the right ventricle
+)
+PAPILLARY = 4  # of ``PILLARS``
 PARTS = ("epicardial_fat", "myocardium", "right_ventricle", "left_ventricle", "right_atrium", "left_atrium")
 
 
@@ -70,10 +79,7 @@ def paint_heart(canvas: Canvas, heart: Heart, blood: Blood, names: dict[str, int
         canvas.waves(name, mm)
         for name, mm in (("heart", 16.0), ("mixing", 9.0), ("cords a", 9.0), ("cords b", 9.0), ("fat", 16.0))
     )
-    pillars = [
-        (*world(heart, at), *world(heart, (at[0] + 24.0, 0.8 * at[1], at[2] - 6.0)), radius)
-        for radius, at in ((4.6, (12.0, -13.0, 26.0)), (4.2, (12.0, 10.0, 30.0)))
-    ]
+    pillars = [(*world(heart, foot), *world(heart, head), radius) for foot, head, radius in PILLARS]
     doors = [(*world(heart, (-24.0, -1.0, at)), *world(heart, (-10.0, -1.0, at)), 12.0) for at in ORIFICES]
     x, y, z = (axis.ravel() for axis in canvas.grid.axes())
     _paint(
@@ -116,7 +122,7 @@ def _paint(
         per_mm: 1 over a voxel's edge.
         blood: HU of the left and of the right heart's, and of the myocardium.
         names: labels of ``PARTS``.
-        capsules: papillary muscles, then orifices (4, 7).
+        capsules: ``PILLARS``, then orifices (7, 7).
     """
     fat, myocardium, right_ventricle, left_ventricle, right_atrium, left_atrium = names
     full, washed, muscle = blood
@@ -145,33 +151,43 @@ def _paint(
                 c *= mean[2]
                 lumps, mixing = fields[0][i, j, k], fields[1][i, j, k]
                 cord, other = fields[2][i, j, k], fields[3][i, j, k]
+                streak = _streak(0.05 * c - 0.03 * b + 0.5 * lumps + 0.3 * mixing)
                 at, name = hu[i, j, k], int(labels[i, j, k])
                 # the pericardium, a line 1 to 2 mm thick
                 sac = depth + 4.4 + 1.2 * lumps + 1.5 * min(max(-0.03 * a, 0.0), 1.0)
                 at, name = _cover(at, name, sac * per_mm + 0.5, 25.0, 0)
                 at, name = _cover(at, name, (sac - 1.4) * per_mm + 0.5, FAT + 9.0 * mixing, fat)
                 basal, meat_hu = a - VALVES, muscle + 5.0 * mixing
-                cords = max(1.0 - (cord * cord + other * other) / 0.34**2, 0.0)
+                axis = cord * cord + other * other  # 0 on curves: of strands and twigs in fat, of trabeculae in blood
+                if sac > 1.4 - edge:
+                    at, name = _cover(at, name, min(1.3 - axis / 0.2**2, 0.85), 50.0, -1)
+                cords = max(1.0 - axis / 0.34**2, 0.0)
                 meat = depth - _fat_depth(u, w, fields[4][i, j, k]) if depth > -SHALLOW_MM - edge else -edge
                 if meat > -edge:
-                    at, name = _cover(at, name, min(meat, basal + 4.0) * per_mm + 0.5, meat_hu, myocardium)
+                    at, name = _cover(at, name, _blunt(meat, basal + 4.0, 8.0) * per_mm + 0.5, meat_hu, myocardium)
                 # right ventricle: what its thin wall and the left ventricle leave, rough with trabeculae
                 cavity = min(meat - 3.2, min(basal - 1.0, 40.0 - a))
                 if cavity > -edge:
                     left_out = under(a, b, c, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0), 35.0)
                     cavity = min(cavity, -left_out - 0.5)
-                    at, name = _cover(at, name, cavity * per_mm + 0.5, washed + 18.0 * mixing, right_ventricle)
+                    pool = max(washed + 14.0 * mixing + 0.14 * washed * streak, UNMIXED)
+                    at, name = _cover(at, name, cavity * per_mm + 0.5, pool, right_ventricle)
                     if cavity > -1.0:
-                        at, name = _cover(at, name, _rough(cavity, cords), meat_hu, -1)
+                        at, name = _cover(at, name, _rough(cavity, cords), meat_hu, myocardium)
+                        band = min(_inside(x, y, z, capsules, PAPILLARY) + 0.8 * cord, cavity + 1.0)
+                        at, name = _cover(at, name, band * per_mm + 0.5, meat_hu, myocardium)
                 # left ventricle, with trabeculae and papillary muscles along its free wall
                 if basal + 1.0 > -edge and abs(c - 16.0) < 32.0 + edge:
                     left = under(a, b, c, (-6.0, 0.0, 16.0), (46.0, 25.5, 24.0), 24.0) + 0.8 * lumps
-                    left = min(left, basal - 1.0)
-                    at, name = _cover(at, name, left * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
-                    if a > 0.0 and left > -1.0:
-                        at, name = _cover(at, name, _rough(left, cords), meat_hu, -1)
+                    left = _blunt(left, basal - 1.0, 9.0)
+                    # ridges along the free wall and the apex; the septum under the outflow is smooth
+                    ridge = max(1.0 - 2.2 * abs(cord), 1.0 - 2.6 * abs(other - 0.5))
+                    ridge = 3.0 * max(ridge, 0.0) * min(max(0.08 * (c - 4.0) + 0.045 * a, 0.0), 1.0)
+                    at, name = _cover(at, name, (left - ridge) * per_mm + 0.5, full + 6.0 * mixing, left_ventricle)
+                    if a > -6.0 and left > -1.0:
+                        at, name = _cover(at, name, _rough(left, cords), meat_hu, myocardium)
                     if left + 2.0 > -edge:
-                        for n in range(2):
+                        for n in range(PAPILLARY):
                             pillar = min(_inside(x, y, z, capsules, n) + 1.2 * cord, left + 2.0)
                             at, name = _cover(at, name, pillar * per_mm + 0.5, meat_hu, myocardium)
                 room = VALVES - 1.0 - a
@@ -179,17 +195,19 @@ def _paint(
                     # the groove's fat, in which the right coronary and the circumflex run, comes between
                     room = min(room, depth + 3.5 - 13.0 * _groove(u, 0.17))
                     body = under(a, b, c, (-30.0, -6.0, -25.0), (24.0, 27.0, 21.0), 21.0) + 1.5 * lumps
-                    body = min(body, room)
+                    body = _blunt(body, room, 6.0)
                     at, name = _cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
-                    at, name = _cover(at, name, body * per_mm + 0.5, washed + 40.0 * mixing, right_atrium)
+                    # streaks of contrast from the head, blood without any from below, the denser blood at the back
+                    pool = washed + 24.0 * mixing + 0.34 * washed * streak + min(max(0.9 * y + b + 4.0, -40.0), 40.0)
+                    at, name = _cover(at, name, body * per_mm + 0.5, max(pool, UNMIXED), right_atrium)
                     body = under(a, b, c, (-36.0, 2.0, 16.0), (19.0, 27.0, 27.0), 19.0) + 1.5 * lumps
-                    body = min(body, room)
+                    body = _blunt(body, room, 6.0)
                     at, name = _cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
                     at, name = _cover(at, name, body * per_mm + 0.5, full + 6.0 * mixing, left_atrium)
                 # mitral and tricuspid orifice: blood through the plane of the valves, between leaflets of muscle's HU
                 if abs(basal) < 30.0 + 2.0 * edge:
                     for n in range(2):
-                        door = _inside(x, y, z, capsules, 2 + n)
+                        door = _inside(x, y, z, capsules, PAPILLARY + 1 + n)
                         chamber, flow = (left_ventricle, full) if n == 0 else (right_ventricle, washed)
                         at, name = _cover(at, name, door * per_mm + 0.5, flow, chamber)
                         leaf = min(door + 1.0, 1.0 - abs(basal - 0.5 * abs(c - ORIFICES[n])))
@@ -222,6 +240,20 @@ def _fat_depth(u: float, w: float, lumps: float) -> float:
         off = (w + 0.17 + 0.15 * u) / 0.13
         out += 3.5 * (math.exp(-(off * off)) * (1.0 - u * u))
     return out + 0.9 * lumps
+
+
+@jit
+def _blunt(a: float, b: float, mm: float) -> float:
+    """The smaller of two depths, the edge between them rounded where they differ by less than ``mm``."""
+    near = max(mm - abs(a - b), 0.0)
+    return min(a, b) - near * near / (4.0 * mm)
+
+
+@jit
+def _streak(phase: float) -> float:
+    """A smooth wave of period 1 between -1 and 1: polynomials, so that its bits are alike on every machine."""
+    t = abs(2.0 * (phase - math.floor(phase)) - 1.0)
+    return 2.0 * t * t * (3.0 - 2.0 * t) - 1.0
 
 
 @jit
