@@ -24,28 +24,36 @@ VALUE = {name: number for number, name in LEGEND.items()}
 
 @dataclass(frozen=True)
 class ContrastPhase:
-    """HU of a subject's organs about 70 s after the contrast agent was given."""
+    """HU of a subject's organs ``delay_s`` after the contrast agent was given.
+
+    The kidneys' cortex takes it up first; their medulla has come to the same HU by about 105 s.
+    """
 
     liver: float
-    kidney: float
+    kidney: float  # mean of cortex and medulla
+    medulla: float
     pancreas: float
     spleen: float
     aorta: float
     veins: float
     fat: float
+    delay_s: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> ContrastPhase:
+    def draw(cls, rng: np.random.Generator, delay_s: float) -> ContrastPhase:
         """One subject's: blood first, organs follow it."""
         aorta = float(rng.uniform(135, 175))
+        liver, kidney = float(rng.uniform(92, 122)), aorta + float(rng.uniform(15, 40))
         return cls(
-            liver=float(rng.uniform(92, 122)),
-            kidney=aorta + float(rng.uniform(15, 40)),
+            liver=liver,
+            kidney=kidney,
+            medulla=kidney - 0.9 * (105.0 - delay_s),
             pancreas=float(rng.uniform(80, 106)),
             spleen=float(rng.uniform(108, 132)),
             aorta=aorta,
             veins=aorta + float(rng.uniform(5, 20)),
             fat=float(rng.uniform(-110, -98)),
+            delay_s=delay_s,
         )
 
 
@@ -70,7 +78,7 @@ def phantom_abdomen(
         A volume with organ labels (``LEGEND``); vessels inside the liver belong to it, the kidneys' sinus does not.
     """
     rng = stream(key, "phantom/abdomen")
-    phase = ContrastPhase.draw(rng)
+    phase = ContrastPhase.draw(rng, float(stream(key, "phantom/abdomen/delay").uniform(60.0, 95.0)))
     noise = float(rng.uniform(8.0, 15.0)) if noise_hu is None else noise_hu
     grid, chosen = CtGrid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
@@ -89,6 +97,7 @@ def phantom_abdomen(
         legend={value: name for value, name in LEGEND.items() if (canvas.labels == value).any()},
         notes={
             "phase": "portal venous",
+            "delay_s": round(phase.delay_s),
             "noise_hu": round(noise, 1),
             "psf_fwhm_mm": (chosen.plane_mm, chosen.plane_mm, chosen.slice_mm),
             "kernel": kernel,

@@ -5,51 +5,11 @@ LPS mm around the middle of the body at the height of the first lumbar vertebra:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 
-from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grained, ellipsoid, tube
-
-Point = tuple[Floats, Floats, Floats]
-BEND_MM = 25.0  # more than any place is moved by: four deviations of the noise
-
-
-class Tissues(Protocol):
-    """HU of the organs (``abdomen.Phase``)."""
-
-    @property
-    def liver(self) -> float: ...
-    @property
-    def kidney(self) -> float: ...
-    @property
-    def pancreas(self) -> float: ...
-    @property
-    def spleen(self) -> float: ...
-    @property
-    def aorta(self) -> float: ...
-    @property
-    def veins(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class AbdomenScene:
-    """A canvas or a part of it: bent coordinates, depth inside the cavity, noise of two sizes."""
-
-    canvas: Canvas
-    p: Point
-    cavity: Floats
-    lumps: Floats
-    fine: Floats
-
-    def within(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> AbdomenScene | None:
-        """The part between two corners and ``BEND_MM`` more, since places bend so far; None where there is none."""
-        part = self.canvas.crop([v - BEND_MM for v in low], [v + BEND_MM for v in high])
-        if part is None:
-            return None
-        x, y, z = (q[part.at] for q in self.p)
-        return AbdomenScene(part, (x, y, z), self.cavity[part.at], self.lumps[part.at], self.fine[part.at])
+from lesionforge.generators.phantom.ct.abdomen_liver import paint_liver
+from lesionforge.generators.phantom.ct.abdomen_scene import AbdomenScene, Tissues
+from lesionforge.generators.phantom.ct.canvas import Canvas, Floats, Grained, blunt, ellipsoid, tube
 
 
 def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, int]) -> None:
@@ -67,7 +27,7 @@ def paint_organs(canvas: Canvas, cavity: Floats, hu: Tissues, names: dict[str, i
         (_stomach, (-80.0, -100.0, -90.0), (125.0, 70.0, 150.0)),
         (_spleen, (70.0, -20.0, -5.0), (130.0, 75.0, 100.0)),
         (_great_vessels, (-1e4, -1e4, -1e4), (1e4, 1e4, 1e4)),
-        (_liver, (-165.0, -105.0, -75.0), (65.0, 85.0, 165.0)),
+        (paint_liver, (-165.0, -105.0, -75.0), (65.0, 85.0, 165.0)),
         (_left_kidney, (12.0, -2.0, -75.0), (112.0, 82.0, 75.0)),
         (_right_kidney, (-112.0, -2.0, -90.0), (-12.0, 82.0, 60.0)),
         (_pancreas, (-60.0, -45.0, -50.0), (110.0, 55.0, 65.0)),
@@ -190,42 +150,6 @@ def _great_vessels(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> N
          portal)  # fmt: skip
 
 
-def _liver(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
-    """Right and left lobe under the diaphragm, a sharp lower edge, vessels, the gallbladder in its bed."""
-    canvas, p = scene.canvas, scene.p
-    whole = ellipsoid(p, (-56.0, -10.0, 48.0), (104.0, 92.0, 112.0))
-    if canvas.meets(whole):
-        below = (p[2] + 62.0 - 0.72 * (p[0] + 118.0) * (p[0] > -118.0) + 0.15 * p[1]) / 1.2
-        back = np.maximum(0.75 * (-40.0 - p[0]), 26.0 - p[1])  # the hollow before the spine and the right kidney
-        kidney = ellipsoid(p, (-60.0, 44.0, -16.0), (34.0, 34.0, 62.0))
-        left = np.minimum(0.8 * (62.0 - p[0]), scene.cavity - 1.5)
-        depth = np.minimum(np.minimum(np.minimum(whole, below), np.minimum(back, -kidney)), left)
-        if canvas.meets(depth):
-            _liver_with_vessels(scene, depth, hu, names)
-    sac = ellipsoid(p, (-50.0, -46.0, -10.0), (14.0, 22.0, 20.0))
-    canvas.paint(sac, 60.0, 0, -1.5)
-    canvas.paint(sac, 6.0, names["gallbladder"])
-
-
-def _liver_with_vessels(scene: AbdomenScene, depth: Floats, hu: Tissues, names: dict[str, int]) -> None:
-    canvas, p = scene.canvas, scene.p
-    canvas.paint(depth, Grained(hu.liver, 2.5, scene.fine), names["liver"])
-    cleft = np.minimum(1.6 - np.abs(p[0] - 2.0 + 0.2 * p[1]), np.minimum(-10.0 - p[1], 60.0 - p[2]))
-    canvas.paint(np.minimum(depth, cleft), -70.0, 0)
-    inside = np.clip((depth - 3.0) / 6.0, 0.0, 1.0)
-    for scale, width, veins in ((30.0, 0.13, 1.0), (17.0, 0.13, 0.8)):
-        canvas.strands(f"liver {scale}", scale, width, hu.veins - 8.0, inside * veins, 2.5)
-    root = (-24.0, 2.0, 86.0)
-    for way, radii, value in (
-        ((root, (-70.0, 4.0, 72.0), (-118.0, 10.0, 40.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
-        ((root, (-44.0, -24.0, 66.0), (-70.0, -60.0, 30.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
-        ((root, (-8.0, -22.0, 70.0), (10.0, -50.0, 44.0)), (5.5, 4.2, 1.6), hu.veins - 8.0),
-        (((-56.0, -12.0, 48.0), (-84.0, -8.0, 44.0), (-112.0, 10.0, 20.0)), (6.0, 5.0, 1.6), hu.veins),
-    ):
-        if near := canvas.tube(np.array(way), np.array(radii), 0.0):
-            near[0].paint(np.minimum(near[1], depth[near[0].at]), value)
-
-
 def _left_kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int]) -> None:
     _kidney(scene, hu, names, 1.0, 2.0)
 
@@ -244,9 +168,15 @@ def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float
         return
     sinus = ellipsoid(q, (-17.0, -5.0, 0.0), (16.0, 10.0, 22.0))
     canvas.paint(bean, -104.0, 0, -7.0)
-    body = np.minimum(bean, -sinus)
-    canvas.paint(body, Grained(hu.kidney, 4.0, scene.fine), names["kidney"])
-    pyramids = np.clip(1.5 * np.abs(canvas.waves("pyramids", 15.0)), 0.0, 1.0)
-    canvas.blend(np.clip(np.minimum(body - 6.0, 9.0 - body) / 2.0, 0.0, 1.0) * pyramids * 0.5, hu.kidney - 45.0)
+    body = blunt(bean, -sinus, 6.0)
+    cortex = hu.kidney + 0.4 * (hu.kidney - hu.medulla)
+    canvas.paint(body, Grained(cortex, 4.0, scene.fine), names["kidney"])
+    # pyramids: a fan around the sinus, before it and behind, columns of cortex between them
+    reach = np.abs(q[2]) + np.maximum(q[0] + 32.0, 4.0)
+    fan = 3.4 * q[2] / reach + 0.3 * side + 0.12 * scene.lumps
+    gap = (0.5 - np.abs(fan - np.floor(fan) - 0.5)) * reach / 3.4
+    pyramids = np.minimum(gap, 0.7 * np.abs(q[1] + 5.0)) - 1.6
+    pyramids = np.minimum(blunt(pyramids, bean - 6.0, 5.0), -sinus - 0.8)
+    canvas.paint(pyramids, Grained(hu.medulla, 4.0, scene.fine))
     room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)
     canvas.strands("calyx", 11.0, 0.35, hu.veins - 30.0, room, 2.0)

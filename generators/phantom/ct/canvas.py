@@ -250,6 +250,13 @@ def _ellipsoid(out: Floats, x: Floats, y: Floats, z: Floats, centre: Place, per_
                 out[i, j, k] = (1.0 - math.sqrt(a * a + b * b + c * c)) * least
 
 
+def blunt(a: Floats, b: Floats, mm: float) -> Floats:
+    """The smaller of two depths in mm, the edge between them rounded where they differ by less than ``mm``."""
+    near = np.maximum(mm - np.abs(a - b), 0.0)
+    out: Floats = np.minimum(a, b) - near * near * (0.25 / mm)
+    return out
+
+
 def tube(grid: CtGrid, way: Floats, radii: Floats | float, reach_mm: float = 12.0) -> Floats:
     """Depth in mm inside a chain of tapered capsules along way points (n, 3); ``radii`` in mm, one or (n,).
 
