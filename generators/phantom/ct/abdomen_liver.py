@@ -68,11 +68,11 @@ def liver_vessels(key: bytes) -> tuple[Floats, Floats]:
 def _tree(rng: np.random.Generator, trunks: tuple[Trunk, ...]) -> Floats:
     """Trunks, twigs along them and forks of forks, until they are as thin as ``LEAST_MM`` or leave the liver.
 
-    At a fork r0^3 = r1^3 + r2^3 (Murray); the thinner child turns further off (both as a share of the other's cube).
+    At a fork r0^3 = r1^3 + r2^3 (Murray); the thinner child turns further off.
     """
     out, seeds = [], []
-    for way, radii in trunks:
-        points, wide = np.array(way), np.array(radii)
+    for course, radii in trunks:
+        points, wide = np.array(course), np.array(radii)
         points[1:] += 3.0 * np.clip(rng.standard_normal((len(points) - 1, 3)), -2.0, 2.0)
         out.append(np.column_stack([points[:-1], wide[:-1], points[1:], wide[1:]]))
         seeds.append(np.array([[*points[-1], *(points[-1] - points[-2]), wide[-1]]]))

@@ -175,7 +175,7 @@ def _kidney(scene: AbdomenScene, hu: Tissues, names: dict[str, int], side: float
     reach = np.abs(q[2]) + np.maximum(q[0] + 32.0, 4.0)
     fan = 3.4 * q[2] / reach + 0.3 * side + 0.12 * scene.lumps
     gap = (0.5 - np.abs(fan - np.floor(fan) - 0.5)) * reach / 3.4
-    pyramids = np.minimum(gap, 0.7 * np.abs(q[1] + 5.0)) - 1.6
+    pyramids = np.minimum(gap, 0.7 * np.abs(q[1] + 5.0 + 4.0 * scene.lumps)) - 1.6
     pyramids = np.minimum(blunt(pyramids, bean - 6.0, 5.0), -sinus - 0.8)
     canvas.paint(pyramids, Grained(hu.medulla, 4.0, scene.fine))
     room = np.clip((np.minimum(sinus, bean) - 1.0) / 2.0, 0.0, 1.0)

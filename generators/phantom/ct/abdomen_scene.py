@@ -1,4 +1,4 @@
-"""What the organs of an abdomen phantom are painted on: bent coordinates, noise, and the HU of the subject's tissues."""
+"""What an abdomen phantom's organs are painted on: bent coordinates, noise, the HU of the subject's tissues."""
 
 from __future__ import annotations
 

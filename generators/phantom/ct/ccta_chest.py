@@ -27,9 +27,10 @@ def paint_chest(canvas: Canvas, names: dict[str, int]) -> None:
     middle = np.minimum(_mediastinum(x, y) + 0.8 * bend + 1.2 * grain, cavity)
     if float(middle.min()) < canvas.grid.voxel_mm:
         _lungs(canvas, cavity, np.minimum(cavity, -middle), names)
-    # fat with sheets, nodes and what is left of the thymus in it
+    # fat, with sheets and small vessels in it
     canvas.paint(middle, Grained(FAT, 6.0, grain), 0)
-    canvas.blend(np.clip(1.1 - 7.0 * np.abs(grain - 0.1 * bend), 0.0, 0.6) * (middle > 1.0), 25.0)
+    if float(middle.max()) > 1.0:
+        canvas.blend(np.clip(1.1 - 7.0 * np.abs(grain - 0.1 * bend), 0.0, 0.6) * (middle > 1.0), 25.0)
     gullet = np.array([(MIDLINE + 4.0, 57.0, -200.0), (MIDLINE + 2.0, 59.0, 200.0)])
     for shift, radius, hu in ((0.0, 7.0, 45.0), (-1.0, 1.6, -500.0)):
         if near := canvas.tube(gullet + np.array([0.0, shift, 0.0]), np.full(2, radius), 0.0):

@@ -151,7 +151,6 @@ def _paint(
                 c *= mean[2]
                 lumps, mixing = fields[0][i, j, k], fields[1][i, j, k]
                 cord, other = fields[2][i, j, k], fields[3][i, j, k]
-                streak = _streak(0.05 * c - 0.03 * b + 0.5 * lumps + 0.3 * mixing)
                 at, name = hu[i, j, k], int(labels[i, j, k])
                 # the pericardium, a line 1 to 2 mm thick
                 sac = depth + 4.4 + 1.2 * lumps + 1.5 * min(max(-0.03 * a, 0.0), 1.0)
@@ -170,6 +169,7 @@ def _paint(
                 if cavity > -edge:
                     left_out = under(a, b, c, (-2.0, 0.0, 17.0), (54.0, 36.0, 35.0), 35.0)
                     cavity = min(cavity, -left_out - 0.5)
+                    streak = _streak(0.05 * c - 0.03 * b + 0.5 * lumps + 0.3 * mixing)
                     pool = max(washed + 14.0 * mixing + 0.14 * washed * streak, UNMIXED)
                     at, name = _cover(at, name, cavity * per_mm + 0.5, pool, right_ventricle)
                     if cavity > -1.0:
@@ -198,6 +198,7 @@ def _paint(
                     body = _blunt(body, room, 6.0)
                     at, name = _cover(at, name, (body + 1.8) * per_mm + 0.5, muscle - 15.0, 0)
                     # streaks of contrast from the head, blood without any from below, the denser blood at the back
+                    streak = _streak(0.05 * c - 0.03 * b + 0.5 * lumps + 0.3 * mixing)
                     pool = washed + 24.0 * mixing + 0.34 * washed * streak + min(max(0.9 * y + b + 4.0, -40.0), 40.0)
                     at, name = _cover(at, name, body * per_mm + 0.5, max(pool, UNMIXED), right_atrium)
                     body = under(a, b, c, (-36.0, 2.0, 16.0), (19.0, 27.0, 27.0), 19.0) + 1.5 * lumps

@@ -10,6 +10,7 @@ import numpy as np
 
 from lesionforge.generators.phantom.ct.canvas import Canvas, Floats
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, world
+from lesionforge.generators.phantom.ct.vessels import capsules, filled
 from lesionforge.generators.phantom.tree.heart import Heart
 from lesionforge.generators.types import stream
 
@@ -27,15 +28,16 @@ MIDDLE: tuple[Stop, ...] = (
 LATERAL: tuple[Stop, ...] = (
     (52.0, 118.0, 1.0, 0.8), (78.0, 124.0, 1.8, 1.1), (98.0, 130.0, 3.6, 1.5), (108.0, 136.0, 5.8, 1.7),
 )  # fmt: skip
+BED_MM = 5.0  # of fat about the large veins
 STEP_MM = 3.0  # between way points
 SWAY_DEG = 2.0  # standard deviation of theta and phi, cut at two
 
 
 @dataclass(frozen=True)
 class CardiacVeins:
-    """Coronary sinus, great, middle and lateral vein of one subject: way points (n, 3) in LPS mm and radii (n,)."""
+    """Coronary sinus, great, middle and lateral vein of one subject as ``capsules``, and the HU of their blood."""
 
-    courses: tuple[tuple[Floats, Floats], ...]
+    pieces: Floats
     hu: float
 
     @classmethod
@@ -44,15 +46,11 @@ class CardiacVeins:
         rng = stream(key, "phantom/ccta/veins")
         share = float(rng.uniform(0.25, 0.6))
         hu = blood.myocardium + share * (blood.left - blood.myocardium)
-        return cls(tuple(_course(rng, heart, stops) for stops in (GREAT, MIDDLE, LATERAL)), hu)
+        return cls(capsules(_course(rng, heart, stops) for stops in (GREAT, MIDDLE, LATERAL)), hu)
 
     def paint(self, canvas: Canvas, names: dict[str, int]) -> None:
         """On the heart, before arteries and their fat; the sinus ends where the right atrium begins."""
-        for way, radii in self.courses:
-            if near := canvas.tube(way, radii, 0.0):
-                part, depth = near
-                depth[part.labels == names["right_atrium"]] = -np.inf
-                part.paint(depth, self.hu, names["coronary_vein"])
+        _open(canvas, self.pieces, self.hu, names["coronary_vein"], names["right_atrium"])
 
 
 def _course(rng: np.random.Generator, heart: Heart, stops: Sequence[Stop]) -> tuple[Floats, Floats]:
@@ -69,10 +67,11 @@ def _course(rng: np.random.Generator, heart: Heart, stops: Sequence[Stop]) -> tu
 
 @dataclass(frozen=True)
 class InflowVeins:
-    """The four pulmonary veins with their first branches, and the inferior vena cava."""
+    """The four pulmonary veins with their first branches, the inferior vena cava, and fat: all as ``capsules``."""
 
-    pulmonary: tuple[tuple[Floats, Floats], ...]
-    cava: tuple[Floats, Floats]
+    pulmonary: Floats
+    cava: Floats
+    fat: Floats
 
     @classmethod
     def of(cls, key: bytes, heart: Heart) -> InflowVeins:
@@ -92,23 +91,24 @@ class InflowVeins:
         right = world(heart, (-34.0, -12.0, -20.0))
         low = right + np.array([8.0, 4.0, -24.0])
         cava = np.stack([right, low, low + np.array([2.0, 12.0, -60.0])])
-        return cls(tuple(found), (cava, np.array([9.0, 10.5, 12.0])))
+        low_flow = (cava, np.array([9.0, 10.5, 12.0]))
+        fat = capsules((way, radii + BED_MM) for way, radii in (*found[::4], low_flow))
+        return cls(capsules(found), capsules([low_flow]), fat)
 
     def bed(self, canvas: Canvas) -> None:
         """The fat that the large ones run in, painted before the heart."""
-        for way, radii in (*self.pulmonary[::4], self.cava):
-            if near := canvas.tube(way, radii, 5.0):
-                near[0].paint(near[1], FAT, 0, -5.0)
+        _open(canvas, self.fat, FAT, 0)
 
     def paint(self, canvas: Canvas, blood: Blood, names: dict[str, int]) -> None:
         """On the heart but for the chambers that they open into."""
-        for way, radii in self.pulmonary:
-            _open(canvas, way, radii, blood.left, names["pulmonary_vein"], names["left_atrium"])
-        _open(canvas, *self.cava, 0.5 * (blood.right + blood.myocardium), 0, names["right_atrium"])
+        _open(canvas, self.pulmonary, blood.left, names["pulmonary_vein"], names["left_atrium"])
+        _open(canvas, self.cava, 0.5 * (blood.right + blood.myocardium), 0, names["right_atrium"])
 
 
-def _open(canvas: Canvas, way: Floats, radii: Floats, hu: float, label: int, chamber: int) -> None:
-    if near := canvas.tube(way, radii, 0.0):
-        part, depth = near
-        depth[part.labels == chamber] = -np.inf
-        part.paint(depth, hu, label)
+def _open(canvas: Canvas, pieces: Floats, hu: float, label: int, chamber: int | None = None) -> None:
+    """Lay capsules of one HU and label, but for where they lie in a chamber."""
+    if near := filled(canvas, pieces):
+        part, share = near
+        if chamber is not None:
+            share[part.labels == chamber] = 0.0
+        part.blend(share, hu, label)

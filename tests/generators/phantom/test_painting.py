@@ -31,10 +31,10 @@ def digest(*arrays):
 @pytest.mark.parametrize(
     ("paint", "options", "known"),
     [
-        (phantom_ccta, CCTA, "49c99e8c2c65ec1d"),
-        (phantom_ccta, CLOSE, "5013cc36cbcb9200"),
-        (phantom_abdomen, ABDOMEN, "0b48c7cec0cc6e83"),
-        (phantom_abdomen, FLAT, "1e23465534e8de06"),
+        (phantom_ccta, CCTA, "dae54dfb25447f74"),
+        (phantom_ccta, CLOSE, "98199e6f66bba88c"),
+        (phantom_abdomen, ABDOMEN, "20e812e8a9ce6a82"),
+        (phantom_abdomen, FLAT, "a5cec779129dc137"),
     ],
 )
 def test_volumes_are_byte_for_byte_those_of_earlier_versions(paint, options, known):
