@@ -46,7 +46,8 @@ class CropSettings:
         average: of the weights' moving average, the ones that predict.
         shift_px: largest shift of a crop's centre from its box's, along each axis, in pixels of a 512-pixel frame.
         scale: that its classes are of: ``visual``, by eye, as experts grade; ``geometric``, as QCA measures. Generated
-            lesions are measured, so for ``visual`` their %DS is brought to experts' scale first.
+            lesions are measured, so for ``visual`` their %DS is brought to experts' scale first; to be scored on these,
+            whose classes stay measured, it takes ``geometric``.
     """
 
     steps: int = 800

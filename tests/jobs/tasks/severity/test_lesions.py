@@ -96,6 +96,12 @@ def test_a_measured_lesion_is_learnt_on_the_scale_of_experts():
     assert [grader._scaled(p, p) for p in (0.0, 40.0, 56.0)] == [(0.0, 0.0), (60.0, 60.0), (80.0, 80.0)]
     assert grader._scaled(50.0, 69.0) == (50.0, 69.0)
     assert LesionGrader(QUICK, CHOICE)._scaled(56.0, 56.0) == (56.0, 56.0)
+    mild = [images(vessel([30.0, 45.0]), CHOICE)]  # 45 and 66 by eye: two classes
+    with pytest.raises(UsageError, match="of one class"):
+        LesionGrader(replace(QUICK, steps=1), CHOICE).fit([], mild, 0.5, 0)
+    LesionGrader(replace(QUICK, steps=1, scale="visual"), CHOICE).fit([], mild, 0.5, 0)
+    with pytest.raises(UsageError, match="scale is 'eye': give visual or geometric"):
+        CropSettings(scale="eye")
 
 
 def test_what_is_not_known_costs_nothing():
