@@ -77,6 +77,7 @@ PLAQUE_HU: Final = {
     "low_attenuation": Distribution(8, 18, -30, 30),
     "mixed": Distribution(148, 73, 90, 280),
 }
+MIXED_HU: Final = {"soft": (30.0, 80.0), "calcium": (700.0, 1200.0)}  # parts of a mixed plaque, before the blur
 # What tissue can be: thin plaque is not drawn darker than fat so that its blurred core reads as asked.
 TISSUE_HU: Final = {
     "calcified": (300.0, 1600.0),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion import bed, blend, lumen, measure, vessels
-from lesionforge.generators.lesion.classes import PLAQUES, TISSUE_HU, VALUE, home
+from lesionforge.generators.lesion.classes import MIXED_HU, PLAQUES, TISSUE_HU, VALUE, home
 from lesionforge.generators.lesion.drawing import LesionDrawing
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
@@ -76,8 +76,7 @@ def place(
     on = beside.course if beside else None
     found = [on.vessel] if on else vessels_near(volume, scene, (a, b, c))
     clear = [bed.clear(scene, vessel) for vessel in found]
-    # Specks of calcium, which no shape foretells, hide the lumen's edge.
-    by: By = "label" if lesion.lesion_class == "mixed" else params.ds_by
+    by: By = params.ds_by
     for _ in range(PLACES):
         fitted, vessel, row = lesion.place(rng, found, params, clear)
         half = int(fitted.length_mm / 2 / STEP_MM)
@@ -138,13 +137,14 @@ def _shaped(
 
 
 def _filled(scene: CtScene, lesion: Plaque, where: bed.Bed, mask: NDArray[np.bool_]) -> NDArray[np.int16]:
-    """The scene's HU with tissue in the mask of the one density whose core reads as asked."""
+    """The scene's HU with tissue in the mask of the one density whose core reads as asked; of mixed plaque the soft."""
     weight = blend.weights(mask, lesion.edge_mm(float(mask.sum()) * scene.voxel_mm3), scene.spacing)
     weight[where.kept] = 0
     before = scene.hu[where.box]
     core = measure.core(mask, scene.spacing)
     share = weight[core].astype(np.float64)
-    level = (lesion.mean_hu - float((before[core] * (1 - share)).mean())) / float(share.mean())
+    mean = lesion.mean_hu if lesion.lesion_class != "mixed" else sum(MIXED_HU["soft"]) / 2
+    level = (mean - float((before[core] * (1 - share)).mean())) / float(share.mean())
     tissue = np.full(mask.shape, np.clip(level, *TISSUE_HU[lesion.lesion_class]), np.float32)
     out = scene.hu.copy()
     out[where.box] = blend.composite(before, tissue, weight)

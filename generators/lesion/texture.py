@@ -3,7 +3,7 @@
 Tumours (Hu et al. 2023): the background minus texture x delta. The texture is blurred coin tosses whose odds are
 themselves blurred noise. Theirs comes from a bank of ten volumes and a fixed seed in every worker, which repeats
 lesions; here every lesion has its own. Plaques: tissue of one mean HU (calcium denser at its heart; mixed plaque with
-specks of it) under the grain of the scan; calcium blooms because the caller blends it with the scanner's blur.
+nodules of it) under the grain of the scan; calcium blooms because the caller blends it with the scanner's blur.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.classes import DELTA_HU, LEVEL, PLAQUE_HU, PLAQUES, VALUE, home
+from lesionforge.generators.lesion.classes import DELTA_HU, LEVEL, MIXED_HU, PLAQUE_HU, PLAQUES, VALUE, home
 from lesionforge.generators.lesion.filler import Filler, Patch
 
 COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
@@ -27,10 +27,11 @@ OUTLIER = 3.0  # standard deviations of an organ's noise
 EDGE_MM = 2.0  # width of the blur between tissues
 CAPSULE_MM, CAPSULE_HU = 1.5, (60.0, 110.0)
 NECROSIS_MM, LEAST_HU = 1.0, 12.0  # sigma of dead tissue's edge; least of what the texture takes away
-SPECK_HU = (350.0, 900.0)  # of the calcium in mixed plaque
 PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
-SOFT_HU = (30.0, 80.0)  # of the rest of it
-TEXTURE_MM = {"calcified": 0.6, "mixed": 0.7}  # sigma of a plaque's own texture; of others 0.8
+CAP_MM, CAP = 1.2, 3.0  # of soft tissue between lumen and calcium of mixed plaque; how rarely calcium lies there
+CALCIUM_SHARE, HALVINGS = 0.8, 7  # of a mixed plaque at most; steps in which it is found
+DENSER = (0.7, 1.3)  # times its HU that calcium may have, where a few voxels cannot have the share that is asked for
+TEXTURE_MM = {"calcified": 0.6, "mixed": 1.0}  # sigma of a plaque's own texture; of others 0.8
 
 T = TypeVar("T")
 Floats = NDArray[np.float32]
@@ -207,13 +208,33 @@ def _plaque(patch: Patch, rng: np.random.Generator) -> Floats:
         body = np.asarray(0.2 * mean * depth, np.float32)
         body += np.float32(0.1 * mean) * texture
     elif patch.lesion_class == "mixed":
-        share = float(np.clip((mean - soft) / (hard - soft), 0.05, 0.6))
-        specks = patch.mask & (texture >= np.quantile(texture[patch.mask], 1 - share))
-        body = np.float32(hard - soft) * _blurred(specks, patch.spacing_mm)
+        return np.asarray(np.float32(soft) + _calcium(patch, texture, mean - soft, hard - soft) + noise, np.float32)
     else:
         body = np.float32(10) * texture
     body -= np.float32(body[patch.mask].mean())
     return np.asarray(np.float32(mean) + body + noise, np.float32)
+
+
+def _calcium(patch: Patch, texture: Floats, mean: float, hard: float) -> Floats:
+    """The nodules of calcium in a mixed plaque: as many as give its core the ``mean``, HU above the soft tissue.
+
+    They are dense, so that a reader tells them from the lumen: calcium of the lumen's own HU would look like lumen.
+    """
+    (box,) = scipy.ndimage.find_objects(patch.mask.view(np.uint8))
+    reach = [int(4 * PSF_MM / s) + 1 for s in patch.spacing_mm]
+    near = tuple(slice(max(0, s.start - r), s.stop + r) for s, r in zip(box, reach, strict=True))
+    mask, texture = patch.mask[near], texture[near]
+    core = mask if patch.core is None else patch.core[near]
+    inside, low, high = texture[mask], 0.0, CALCIUM_SHARE
+    for _ in range(HALVINGS):
+        share = (low + high) / 2
+        blurred = _blurred(mask & (texture >= np.quantile(inside, 1 - share)), patch.spacing_mm)
+        got = float(blurred[core].mean())
+        low, high = (share, high) if hard * got < mean else (low, share)
+    least, most = DENSER
+    out = np.zeros(patch.mask.shape, np.float32)
+    out[near] = blurred * np.float32(np.clip(mean / max(got, 1e-6), least * hard, most * hard))
+    return out
 
 
 def _plaque_noise(
@@ -232,7 +253,10 @@ def _plaque_noise(
         depth /= max(float(depth.max()), 1e-6)
     texture = _unit_noise(rng, shape, spacing, TEXTURE_MM.get(patch.lesion_class, 0.8))
     if patch.lesion_class == "mixed":
-        levels = float(rng.uniform(*SOFT_HU)), float(rng.uniform(*SPECK_HU))
+        levels = float(rng.uniform(*MIXED_HU["soft"])), float(rng.uniform(*MIXED_HU["calcium"]))
+        lumen = (patch.others == VALUE["coronary"]) & ~patch.mask
+        gap = scipy.ndimage.distance_transform_edt(~lumen, sampling=spacing)
+        texture -= (CAP * np.clip(1 - gap / CAP_MM, 0, 1)).astype(np.float32)
     # Of the vessel itself what is fine is its shape, above all in coarse scans: there the grain is that of flat tissue.
     noise = _borrowed(grain(patch.hu, spacing), ~_edges(patch.hu, spacing, 1.0), patch.mask)
     return noise, texture, levels, depth

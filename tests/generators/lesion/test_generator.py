@@ -71,10 +71,8 @@ def test_a_sample_of_each_class(volumes, lesion_class):
         low, high = PLAQUE_HU[lesion_class].low, PLAQUE_HU[lesion_class].high
         assert low <= lesions[0]["measured_hu"] <= high
         first = lesions[0]
-        by = "label" if lesion_class == "mixed" else "hu"
-        assert first["requested_ds_by"] == by
-        read = first["measured_ds_hu" if by == "hu" else "measured_ds"]
-        assert abs(first["requested_ds"] - read) <= PARAMS.ds_tolerance
+        assert first["requested_ds_by"] == "hu"
+        assert abs(first["requested_ds"] - first["measured_ds_hu"]) <= PARAMS.ds_tolerance
         assert first["mla_hu_mm2"] == pytest.approx(np.pi / 4 * first["mld_hu_mm"] ** 2)
         assert sample.measured["percent_ds_hu"] == first["measured_ds_hu"]
         assert sample.measured["percent_ds"] == first["measured_ds"]
