@@ -77,6 +77,7 @@ PLAQUE_HU: Final = {
     "low_attenuation": Distribution(8, 18, -30, 30),
     "mixed": Distribution(148, 73, 90, 280),
 }
+USUAL_LUMEN_HU: Final = 367.0  # the brightest of it
 MIXED_HU: Final = {"soft": (30.0, 80.0), "calcium": (700.0, 1200.0)}  # parts of a mixed plaque, before the blur
 # What tissue can be: thin plaque is not drawn darker than fat so that its blurred core reads as asked.
 TISSUE_HU: Final = {
@@ -85,6 +86,13 @@ TISSUE_HU: Final = {
     "low_attenuation": (-110.0, 60.0),
     "mixed": (-40.0, 400.0),
 }
+
+
+def calcium_scale(lumen_hu: float) -> float:
+    """Times its usual HU that calcium has where the lumen is so bright: low tube voltage raises both about alike."""
+    return max(1.0, lumen_hu / USUAL_LUMEN_HU)
+
+
 # Tumours are darker than their organ by texture times delta (SynTumor: delta 65-145 HU, texture 0.50-0.55 on average).
 DELTA_HU: Final = (65.0, 145.0)
 LEVEL: Final = (0.50, 0.55)

@@ -16,9 +16,6 @@ from lesionforge.generators.lesion.bed import Course
 from lesionforge.generators.lesion.blend import push
 from lesionforge.generators.lesion.classes import (
     LEGEND,
-    PLAQUE_HU,
-    PLAQUES,
-    TISSUE_HU,
     VALUE,
     WATER_HU,
     home,
@@ -166,8 +163,8 @@ class LesionDrawing:
     def correct_hu(self) -> None:
         """Ask for what was missed as well, within what the tissue can be."""
         self.asked_hu += self.miss_hu
-        if self.lesion_class in PLAQUES:
-            self.asked_hu = float(np.clip(self.asked_hu, *TISSUE_HU[self.lesion_class]))
+        if isinstance(self.lesion, Plaque):
+            self.asked_hu = float(np.clip(self.asked_hu, *self.lesion.tissue_hu))
 
     @property
     def miss_hu(self) -> float:
@@ -177,9 +174,9 @@ class LesionDrawing:
     @property
     def hu_in_class(self) -> bool:
         """Whether the core measures what its class is said to."""
-        if self.lesion_class in PLAQUES:
-            bounds = PLAQUE_HU[self.lesion_class]
-            return bounds.low <= self.tissue.mean_hu <= bounds.high
+        if isinstance(self.lesion, Plaque):
+            low, high = self.lesion.class_hu
+            return low <= self.tissue.mean_hu <= high
         low, high = contrast_range(home(self.lesion_class), self.scene.phase)
         level = self.tissue.mean_hu - self.tissue.contrast_hu
         high = max(high, WATER_HU - level)

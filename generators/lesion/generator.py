@@ -40,7 +40,7 @@ class LesionGenerator(Generator):
         "Coronary labels are of the lumen alone: the vessel's wall, and with it remodelling, is modelled, not seen.",
         "The organs' and lumens' labels are the source's; lesions follow their errors.",
         "Mean HU are those of a lesion's core; thin plaque also holds what the blur mixes in from lumen and fat.",
-        "Plaque HU are those of a usual protocol (lumen 284-367 HU); they are not shifted with the enhancement.",
+        "Plaque HU are those of a usual protocol (lumen 284-367 HU); beside brighter lumens only calcium's rise.",
         "Tumours' contrasts are ranges by organ and phase; unenhanced tumours of kidney and pancreas hardly show.",
     )
 

@@ -20,7 +20,7 @@ import scipy
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion import bed, blend
-from lesionforge.generators.lesion.classes import PLAQUE_HU, VALUE
+from lesionforge.generators.lesion.classes import PLAQUE_HU, TISSUE_HU, VALUE, calcium_scale
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.scene import CtScene, box_about
 from lesionforge.generators.lesion.tumour import MIN_VOXELS, largest, radius_mm
@@ -51,6 +51,7 @@ class Plaque:
     angle: float  # where about the vessel it lies, radians from ``CtVessel.first``
     psf_mm: float
     mean_hu: float
+    scale: float = 1.0  # of calcium's HU in this scan
 
     @staticmethod
     def draw(rng: np.random.Generator, params: LesionParams, lesion_class: str) -> Plaque:
@@ -71,6 +72,23 @@ class Plaque:
         if hard and float(rng.uniform()) < params.spotty:
             length, arc, percent_ds = (float(rng.uniform(*ends)) for ends in (SPOT_MM, SPOT_ARC, SPOT_DS))
         return Plaque(lesion_class, length, percent_ds, remodelling, wall, eccentric, arc, angle, psf, mean)
+
+    def enhanced(self, lumen_hu: float) -> Plaque:
+        """The same beside a lumen so bright."""
+        scale = calcium_scale(lumen_hu) if self.lesion_class == "calcified" else 1.0
+        return replace(self, mean_hu=self.mean_hu * scale, scale=scale)
+
+    @property
+    def class_hu(self) -> tuple[float, float]:
+        """What the core of one of its class measures."""
+        bounds = PLAQUE_HU[self.lesion_class]
+        return self.scale * bounds.low, self.scale * bounds.high
+
+    @property
+    def tissue_hu(self) -> tuple[float, float]:
+        """What its tissue can be."""
+        low, high = TISSUE_HU[self.lesion_class]
+        return low, self.scale * high
 
     def edge_mm(self, volume_mm3: float) -> float:
         """Sigma of its blur where it has that volume: the scanner's, at most a third of its radius."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.lesion import bed, blend, lumen, measure, vessels
-from lesionforge.generators.lesion.classes import MIXED_HU, PLAQUES, TISSUE_HU, VALUE, home
+from lesionforge.generators.lesion.classes import MIXED_HU, PLAQUES, VALUE, home
 from lesionforge.generators.lesion.drawing import LesionDrawing
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.plaque import Plaque
@@ -81,6 +81,7 @@ def place(
         fitted, vessel, row = lesion.place(rng, found, params, clear)
         half = int(fitted.length_mm / 2 / STEP_MM)
         rows = slice(row - half, row + half + 1)
+        fitted = fitted.enhanced(_level(scene, vessel, rows))
         if (before := _reading(scene, by, scene.labels, scene.hu, vessel, rows)) > DISEASED[by]:
             continue
         where, draw = fitted.rasteriser(scene, vessel, row)
@@ -92,6 +93,12 @@ def place(
             raise Rejected(f"{lesion.percent_ds:.0f} %DS cannot be drawn on these voxels: {miss:.0f} points off")
         return LesionDrawing(scene, params, fitted, where.box, mask, rng, bed.Course(vessel, rows, where, by))
     raise Rejected(f"the vessel measures {before:.0f} %DS already where a plaque would go")
+
+
+def _level(scene: CtScene, vessel: CtVessel, rows: slice) -> float:
+    """HU in the middle of the lumen along a stretch of it."""
+    middle = np.rint(vessel.points[rows] / np.array(scene.spacing)).astype(np.int64)
+    return float(np.median(scene.before[tuple(middle.T)]))
 
 
 def _reading(
@@ -145,7 +152,7 @@ def _filled(scene: CtScene, lesion: Plaque, where: bed.Bed, mask: NDArray[np.boo
     share = weight[core].astype(np.float64)
     mean = lesion.mean_hu if lesion.lesion_class != "mixed" else sum(MIXED_HU["soft"]) / 2
     level = (mean - float((before[core] * (1 - share)).mean())) / float(share.mean())
-    tissue = np.full(mask.shape, np.clip(level, *TISSUE_HU[lesion.lesion_class]), np.float32)
+    tissue = np.full(mask.shape, np.clip(level, *lesion.tissue_hu), np.float32)
     out = scene.hu.copy()
     out[where.box] = blend.composite(before, tissue, weight)
     return out

@@ -16,7 +16,16 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.classes import DELTA_HU, LEVEL, MIXED_HU, PLAQUE_HU, PLAQUES, VALUE, home
+from lesionforge.generators.lesion.classes import (
+    DELTA_HU,
+    LEVEL,
+    MIXED_HU,
+    PLAQUE_HU,
+    PLAQUES,
+    VALUE,
+    calcium_scale,
+    home,
+)
 from lesionforge.generators.lesion.filler import Filler, Patch
 
 COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
@@ -253,8 +262,9 @@ def _plaque_noise(
         depth /= max(float(depth.max()), 1e-6)
     texture = _unit_noise(rng, shape, spacing, TEXTURE_MM.get(patch.lesion_class, 0.8))
     if patch.lesion_class == "mixed":
-        levels = float(rng.uniform(*MIXED_HU["soft"])), float(rng.uniform(*MIXED_HU["calcium"]))
         lumen = (patch.others == VALUE["coronary"]) & ~patch.mask
+        scale = calcium_scale(float(np.median(patch.hu[lumen]))) if lumen.any() else 1.0
+        levels = float(rng.uniform(*MIXED_HU["soft"])), scale * float(rng.uniform(*MIXED_HU["calcium"]))
         gap = scipy.ndimage.distance_transform_edt(~lumen, sampling=spacing)
         texture -= (CAP * np.clip(1 - gap / CAP_MM, 0, 1)).astype(np.float32)
     # Of the vessel itself what is fine is its shape, above all in coarse scans: there the grain is that of flat tissue.

@@ -136,3 +136,18 @@ def test_several_plaques_lie_on_one_vessel(tube):
     boxes = sorted(one["box"][2::3] for one in lesions)
     assert all(a[1] < b[0] for a, b in itertools.pairwise(boxes))
     assert all(abs(one["requested_ds"] - one["measured_ds_hu"]) <= 8 for one in lesions)
+
+
+def test_calcium_stays_brighter_than_a_bright_lumen():
+    usual, bright = (plaque(lesion_class="calcified", mean_hu=700.0).enhanced(hu) for hu in (330.0, 734.0))
+    assert (usual.mean_hu, usual.class_hu) == (700.0, (600.0, 1000.0))
+    assert (bright.mean_hu, bright.class_hu) == (1400.0, (1200.0, 2000.0))
+    assert plaque().enhanced(734.0) == plaque()
+    made = []
+    for lumen_hu in (330, 734):
+        volume = vessel()
+        volume.hu[volume.labels == 1] = lumen_hu
+        params = LesionParams(size=None, plaques=(1, 1), percent_ds=(30, 40))
+        made.append(next(iter(LesionGenerator(params).generate([volume], [spec(3, "calcified")]))).labels["lesions"][0])
+    assert all(lesion["hu_in_class"] for lesion in made)
+    assert made[1]["requested_hu"] == pytest.approx(2 * made[0]["requested_hu"], rel=0.02)
