@@ -31,8 +31,10 @@ HALO = 2.5  # px beyond the wall that belong to the vessel: its blur and the dis
 FADE = 3.0  # px over which V is faded out beyond the halo
 FLANK = 6.0  # px of background beside the halo that the line under the vessel is drawn through, FADE among them
 REACH = HALO + FADE  # px beyond the wall that may change
+BESIDE = 3.0  # px, sd of the mean along the vessel that smooths the background beside it
 ALONG = 1.5  # px, sd of the mean along the vessel that parts V from noise
-BRANCH = 15  # rows, twice the width of a branch that does not disturb the background beside the vessel
+BRANCH = 5  # rows, twice the width of a branch that does not disturb the background beside the vessel
+EDGES = 0.1  # share of a flank's darkest and of its brightest samples that do not speak for the background
 CROSSING = 31  # rows, over twice the width of a vessel that crosses this one without being taken for it
 ABOVE, WANDER = 1.4, 1.5  # how much darker than its running median a vessel can be, and its wall further, px
 PASSES = 2  # the second makes up for the noise that JPEG's quantisation takes off again
@@ -138,22 +140,26 @@ def _edit(image: NDArray[np.uint8], lesion: FrameNarrowing, rng: np.random.Gener
 
 
 def _background(field: NDArray[np.float32], t: Rows, radius: Rows, free: NDArray[np.bool_]) -> Patch:
-    """The straight line under the vessel: through the medians of both flanks, smooth along the vessel.
+    """The straight line under the vessel: through the trimmed means of both flanks, smooth along the vessel.
+
+    A background with fine dark lines in it is darker than its median: what is emptied must be as dark as its mean.
 
     Where a flank is not ``free`` (n, 2), the rows before and behind speak for it, or else the other flank.
     """
     distance = radius + HALO
     offsets = np.arange(0, FLANK + 1e-9, STEP)
     rows = np.arange(len(radius))
-    medians = []
+    edge = round(EDGES * len(offsets))
+    means = []
     for side in (-1, 1):
         columns = np.rint((side * (distance[:, None] + offsets) - t[0]) / STEP).astype(int)
-        medians.append(np.median(field[rows[:, None], columns], axis=1))
+        flank = np.sort(field[rows[:, None], columns], axis=1)
+        means.append(flank[:, edge:-edge].mean(axis=1, dtype=float))
     levels = []
-    for median, other, clear in zip(medians, medians[::-1], free.T, strict=True):
-        told = np.interp(rows, rows[clear], median[clear]) if clear.any() else other
+    for mean, other, clear in zip(means, means[::-1], free.T, strict=True):
+        told = np.interp(rows, rows[clear], mean[clear]) if clear.any() else other
         level = scipy.ndimage.median_filter(told, BRANCH, mode="nearest")
-        levels.append(scipy.ndimage.gaussian_filter1d(level, 4.0, mode="nearest")[:, None])
+        levels.append(scipy.ndimage.gaussian_filter1d(level, BESIDE, mode="nearest")[:, None])
     part = np.clip((t / (distance + FLANK / 2)[:, None] + 1) / 2, 0, 1)
     return np.asarray(levels[0] * (1 - part) + levels[1] * part)
 
@@ -166,7 +172,10 @@ def _envelope(vessel: Patch) -> Patch:
 
 @jit
 def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, sigma: float, depth: float) -> Patch:
-    """keep^(1 - depth) V((t - shift) / keep), with the blur that the narrowing took off it put back."""
+    """keep^(1 - depth) V((t - shift) / keep), with the blur that the narrowing took off it put back.
+
+    The bright halo, V below 0, is the display's edge filter: it answers to the section's area, which falls by keep more.
+    """
     n, k = vessel.shape
     out = np.zeros((n, k))
     for i in range(n):
@@ -191,7 +200,7 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
                 if 0 <= s < k - 1:
                     b = int(s)
                     total += weight * (vessel[i, b] * (1 - (s - b)) + vessel[i, b + 1] * (s - b))
-            out[i, j] = gain * total / norm
+            out[i, j] = gain * total / norm * (share if total < 0 else 1.0)
     return out
 
 
