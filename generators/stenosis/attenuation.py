@@ -4,7 +4,7 @@ Attenuation A = -log(grey / 255) adds along a ray: background B plus vessel V. A
 share k of its diameter has the profile k V(t / k); the blur of the imaging chain does not shrink with it. What is
 added to the frame is the smooth difference of the two profiles, so the frame's own noise stays where it is; the
 little of it that the difference carries off is replaced by noise of the frame's spectrum, up to the level beside the
-vessel. The display's bright edge halo belongs to V and moves with the wall.
+vessel. The display's bright edge halo belongs to V: it moves with the wall, and pales with the section.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def _envelope(vessel: Patch) -> Patch:
 def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, sigma: float, depth: float) -> Patch:
     """keep^(1 - depth) V((t - shift) / keep), with the blur that the narrowing took off it put back.
 
-    The bright halo, V below 0, is the display's edge filter: it answers to the section's area, which falls by keep more.
+    V below 0 is the display's bright edge, and background brighter than the line: it falls by keep once more, as the
+    section's area does, or the new wall would carry a bright seam that no other wall of the frame has.
     """
     n, k = vessel.shape
     out = np.zeros((n, k))

@@ -35,8 +35,8 @@ BESIDE = 6.0  # px beside the wall that must be clear
 FOUND = "vessels_found"  # note of a frame whose mask nobody drew
 ENTRY = 0.12  # of the shorter edge: vessels found that end so near the border may be a catheter
 # How often real lesions (as in ``shape``) lie near forks and on vessels of a width, against the places there are.
-NEAR, NEAR_MORE = 15.0, 3.0  # px to a fork, and how many times as often a lesion lies within
-WIDTHS, OFTEN = (7.0, 9.0, 12.0), (0.2, 0.45, 1.8, 2.5)  # px, and the weight below, between and above
+NEAR, NEAR_MORE = 15.0, 4.0  # px to a fork, and how many times as often a lesion lies within
+WIDTHS, OFTEN = (7.0, 9.0, 12.0), (0.1, 0.26, 1.8, 2.5)  # px, and the weight below, between and above
 ABOUT = 65  # px, edge of the square about a place whose vessels are counted
 CROWDED = 3.0  # real lesions lie where vessels are many: weights go as the length of all in the square to this power
 

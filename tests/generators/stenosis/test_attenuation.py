@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.generators.stenosis.attenuation import AttenuationEditor
+from lesionforge.generators.stenosis.attenuation import AttenuationEditor, _narrow
 from lesionforge.generators.stenosis.texture import Texture
 from lesionforge.generators.types import stream
 from tests.generators.stenosis.tubes import MU_DEPTH, narrowing, tube
@@ -87,6 +87,28 @@ def test_depth_that_is_kept_keeps_the_opacity(depth):
 
     assert opacity(healthy.image) == pytest.approx(MU_DEPTH, abs=0.02)
     assert opacity(image) / opacity(healthy.image) == pytest.approx(0.6 ** (1 - depth), abs=0.05)
+
+
+def test_what_is_emptied_is_as_dark_as_a_background_of_fine_dark_lines():
+    """The lines' share of the area counts: the median of such a background, which knows of none, is too bright."""
+    healthy = tube(tubes.line(0), 16.0)
+    lines = np.zeros(healthy.image.shape, np.uint8)
+    lines[::3] = 12  # grey levels, along the vessel: 4 in the mean, 0 in the median
+    with_lines = replace(healthy, image=healthy.image - lines)
+    x, y = np.rint(healthy.points[healthy.middle]).astype(int)
+    emptied = [edited(f, narrowing(f, 100))[y - 5 : y + 6, x - 3 : x + 4].mean() for f in (healthy, with_lines)]
+    assert emptied[0] - emptied[1] == pytest.approx(4, abs=1)
+
+
+def test_the_bright_edge_pales_with_the_section():
+    """A wall's halo is drawn by its vessel's contrast: with 40 % of the width left it may not be as bright as before."""
+    t = np.arange(-15, 15.1, 0.5)
+    vessel = np.tile(np.where(np.abs(t) <= 5, 1.0, np.where(np.abs(t) <= 10, -0.2, 0.0)), (3, 1))
+    keep, depth = np.full(3, 0.4), 0.5
+    out = _narrow(vessel, keep, np.zeros(3), -15.0, 0.5, 0.2, depth)[1]
+    opacity = 0.4 ** (1 - depth)
+    assert out[np.abs(t) < 0.5] == pytest.approx(opacity, abs=0.01)
+    assert out[np.abs(np.abs(t) - 3.0) < 0.1] == pytest.approx(-0.2 * opacity * 0.4, abs=0.01)
 
 
 def test_an_eccentric_lesion_keeps_one_wall():
