@@ -101,7 +101,7 @@ def test_what_is_emptied_is_as_dark_as_a_background_of_fine_dark_lines():
 
 
 def test_the_bright_edge_pales_with_the_section():
-    """A wall's halo is drawn by its vessel's contrast: with 40 % of the width left it may not be as bright as before."""
+    """With 40 % of the width left the halo may not be as bright as before."""
     t = np.arange(-15, 15.1, 0.5)
     vessel = np.tile(np.where(np.abs(t) <= 5, 1.0, np.where(np.abs(t) <= 10, -0.2, 0.0)), (3, 1))
     keep, depth = np.full(3, 0.4), 0.5

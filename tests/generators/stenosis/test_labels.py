@@ -10,7 +10,7 @@ from lesionforge.generators.phantom.angiogram.frame import phantom_angiogram
 from lesionforge.generators.stenosis import choice
 from lesionforge.generators.stenosis.closure import WIDE, Graded, Measured
 from lesionforge.generators.stenosis.drawing import StenosisDrawing
-from lesionforge.generators.stenosis.sites import ABOUT, CROWDED, NEAR, WIDTHS, FrameAnatomy, _crowd
+from lesionforge.generators.stenosis.sites import ABOUT, CROWDED, NEAR, NEAR_MORE, WIDTHS, FrameAnatomy, _crowd
 from lesionforge.generators.types import Rejected
 
 READING = SimpleNamespace(d_ref_px=12.0, percent_ds=50.0, why="")
@@ -61,7 +61,7 @@ def test_places_near_forks_and_on_wide_vessels_come_more_often(anatomy):
         near, far = odds[(band == one) & (fork < NEAR)], odds[(band == one) & (fork >= NEAR)]
         compared += bool(len(near) and len(far))
         if len(near) and len(far):
-            assert near == pytest.approx(3 * far.max())
+            assert near == pytest.approx(NEAR_MORE * far.max())
             assert far == pytest.approx(far.max())
     assert compared
     means = [odds[(band == one) & (fork >= NEAR)].mean() for one in sorted(set(band[fork >= NEAR]))]
