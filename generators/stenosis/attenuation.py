@@ -174,8 +174,8 @@ def _envelope(vessel: Patch) -> Patch:
 def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, sigma: float, depth: float) -> Patch:
     """keep^(1 - depth) V((t - shift) / keep), with the blur that the narrowing took off it put back.
 
-    V below 0 is the display's bright edge, and background brighter than the line: it falls by keep once more, as the
-    section's area does, or the new wall would carry a bright seam that no other wall of the frame has.
+    V below 0 is the display's bright edge, and background brighter than the line: it falls by keep^2 once more, or the
+    new wall would carry a bright seam along (on ARCADE's train frames this leaves least of the old wall).
     """
     n, k = vessel.shape
     out = np.zeros((n, k))
@@ -201,7 +201,7 @@ def _narrow(vessel: Patch, keep: Rows, shift: Rows, first: float, step: float, s
                 if 0 <= s < k - 1:
                     b = int(s)
                     total += weight * (vessel[i, b] * (1 - (s - b)) + vessel[i, b + 1] * (s - b))
-            out[i, j] = gain * total / norm * (share if total < 0 else 1.0)
+            out[i, j] = gain * total / norm * (share * share if total < 0 else 1.0)
     return out
 
 

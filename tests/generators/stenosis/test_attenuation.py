@@ -103,12 +103,12 @@ def test_what_is_emptied_is_as_dark_as_a_background_of_fine_dark_lines():
 def test_the_bright_edge_pales_with_the_section():
     """With 40 % of the width left the halo may not be as bright as before."""
     t = np.arange(-15, 15.1, 0.5)
-    vessel = np.tile(np.where(np.abs(t) <= 5, 1.0, np.where(np.abs(t) <= 10, -0.2, 0.0)), (3, 1))
+    vessel = np.tile(np.where(np.abs(t) <= 5, 1.0, np.where(np.abs(t) <= 10, -0.5, 0.0)), (3, 1))
     keep, depth = np.full(3, 0.4), 0.5
     out = _narrow(vessel, keep, np.zeros(3), -15.0, 0.5, 0.2, depth)[1]
     opacity = 0.4 ** (1 - depth)
     assert out[np.abs(t) < 0.5] == pytest.approx(opacity, abs=0.01)
-    assert out[np.abs(np.abs(t) - 3.0) < 0.1] == pytest.approx(-0.2 * opacity * 0.4, abs=0.01)
+    assert out[np.abs(np.abs(t) - 3.0) < 0.1] == pytest.approx(-0.5 * opacity * 0.4**2, abs=0.01)
 
 
 def test_an_eccentric_lesion_keeps_one_wall():
