@@ -11,6 +11,10 @@ from lesionforge.generators.lesion.scene import CtScene, box_about
 
 TRUNCATE = 4.0  # sigmas: beyond, the weight is exactly zero
 EDGE = 2.0  # sigmas from a tumour's edge to where its blend ends
+HALO_MM = (
+    1.2  # that a scanner's blur shows of a lesion beyond its label: 2.5 sigmas of the widest plaques are drawn with
+)
+MARGIN = 1 / 3  # of a tumour's radius: the widest margin that fades into its organ
 HU_RANGE = (-1024, 3071)
 PUSH_REACH = 2.0  # radii: beyond, nothing that a tumour pushes moves
 
@@ -62,6 +66,14 @@ def weights(
     if width_mm is not None:
         blurred[scipy.ndimage.distance_transform_edt(~mask, sampling=spacing) > width_mm] = 0
     return blurred
+
+
+def halo_mm(lesion_class: str, radius_mm: float, least_mm: float, spacing: tuple[float, float, float]) -> float:
+    """How far beyond its label a lesion shows: ``least_mm``, and a voxel at least; a tumour's margin is wider.
+
+    ``radius_mm``: that of the ball of its volume.
+    """
+    return max(least_mm, max(spacing), 0.0 if lesion_class in PLAQUES else MARGIN * radius_mm)
 
 
 def composite(

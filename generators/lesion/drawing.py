@@ -122,9 +122,12 @@ class LesionDrawing:
         others[mask] = VALUE[home(self.lesion_class)]
         self.region = measure.region(self.scene.labels, self.lesion_class, self.box, self.at, self.scene.spacing)
         self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing, self.width_mm)
+        kept = None
         if self.course:
             inner, outer = overlap(self.course.bed.box, self.box)
-            self._weight[outer][self.course.bed.kept[inner]] = 0
+            kept = np.zeros(mask.shape, bool)
+            kept[outer] = self.course.bed.kept[inner]
+            self._weight[kept] = 0
         return Patch(
             hu=self.base.astype(np.float32),
             mask=mask,
@@ -136,15 +139,18 @@ class LesionDrawing:
             mean_hu=self.asked_hu,
             necrosis=self.necrosis,
             core=self.region.core,
+            kept=kept,
         )
 
     def rng(self) -> np.random.Generator:
         """The same stream in every round, so that rounds differ by the request alone."""
         return np.random.Generator(np.random.Philox(key=self._noise))
 
-    def paint(self, tissue: NDArray[np.float32]) -> None:
-        """Composite a backend's tissue into the scene and measure it."""
+    def paint(self, tissue: NDArray[np.float32], hole: NDArray[np.bool_] | None) -> None:
+        """Composite a backend's tissue into the scene, as it is in the backend's ``hole``, and measure it."""
         scene = self.scene
+        if hole is not None:
+            self._weight = hole.astype(np.float32)
         scene.hu[self.box] = blend.composite(self.base, tissue, self._weight)
         scene.changed[self.box] |= self._weight > 0
         self.tissue = self.region.read(scene.hu)
@@ -288,7 +294,7 @@ def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
             patches[drawing] = patches[drawing].asked(drawing.asked_hu)
         tissues = filler.fill([patches[d] for d in left], [d.rng() for d in left])
         for drawing, tissue in zip(left, tissues, strict=True):
-            drawing.paint(tissue)
+            drawing.paint(tissue, filler.hole(patches[drawing]))
 
     close_loop(drawings, draw, lambda d: abs(d.miss_hu) > CLOSE_HU, ROUNDS if filler.heeds_hu else 1)
     for drawing in drawings:

@@ -28,8 +28,9 @@ class Patch:
     ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
     lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume. ``mean_hu``: asked for in the lesion's
     core; a backend with ``heeds_hu = True`` draws to it, others need not. ``necrosis`` of the ``core`` (bool, as
-    ``mask``): as those do. ``memo``: a backend's own, handed on where
-    a lesion is drawn again with another ``mean_hu``.
+    ``mask``): as those do. ``kept``: bool as ``mask``, voxels of other structures that
+    stay as they are; None: none. ``memo``: a backend's own, handed on where a lesion is drawn again with another
+    ``mean_hu``.
     """
 
     hu: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Patch:
     mean_hu: float | None = None
     necrosis: Necrosis | None = None
     core: NDArray[np.bool_] | None = None
+    kept: NDArray[np.bool_] | None = None
     memo: dict[str, Any] = field(default_factory=dict, init=False)
 
     def asked(self, mean_hu: float) -> Patch:
@@ -71,6 +73,14 @@ class Filler(ABC):
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
         """HU of each patch with the lesion's tissue where the mask is.
 
-        The caller composites it: outside the blended mask its voxels are not used. ``rngs``: the lesion's own stream
-        per patch; results must not depend on who shares the batch.
+        The caller composites it: outside the blended mask, or the ``hole``, its voxels are not used. ``rngs``: the
+        lesion's own stream per patch; results must not depend on who shares the batch.
         """
+
+    def hole(self, patch: Patch) -> NDArray[np.bool_] | None:
+        """Where its voxels replace the background's, bool of the mask's shape: the lesion and what blur shows beyond.
+
+        None: its tissue is as if no scanner had seen it; the caller lays it through the mask blurred. Tissue that has
+        been through a scanner holds that blur, and would get it twice.
+        """
+        return None

@@ -10,15 +10,16 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionforge.generators.diffusion.batches import placed
+from lesionforge.generators.lesion.blend import halo_mm
 from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM
-from lesionforge.generators.lesion.learned.crop import Cube, regions, views
+from lesionforge.generators.lesion.learned.crop import Cube, hidden, regions, views
 from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import array_member, stream
@@ -33,7 +34,14 @@ AWAY = 0.25  # of the side: how far a lesion's middle is from the cube's at most
 KEPT = 2**25  # voxels of the volumes last read that stay in memory, about 8 bytes each with their numbered lesions
 
 
-Lesion = tuple[str, int, NDArray[np.int32], tuple[slice, ...]]
+class Lesion(NamedTuple):
+    """One of a volume: its class, the number of its voxels in ``parts``, their box, the radius of as large a ball."""
+
+    kind: str
+    number: int
+    parts: NDArray[np.int32]
+    box: tuple[slice, ...]
+    radius_mm: float
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Volume:
                 stage = "early" if radius <= EARLY_MM else "late"
                 kind = f"{name.removesuffix('_tumour')}_{stage}" if name.endswith("_tumour") else name
                 if sizes[number] >= LEAST_VOXELS and kind in classes[1:]:
-                    found.append((kind, number, parts, box))
+                    found.append(Lesion(kind, number, parts, box, float(radius)))
         return found
 
 
@@ -130,6 +138,7 @@ class Cubes:
         window: HU that become -1 and 1.
         classes: of lesions, ``healthy`` the first.
         healthy: share of cubes anywhere in a volume, with nothing hidden.
+        halo_mm: least reach of what is hidden about a lesion.
         empty: share of prompts left away, for classifier-free guidance.
         noise: shape of the noise and number of noise levels; None for an autoencoder.
     """
@@ -142,10 +151,12 @@ class Cubes:
         window: tuple[float, float],
         classes: Sequence[str],
         healthy: float,
+        halo_mm: float,
         empty: float = 0.0,
         noise: tuple[tuple[int, ...], int] | None = None,
     ) -> None:
         self._volumes, self._side, self._window = volumes, side, window
+        self._halo_mm = halo_mm
         self._classes, self._healthy, self._empty, self._noise = tuple(classes), healthy, empty, noise
         self._key = hashlib.blake2b(key.encode(), digest_size=32).digest()
 
@@ -169,15 +180,14 @@ class Cubes:
             lesions = volume.lesions(self._classes)
             if not lesions:
                 continue
-            kinds = sorted({kind for kind, *_ in lesions})
+            kinds = sorted({one.kind for one in lesions})
             kind = kinds[rng.integers(len(kinds))]
-            same = [one for one in lesions if one[0] == kind]
-            _, value, parts, box = same[rng.integers(len(same))]
-            middle = [(s.start + s.stop) // 2 for s in box]
+            same = [one for one in lesions if one.kind == kind]
+            lesion = same[rng.integers(len(same))]
+            middle = [(s.start + s.stop) // 2 for s in lesion.box]
             cube = self._about(rng, middle, volume.hu.shape)
-            hole = cube.cut(parts) == value
-            if hole.any():  # a bent lesion's middle may be outside of it
-                return self._views(volume, cube, hole, kind)
+            if (cube.cut(lesion.parts) == lesion.number).any():  # a bent lesion's middle may be outside of it
+                return self._views(volume, cube, lesion)
         raise UsageError(
             f"no lesion of {', '.join(self._classes[1:])} in {TRIES} volumes: look at the datasets' labels"
         )
@@ -186,7 +196,7 @@ class Cubes:
         volume = self._volumes[int(rng.integers(len(self._volumes)))]
         middle = [int(rng.integers(n)) for n in volume.hu.shape]
         cube = self._about(rng, middle, volume.hu.shape)
-        return self._views(volume, cube, np.zeros((self._side,) * 3, bool), HEALTHY)
+        return self._views(volume, cube, None)
 
     def _about(self, rng: np.random.Generator, middle: Sequence[int], shape: Sequence[int]) -> Cube:
         away = int(AWAY * self._side)
@@ -194,10 +204,25 @@ class Cubes:
         i, j, k = (placed(c, self._side, n) for c, n in zip(corner, shape, strict=True))
         return Cube((i, j, k), self._side)
 
-    def _views(self, volume: Volume, cube: Cube, hole: NDArray[np.bool_], kind: str) -> Item:
+    def _views(self, volume: Volume, cube: Cube, lesion: Lesion | None) -> Item:
+        """``lesion``: the one that is hidden; None: nothing is."""
+        labels = cube.cut(volume.labels)
+        kind, mask = (lesion.kind, cube.cut(lesion.parts) == lesion.number) if lesion else (HEALTHY, None)
+        mask = np.zeros(labels.shape, bool) if mask is None else mask
+        hole = self._hole(volume, cube, lesion) if lesion else mask
         # Real tumours of other classes are neither this lesion nor healthy: they are in the mask as anything else is.
-        region = regions(cube.cut(volume.labels), volume.legend, hole, kind, self._classes)
+        region = regions(labels, volume.legend, mask, kind, self._classes)
         return views(cube.cut(volume.hu), hole, region, self._classes.index(kind), self._window)
+
+    def _hole(self, volume: Volume, cube: Cube, lesion: Lesion) -> NDArray[np.bool_]:
+        """What the lesion covers of the cube with its halo, that of its voxels beside the cube as well."""
+        spacing = volume.spacing_mm
+        halo = halo_mm(lesion.kind, lesion.radius_mm, self._halo_mm, spacing)
+        margin = int(halo / min(spacing)) + 1
+        wide = Cube((cube.corner[0] - margin, cube.corner[1] - margin, cube.corner[2] - margin), cube.side + 2 * margin)
+        mask = wide.cut(lesion.parts) == lesion.number
+        inner = (slice(margin, margin + cube.side),) * 3
+        return hidden(mask, wide.cut(volume.labels), volume.legend, halo, spacing)[inner]
 
 
 def ordered(classes: set[str]) -> tuple[str, ...]:

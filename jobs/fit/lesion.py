@@ -162,7 +162,9 @@ def cubes(settings: LesionFit, own: LesionSettings, volumes: Volumes, shape: tup
     except UsageError:
         console.note("no split val in the datasets: the held-out loss is of other cubes of the training volumes")
         other, key = volumes, f"fit/held/{settings.seed}"
-    given: Mapping[str, Any] = {"side": own.side, "window": own.window, "classes": classes, "noise": noise}
+    given: Mapping[str, Any] = {
+        "side": own.side, "window": own.window, "classes": classes, "noise": noise, "halo_mm": own.halo_mm
+    }  # fmt: skip
     empty = settings.empty if own.prompted else 0.0
     train = Cubes(volumes, f"fit/train/{settings.seed}", healthy=healthy, empty=empty, **given)
     return train, Cubes(other, key, healthy=healthy, **given)

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lesionforge.generators.diffusion.batches import placed
+from lesionforge.generators.lesion.classes import CLASSES
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 
 Floats = NDArray[np.float32]
@@ -69,6 +71,29 @@ def cubes(mask: NDArray[np.bool_], side: int) -> Iterator[Cube]:
         starts.append([placed(first + n * stride, side, mask.shape[axis]) for n in range(count)])
     for corner in product(*starts):
         yield Cube((corner[0], corner[1], corner[2]), side)
+
+
+def hidden(
+    mask: NDArray[np.bool_],
+    labels: NDArray[np.uint8],
+    legend: Mapping[int, str],
+    halo_mm: float,
+    spacing_mm: tuple[float, float, float],
+) -> NDArray[np.bool_]:
+    """What the networks do not see of a lesion, and make: its mask and its halo. Other lesions stay as they are.
+
+    Args:
+        mask: of the lesion.
+        labels, legend: as the mask, of everything.
+        halo_mm: from its voxels' middles, see ``blend.halo_mm``.
+        spacing_mm: of the voxels.
+    """
+    if not mask.any():
+        return mask
+    near = ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= halo_mm + 1e-6
+    lesions = [value for value, name in legend.items() if name in CLASSES[1:] or name.endswith("_tumour")]
+    out: NDArray[np.bool_] = near & (mask | ~np.isin(labels, lesions))
+    return out
 
 
 def regions(

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
+from lesionforge.generators.lesion.blend import halo_mm
 from lesionforge.generators.lesion.filler import Filler, Patch
-from lesionforge.generators.lesion.learned.crop import Cube, cubes, hounsfield, regions, upright, views
+from lesionforge.generators.lesion.learned.crop import Cube, cubes, hidden, hounsfield, regions, upright, views
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, LesionSettings
 
@@ -77,13 +78,19 @@ class LearnedFiller(Filler):
         """
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
-        jobs = [_Job(patch, rng, self.settings) for patch, rng in zip(patches, rngs, strict=True)]
+        jobs = [_Job(one, self.hole(one), rng, self.settings) for one, rng in zip(patches, rngs, strict=True)]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
                 for part in chunks(same, self.batch):
                     for job, values in zip(part, self._draw(self._model, part), strict=False):
                         job.take(values)
         return [job.drawn for job in jobs]
+
+    def hole(self, patch: Patch) -> NDArray[np.bool_]:
+        """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures."""
+        halo = halo_mm(patch.lesion_class, patch.radius_mm, self.settings.halo_mm, patch.spacing_mm)
+        out = hidden(patch.mask, patch.others, patch.legend, halo, patch.spacing_mm)
+        return out if patch.kept is None else out & ~patch.kept
 
     def _draw(self, model: LesionModel, part: Sequence[_Job]) -> NDArray[np.float32]:
         import torch
@@ -103,29 +110,33 @@ class LearnedFiller(Filler):
 class _Job:
     """One lesion on its way: what is drawn of it so far, and the cube in hand."""
 
-    def __init__(self, patch: Patch, rng: np.random.Generator, settings: LesionSettings) -> None:
+    def __init__(
+        self, patch: Patch, hole: NDArray[np.bool_], rng: np.random.Generator, settings: LesionSettings
+    ) -> None:
         if patch.lesion_class not in settings.classes:
             known = ", ".join(settings.classes)
             raise ValueError(f"lesion class {patch.lesion_class!r} is none of this model's: {known}")
         _check_spacing(patch.spacing_mm, settings.spacing_mm)
         self.rng, self.drawn = rng, patch.hu.astype(np.float32, copy=True)
         self.healthy = patch.lesion_class == HEALTHY
-        self._patch, self._settings = patch, settings
+        self._patch, self._hole, self._settings = patch, hole, settings
         self._done = np.zeros(patch.mask.shape, bool)
-        self._cubes = cubes(patch.mask, settings.side)
+        self._cubes = cubes(hole, settings.side)
 
     def turn(self) -> bool:
         """Take the next cube with anything left to make."""
         patch, own = self._patch, self._settings
         for cube in self._cubes:
-            hole = cube.cut(patch.mask & ~self._done)
+            hole = cube.cut(self._hole & ~self._done)
             if not hole.any():
                 continue
-            hidden = hole & (not self.healthy)
-            region = regions(cube.cut(patch.others), patch.legend, hidden, patch.lesion_class, own.classes)
-            now = np.where(patch.mask & self._done, self.drawn, patch.hu)
+            if self.healthy:
+                hole = np.zeros_like(hole)
+            mask = cube.cut(patch.mask) & (not self.healthy)
+            region = regions(cube.cut(patch.others), patch.legend, mask, patch.lesion_class, own.classes)
+            now = np.where(self._hole & self._done, self.drawn, patch.hu)
             self._cube: Cube = cube
-            self.view = views(cube.cut(now), hidden, region, own.classes.index(patch.lesion_class), own.window)
+            self.view = views(cube.cut(now), hole, region, own.classes.index(patch.lesion_class), own.window)
             return True
         return False
 

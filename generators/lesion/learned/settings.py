@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lesionforge.generators.diffusion.model import FittedSettings
+from lesionforge.generators.lesion.blend import HALO_MM
 
 HEALTHY = "healthy"
 BACKENDS = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")
@@ -32,6 +33,7 @@ class LesionSettings(FittedSettings):
         networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``prompt``.
         classes: of lesions, ``healthy`` the first.
         levels: of noise in the schedule.
+        halo_mm: least reach of what is hidden about a lesion, see ``blend.halo_mm``.
         strength: share of the way to pure noise from which the background is taken back; 1: from noise alone.
     """
 
@@ -42,6 +44,7 @@ class LesionSettings(FittedSettings):
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     levels: int = 0
+    halo_mm: float = HALO_MM
     strength: float = 1.0
 
     @property

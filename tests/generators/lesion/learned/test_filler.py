@@ -93,7 +93,7 @@ def test_promptlesion_leaves_the_latents_outside_of_the_lesion_alone(folders):
     model.decode = lambda latent: spy.append(latent) or decode(latent)
     fill(filler, sick)
     fill(filler, healthy)
-    free = model.free(torch.from_numpy(np.moveaxis(sick.mask, -1, 0)[None, None].astype(np.float32))) > 0
+    free = model.free(torch.from_numpy(np.moveaxis(filler.hole(sick), -1, 0)[None, None].astype(np.float32))) > 0
     free = free.expand_as(spy[0])
     torch.testing.assert_close(spy[0][~free], model.encode(_image(sick))[~free], rtol=0, atol=0)
     assert not torch.equal(spy[0][free], model.encode(_image(sick))[free])
