@@ -10,14 +10,15 @@ OFFSET = 0.008
 LARGEST = 0.9999
 
 
-def cosine(levels: int) -> Any:
-    """Cosine schedule (Nichol & Dhariwal 2021) as a diffusers ``DDIMScheduler`` that predicts noise.
+def cosine(levels: int, prediction: str = "epsilon") -> Any:
+    """Cosine schedule (Nichol & Dhariwal 2021) as a diffusers ``DDIMScheduler``.
 
     Its betas are cut at ``LARGEST``; predicted images are cut to -1 ... 1. With ``eta`` 1, all levels and
     ``use_clipped_model_output`` its step is DDPM's ancestral one.
 
     Args:
         levels: number of noise levels, T.
+        prediction: what the network says: ``epsilon``, the noise, or ``sample``, the clean image.
     """
     from diffusers import DDIMScheduler
 
@@ -27,7 +28,7 @@ def cosine(levels: int) -> Any:
     betas = [min(1 - signal(t + 1) / signal(t), LARGEST) for t in range(levels)]
     return DDIMScheduler(
         num_train_timesteps=levels, trained_betas=betas, clip_sample=True, set_alpha_to_one=True,
-        prediction_type="epsilon", timestep_spacing="trailing",
+        prediction_type=prediction, timestep_spacing="trailing",
     )  # fmt: skip
 
 

@@ -112,22 +112,20 @@ class LesionDrawing:
         self.box = self._patch_box(least)
         self.base = self.scene.hu[self.box].copy()
         others = self.scene.labels[self.box].copy()
-        inner = tuple(
-            slice(int(a) - s.start, int(b) + 1 - s.start) for a, b, s in zip(self.low, self.high, self.box, strict=True)
-        )
+        ends = zip(self.low.tolist(), self.high.tolist(), self.box, strict=True)
+        inner = tuple(slice(a - s.start, b + 1 - s.start) for a, b, s in ends)
         parts, _ = scipy.ndimage.label(others == VALUE[self.lesion_class])
         here = tuple(x - s.start for x, s in zip(self.at, self.box, strict=True))
         mask = np.zeros(others.shape, bool)
         mask[inner] = parts[inner] == parts[here]
         others[mask] = VALUE[home(self.lesion_class)]
         self.region = measure.region(self.scene.labels, self.lesion_class, self.box, self.at, self.scene.spacing)
-        self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing, self.width_mm)
-        kept = None
+        kept = np.zeros(mask.shape, bool)
         if self.course:
             inner, outer = overlap(self.course.bed.box, self.box)
-            kept = np.zeros(mask.shape, bool)
             kept[outer] = self.course.bed.kept[inner]
-            self._weight[kept] = 0
+        self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing, self.width_mm)
+        self._weight[kept] = 0
         return Patch(
             hu=self.base.astype(np.float32),
             mask=mask,
@@ -148,11 +146,9 @@ class LesionDrawing:
 
     def paint(self, tissue: NDArray[np.float32], hole: NDArray[np.bool_] | None) -> None:
         """Composite a backend's tissue into the scene, as it is in the backend's ``hole``, and measure it."""
-        scene = self.scene
-        if hole is not None:
-            self._weight = hole.astype(np.float32)
-        scene.hu[self.box] = blend.composite(self.base, tissue, self._weight)
-        scene.changed[self.box] |= self._weight > 0
+        scene, weight = self.scene, self._weight if hole is None else hole.astype(np.float32)
+        scene.hu[self.box] = blend.composite(self.base, tissue, weight)
+        scene.changed[self.box] |= weight > 0
         self.tissue = self.region.read(scene.hu)
 
     def narrow(self) -> None:

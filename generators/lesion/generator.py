@@ -171,4 +171,5 @@ def open_backend(params: LesionParams) -> Filler:
         return TextureFiller(params.capsule)
     from lesionforge.generators.lesion.learned import LearnedFiller
 
-    return LearnedFiller(params.weights, params.backend, params.steps, params.strength, params.guidance)
+    p = params
+    return LearnedFiller(p.weights, p.backend, p.steps, p.strength, p.guidance, heeds=p.check_hu)

@@ -12,6 +12,8 @@ from lesionforge.generators.parameters import Parameters, Range
 
 Backend = Literal["texture", "difftumor", "medddpm", "promptlesion", "promptlesion-mask"]
 
+SHIPPED = "promptlesion"  # the backend whose weights come with the package
+
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Interval(ge=1, le=20)]
 LateMm = Annotated[float, Interval(ge=EARLY_MM, le=60)]
@@ -25,7 +27,8 @@ class LesionParams(Parameters):
 
     Attributes:
         backend: ``texture`` (CPU, no weights), or a learned one.
-        weights: folder of a learned backend's fitted weights.
+        weights: folder of a learned backend's fitted weights; null (``promptlesion``): those of the package, of every
+            class, for voxels of .5 mm (plaques) and 2 mm (tumours).
         steps: of a learned backend's sampler, a divisor of the noise levels; null: as its weights say.
         strength: of a learned backend's sampler: 0 returns the background as the autoencoder has it, 1 starts from
             noise alone; null: as its weights say.
@@ -66,7 +69,8 @@ class LesionParams(Parameters):
         volume_tolerance: most relative difference between a tumour's volume asked for and measured.
         ds_tolerance: most points between a plaque's percent diameter stenosis asked for and measured.
         check_hu: draw lesions again whose HU are out of tolerance or of their class, and plaques whose %DS on the HU
-            is. Backends that draw HU of their own may need it off; all of it is measured anyway.
+            is. Models of voxels draw to the HU asked for, or HU of their own where this is off; other learned backends
+            have none but their own, and may need it off. All of it is measured anyway.
         keep_source: store the untouched crop beside the edited one.
         compress: store volumes as ``.delta.npy.zst`` (half the size; the card shows how to read it) in place of
             ``.npy``. Label maps always are ``.npy.zst``.
@@ -117,7 +121,7 @@ class LesionParams(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.backend != "texture" and not self.weights:
+        if self.backend not in ("texture", SHIPPED) and not self.weights:
             raise ValueError(f"backend {self.backend} needs weights: the folder that `lesionforge fit` wrote")
         if self.backend == "texture" and self.weights:
             raise ValueError("weights: the texture backend has none; leave them out")

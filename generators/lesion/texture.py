@@ -27,13 +27,11 @@ from lesionforge.generators.lesion.classes import (
     home,
 )
 from lesionforge.generators.lesion.filler import Filler, Patch
+from lesionforge.generators.lesion.grain import EDGE_MM, about, borrowed, edges, grain
 
 COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
 SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12
-GRAIN_MM = 1.0  # what is finer counts as the scan's noise
-GRAIN_LIMIT = 3.0  # standard deviations: edges are no noise
 OUTLIER = 3.0  # standard deviations of an organ's noise
-EDGE_MM = 2.0  # width of the blur between tissues
 CAPSULE_MM, CAPSULE_HU = 1.5, (60.0, 110.0)
 NECROSIS_MM, LEAST_HU = 1.0, 12.0  # sigma of dead tissue's edge; least of what the texture takes away
 PSF_MM = 0.35  # sigma of the scanner's blur inside a plaque
@@ -145,34 +143,6 @@ def syntumor(
     return _enlarge(spots, shape, spacing, grid)
 
 
-def grain(hu: Floats, spacing: tuple[float, float, float]) -> Floats:
-    """The scan's noise: what is finer than ``GRAIN_MM``, its outliers (edges) cut to size."""
-    fine = hu - scipy.ndimage.gaussian_filter(hu, [GRAIN_MM / s for s in spacing], mode="nearest", truncate=3)
-    spread = 1.4826 * float(np.median(np.abs(fine - np.median(fine))))
-    cut: Floats = np.clip(fine, -GRAIN_LIMIT * spread, GRAIN_LIMIT * spread)
-    return cut
-
-
-def _edges(hu: Floats, spacing: tuple[float, float, float], limit: float = GRAIN_LIMIT) -> NDArray[np.bool_]:
-    """What lies within the blur of a step between tissues, of a slope above ``limit`` times the median."""
-    sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
-    slope = scipy.ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
-    steep = slope > limit * np.median(slope)
-    return _about(steep, EDGE_MM / 2, spacing)
-
-
-def _about(mask: NDArray[np.bool_], mm: float, spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """Voxels whose centre lies no further than so many mm from one of a mask: few shifts, and no distances."""
-    reach = [int(mm / s) + 1 for s in spacing]
-    offsets = np.argwhere(np.ones([2 * r + 1 for r in reach], bool)) - reach
-    out = mask.copy()
-    for offset in offsets[np.sqrt(((offsets * spacing) ** 2).sum(axis=1)) <= mm].tolist():
-        to = tuple(slice(max(0, o), max(0, min(n, n + o))) for o, n in zip(offset, mask.shape, strict=True))
-        of = tuple(slice(max(0, -o), max(0, min(n, n - o))) for o, n in zip(offset, mask.shape, strict=True))
-        out[to] |= mask[of]
-    return out
-
-
 def _organ_everywhere(patch: Patch) -> Floats:
     """The background; where it is not the organ's own tissue, the organ's level and its grain.
 
@@ -188,24 +158,13 @@ def _organ_everywhere(patch: Patch) -> Floats:
     wrong = patch.mask & ~tissue
     if not wrong.any():
         return patch.hu
-    tissue &= ~_about(wrong, EDGE_MM, patch.spacing_mm)
+    tissue &= ~about(wrong, EDGE_MM, patch.spacing_mm)
     filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
     # Other tissue has the scan's grain as well, but for its edges.
-    flat = tissue | ~_edges(patch.hu, patch.spacing_mm)
+    flat = tissue | ~edges(patch.hu, patch.spacing_mm)
     fine = np.where(tissue, grain(filled, patch.spacing_mm), grain(patch.hu, patch.spacing_mm))
-    fine = _borrowed(fine, flat, patch.mask)
+    fine = borrowed(fine, flat, patch.mask)
     return np.where(tissue, patch.hu, np.float32(level) + fine).astype(np.float32)
-
-
-def _borrowed(fine: Floats, flat: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Floats:
-    """Grain where it is ``wanted``: of its own place where that is ``flat``, else from further and further away."""
-    own, known = fine, flat
-    for n in range(3, 33):
-        if known[wanted].all():
-            break
-        shift, axis = 2 * n, n % 3
-        fine, known = np.where(known, fine, np.roll(own, shift, axis)), known | np.roll(flat, shift, axis)
-    return np.where(known, fine, np.float32(0))
 
 
 def _plaque(patch: Patch, rng: np.random.Generator) -> Floats:
@@ -268,7 +227,7 @@ def _plaque_noise(
         gap = scipy.ndimage.distance_transform_edt(~lumen, sampling=spacing)
         texture -= (CAP * np.clip(1 - gap / CAP_MM, 0, 1)).astype(np.float32)
     # Of the vessel itself what is fine is its shape, above all in coarse scans: there the grain is that of flat tissue.
-    noise = _borrowed(grain(patch.hu, spacing), ~_edges(patch.hu, spacing, 1.0), patch.mask)
+    noise = borrowed(grain(patch.hu, spacing), ~edges(patch.hu, spacing, 1.0), patch.mask)
     return noise, texture, levels, depth
 
 

@@ -89,7 +89,7 @@ def _prepared(
     from lesionforge.engine.validation import Invalid, nearest, validate
     from lesionforge.jobs.errors import UsageError
 
-    begin, model, own, _ = _kind(kind)
+    begin, model, own, _ = _kind(kind, preset)
     for name in changes:
         if name not in own:
             raise UsageError(f"--set {name}: no such setting{nearest(name, list(own))}")
@@ -104,7 +104,7 @@ def _prepared(
         raise UsageError(f"--set {error}") from None
 
 
-def _kind(kind: str) -> tuple[Callable[..., Path], Any, dict[str, Any], Sequence[str]]:
+def _kind(kind: str, preset: str = "") -> tuple[Callable[..., Path], Any, dict[str, Any], Sequence[str]]:
     """How a kind is fitted, the class of its settings, those that it has with their defaults, and its presets."""
     from lesionforge.generators.lesion.learned.settings import PRESETS
     from lesionforge.generators.stenosis.diffusion.preset import PRESETS as STENOSIS_PRESETS
@@ -119,6 +119,8 @@ def _kind(kind: str) -> tuple[Callable[..., Path], Any, dict[str, Any], Sequence
         return stenosis.fit_stenosis, stenosis.StenosisFit, free(stenosis.StenosisFit), list(STENOSIS_PRESETS)
     common = free(settings.FitSettings) | {"batch": lesion.BATCH.get(kind, 4)}
     own = {name: value for name, value in free(lesion.LesionFit).items() if name in lesion.KINDS[kind]}
+    if preset in PRESETS and PRESETS[preset].voxels:
+        common |= lesion.VOXEL
     return lesion.fit_lesion, lesion.LesionFit, {**own, **common}, list(PRESETS)
 
 

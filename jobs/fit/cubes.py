@@ -19,7 +19,7 @@ from scipy import ndimage
 from lesionforge.generators.diffusion.batches import placed
 from lesionforge.generators.lesion.blend import halo_mm
 from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM
-from lesionforge.generators.lesion.learned.crop import Cube, hidden, regions, views
+from lesionforge.generators.lesion.learned.crop import LEVEL_MM, Cube, about, hidden, level, regions, views
 from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import array_member, stream
@@ -31,17 +31,17 @@ from lesionforge.sinks.reader import Samples
 LEAST_VOXELS = 8  # a smaller part of a mask is a stray
 TRIES = 20  # volumes looked at for a lesion
 AWAY = 0.25  # of the side: how far a lesion's middle is from the cube's at most
-KEPT = 2**25  # voxels of the volumes last read that stay in memory, about 8 bytes each with their numbered lesions
+KEPT = 2**28  # voxels of the volumes last read that stay in memory, 3 bytes each
 
 
 class Lesion(NamedTuple):
-    """One of a volume: its class, the number of its voxels in ``parts``, their box, the radius of as large a ball."""
+    """One of a volume: its class; from voxel ``start`` on its ``mask`` and with its halo, ``hole``; its organ's HU."""
 
     kind: str
-    number: int
-    parts: NDArray[np.int32]
-    box: tuple[slice, ...]
-    radius_mm: float
+    start: tuple[int, ...]
+    mask: NDArray[np.bool_]
+    hole: NDArray[np.bool_]
+    level: float
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Volume:
     spacing_mm: tuple[float, float, float]
     _found: dict[tuple[str, ...], list[Lesion]] = field(default_factory=dict, repr=False)
 
-    def lesions(self, classes: Sequence[str]) -> list[Lesion]:
-        """Class, number, numbered parts and box of every lesion: what touches by faces is one.
+    def lesions(self, classes: Sequence[str], halo: float) -> list[Lesion]:
+        """Every lesion: what touches by faces is one; ``halo`` in mm is the least that it shows beyond its label.
 
         A real tumour, known by its organ alone, is early up to an equivalent radius of 10 mm, else late.
         """
@@ -73,8 +73,17 @@ class Volume:
                 stage = "early" if radius <= EARLY_MM else "late"
                 kind = f"{name.removesuffix('_tumour')}_{stage}" if name.endswith("_tumour") else name
                 if sizes[number] >= LEAST_VOXELS and kind in classes[1:]:
-                    found.append(Lesion(kind, number, parts, box, float(radius)))
+                    found.append(self._lesion(kind, parts == number, box, halo_mm(kind, radius, halo, self.spacing_mm)))
         return found
+
+    def _lesion(self, kind: str, own: NDArray[np.bool_], box: tuple[slice, ...], halo: float) -> Lesion:
+        whole = np.zeros(self.labels.shape, bool)
+        whole[box] = own[box]
+        near = about(whole, max(halo, LEVEL_MM), self.spacing_mm)
+        mask, labels = whole[near].copy(), self.labels[near]
+        hole = hidden(mask, labels, self.legend, halo, self.spacing_mm)
+        hu = level(self.hu[near], labels, self.legend, hole, kind)
+        return Lesion(kind, tuple(s.start for s in near), mask, hole, hu)
 
 
 class Volumes:
@@ -89,6 +98,7 @@ class Volumes:
         self._names: list[tuple[str, str]] = []  # of CT and label map in each dataset
         self.classes: set[str] = set()
         spacings: list[Any] = []
+        kinds: list[set[str]] = []
         for place in places:
             names = chosen(place, split).members
             try:
@@ -98,16 +108,26 @@ class Volumes:
                 lesions = samples.column("labels.lesions")
             except ValueError as error:
                 raise UsageError(f"{error}: give datasets of the lesion generator") from None
-            self.classes |= {one["class"] for some in lesions for one in some}
+            kinds += [{one["class"] for one in some} for some in lesions]
             self._data.append(samples)
             self._names.append((ct, label))
-        table = np.array(spacings, float)
-        self.spacing_mm: tuple[float, float, float] = tuple(np.median(table, axis=0).tolist())
-        if (abs(table / self.spacing_mm - 1) > SPACING_TOLERANCE).any():
-            low, high = table.min(0).round(2).tolist(), table.max(0).round(2).tolist()
-            raise UsageError(f"voxels are {low} to {high} mm: resample the source (one spacing for one model)")
+        self.classes = set().union(*kinds)
+        self._spacings = np.array(spacings, float)
+        #: Edges of the voxels that each class is seen in.
+        self.spacings_mm = {
+            kind: _same(self._spacings[[kind in some for some in kinds]]) for kind in sorted(self.classes)
+        }
         self._numbers = [(d, n) for d, samples in enumerate(self._data) for n in range(len(samples))]
         self._kept: OrderedDict[int, Volume] = OrderedDict()
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Edges of the voxels of all volumes.
+
+        Raises:
+            UsageError: where they are not the same.
+        """
+        return _same(self._spacings)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -139,6 +159,7 @@ class Cubes:
         classes: of lesions, ``healthy`` the first.
         healthy: share of cubes anywhere in a volume, with nothing hidden.
         halo_mm: least reach of what is hidden about a lesion.
+        bend_hu: of the window, see ``learned.crop.unit``; where it is given, the hole holds its organ's level.
         empty: share of prompts left away, for classifier-free guidance.
         noise: shape of the noise and number of noise levels; None for an autoencoder.
     """
@@ -152,11 +173,15 @@ class Cubes:
         classes: Sequence[str],
         healthy: float,
         halo_mm: float,
+        bend_hu: float = 0.0,
         empty: float = 0.0,
         noise: tuple[tuple[int, ...], int] | None = None,
     ) -> None:
         self._volumes, self._side, self._window = volumes, side, window
-        self._halo_mm = halo_mm
+        self._halo_mm, self._bend_hu = halo_mm, bend_hu
+        self._turn = bool(bend_hu) and all(
+            max(s) <= (1 + SPACING_TOLERANCE) * min(s) for s in volumes.spacings_mm.values()
+        )
         self._classes, self._healthy, self._empty, self._noise = tuple(classes), healthy, empty, noise
         self._key = hashlib.blake2b(key.encode(), digest_size=32).digest()
 
@@ -165,6 +190,9 @@ class Cubes:
         item = self._healthy_cube(rng) if rng.random() < self._healthy else self._lesion_cube(rng)
         axes = tuple((1 + np.flatnonzero(rng.random(3) < 0.5)).tolist())
         item = {n: np.flip(a, axes).copy() if np.ndim(a) == 4 else a for n, a in item.items()}
+        if self._turn:
+            order = (0, *(1 + rng.permutation(3)).tolist())
+            item = {n: a.transpose(order).copy() if np.ndim(a) == 4 else a for n, a in item.items()}
         item["drop"] = np.bool_(rng.random() < self._empty)
         if self._noise is not None:
             shape, levels = self._noise
@@ -177,16 +205,18 @@ class Cubes:
         """About a lesion: of a class that the volume has, each of them as often, then one of its lesions."""
         for _ in range(TRIES):
             volume = self._volumes[int(rng.integers(len(self._volumes)))]
-            lesions = volume.lesions(self._classes)
+            lesions = volume.lesions(self._classes, self._halo_mm)
             if not lesions:
                 continue
             kinds = sorted({one.kind for one in lesions})
             kind = kinds[rng.integers(len(kinds))]
             same = [one for one in lesions if one.kind == kind]
             lesion = same[rng.integers(len(same))]
-            middle = [(s.start + s.stop) // 2 for s in lesion.box]
-            cube = self._about(rng, middle, volume.hu.shape)
-            if (cube.cut(lesion.parts) == lesion.number).any():  # a bent lesion's middle may be outside of it
+            voxels = np.argwhere(lesion.mask)
+            fits = (np.ptp(voxels, axis=0) < 2 * AWAY * self._side).all()
+            middle = (voxels.min(axis=0) + voxels.max(axis=0)) // 2 if fits else voxels[rng.integers(len(voxels))]
+            cube = self._about(rng, (middle + lesion.start).tolist(), volume.hu.shape)
+            if cube.cut_part(lesion.mask, lesion.start, volume.hu.shape).any():
                 return self._views(volume, cube, lesion)
         raise UsageError(
             f"no lesion of {', '.join(self._classes[1:])} in {TRIES} volumes: look at the datasets' labels"
@@ -202,27 +232,27 @@ class Cubes:
         away = int(AWAY * self._side)
         corner = [m - self._side // 2 + int(rng.integers(-away, away + 1)) for m in middle]
         i, j, k = (placed(c, self._side, n) for c, n in zip(corner, shape, strict=True))
-        return Cube((i, j, k), self._side)
+        return Cube((i, j, k), (self._side,) * 3)
 
     def _views(self, volume: Volume, cube: Cube, lesion: Lesion | None) -> Item:
         """``lesion``: the one that is hidden; None: nothing is."""
         labels = cube.cut(volume.labels)
-        kind, mask = (lesion.kind, cube.cut(lesion.parts) == lesion.number) if lesion else (HEALTHY, None)
-        mask = np.zeros(labels.shape, bool) if mask is None else mask
-        hole = self._hole(volume, cube, lesion) if lesion else mask
+        mask = hole = np.zeros(labels.shape, bool)
+        if lesion:
+            mask, hole = (cube.cut_part(p, lesion.start, volume.hu.shape) for p in (lesion.mask, lesion.hole))
+        kind = lesion.kind if lesion else HEALTHY
         # Real tumours of other classes are neither this lesion nor healthy: they are in the mask as anything else is.
         region = regions(labels, volume.legend, mask, kind, self._classes)
-        return views(cube.cut(volume.hu), hole, region, self._classes.index(kind), self._window)
+        level = lesion.level if lesion and self._bend_hu else None
+        return views(cube.cut(volume.hu), hole, region, self._classes.index(kind), self._window, self._bend_hu, level)
 
-    def _hole(self, volume: Volume, cube: Cube, lesion: Lesion) -> NDArray[np.bool_]:
-        """What the lesion covers of the cube with its halo, that of its voxels beside the cube as well."""
-        spacing = volume.spacing_mm
-        halo = halo_mm(lesion.kind, lesion.radius_mm, self._halo_mm, spacing)
-        margin = int(halo / min(spacing)) + 1
-        wide = Cube((cube.corner[0] - margin, cube.corner[1] - margin, cube.corner[2] - margin), cube.side + 2 * margin)
-        mask = wide.cut(lesion.parts) == lesion.number
-        inner = (slice(margin, margin + cube.side),) * 3
-        return hidden(mask, wide.cut(volume.labels), volume.legend, halo, spacing)[inner]
+
+def _same(spacings: NDArray[np.float64]) -> tuple[float, float, float]:
+    a, b, c = np.median(spacings, axis=0).tolist()
+    if (abs(spacings / (a, b, c) - 1) > SPACING_TOLERANCE).any():
+        low, high = spacings.min(0).round(2).tolist(), spacings.max(0).round(2).tolist()
+        raise UsageError(f"voxels are {low} to {high} mm: resample the source (one spacing for one model)")
+    return a, b, c
 
 
 def ordered(classes: set[str]) -> tuple[str, ...]:

@@ -12,16 +12,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from lesionforge.engine import dataset
 from lesionforge.generators.diffusion.model import fresh_weights
 from lesionforge.generators.vessel.finder.finder import Finder, Thresholds, write
 from lesionforge.generators.vessel.finder.networks.segmenter import EDGE, Learning
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.crops import CATHETER, TWIG, VESSEL, Crops, LabelledFrames, Stills
-from lesionforge.jobs.fit.settings import FitSettings, FitTask, conduct, setting
+from lesionforge.jobs.fit.settings import FitSettings, FitTask, card, conduct, setting
 from lesionforge.jobs.learning import sheet
 from lesionforge.jobs.learning.loop import Progress
-from lesionforge.sinks.store import Store
 
 WEIGHTS = (1.0, 2.0, 3.0)  # of background, vessel and catheter in the cross-entropy
 CALIBRATION, VALIDATION = 8, 40  # frames that ranges of activations are taken from, and thresholds
@@ -71,19 +69,8 @@ def fit_finder(
         Crops(some, s.seed, s.steps, s.batch, (s.side, s.wide), plain)
         for some, plain in zip(frames, (False, True), strict=True)
     )
-    model = _Model(learning, frames, _card(s))
+    model = _Model(learning, frames, card(s))
     return conduct(_Finding(model, _Loss(learning), s, _collated), (crops, held), progress)
-
-
-def _card(settings: FinderFit) -> dict[str, Any]:
-    """What made the weights: no place, as a finder is handed on."""
-    learnt = {name: value for name, value in vars(settings).items() if name not in ("data", "out", "device", "every")}
-    told = [dataset.read(Store(place)) for place in settings.data]
-    return {
-        "settings": learnt,
-        "data": [{"identity": d.identity, "recipe": d.recipe.model_dump(mode="json")} for d in told],
-        "licences": sorted({source.licence for d in told for source in d.sources}),
-    }
 
 
 class _Model:

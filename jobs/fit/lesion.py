@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ from lesionforge.generators.lesion.classes import CLASSES
 from lesionforge.generators.lesion.learned.model import LesionModel, networks
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
 from lesionforge.generators.lesion.learned.sample import LesionSampler
-from lesionforge.generators.lesion.learned.settings import PRESETS, WINDOWS, LesionSettings
+from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW, PRESETS, WINDOWS, LesionSettings
 from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import grain
 from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
-from lesionforge.jobs.fit.settings import FitSettings, FitTask, conduct, setting
+from lesionforge.jobs.fit.settings import FitSettings, FitTask, card, conduct, setting
 from lesionforge.jobs.learning import sheet
 from lesionforge.jobs.learning.loop import Items, Progress
 
+CARD = "card.json"
 HEALTHY_SHARE = 0.15  # of PromptLesion's cubes
 ANYWHERE_SHARE = 0.5  # of the autoencoder's cubes
 _LATENT, _CLASSED = ("vqgan", "classes", "levels"), ("classes", "levels")
@@ -38,8 +41,11 @@ KINDS = {  # and the settings that each has beside those of every fit
     "promptlesion-mask": _PROMPTED,
 }
 BATCH = {"difftumor": 8, "promptlesion": 8, "promptlesion-mask": 8}  # of the command; of others 4
+VOXEL = {"steps": 1200, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 400}  # of the preset, on a CPU
 LEVELS = {"difftumor": 4, "medddpm": 250, "promptlesion": 200, "promptlesion-mask": 200}
 DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
+VOXEL_LEVELS, VOXEL_STEPS = 240, 12  # of the voxel preset, from noise alone
+LAST_RATE = 0.02  # of the voxel preset, as a share of the first
 STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
 
 
@@ -68,7 +74,10 @@ class LesionFit(FitSettings):
         for name in self.classes:
             if name not in CLASSES[1:]:
                 raise UsageError(f"classes: no class {name!r}, give some of {', '.join(CLASSES[1:])}")
-        if "vqgan" in KINDS[self.kind] and self.vqgan is None:
+        if PRESETS[self.preset].voxels:
+            if not self.kind.startswith("promptlesion"):
+                raise UsageError(f"preset {self.preset} is of promptlesion and promptlesion-mask, not of {self.kind}")
+        elif "vqgan" in KINDS[self.kind] and self.vqgan is None:
             raise UsageError(
                 f"{self.kind} works on latents: give --set vqgan=FOLDER, the model that `lesionforge fit vqgan` wrote"
             )
@@ -92,8 +101,12 @@ def fit_lesion(
         items: cubes to fit on and to hold out; default: those of the settings' datasets.
         progress: called after every step, on the first process.
     """
+    volumes = None
     if model is None or items is None:
         volumes = Volumes(settings.data, "train")
+        if model is None and PRESETS[settings.preset].voxels:  # classes may have voxels of their own
+            own = volumes.spacings_mm
+            model = new_model(settings, volumes.classes, next(iter(own.values())) if own else volumes.spacing_mm, own)
         model = model or new_model(settings, volumes.classes, volumes.spacing_mm)
         items = items or cubes(settings, model.settings, volumes, model.shape())
     task = (
@@ -101,16 +114,24 @@ def fit_lesion(
         if settings.kind == "vqgan"
         else _Diffusion(model, DiffusionLoss(model), settings, stacked)
     )
+    if isinstance(task, _Diffusion):
+        task.volumes = volumes
     return conduct(task, items, progress)
 
 
-def new_model(settings: LesionFit, classes: set[str], spacing_mm: tuple[float, float, float]) -> LesionModel:
+def new_model(
+    settings: LesionFit,
+    classes: set[str],
+    spacing_mm: tuple[float, float, float],
+    spacings_mm: Mapping[str, tuple[float, float, float]] | None = None,
+) -> LesionModel:
     """The model that a fit starts from.
 
     Args:
         settings: how.
         classes: of the lesions in the datasets, unless the settings name some.
         spacing_mm: of the voxels.
+        spacings_mm: of those of each class, where they differ.
     """
     preset = PRESETS[settings.preset]
     kind = settings.kind
@@ -131,6 +152,12 @@ def new_model(settings: LesionFit, classes: set[str], spacing_mm: tuple[float, f
         if base.settings.side != preset.side or given["vqgan"]["dim"] != preset.vqgan["dim"]:
             raise UsageError(f"vqgan={settings.vqgan} is of preset {base.settings.preset}, not {settings.preset}")
     levels = settings.levels or LEVELS[kind]
+    if preset.voxels:
+        own = LesionSettings(
+            kind, window=BENT_WINDOW, bend_hu=BEND_HU, networks=given, classes=names, levels=VOXEL_LEVELS,
+            steps=VOXEL_STEPS, spacings_mm=dict(spacings_mm or {}), **common,
+        )  # fmt: skip
+        return LesionModel.new(own, settings.seed)
     few = kind == "medddpm" or levels <= DDIM_STEPS or levels % DDIM_STEPS
     own = LesionSettings(
         kind, window=window, networks=given, classes=names, levels=levels, steps=levels if few else DDIM_STEPS,
@@ -157,15 +184,18 @@ def cubes(settings: LesionFit, own: LesionSettings, volumes: Volumes, shape: tup
     classes = own.classes or ordered(set(settings.classes) or volumes.classes)
     noise = None if autoencoder else (shape, own.levels)
     healthy = 1.0 if len(classes) < 2 else ANYWHERE_SHARE if autoencoder else HEALTHY_SHARE * own.prompted
+    if own.whole:  # what is not hidden is never its to make
+        healthy = 0.0
     try:
         other, key = Volumes(settings.data, "val"), f"fit/val/{settings.seed}"
     except UsageError:
         console.note("no split val in the datasets: the held-out loss is of other cubes of the training volumes")
         other, key = volumes, f"fit/held/{settings.seed}"
     given: Mapping[str, Any] = {
-        "side": own.side, "window": own.window, "classes": classes, "noise": noise, "halo_mm": own.halo_mm
+        "side": own.side, "window": own.window, "classes": classes, "noise": noise, "halo_mm": own.halo_mm,
+        "bend_hu": own.bend_hu,
     }  # fmt: skip
-    empty = settings.empty if own.prompted else 0.0
+    empty = settings.empty if own.prompted and not own.whole else 0.0
     train = Cubes(volumes, f"fit/train/{settings.seed}", healthy=healthy, empty=empty, **given)
     return train, Cubes(other, key, healthy=healthy, **given)
 
@@ -208,6 +238,26 @@ class _Autoencoder(FitTask):
 
 
 class _Diffusion(FitTask):
+    volumes: Volumes | None = None  # fitted on
+
+    def finish(self, folder: Path) -> None:
+        """A card of what was learnt from; the grain that a model of voxels leaves away."""
+        if self.volumes is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / CARD).write_text(json.dumps(card(self.settings), indent=1, sort_keys=True) + "\n")
+        if self.model.settings.whole and self.volumes is not None:
+            self.model.settings = replace(
+                self.model.settings, grain=grain.shares(self.model, self.volumes, self.settings.device)
+            )
+
+    def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """A model of voxels is fitted in few steps: its rate falls by a cosine after the warm-up."""
+        super().schedule(step, optimizer)
+        if self.model.settings.whole:
+            done = max(0.0, (step - self.settings.warmup) / max(1, self.settings.steps - self.settings.warmup))
+            for group in optimizer.param_groups:
+                group["lr"] *= LAST_RATE + (1 - LAST_RATE) * (1 + float(np.cos(np.pi * done))) / 2
+
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return [torch.optim.AdamW(list(self.averaged().values()), lr=self.settings.rate)]
 

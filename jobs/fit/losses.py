@@ -62,6 +62,8 @@ class InpaintingLoss(nn.Module):  # type: ignore[misc]
 class DiffusionLoss(nn.Module):  # type: ignore[misc]
     """E|eps - eps_theta(z_t, t, condition, prompt)|: absolute in DiffTumor and Med-DDPM, squared in PromptLesion.
 
+    A model of voxels predicts clean ones in place of the noise, so that none of it is left in what is drawn.
+
     PromptLesion's is taken over the hole's cells alone (all of them where nothing is hidden): its sampler puts the
     background back everywhere else, so that it need not be learned. The autoencoder stays as it is.
     """
@@ -82,10 +84,11 @@ class DiffusionLoss(nn.Module):  # type: ignore[misc]
             condition = model.condition(batch)
             free = model.free(batch["hole"])
         out = model.predict(noisy, time, condition, batch).float()
+        target = clean if model.settings.whole else noise
         if not model.settings.prompted:
-            return (out - noise).abs().flatten(1).mean(1)
+            return (out - target).abs().flatten(1).mean(1)
         free = torch.where(free.flatten(1).any(1)[:, None, None, None, None], free, torch.ones_like(free))
-        error = ((out - noise) ** 2).mean(1, keepdim=True) * free
+        error = ((out - target) ** 2).mean(1, keepdim=True) * free
         return error.flatten(1).sum(1) / free.flatten(1).sum(1)
 
 

@@ -10,8 +10,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lesionforge.engine import dataset
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
+from lesionforge.sinks.store import Store
 
 # What may change when a fit goes on.
 FREE = ("out", "steps", "rate", "every", "loaders", "device", "data", "base", "vqgan", "guidance")
@@ -97,11 +99,25 @@ class FitTask(loop.Task):
     def decay(self, step: int) -> float:
         return min(self.settings.ema, step / (9 + step)) if step > 1 else 0.0
 
+    def finish(self, folder: Path) -> None:
+        """What the fitted model still needs before it is saved to a folder, on the first process."""
+
     def collate(self, rows: Sequence[Any]) -> Any:
         return self._collate(rows, "cpu")
 
     def on(self, batch: Any, device: str) -> dict[str, Any]:
         return {name: part.to(device, non_blocking=True) for name, part in batch.items()}
+
+
+def card(settings: FitSettings) -> dict[str, Any]:
+    """What made the weights: no place, as they are handed on."""
+    learnt = {name: value for name, value in vars(settings).items() if name not in ("data", "out", "device", "every")}
+    told = [dataset.read(Store(place)) for place in settings.data]
+    return {
+        "settings": learnt,
+        "data": [{"identity": d.identity, "recipe": d.recipe.model_dump(mode="json")} for d in told],
+        "licences": sorted({source.licence for d in told for source in d.sources}),
+    }
 
 
 def conduct(task: FitTask, items: tuple[loop.Items, loop.Items], progress: loop.Progress | None) -> Path:
@@ -120,5 +136,6 @@ def conduct(task: FitTask, items: tuple[loop.Items, loop.Items], progress: loop.
     training = loop.Training(s.steps, s.batch, s.device, out, s.every, s.loaders, s.precision)
     first = loop.run(training, task, items[0], held=items[1], settings=asdict(s), free=FREE, progress=progress)
     if first:
+        task.finish(out / "model")
         task.model.save(out / "model")
     return out / "model"

@@ -11,15 +11,30 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
-from lesionforge.generators.lesion.blend import halo_mm
+from lesionforge.generators.lesion.blend import halo_mm, weights
 from lesionforge.generators.lesion.filler import Filler, Patch
-from lesionforge.generators.lesion.learned.crop import Cube, cubes, hidden, hounsfield, regions, upright, views
+from lesionforge.generators.lesion.grain import borrowed, edges, grain, voxel_grain_mm
+from lesionforge.generators.lesion.learned.crop import (
+    LEVEL_MM,
+    about,
+    cubes,
+    hidden,
+    hounsfield,
+    level,
+    regions,
+    upright,
+    views,
+    wish,
+)
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, LesionSettings
+from lesionforge.generators.lesion.params import SHIPPED
 
 if TYPE_CHECKING:
     from lesionforge.generators.lesion.learned.model import LesionModel
 
+HALO_SIGMAS = 3.0  # of the blur by which a lesion's own share of a voxel falls off, to the end of its halo
+WEIGHTS = Path(__file__).parent / "weights"  # of ``promptlesion``; its card says what made them
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
 
@@ -30,8 +45,9 @@ class LearnedFiller(Filler):
 
     Args:
         backend: what the weights must be of; None takes whatever they are.
-        weights: folder that ``lesionforge fit`` wrote.
+        weights: folder that ``lesionforge fit`` wrote; None: what comes with the package, of ``promptlesion``.
         steps, strength, guidance: of the sampler; None takes the fitted model's own.
+        heeds: whether a model of voxels draws to the HU asked for, or HU of its own as others do.
         batch: cubes the networks are given at a time, always as many (``diffusion.batches``).
             None: 4 on a GPU, 1 on a CPU.
 
@@ -46,14 +62,15 @@ class LearnedFiller(Filler):
         steps: int | None = None,
         strength: float | None = None,
         guidance: float | None = None,
+        heeds: bool = True,
         batch: int | None = None,
     ) -> None:
-        if weights is None:
+        if weights is None and backend != SHIPPED:
             raise ValueError(f"weights is missing: {REMEDY}")
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}: give one of {', '.join(BACKENDS)}")
-        self.weights = Path(weights)
-        self._backend, self._batch = backend, batch
+        self.weights = WEIGHTS if weights is None else Path(weights)
+        self._backend, self._batch, self._heeds = backend, batch, heeds
         self._steps, self._strength, self._guidance = steps, strength, guidance
         self._model: LesionModel | None = None
 
@@ -65,11 +82,17 @@ class LearnedFiller(Filler):
         if own.backend not in BACKENDS or self._backend not in (None, own.backend):
             raise ValueError(f"{self.weights} is of {own.backend}, not of {self._backend or 'a diffusion model'}")
         fixed_kernels(device)
+        self.use(LesionModel.load(self.weights).to(device), device)
+
+    def use(self, model: LesionModel, device: str) -> None:
+        """Draw with a model in hand, which lies on the device."""
+        own = self.settings = model.settings
         self.sampler = sampler(own, self._steps, self._strength, self._guidance)
-        self.settings, self.digest, self._device = own, own.digest, device
+        self._model, self.digest, self._device = model, own.digest, device
         self.patch_voxels = own.side  # least edge of the patches that are wanted
         self.batch = self._batch or (4 if device.startswith("cuda") else 1)
-        self._model = LesionModel.load(self.weights).to(device)
+        if own.whole:
+            self.heeds_hu, self.batch = self._heeds, 1  # boxes are of different sizes
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
         """See ``generators.lesion.filler.Filler``.
@@ -78,13 +101,15 @@ class LearnedFiller(Filler):
         """
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
-        jobs = [_Job(one, self.hole(one), rng, self.settings) for one, rng in zip(patches, rngs, strict=True)]
+        jobs = [
+            _Job(one, self.hole(one), rng, self.settings, self.heeds_hu) for one, rng in zip(patches, rngs, strict=True)
+        ]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
                 for part in chunks(same, self.batch):
                     for job, values in zip(part, self._draw(self._model, part), strict=False):
                         job.take(values)
-        return [job.drawn for job in jobs]
+        return [job.finished() for job in jobs]
 
     def hole(self, patch: Patch) -> NDArray[np.bool_]:
         """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures."""
@@ -101,7 +126,7 @@ class LearnedFiller(Filler):
                 return np.asarray(model.decode(model.encode(batch["image"])).cpu().numpy())
 
         def draw() -> Any:
-            own = [job.rng.standard_normal(model.shape(), np.float32) for job in part]
+            own = [job.rng.standard_normal(model.shape(job.view["image"].shape[1:]), np.float32) for job in part]
             return torch.from_numpy(np.stack(filled(own, self.batch))).to(self._device)
 
         return np.asarray(self.sampler(model, batch, draw).cpu().numpy())
@@ -111,17 +136,26 @@ class _Job:
     """One lesion on its way: what is drawn of it so far, and the cube in hand."""
 
     def __init__(
-        self, patch: Patch, hole: NDArray[np.bool_], rng: np.random.Generator, settings: LesionSettings
+        self, patch: Patch, hole: NDArray[np.bool_], rng: np.random.Generator, settings: LesionSettings, heeds: bool
     ) -> None:
         if patch.lesion_class not in settings.classes:
             known = ", ".join(settings.classes)
             raise ValueError(f"lesion class {patch.lesion_class!r} is none of this model's: {known}")
-        _check_spacing(patch.spacing_mm, settings.spacing_mm)
+        _check_spacing(patch.spacing_mm, settings.spacings_mm.get(patch.lesion_class, settings.spacing_mm))
         self.rng, self.drawn = rng, patch.hu.astype(np.float32, copy=True)
         self.healthy = patch.lesion_class == HEALTHY
         self._patch, self._hole, self._settings = patch, hole, settings
         self._done = np.zeros(patch.mask.shape, bool)
-        self._cubes = cubes(hole, settings.side)
+        self._cubes = cubes(hole, settings.side, settings.multiple)
+        self._level: float | None = None
+        self._soft: NDArray[np.float32] | None = None
+        if settings.whole:
+            box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
+            legend, kind = patch.legend, patch.lesion_class
+            self._level = level(patch.hu[box], patch.others[box], legend, (hole | patch.mask)[box], kind)
+        if heeds and patch.mean_hu is not None and patch.core is not None and not self.healthy:
+            sigma = halo_mm(kind, patch.radius_mm, settings.halo_mm, patch.spacing_mm) / HALO_SIGMAS
+            self._soft = weights(patch.mask, sigma, patch.spacing_mm)
 
     def turn(self) -> bool:
         """Take the next cube with anything left to make."""
@@ -135,17 +169,33 @@ class _Job:
             mask = cube.cut(patch.mask) & (not self.healthy)
             region = regions(cube.cut(patch.others), patch.legend, mask, patch.lesion_class, own.classes)
             now = np.where(self._hole & self._done, self.drawn, patch.hu)
-            self._cube: Cube = cube
-            self.view = views(cube.cut(now), hole, region, own.classes.index(patch.lesion_class), own.window)
+            kind = own.classes.index(patch.lesion_class)
+            self.cube = cube
+            self.view = views(cube.cut(now), hole, region, kind, own.window, own.bend_hu, self._level)
+            if self._soft is not None and patch.core is not None:
+                self.view |= wish(patch.mean_hu or 0.0, cube.cut(patch.core), cube.cut(self._soft))
             return True
         return False
 
     def take(self, values: NDArray[np.float32]) -> None:
         """Put the drawn cube where nothing was drawn before."""
-        at, inner = self._cube.inside(self.drawn.shape)
-        new = hounsfield(upright(values), self._settings.window)[inner]
+        at, inner = self.cube.inside(self.drawn.shape)
+        new = hounsfield(upright(values), self._settings.window, self._settings.bend_hu)[inner]
         self.drawn[at] = np.where(self._done[at], self.drawn[at], new)
         self._done[at] = True
+
+    def finished(self) -> NDArray[np.float32]:
+        """What was drawn, under the grain of the scan, as much of it as lesions have and networks leave away."""
+        patch, share = self._patch, self._settings.grain.get(self._patch.lesion_class, 0.0)
+        if share and not self.healthy:
+            self.drawn[self._hole] += np.float32(share) * scan_grain(patch, self._hole)[self._hole]
+        return self.drawn
+
+
+def scan_grain(patch: Patch, hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The grain of flat tissue beside a lesion, where the hole is."""
+    flat = ~edges(patch.hu, patch.spacing_mm, 1.0) & ~hole
+    return borrowed(grain(patch.hu, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm)), flat, hole)
 
 
 def sampler(own: LesionSettings, steps: int | None, strength: float | None, guidance: float | None) -> LesionSampler:

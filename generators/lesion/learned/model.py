@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,12 +42,16 @@ class LesionModel(FittedModel[LesionSettings]):
             from lesionforge.generators.lesion.learned.networks.pixels import PixelUNet
 
             self.unet = PixelUNet(**sizes["pixels"])
+        if "voxels" in sizes:
+            from lesionforge.generators.lesion.learned.networks.voxels import VoxelUNet
+
+            self.unet = VoxelUNet(**sizes["voxels"])
         if "prompt" in sizes:
             from lesionforge.generators.lesion.learned.networks.prompt import ClassPrompt, MaskPrompt
 
             self.prompt = (MaskPrompt if settings.backend == "promptlesion-mask" else ClassPrompt)(**sizes["prompt"])
         if settings.levels:
-            self.schedule = cosine(settings.levels)
+            self.schedule = cosine(settings.levels, "sample" if settings.whole else "epsilon")
 
     # -- making, loading, saving
 
@@ -87,6 +91,8 @@ class LesionModel(FittedModel[LesionSettings]):
 
         for name, network in self.networks():
             state = {key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}
+            if self.settings.whole:  # half of the bytes, and of what they say nothing that shows
+                state = {key: t.half() for key, t in state.items()}
             save_file(state, folder / f"{name}.safetensors")
 
     # -- what it computes
@@ -96,11 +102,11 @@ class LesionModel(FittedModel[LesionSettings]):
         """Voxels along each edge of a latent cell."""
         return 1 if self.vqgan is None else int(2 ** self.settings.networks["vqgan"]["levels"])
 
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape (c, f, h, w) of what is diffused."""
-        side = self.settings.side // self.cell
+    def shape(self, image: Sequence[int] = ()) -> tuple[int, int, int, int]:
+        """Shape (c, f, h, w) of what is diffused, of an image (f, h, w); default: of its own cubes."""
+        f, h, w = (n // self.cell for n in (image or (self.settings.side,) * 3))
         channels = 1 if self.vqgan is None else int(self.settings.networks["vqgan"]["dim"])
-        return channels, side, side, side
+        return channels, f, h, w
 
     def encode(self, volume: Any) -> Any:
         """What is diffused, of volumes (n, 1, f, h, w): latents that are not quantised, scaled to about -1 ... 1."""
@@ -120,15 +126,24 @@ class LesionModel(FittedModel[LesionSettings]):
         """What the U-Net sees beside the noisy latents, of a batch of ``crop.views``.
 
         The latents of the image with its hole hidden and the hole itself; for ``medddpm`` the mask of all classes.
+        Where voxels are diffused, the lesion in the hole and its organ or vessel as well.
         """
         import torch
 
+        if self.settings.whole:
+            at = batch["lesion"][:, None, None, None, None].expand(-1, 1, *batch["regions"].shape[2:])
+            masks = [batch["regions"].gather(1, at), batch["regions"][:, :1]]
+            seen = [batch["shown"], batch["hole"], *(mask.to(batch["image"].dtype) for mask in masks)]
+            return torch.cat(seen, 1)
         if self.settings.backend == "medddpm":
             return batch["regions"].to(batch["image"].dtype) * 2 - 1
         return torch.cat([self.encode(batch["shown"]), self.free(batch["hole"]) * 2 - 1], 1)
 
     def predict(self, noisy: Any, time: Any, condition: Any, batch: Mapping[str, Any], drop: Any = None) -> Any:
-        """The noise in ``noisy``; ``drop`` (n,) bool takes prompts away, default: as the batch says."""
+        """The noise in ``noisy``, or the clean volume, whichever the schedule wants.
+
+        ``drop`` (n,) bool takes prompts away, default: as the batch says.
+        """
         import torch
 
         inward = torch.cat([noisy, condition], 1)
@@ -143,15 +158,19 @@ def networks(backend: str, preset: LesionPreset, classes: int) -> dict[str, dict
     if backend == "medddpm":
         pixels = {"inside": 1 + classes, "outside": 1, **preset.pixels}
         return {"pixels": pixels}
-    dim = preset.vqgan["dim"]
-    unet = {"inside": 2 * dim + 1, "outside": dim, **preset.unet}
-    out = {"vqgan": dict(preset.vqgan)}
-    if backend == "difftumor":
-        return {**out, "unet": unet}
     prompt: dict[str, Any] = {"width": preset.prompt}
     prompt |= (
         {"regions": classes, "side": preset.side, "patch": preset.patch}
         if backend == "promptlesion-mask"
         else {"classes": classes}
     )
+    if preset.voxels:
+        if backend == "promptlesion-mask":
+            prompt["side"] = 0
+        return {"voxels": {"inside": 5, "prompt": preset.prompt, **preset.voxels}, "prompt": prompt}
+    dim = preset.vqgan["dim"]
+    unet = {"inside": 2 * dim + 1, "outside": dim, **preset.unet}
+    out = {"vqgan": dict(preset.vqgan)}
+    if backend == "difftumor":
+        return {**out, "unet": unet}
     return {**out, "unet": {**unet, "prompt": preset.prompt}, "prompt": prompt}

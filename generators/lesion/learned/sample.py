@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lesionforge.generators.diffusion.sampling import denoise, guided
 from lesionforge.generators.lesion.learned.model import LesionModel
+from lesionforge.generators.lesion.learned.settings import LesionSettings
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class LesionSampler:
             inside = noise if self.strength == 1 else self._noised(model, source, noise, times[0]) if turns else source
 
             def predict(noisy: Any, levels: Any) -> Any:
-                return self._predict(model, noisy, levels, condition, batch)
+                out = self._predict(model, noisy, levels, condition, batch)
+                return consistent(model.settings, out, batch) if "asked" in batch else out
 
             inside = denoise(
                 schedule,
@@ -75,3 +78,22 @@ class LesionSampler:
             return prompted
         unprompted = model.predict(noisy, time, condition, batch, drop=torch.ones_like(batch["drop"]))
         return guided(prompted, unprompted, self.guidance)
+
+
+def consistent(own: LesionSettings, clean: Any, batch: Mapping[str, Any]) -> Any:
+    """Predicted volumes with the mean HU that is asked for, after the null-space method (DDNM, Wang et al. 2023).
+
+    What the mean does not say stays as the network has it; what it says is put right at every step, so that the
+    network goes on from there. ``batch``: of ``crop.views`` with ``crop.wish``.
+    """
+    import torch
+
+    low, high = (math.asinh(edge / own.bend_hu) for edge in own.window)
+    hu = torch.sinh((clean.clamp(-1, 1) + 1) * ((high - low) / 2) + low) * own.bend_hu
+    core, soft = batch["core"], batch["soft"]
+    axes = (1, 2, 3, 4)
+    seen = core.sum(axes)
+    missing = batch["asked"] - (hu * core).sum(axes) / seen.clamp(min=1)
+    share = (soft * core).sum(axes) / seen.clamp(min=1)
+    moved = hu + (torch.where(seen > 0, missing / share.clamp(min=0.1), 0.0))[:, None, None, None, None] * soft
+    return (torch.asinh(moved / own.bend_hu) - low) * (2 / (high - low)) - 1

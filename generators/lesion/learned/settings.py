@@ -17,6 +17,7 @@ BACKENDS = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")
 
 #: HU that the networks tell apart. DiffTumor's for the abdomen; there lumen and calcium would both be clipped.
 WINDOWS: Mapping[str, tuple[float, float]] = {"abdomen": (-175.0, 250.0), "ccta": (-200.0, 900.0)}
+BENT_WINDOW, BEND_HU = (-1000.0, 1800.0), 500.0  # of the voxel preset: all tissue there is
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,11 @@ class LesionSettings(FittedSettings):
         backend: one of ``BACKENDS``, or ``vqgan`` for an autoencoder alone.
         side: of the cubes it works on, voxels.
         window: HU that become -1 and 1.
+        bend_hu: of the way between them, see ``crop.unit``.
         spacing_mm: edge lengths of the voxels it was fitted on, (i, j, k).
-        networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``prompt``.
+        spacings_mm: the same of each class's, where classes have voxels of their own.
+        grain: of each class, how many times the scan's own grain is added to what is made, see ``grain``.
+        networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``voxels``, ``prompt``.
         classes: of lesions, ``healthy`` the first.
         levels: of noise in the schedule.
         halo_mm: least reach of what is hidden about a lesion, see ``blend.halo_mm``.
@@ -44,8 +48,21 @@ class LesionSettings(FittedSettings):
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     levels: int = 0
+    bend_hu: float = 0.0
+    spacings_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    grain: Mapping[str, float] = field(default_factory=dict)
     halo_mm: float = HALO_MM
     strength: float = 1.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it draws voxels, in boxes as large as the lesion, and knows the level of its organ."""
+        return "voxels" in self.networks
+
+    @property
+    def multiple(self) -> int:
+        """What the edges of such boxes are whole multiples of; 0: all are cubes of one side."""
+        return 2 ** len(self.networks["voxels"]["channels"]) if self.whole else 0
 
     @property
     def prompted(self) -> bool:
@@ -63,17 +80,19 @@ class LesionPreset:
         discriminators: of ``networks.vqgan.Discriminators``.
         unet: of ``networks.unet.LatentUNet``.
         pixels: of ``networks.pixels.PixelUNet``, which is Med-DDPM's.
+        voxels: of ``networks.voxels.VoxelUNet``, which is PromptLesion's in place of ``vqgan`` and ``unet``.
         prompt: width of a prompt.
         patch: side of the mask's patches in ``promptlesion-mask``, voxels.
     """
 
     side: int
-    vqgan: Mapping[str, Any]
-    discriminators: Mapping[str, Any]
-    unet: Mapping[str, Any]
-    pixels: Mapping[str, Any]
     prompt: int
     patch: int
+    vqgan: Mapping[str, Any] = field(default_factory=dict)
+    discriminators: Mapping[str, Any] = field(default_factory=dict)
+    unet: Mapping[str, Any] = field(default_factory=dict)
+    pixels: Mapping[str, Any] = field(default_factory=dict)
+    voxels: Mapping[str, Any] = field(default_factory=dict)
 
 
 PRESETS: Mapping[str, LesionPreset] = {
@@ -104,4 +123,5 @@ PRESETS: Mapping[str, LesionPreset] = {
         prompt=16,
         patch=4,
     ),
+    "voxel": LesionPreset(side=16, voxels={"channels": (32, 80)}, prompt=32, patch=4),
 }

@@ -4,6 +4,7 @@ import numpy as np
 
 from lesionforge.generators.lesion.filler import Patch
 from lesionforge.generators.lesion.learned.crop import regions, views
+from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW
 from lesionforge.generators.types import stream
 
 CLASSES = ("healthy", "calcified", "non_calcified")
@@ -31,8 +32,9 @@ def patch(lesion_class, rng, shape=(16, 16, 16), radius=4.0):
 class Balls:
     """Cubes by number, as ``jobs.fit.cubes.Cubes`` gives them."""
 
-    def __init__(self, side, noise=None, seed=b"balls", classes=CLASSES, healthy=0.15):
+    def __init__(self, side, noise=None, seed=b"balls", classes=CLASSES, healthy=0.15, bent=False):
         self.side, self.noise, self.seed, self.classes, self.healthy = side, noise, seed, classes, healthy
+        self.scale = (BENT_WINDOW, BEND_HU, 40.0) if bent else (WINDOW,)
 
     def __getitem__(self, number):
         rng = stream(self.seed, f"ball/{number}")
@@ -44,7 +46,7 @@ class Balls:
             mask = ball(shape, rng.uniform(5, self.side - 6, 3), rng.uniform(2.5, 5))
             hu[mask] = HU[kind] + rng.normal(0, NOISE_HU, int(mask.sum()))
         region = regions(np.zeros(shape, np.uint8), {}, mask, kind, self.classes)
-        item = views(hu, mask, region, self.classes.index(kind), WINDOW)
+        item = views(hu, mask, region, self.classes.index(kind), *self.scale)
         if self.noise is None:
             return {**item, "seed": np.int64(rng.integers(2**31)), "slices": rng.integers(self.side, size=3)}
         levels_shape, levels = self.noise

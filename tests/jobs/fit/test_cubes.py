@@ -28,7 +28,7 @@ def place(tmp_path_factory):
 
 
 def cubes(place, healthy=0.15, classes=CLASSES, key="a", empty=0.1, noise=(LATENT, 200)):
-    return Cubes(Volumes([place], "train"), key, SIDE, WINDOW, classes, healthy, 1.0, empty, noise)
+    return Cubes(Volumes([place], "train"), key, SIDE, WINDOW, classes, healthy, 1.0, 0.0, empty, noise)
 
 
 def same(a, b):
@@ -71,10 +71,10 @@ def test_lesions_are_hidden_and_of_the_class_they_say(place):
 
 def test_a_real_tumour_is_early_up_to_10_mm_and_a_stray_is_none(place):
     volume = Volumes([place], "train")[0]
-    found = [one.kind for one in volume.lesions(("healthy", "pancreas_early", "pancreas_late"))]
+    found = [one.kind for one in volume.lesions(("healthy", "pancreas_early", "pancreas_late"), 1.0)]
     assert found == ["pancreas_early"]
     large = type(volume)(volume.hu, volume.labels, volume.legend, (5.0, 5.0, 5.0))  # 64 voxels of 125 mm3: 12.4 mm
-    assert [one.kind for one in large.lesions(("healthy", "pancreas_early", "pancreas_late"))] == ["pancreas_late"]
+    assert [one.kind for one in large.lesions(("healthy", "pancreas_early", "pancreas_late"), 1.0)] == ["pancreas_late"]
 
 
 def test_healthy_cubes_hide_nothing_and_come_at_their_share(place):
@@ -104,7 +104,7 @@ def test_what_cannot_be_fitted_on_is_named(place, tmp_path):
         Volumes([str(tmp_path)], "train")
     lesions.write(Store(str(tmp_path / "thick")), 2, spacing=(1.0, 1.0, 3.0))
     with pytest.raises(UsageError, match="resample the source"):
-        Volumes([place, str(tmp_path / "thick")], "train")
+        _ = Volumes([place, str(tmp_path / "thick")], "train").spacing_mm
 
 
 def test_few_volumes_stay_in_memory_and_are_read_once_while_they_do(place, monkeypatch):

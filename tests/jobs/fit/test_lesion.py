@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from lesionforge.generators.diffusion.batches import stacked
-from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.learned import LearnedFiller
 from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
@@ -38,8 +37,11 @@ def run(asked, progress=None):
     model = new_model(asked, set(), SPACING)
     own = model.settings
     noise = (model.shape(), own.levels) if own.levels else None
-    healthy = 0.15 if own.prompted or not own.levels else 0.0
-    return fit_lesion(asked, model, (Balls(SIDE, noise, healthy=healthy), Balls(SIDE, noise, b"held")), progress)
+    healthy = 0.15 if (own.prompted and not own.whole) or not own.levels else 0.0
+    given = {"noise": noise, "bent": own.whole}
+    return fit_lesion(
+        asked, model, (Balls(SIDE, healthy=healthy, **given), Balls(SIDE, seed=b"held", **given)), progress
+    )
 
 
 def losses(out):
@@ -219,10 +221,33 @@ def test_every_backend_is_fitted_and_draws(autoencoder, tmp_path, kind):
         assert picture.size == (8 * 100, 3 * 100)
 
 
+@pytest.mark.parametrize("kind", ["promptlesion", "promptlesion-mask"])
+def test_a_model_of_voxels_needs_no_autoencoder_and_tells_classes_apart_after_seconds(tmp_path, kind):
+    """Balls of 200 and of -120 HU in tissue of 20 to 60."""
+    asked = config(kind, tmp_path, preset="voxel", steps=40, batch=8, every=40, rate=5e-3, ema=0.8)
+    filler = LearnedFiller(run(asked), kind, heeds=False, steps=4)
+    filler.prepare("cpu")
+    assert np.mean(losses(tmp_path)[-5:]) < 0.3 * np.mean(losses(tmp_path)[:3])
+    bright, dark = (
+        [
+            filler.fill([one], [stream(b"n", str(n))])[0][one.mask].mean()
+            for n in range(3)
+            for one in [patch(lesion, stream(b"t", str(n)))]
+        ]
+        for lesion in CLASSES[1:]
+    )
+    assert min(bright) > max(dark) + 100
+
+
+def test_the_voxel_preset_is_promptlesion_s_alone(tmp_path):
+    with pytest.raises(UsageError, match="preset voxel is of promptlesion and promptlesion-mask, not of medddpm"):
+        config("medddpm", tmp_path, preset="voxel")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "huge"}, "give one of paper, small, tiny"),
+        ({"preset": "huge"}, "give one of paper, small, tiny, voxel"),
         ({"domain": "head"}, "give one of abdomen, ccta"),
         ({"batch": 0}, "batch is 0"),
         ({"vqgan": None}, "works on latents: give --set vqgan=FOLDER"),
@@ -314,9 +339,18 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
         told, changed = sample["json"], sample["ct.delta.npy.zst"] != sample["source_ct.delta.npy.zst"]
         assert told["drawn"]["weights"] == own.digest
         assert changed[sample["label.npy.zst"] == told["lesions"][0]["label"]].any()
-        lesion = sample["label.npy.zst"] == told["lesions"][0]["label"]
-        weight = blend.weights(lesion, told["drawn"]["lesions"][0]["sigma_mm"], (1.5, 1.5, 1.5))
-        assert not changed[weight == 0].any()
+        assert not changed[sample["changed.npy.zst"] == 0].any()
+    third = tmp_path / "voxel"
+    words = ["promptlesion", made, "--out", str(third), *OPTIONS, "--preset", "voxel"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    own = LesionModel.load(third / "model").settings
+    assert own.spacings_mm == {"liver_early": [1.5, 1.5, 1.5], "kidney_early": [1.5, 1.5, 1.5]}
+    assert set(own.grain) == set(own.classes[1:])
+    assert json.loads((third / "model" / "card.json").read_text())["settings"]["steps"] == 2
+    drawn = recipe(tmp_path, "prompted", backend="promptlesion", weights=f"{third}/model")
+    told = [one for sample in Samples(drawn) for one in sample["json"]["labels"]["lesions"]]
+    assert all(one["hu_in_class"] and abs(one["measured_hu"] - one["requested_hu"]) <= 15 for one in told)
 
 
 def test_a_setting_that_is_none_or_cannot_be_is_named_and_all_are_listed():

@@ -32,7 +32,7 @@ class MaskPrompt(nn.Module):  # type: ignore[misc]
     Args:
         regions: channels of the mask.
         width: of a prompt.
-        side: of the volumes, voxels.
+        side: of the volumes, voxels; 0: of any size, a patch's place tells nothing.
         patch: side of a patch.
         heads: of the attention.
     """
@@ -41,7 +41,7 @@ class MaskPrompt(nn.Module):  # type: ignore[misc]
         super().__init__()
         cells = side // patch
         self.patches = nn.Conv3d(regions, width, patch, stride=patch)
-        self.places = nn.Parameter(0.02 * torch.randn(cells**3, width))
+        self.places = nn.Parameter(0.02 * torch.randn(cells**3, width)) if side else 0.0
         layer = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )

@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 
 from lesionforge.generators.lesion.learned.model import LesionModel, networks
-from lesionforge.generators.lesion.learned.settings import PRESETS, LesionSettings
+from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW, PRESETS, LesionSettings
 
 CLASSES = ("healthy", "calcified", "non_calcified")
 
 
-def new(backend, seed=0, **changes):
+def new(backend, seed=0, preset="tiny", **changes):
     """A tiny model of 8 levels, as a fit would begin with."""
-    preset = PRESETS["tiny"]
+    preset = PRESETS[preset]
+    if preset.voxels:
+        changes |= {"window": BENT_WINDOW, "bend_hu": BEND_HU}
     own = LesionSettings(
         backend, preset.side, (-200.0, 900.0), (1.0, 1.0, 1.0), networks(backend, preset, len(CLASSES)),
         CLASSES, preset="tiny", levels=8, steps=4, strength=0.75 if backend.startswith("prompt") else 1.0,

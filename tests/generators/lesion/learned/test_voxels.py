@@ -1,0 +1,132 @@
+"""Models of voxels: nothing is lost on the way in, any size, HU that are asked for, the scan's own grain."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lesionforge.generators.lesion.grain import finer
+from lesionforge.generators.lesion.learned import LearnedFiller
+from lesionforge.generators.lesion.learned.crop import cubes, hounsfield, unit
+from lesionforge.generators.lesion.learned.model import LesionModel
+from lesionforge.generators.lesion.learned.networks.voxels import VoxelUNet, folded, unfolded
+from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW
+from lesionforge.generators.types import stream
+from tests.generators.lesion.learned.conftest import new
+from tests.generators.lesion.learned.test_filler import patch
+
+BACKENDS = ("promptlesion", "promptlesion-mask")
+
+
+def opened(backend="promptlesion", heeds=True, **changes):
+    """A filler of a new model whose last layer says something."""
+    model = new(backend, preset="voxel", levels=240, steps=4, strength=1.0, **changes)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        model.unet.last.weight.normal_(0, 0.05)
+    filler = LearnedFiller("", heeds=heeds)
+    filler.use(model, "cpu")
+    return filler
+
+
+def fill(filler, one, seed=0):
+    patched = replace(one, core=one.mask, kept=np.zeros(one.mask.shape, bool))
+    return filler.fill([patched], [stream(b"lesion", str(seed))])[0]
+
+
+def test_folding_loses_nothing_and_keeps_what_is_near_together():
+    x = torch.arange(2 * 3 * 4 * 6 * 8.0).view(2, 3, 4, 6, 8)
+    cells = folded(x)
+    assert cells.shape == (2, 24, 2, 3, 4)
+    assert torch.equal(unfolded(cells), x)
+    assert torch.equal(cells[1, 8:16, 1, 2, 3].sort().values, x[1, 1, 2:4, 4:6, 6:8].flatten())
+
+
+def test_bent_hu_keep_grain_calcium_and_lumen():
+    hu = np.array([-950, -100, -99, 40, 330, 770, 1700], np.float32)
+    values = unit(hu, BENT_WINDOW, BEND_HU)
+    np.testing.assert_allclose(hounsfield(values, BENT_WINDOW, BEND_HU), hu, atol=0.02)
+    assert (np.diff(values) > 0).all()
+    assert values[5] - values[4] > 0.2
+
+
+def test_a_box_is_as_large_as_the_lesion_needs_in_multiples():
+    mask = np.zeros((80, 80, 200), bool)
+    mask[30:34, 40:47, 20:63] = True
+    (box,) = cubes(mask, 16, 4)
+    assert box.edges == (16, 16, 52)
+    there, _ = box.inside(mask.shape)
+    assert mask[there].sum() == mask.sum()
+    mask[:, 40, 20:180] = True  # larger than any box
+    covered = np.zeros(mask.shape, bool)
+    for box in cubes(mask, 16, 4):
+        assert max(box.edges) <= 64
+        covered[box.inside(mask.shape)[0]] = True
+    assert covered[mask].all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_made_of_a_place_does_not_depend_on_how_much_lies_about_it(backend):
+    """Convolutions and a norm over channels: beyond their reach nothing counts (but to attention)."""
+    unet = VoxelUNet(5, (8, 8), 4)
+    with torch.no_grad():
+        unet.last.weight.normal_(0, 0.05)
+        x, time, prompt = torch.randn(1, 5, 48, 16, 16), torch.tensor([7]), torch.randn(1, 4, 1, 1, 1)
+        other = torch.cat([x[:, :, :40], torch.randn(1, 5, 8, 16, 16)], 2)
+        a, b, c = unet(x, time, prompt), unet(other, time, prompt), unet(x[:, :, :40], time, prompt)
+    torch.testing.assert_close(a[:, :, :8], b[:, :, :8])
+    torch.testing.assert_close(a[:, :, :8], c[:, :, :8])
+    assert not torch.allclose(a[:, :, 36:40], b[:, :, 36:40])
+    assert np.isfinite(fill(opened(backend), patch(shape=(40, 24, 24), radius=9.0))).all()
+
+
+@pytest.mark.parametrize("asked", [-20.0, 95.0, 800.0])
+def test_the_mean_that_is_asked_for_is_drawn_whatever_the_network_thinks(asked):
+    one = replace(patch(), mean_hu=asked)
+    filler = opened()
+    assert filler.heeds_hu
+    assert abs(fill(filler, one)[one.mask].mean() - asked) < 1
+    own = opened(heeds=False)
+    assert not own.heeds_hu
+    made = fill(own, one)
+    assert abs(made[one.mask].mean() - asked) > 5
+    assert np.array_equal(made, fill(own, replace(one, mean_hu=None)))
+
+
+def test_what_is_hidden_is_not_read_and_the_healthy_prompt_returns_the_background():
+    filler, one = opened(heeds=False), patch()
+    hole = filler.hole(one)
+    other = replace(one, hu=np.where(hole, one.hu + 300, one.hu).astype(np.float32))
+    assert np.array_equal(fill(filler, one)[hole], fill(filler, other)[hole])
+    healthy = replace(one, lesion_class="healthy")
+    np.testing.assert_allclose(fill(filler, healthy), one.hu, atol=0.02)
+
+
+def test_missing_grain_is_the_scan_s_own():
+    one = patch(shape=(32, 32, 32), radius=6.0)
+    plain = fill(opened(heeds=False), one)
+    added = fill(opened(heeds=False, grain={"calcified": 2.0}), one) - plain
+    hole = opened().hole(one)
+    assert not added[~hole].any()
+    scan = finer(one.hu, one.spacing_mm, 1.0)[~hole].std()
+    assert added[hole].std() == pytest.approx(2 * scan, rel=0.1)
+
+
+def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
+    filler, one = opened(heeds=False), patch()
+    filler._model.save(tmp_path)
+    assert (tmp_path / "unet.safetensors").stat().st_size < 2.2 * sum(
+        p.numel() for p in filler._model.unet.parameters()
+    )
+    again = LearnedFiller("", heeds=False)
+    again.use(LesionModel.load(tmp_path), "cpu")
+    assert np.abs(fill(again, one) - fill(filler, one)).max() < 5
+
+
+def test_each_class_may_have_voxels_of_its_own():
+    filler = opened(spacings_mm={"non_calcified": (2.0, 2.0, 2.0)})
+    fill(filler, patch("non_calcified", spacing=(2.0, 2.0, 2.0)))
+    with pytest.raises(ValueError, match="fitted on 2 x 2 x 2 mm"):
+        fill(filler, patch("non_calcified"))
+    fill(filler, patch())
