@@ -21,7 +21,7 @@ from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW,
 from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import grain
+from lesionforge.jobs.fit import tissue
 from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
 from lesionforge.jobs.fit.settings import FitSettings, FitTask, card, conduct, setting
@@ -41,10 +41,10 @@ KINDS = {  # and the settings that each has beside those of every fit
     "promptlesion-mask": _PROMPTED,
 }
 BATCH = {"difftumor": 8, "promptlesion": 8, "promptlesion-mask": 8}  # of the command; of others 4
-VOXEL = {"steps": 1200, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 400}  # of the preset, on a CPU
+VOXEL = {"steps": 1000, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 500, "loaders": 0}  # of the preset, on a CPU
 LEVELS = {"difftumor": 4, "medddpm": 250, "promptlesion": 200, "promptlesion-mask": 200}
 DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
-VOXEL_LEVELS, VOXEL_STEPS = 240, 12  # of the voxel preset, from noise alone
+VOXEL_LEVELS, VOXEL_STEPS = 240, 8  # of the voxel preset, from noise alone
 LAST_RATE = 0.02  # of the voxel preset, as a share of the first
 STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
 
@@ -241,14 +241,13 @@ class _Diffusion(FitTask):
     volumes: Volumes | None = None  # fitted on
 
     def finish(self, folder: Path) -> None:
-        """A card of what was learnt from; the grain that a model of voxels leaves away."""
+        """A card of what was learnt from; for a model of voxels, what its lesions measure."""
         if self.volumes is not None:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / CARD).write_text(json.dumps(card(self.settings), indent=1, sort_keys=True) + "\n")
         if self.model.settings.whole and self.volumes is not None:
-            self.model.settings = replace(
-                self.model.settings, grain=grain.shares(self.model, self.volumes, self.settings.device)
-            )
+            hu, grain = tissue.read(self.volumes, self.model.settings)
+            self.model.settings = replace(self.model.settings, hu=hu, grain=grain)
 
     def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """A model of voxels is fitted in few steps: its rate falls by a cosine after the warm-up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kerne
 from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.lesion.blend import halo_mm, weights
 from lesionforge.generators.lesion.filler import Filler, Patch
-from lesionforge.generators.lesion.grain import borrowed, edges, grain, voxel_grain_mm
+from lesionforge.generators.lesion.grain import borrowed, edges, finer, grain, voxel_grain_mm
 from lesionforge.generators.lesion.learned.crop import (
     LEVEL_MM,
     about,
@@ -28,6 +29,7 @@ from lesionforge.generators.lesion.learned.crop import (
 )
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, LesionSettings
+from lesionforge.generators.lesion.measure import core
 from lesionforge.generators.lesion.params import SHIPPED
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 HALO_SIGMAS = 3.0  # of the blur by which a lesion's own share of a voxel falls off, to the end of its halo
 WEIGHTS = Path(__file__).parent / "weights"  # of ``promptlesion``; its card says what made them
+BESIDE = 0.9  # of the scan's grain: what networks leave away in healthy tissue of the hole
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
 
@@ -153,9 +156,11 @@ class _Job:
             box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
             legend, kind = patch.legend, patch.lesion_class
             self._level = level(patch.hu[box], patch.others[box], legend, (hole | patch.mask)[box], kind)
-        if heeds and patch.mean_hu is not None and patch.core is not None and not self.healthy:
-            sigma = halo_mm(kind, patch.radius_mm, settings.halo_mm, patch.spacing_mm) / HALO_SIGMAS
-            self._soft = weights(patch.mask, sigma, patch.spacing_mm)
+            self._core = patch.core if patch.core is not None else core(patch.mask, patch.spacing_mm)
+            self._mean = patch.mean_hu if heeds else own_hu(rng, settings.hu.get(kind), self._level)
+            if self._mean is not None and not self.healthy:
+                sigma = halo_mm(kind, patch.radius_mm, settings.halo_mm, patch.spacing_mm) / HALO_SIGMAS
+                self._soft = weights(patch.mask, sigma, patch.spacing_mm)
 
     def turn(self) -> bool:
         """Take the next cube with anything left to make."""
@@ -172,8 +177,8 @@ class _Job:
             kind = own.classes.index(patch.lesion_class)
             self.cube = cube
             self.view = views(cube.cut(now), hole, region, kind, own.window, own.bend_hu, self._level)
-            if self._soft is not None and patch.core is not None:
-                self.view |= wish(patch.mean_hu or 0.0, cube.cut(patch.core), cube.cut(self._soft))
+            if self._soft is not None and self._mean is not None:
+                self.view |= wish(self._mean, cube.cut(self._core), cube.cut(self._soft))
             return True
         return False
 
@@ -185,11 +190,24 @@ class _Job:
         self._done[at] = True
 
     def finished(self) -> NDArray[np.float32]:
-        """What was drawn, under the grain of the scan, as much of it as lesions have and networks leave away."""
-        patch, share = self._patch, self._settings.grain.get(self._patch.lesion_class, 0.0)
-        if share and not self.healthy:
-            self.drawn[self._hole] += np.float32(share) * scan_grain(patch, self._hole)[self._hole]
+        """What was drawn, and as much of the scan's grain as its lesions have and networks leave away."""
+        patch, hole, times = self._patch, self._hole, self._settings.grain.get(self._patch.lesion_class, 0.0)
+        if times and not self.healthy:
+            fine = scan_grain(patch, hole)
+            made = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))[self._core].var()
+            scan = float(fine[hole].var())
+            missing = math.sqrt(max(0.0, times * times * scan - float(made)) / max(scan, 1.0))
+            share = np.where(patch.mask, np.float32(missing), np.float32(BESIDE))
+            self.drawn[hole] += (share * fine)[hole]
         return self.drawn
+
+
+def own_hu(rng: np.random.Generator, seen: Sequence[float] | None, level_hu: float) -> float | None:
+    """A mean for a lesion's core as those fitted on had, beside an organ or vessel of that level; None: not known."""
+    if seen is None:
+        return None
+    slope, *left = seen
+    return slope * level_hu + float(np.interp(rng.uniform(), np.linspace(0, 1, len(left)), left))
 
 
 def scan_grain(patch: Patch, hole: NDArray[np.bool_]) -> NDArray[np.float32]:

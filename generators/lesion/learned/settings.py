@@ -5,7 +5,7 @@ Sizes: the papers' (``paper``), one meant for a GPU (``small``, not fitted yet) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,9 @@ class LesionSettings(FittedSettings):
         bend_hu: of the way between them, see ``crop.unit``.
         spacing_mm: edge lengths of the voxels it was fitted on, (i, j, k).
         spacings_mm: the same of each class's, where classes have voxels of their own.
-        grain: of each class, how many times the scan's own grain is added to what is made, see ``grain``.
+        hu: of each class: how much of its organ's or vessel's HU the mean of its core follows, and quantiles, from the
+            least to the most, of what is left.
+        grain: of each class, how many times its grain is that of the scan.
         networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``voxels``, ``prompt``.
         classes: of lesions, ``healthy`` the first.
         levels: of noise in the schedule.
@@ -50,6 +52,7 @@ class LesionSettings(FittedSettings):
     levels: int = 0
     bend_hu: float = 0.0
     spacings_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    hu: Mapping[str, Sequence[float]] = field(default_factory=dict)
     grain: Mapping[str, float] = field(default_factory=dict)
     halo_mm: float = HALO_MM
     strength: float = 1.0

@@ -1,0 +1,57 @@
+"""What the lesions measure that a model of voxels is fitted on, class by class: HU of their cores, and their grain.
+
+Least squares in few steps of a sampler get both wrong in the same way: what the conditions do not tell, they make
+average. So the model's folder says how far lesions differ in HU, and how much grain they have; each one drawn gets an
+HU of its own by the null-space method, and what it lacks of grain from its scan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from lesionforge.generators.lesion.classes import PLAQUES
+from lesionforge.generators.lesion.filler import Patch
+from lesionforge.generators.lesion.grain import finer, voxel_grain_mm
+from lesionforge.generators.lesion.learned.filler import scan_grain
+from lesionforge.generators.lesion.learned.settings import LesionSettings
+from lesionforge.generators.lesion.measure import core
+from lesionforge.generators.types import stream
+from lesionforge.jobs.fit.cubes import Lesion, Volume, Volumes
+
+LESIONS, LOOKED_AT = 60, 240  # of each class, and volumes
+ENOUGH = 12  # lesions that tell whether HU go with those of their organ or vessel
+QUANTILES = 17
+
+
+def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """For the fields ``hu`` and ``grain`` of ``LesionSettings``."""
+    rows: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for number in stream(b"tissue", "volumes").permutation(len(volumes))[:LOOKED_AT].tolist():
+        volume = volumes[number]
+        for lesion in volume.lesions(own.classes, own.halo_mm):
+            if len(rows[lesion.kind]) < LESIONS:
+                rows[lesion.kind].append(_measured(volume, lesion))
+    hu, grain = {}, {}
+    for kind, some in rows.items():
+        level, mean, share = np.array(some).T
+        slope = 0.0 if kind in PLAQUES else 1.0
+        if len(some) >= ENOUGH and level.std() > 1:
+            slope = float(((level - level.mean()) * (mean - mean.mean())).mean() / level.var())
+        left = np.quantile(mean - slope * level, np.linspace(0, 1, QUANTILES))
+        hu[kind] = [round(slope, 4), *np.round(left, 1).tolist()]
+        grain[kind] = round(float(np.median(share)), 3)
+    return hu, grain
+
+
+def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float]:
+    """HU of a lesion's organ or vessel, of its core, and how many times its grain is that of the scan."""
+    box = tuple(slice(a, a + n) for a, n in zip(lesion.start, lesion.mask.shape, strict=True))
+    hu, spacing = volume.hu[box].astype(np.float32), volume.spacing_mm
+    radius = (3 * int(lesion.mask.sum()) * math.prod(spacing) / (4 * math.pi)) ** (1 / 3)
+    patch = Patch(hu, lesion.mask, volume.labels[box], volume.legend, lesion.kind, spacing, radius)
+    inner = core(lesion.mask, spacing)
+    fine, scan = finer(hu, spacing, voxel_grain_mm(spacing)), scan_grain(patch, lesion.hole)
+    return lesion.level, float(hu[inner].mean()), float(fine[inner].std() / max(scan[lesion.hole].std(), 1.0))
