@@ -41,7 +41,7 @@ KINDS = {  # and the settings that each has beside those of every fit
     "promptlesion-mask": _PROMPTED,
 }
 BATCH = {"difftumor": 8, "promptlesion": 8, "promptlesion-mask": 8}  # of the command; of others 4
-VOXEL = {"steps": 1000, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 500, "loaders": 0}  # of the preset, on a CPU
+VOXEL = {"steps": 700, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 350, "loaders": 0}  # on a CPU
 LEVELS = {"difftumor": 4, "medddpm": 250, "promptlesion": 200, "promptlesion-mask": 200}
 DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
 VOXEL_LEVELS, VOXEL_STEPS = 240, 8  # of the voxel preset, from noise alone

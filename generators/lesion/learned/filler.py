@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 HALO_SIGMAS = 3.0  # of the blur by which a lesion's own share of a voxel falls off, to the end of its halo
 WEIGHTS = Path(__file__).parent / "weights"  # of ``promptlesion``; its card says what made them
+UNEVEN = 2.0  # times a lesion's unevenness is that of the network, at most
 BESIDE = 0.9  # of the scan's grain: what networks leave away in healthy tissue of the hole
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
@@ -190,15 +191,23 @@ class _Job:
         self._done[at] = True
 
     def finished(self) -> NDArray[np.float32]:
-        """What was drawn, and as much of the scan's grain as its lesions have and networks leave away."""
+        """What was drawn, as uneven and as grainy as its lesions are: least squares leave some of either away.
+
+        A lesion's own unevenness is the network's, more of it; the rest is grain of the scan. Then its mean again.
+        """
         patch, hole, times = self._patch, self._hole, self._settings.grain.get(self._patch.lesion_class, 0.0)
         if times and not self.healthy:
-            fine = scan_grain(patch, hole)
-            made = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))[self._core].var()
-            scan = float(fine[hole].var())
-            missing = math.sqrt(max(0.0, times * times * scan - float(made)) / max(scan, 1.0))
-            share = np.where(patch.mask, np.float32(missing), np.float32(BESIDE))
-            self.drawn[hole] += (share * fine)[hole]
+            scanned = scan_grain(patch, hole)
+            fine = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))
+            scan, made = max(float(scanned[hole].var()), 1.0), max(float(fine[self._core].var()), 1.0)
+            more = min(max(math.sqrt(max(0.0, times * times - 1) * scan / made), 1.0), UNEVEN)
+            missing = math.sqrt(max(0.0, times * times * scan - more * more * made) / scan)
+            self.drawn += np.where(patch.mask, np.float32(more - 1) * fine, np.float32(0))
+            share = np.where(patch.mask, np.float32(min(missing, 1.0)), np.float32(BESIDE))
+            self.drawn[hole] += (share * scanned)[hole]
+        if self._soft is not None and self._mean is not None:
+            missed = self._mean - float(self.drawn[self._core].mean())
+            self.drawn += np.float32(missed / max(float(self._soft[self._core].mean()), 0.1)) * self._soft * hole
         return self.drawn
 
 
