@@ -76,7 +76,7 @@ SHORT = {
     "lesionforge train reconstruction": "--set steps=2",
     "lesionforge study reconstruction": "--sizes all --seeds 1 --set sparse.steps=2 --in-process",
     "lesionforge fit vqgan --settings": "",
-    "lesionforge fit promptlesion texture tumours": TOY_FIT.replace("tiny", "voxel"),
+    "lesionforge fit promptlesion texture --preset voxel": TOY_FIT.replace("tiny", "voxel"),
     "lesionforge fit ": TOY_FIT,
 }
 #: Folders that the pages speak of, made small.
