@@ -121,6 +121,7 @@ def _kind(kind: str, preset: str = "") -> tuple[Callable[..., Path], Any, dict[s
     own = {name: value for name, value in free(lesion.LesionFit).items() if name in lesion.KINDS[kind]}
     if preset in PRESETS and PRESETS[preset].voxels:
         common |= lesion.VOXEL
+        own = {name: value for name, value in own.items() if name in lesion.VOXEL_HAS}
     return lesion.fit_lesion, lesion.LesionFit, {**own, **common}, list(PRESETS)
 
 

@@ -45,6 +45,8 @@ VOXEL = {"steps": 700, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "ev
 LEVELS = {"difftumor": 4, "medddpm": 250, "promptlesion": 200, "promptlesion-mask": 200}
 DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
 VOXEL_LEVELS, VOXEL_STEPS = 240, 8  # of the voxel preset, from noise alone
+VOXEL_KINDS = ("promptlesion", "promptlesion-mask")
+VOXEL_HAS = ("classes",)  # of ``KINDS``' settings
 LAST_RATE = 0.02  # of the voxel preset, as a share of the first
 STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
 
@@ -75,8 +77,8 @@ class LesionFit(FitSettings):
             if name not in CLASSES[1:]:
                 raise UsageError(f"classes: no class {name!r}, give some of {', '.join(CLASSES[1:])}")
         if PRESETS[self.preset].voxels:
-            if not self.kind.startswith("promptlesion"):
-                raise UsageError(f"preset {self.preset} is of promptlesion and promptlesion-mask, not of {self.kind}")
+            if self.kind not in VOXEL_KINDS:
+                raise UsageError(f"preset {self.preset} is of {' and '.join(VOXEL_KINDS)}, not of {self.kind}")
         elif "vqgan" in KINDS[self.kind] and self.vqgan is None:
             raise UsageError(
                 f"{self.kind} works on latents: give --set vqgan=FOLDER, the model that `lesionforge fit vqgan` wrote"

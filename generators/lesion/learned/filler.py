@@ -153,7 +153,7 @@ class _Job:
         self._cubes = cubes(hole, settings.side, settings.multiple)
         self._level: float | None = None
         self._soft: NDArray[np.float32] | None = None
-        if settings.whole:
+        if settings.whole and patch.mask.any():
             box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
             legend, kind = patch.legend, patch.lesion_class
             self._level = level(patch.hu[box], patch.others[box], legend, (hole | patch.mask)[box], kind)
@@ -240,6 +240,8 @@ def sampler(own: LesionSettings, steps: int | None, strength: float | None, guid
     weight = own.guidance if guidance is None else guidance
     if weight != 1 and not own.prompted:
         raise ValueError(f"guidance is {weight:g}: {own.backend} has no prompt, leave it at 1")
+    if weight != 1 and own.whole:
+        raise ValueError(f"guidance is {weight:g}: models of voxels are fitted with their prompt alone, leave it at 1")
     return LesionSampler(n, share, weight)
 
 

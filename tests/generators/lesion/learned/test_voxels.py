@@ -12,6 +12,7 @@ from lesionforge.generators.lesion.learned.crop import cubes, hounsfield, unit
 from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.voxels import VoxelUNet, folded, unfolded
 from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW
+from lesionforge.generators.lesion.measure import core
 from lesionforge.generators.types import stream
 from tests.generators.lesion.learned.conftest import new
 from tests.generators.lesion.learned.test_filler import patch
@@ -70,6 +71,9 @@ def test_a_box_is_as_large_as_the_lesion_needs_in_multiples():
 def test_what_is_made_of_a_place_does_not_depend_on_how_much_lies_about_it(backend):
     """Convolutions and a norm over channels: beyond their reach nothing counts (but to attention)."""
     unet = VoxelUNet(5, (8, 8), 4)
+    assert (
+        sum(p.numel() for p in new(backend, preset="voxel").unet.parameters()) < 1.4e6
+    )  # half a float each is shipped
     with torch.no_grad():
         unet.last.weight.normal_(0, 0.05)
         x, time, prompt = torch.randn(1, 5, 48, 16, 16), torch.tensor([7]), torch.randn(1, 4, 1, 1, 1)
@@ -78,7 +82,7 @@ def test_what_is_made_of_a_place_does_not_depend_on_how_much_lies_about_it(backe
     torch.testing.assert_close(a[:, :, :8], b[:, :, :8])
     torch.testing.assert_close(a[:, :, :8], c[:, :, :8])
     assert not torch.allclose(a[:, :, 36:40], b[:, :, 36:40])
-    assert np.isfinite(fill(opened(backend), patch(shape=(40, 24, 24), radius=9.0))).all()
+    assert np.isfinite(fill(opened(backend), patch(shape=(36, 16, 16), radius=3.0))).all()
 
 
 @pytest.mark.parametrize("asked", [-20.0, 95.0, 800.0])
@@ -103,14 +107,21 @@ def test_what_is_hidden_is_not_read_and_the_healthy_prompt_returns_the_backgroun
     np.testing.assert_allclose(fill(filler, healthy), one.hu, atol=0.02)
 
 
-def test_missing_grain_is_the_scan_s_own():
-    one = patch(shape=(32, 32, 32), radius=6.0)
-    plain = fill(opened(heeds=False), one)
-    added = fill(opened(heeds=False, grain={"calcified": 2.0}), one) - plain
-    hole = opened().hole(one)
-    assert not added[~hole].any()
+def test_missing_grain_is_the_scan_s_own_and_takes_nothing_from_the_mean():
+    """A new network says nothing: the hole is as flat as can be before."""
+    one = replace(patch(shape=(32, 32, 32), radius=6.0), mean_hu=300.0)
+    made = {}
+    for times in (0.0, 0.7, 1.0):
+        filler = LearnedFiller("")
+        filler.use(new("promptlesion", preset="voxel", grain={"calcified": times}), "cpu")
+        (made[times],) = filler.fill([one], [stream(b"lesion", "0")])
+        assert abs(made[times][core(one.mask, one.spacing_mm)].mean() - 300) < 1
+    hole = filler.hole(one)
     scan = finer(one.hu, one.spacing_mm, 1.0)[~hole].std()
-    assert added[hole].std() == pytest.approx(2 * scan, rel=0.1)
+    for times in (0.7, 1.0):
+        added = made[times] - made[0.0]
+        assert not added[~hole].any()
+        assert added[one.mask].std() == pytest.approx(times * scan, rel=0.15)
 
 
 def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
@@ -122,6 +133,11 @@ def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
     again = LearnedFiller("", heeds=False)
     again.use(LesionModel.load(tmp_path), "cpu")
     assert np.abs(fill(again, one) - fill(filler, one)).max() < 5
+
+
+def test_guidance_is_none_of_theirs():
+    with pytest.raises(ValueError, match="guidance is 2: models of voxels are fitted with their prompt alone"):
+        LearnedFiller("", guidance=2.0).use(new("promptlesion", preset="voxel"), "cpu")
 
 
 def test_each_class_may_have_voxels_of_its_own():
