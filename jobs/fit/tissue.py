@@ -22,7 +22,7 @@ from lesionforge.generators.types import stream
 from lesionforge.jobs.fit.cubes import Lesion, Volume, Volumes
 
 LESIONS, LOOKED_AT = 60, 240  # of each class, and volumes
-ENOUGH = 12  # lesions that tell whether HU go with those of their organ or vessel
+SURE = 3.0  # standard errors of a correlation of HU with those of organ or vessel
 QUANTILES = 17
 
 
@@ -38,8 +38,9 @@ def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]],
     for kind, some in rows.items():
         level, mean, share = np.array(some).T
         slope = 0.0 if kind in PLAQUES else 1.0
-        if len(some) >= ENOUGH and level.std() > 1:
-            slope = float(((level - level.mean()) * (mean - mean.mean())).mean() / level.var())
+        together = float(((level - level.mean()) * (mean - mean.mean())).mean())
+        if together**2 * len(some) > SURE**2 * level.var() * mean.var():  # else as is usual: plaques as they are
+            slope = together / float(level.var())
         left = np.quantile(mean - slope * level, np.linspace(0, 1, QUANTILES))
         hu[kind] = [round(slope, 4), *np.round(left, 1).tolist()]
         grain[kind] = round(float(np.median(share)), 3)

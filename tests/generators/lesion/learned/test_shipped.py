@@ -9,7 +9,7 @@ from lesionforge.generators.lesion.classes import CLASSES, PLAQUES
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.learned.filler import WEIGHTS
 from lesionforge.generators.lesion.learned.settings import LesionSettings
-from tests.benchmarks.learned_truth import REAL, compared, drawn, reached
+from tests.benchmarks.learned_truth import CLOSE_HU, REAL, SOFT_HU, compared, drawn
 from tests.benchmarks.lesion_truth import volumes
 
 SHIPPED = replace(REAL, backend="promptlesion", liver_mm=(10.5, 13))
@@ -36,7 +36,8 @@ def test_lesions_are_of_their_class_unchecked(backgrounds, kind):
     some = backgrounds["plaque" if kind in PLAQUES else "tumour"]
     row, _ = compared(kind, some, replace(SHIPPED, check_hu=False), 4, (0,))
     assert row["n"] >= 3
-    assert [one["goal"] for one in reached([row], checked=False)[:2] if not one["met"]] == []
+    assert row["in_class"] >= 0.8
+    assert abs(row["hu"] - row["real_hu"]) <= 3 * CLOSE_HU.get(kind, SOFT_HU)  # of few lesions
     assert 0.6 < row["grain"] / row["real_grain"] < 1.6
 
 
