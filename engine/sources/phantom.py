@@ -42,6 +42,7 @@ class PhantomOptions(Parameters):
             side.
         kernel: of the CT's reconstruction.
         noise_hu: standard deviation of the CT's noise; drawn per subject where absent.
+        disease: CT of ill subjects: labelled plaques or tumours that no backend of ``lesion`` has drawn.
     """
 
     count: Annotated[int, Interval(ge=1, le=MAX_COUNT)] = 100
@@ -55,6 +56,7 @@ class PhantomOptions(Parameters):
     about: Literal["heart", "left", "right"] = "heart"
     kernel: Literal["soft", "medium", "sharp"] = "medium"
     noise_hu: Annotated[float, Interval(ge=0, le=200)] | None = None
+    disease: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +81,8 @@ class Phantom(Source):
     def __init__(self, place: str, options: PhantomOptions) -> None:
         if place not in KINDS:
             raise SourceError(f"no such phantom: {place!r}; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
+        if options.disease and place not in CT:
+            raise SourceError(f"disease: true is for phantom:ccta and phantom:abdomen, not phantom:{place}: leave it out")
         super().__init__(place, options)
         self.kind = place
         self.subjects = options.count
@@ -114,7 +118,9 @@ class Phantom(Source):
             from lesionforge.generators.phantom.ct.abdomen import phantom_abdomen
 
             shape, spacing = o.shape or (144, 112, 96), o.spacing_mm or (2.5, 2.5, 2.5)
-            return phantom_abdomen(key, name, shape=shape, spacing_mm=spacing, kernel=o.kernel, noise_hu=o.noise_hu)
+            return phantom_abdomen(
+                key, name, shape=shape, spacing_mm=spacing, kernel=o.kernel, noise_hu=o.noise_hu, disease=o.disease
+            )
         from lesionforge.generators.phantom.ct.ccta import phantom_ccta
 
         shape, spacing = o.shape or (128, 128, 128), o.spacing_mm or (1.0, 1.0, 1.0)
@@ -127,4 +133,5 @@ class Phantom(Source):
             kernel=o.kernel,
             noise_hu=o.noise_hu,
             stenoses=o.stenoses,
+            disease=o.disease,
         )

@@ -10,13 +10,14 @@ import numpy as np
 from lesionforge.generators.phantom.ct.abdomen_organs import paint_organs
 from lesionforge.generators.phantom.ct.abdomen_wall import paint_wall
 from lesionforge.generators.phantom.ct.canvas import AIR, Canvas, CtGrid
+from lesionforge.generators.phantom.ct.disease_abdomen import paint_tumours
 from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
 from lesionforge.generators.phantom.tree.coronary import LICENCE
 from lesionforge.generators.types import Volume, stream
 
 NAMES = (
     "liver", "kidney", "pancreas", "spleen", "stomach", "gallbladder", "duodenum", "colon", "small_bowel", "aorta",
-    "inferior_vena_cava", "portal_vein", "lung", "bone",
+    "inferior_vena_cava", "portal_vein", "lung", "bone", "liver_tumour", "kidney_tumour", "pancreas_tumour",
 )  # fmt: skip
 LEGEND = dict(enumerate(NAMES, 1))
 VALUE = {name: number for number, name in LEGEND.items()}
@@ -65,6 +66,7 @@ def phantom_abdomen(
     spacing_mm: tuple[float, float, float] = (2.5, 2.5, 2.5),
     kernel: str = "medium",
     noise_hu: float | None = None,
+    disease: bool = False,
 ) -> Volume:
     """The abdomen of one subject: a pure function of its arguments.
 
@@ -73,6 +75,7 @@ def phantom_abdomen(
         shape, spacing_mm: the field of view, centred on the body at the height of the first lumbar vertebra.
         kernel: name of a reconstruction kernel (``ct_scanner.KERNELS``).
         noise_hu: standard deviation of the noise; drawn from 8 to 15 HU where None.
+        disease: tumours of the phantom's own (``disease``), labelled.
 
     Returns:
         A volume with organ labels (``LEGEND``); vessels inside the liver belong to it, the kidneys' sinus does not.
@@ -82,9 +85,14 @@ def phantom_abdomen(
     noise = float(rng.uniform(8.0, 15.0)) if noise_hu is None else noise_hu
     grid, chosen = CtGrid.around((0.0, 0.0, 0.0), shape, spacing_mm), KERNELS[kernel]
     canvas = Canvas(grid, AIR, key)
-    for tile in canvas.tiles():
-        if (cavity := paint_wall(tile, phase.fat, VALUE)) is not None:
-            paint_organs(tile, cavity, phase, VALUE)
+
+    def healthy(on: Canvas) -> None:
+        for tile in on.tiles():
+            if (cavity := paint_wall(tile, phase.fat, VALUE)) is not None:
+                paint_organs(tile, cavity, phase, VALUE)
+
+    healthy(canvas)
+    tumours = paint_tumours(canvas, healthy, phase, phase.delay_s, VALUE) if disease else []
     hu = scan(rng, canvas, chosen, noise)
     return Volume(
         subject=subject,
@@ -101,5 +109,6 @@ def phantom_abdomen(
             "noise_hu": round(noise, 1),
             "psf_fwhm_mm": (chosen.plane_mm, chosen.plane_mm, chosen.slice_mm),
             "kernel": kernel,
+            **({"tumours": tumours} if disease else {}),
         },
     )

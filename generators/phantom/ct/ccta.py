@@ -13,6 +13,7 @@ from lesionforge.generators.phantom.ct.ccta_chest import paint_chest
 from lesionforge.generators.phantom.ct.ccta_heart import FAT, Blood, heart_in, paint_heart
 from lesionforge.generators.phantom.ct.ccta_veins import CardiacVeins, InflowVeins
 from lesionforge.generators.phantom.ct.ccta_vessels import GreatVessels
+from lesionforge.generators.phantom.ct.disease_coronary import paint_plaques
 from lesionforge.generators.phantom.ct.scanner import KERNELS, scan
 from lesionforge.generators.phantom.ct.vessels import capsules, filled
 from lesionforge.generators.phantom.tree.coronary import LICENCE, coronary_tree, phantom_tree
@@ -22,7 +23,7 @@ from lesionforge.generators.types import Branch, CoronaryTree, Side, Volume, str
 NAMES = (
     "coronary_left", "coronary_right", "coronary_wall", "aorta", "pulmonary_artery", "left_ventricle",
     "right_ventricle", "left_atrium", "right_atrium", "myocardium", "epicardial_fat", "lung", "bone", "liver", "spleen",
-    "coronary_vein", "pulmonary_vein",
+    "coronary_vein", "pulmonary_vein", "calcified", "non_calcified",
 )  # fmt: skip
 LEGEND = dict(enumerate(NAMES, 1))
 VALUE = {name: number for number, name in LEGEND.items()}
@@ -91,6 +92,7 @@ def phantom_ccta(
     kernel: str = "medium",
     noise_hu: float | None = None,
     stenoses: int = 0,
+    disease: bool = False,
 ) -> Volume:
     """The CCTA of one subject: a pure function of its arguments.
 
@@ -100,6 +102,7 @@ def phantom_ccta(
         kernel: name of a reconstruction kernel (``ct_scanner.KERNELS``).
         noise_hu: standard deviation of the noise; drawn from 18 to 34 HU where None.
         stenoses: narrowings in every tree, in walls of their healthy calibre: soft plaque fills the space.
+        disease: plaques of the phantom's own (``disease``), labelled; the trees stay as they were before.
 
     Returns:
         A volume with labels for the lumen and what surrounds it (``LEGEND``) and both trees. A label is what fills at
@@ -131,6 +134,7 @@ def phantom_ccta(
         inflow.paint(tile, blood, VALUE)
         vessels.paint(tile, blood, VALUE)
         coronaries.paint(tile, vessels, blood)
+    plaques = paint_plaques(canvas, healthy, Wall().outer, blood.left, VALUE) if disease else []
     hu = scan(rng, canvas, chosen, noise)
     return Volume(
         subject=subject,
@@ -147,6 +151,7 @@ def phantom_ccta(
             "noise_hu": round(noise, 1),
             "psf_fwhm_mm": (chosen.plane_mm, chosen.plane_mm, chosen.slice_mm),
             "kernel": kernel,
+            **({"plaques": plaques} if disease else {}),
         },
     )
 
