@@ -16,6 +16,11 @@ and disagreed with p. Why not the t-test itself: it has no meaning for average p
 t quantiles: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 6 and 12; the factor against
 narrowness: Hesterberg, The American Statistician 69 (2015) 371-386, section 3.2.
 
+- seen from: the smallest gain that four of five studies like this one would tell from 0, at p < .05: (t(.975, n - 1) +
+  t(.8, n - 1)) sqrt(standard error^2 + sd^2 / seeds), sd the gain's over seeds (Cohen, Statistical Power Analysis,
+  1988). With other numbers of subjects it goes as their root: what real-only and one arm of a pilot spread says
+  beforehand what a study can see.
+
 It holds for these trained networks: seeds are averaged, not resampled (``sd`` is the spread over them), and p is not
 corrected for the number of comparisons.
 """
@@ -37,6 +42,7 @@ from lesionforge.jobs.studies.task import REAL, Measures, Task
 
 DRAWS = 1000
 LEVEL = 0.95
+POWER = 0.8
 Result = Mapping[str, Any]  # of a run, see ``runs``
 
 
@@ -44,7 +50,8 @@ Result = Mapping[str, Any]  # of a run, see ``runs``
 class Estimate:
     """A measure, or a gain in it. ``sd``: over seeds, None with one; ``low``, ``high``, ``p``: None with one subject.
 
-    ``p`` is None where nothing varies, and of no use for a level, which nobody supposes to be 0.
+    ``p`` is None where nothing varies, and of no use for a level, which nobody supposes to be 0; neither is ``seen``, the
+    smallest value that would be told from 0, see the module's docstring.
     """
 
     value: float
@@ -54,6 +61,7 @@ class Estimate:
     p: float | None
     n: int
     seeds: int
+    seen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,9 @@ def estimate(
     reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(value) / error, n - 1)) if error > 1e-12 else None
     low, high = max(value - reach, bounds[0]), min(value + reach, bounds[1])
-    return Estimate(value, sd, low, high, p, n, len(values))
+    both = float(stats.t.ppf([(1 + LEVEL) / 2, POWER], n - 1).sum())
+    seen = both * math.hypot(error, (sd or 0.0) / math.sqrt(len(values)))
+    return Estimate(value, sd, low, high, p, n, len(values), seen)
 
 
 def summarise(results: Sequence[Result], task: Task[Any, Any]) -> Summary:

@@ -71,13 +71,13 @@ def gain(cell: Cell | None) -> str:
 
 
 def statistic(estimate: Estimate) -> list[str]:
-    """The columns ``95 %``, ``p``, ``n`` and ``seeds`` of a gain."""
+    """The columns ``STATISTIC`` of a gain."""
     interval = NONE if estimate.low is None else f"{signed(estimate.low)} to {dashed(estimate.high, signed)}"
     p = "<.001" if estimate.p is not None and estimate.p < 0.001 else dashed(estimate.p)
-    return [interval, p, str(estimate.n), str(estimate.seeds)]
+    return [interval, p, str(estimate.n), str(estimate.seeds), dashed(estimate.seen)]
 
 
-STATISTIC = ("95 %", "p", "n", "seeds")
+STATISTIC = ("95 %", "p", "n", "seeds", "seen from")
 
 
 def _spread(estimate: Estimate | None, write: Any) -> str:

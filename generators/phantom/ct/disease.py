@@ -12,7 +12,7 @@ Numbers and where they come from (HU, mm; sd after ±, quartiles in brackets; "a
 | lumen, non-calcified plaque | 326: 48 [28-69]; 118: 11, hence .18 HU a HU of the lumen | seeds D10 |
 | the same, arterial and delayed | 106 ± 58 and 64 ± 43 | Maffei, Radiol Med 117 (2012) 230 |
 | fibrous, lipid-rich, calcified | 91 ± 22, 49 ± 22, 391 ± 156 | Leber, JACC 43 (2004) 1241 |
-| plaques of a patient, left and right | 2,140 and 1,062 in 1,478 | Am J Cardiol 2021, 10.1016/j.amjcard.2021.07.040 |
+| plaques of a patient, left and right | 2,140 and 1,062 in 1,478; twice as many here | 10.1016/j.amjcard.2021.07.040 |
 | share of LAD, circumflex, right | 58.6, 10.0, 32.8 mm3 | Bax, EHJ-CVI 22 (2021) 322 |
 | along the LAD | burden .46, .39, .31 by third | IVUS, 75 LADs, repub.eur.nl/pub/57181 |
 | myocardial, lateral, epicardial | .467, .208, .125; half concentric | Cardiovasc Ultrasound 14 (2016) 47 |

@@ -14,7 +14,7 @@ from lesionforge.generators.phantom.ct.disease_course import Bearers, Seat
 from lesionforge.generators.phantom.ct.disease_plaque import Plaque
 from lesionforge.generators.types import Branch
 
-LEAST, MORE = (1, 0), (1.4, 0.9)  # plaques of a left and a right tree: so many, and as many again by Poisson's law
+LEAST, MORE = (1, 0), (2.0, 0.9)  # plaques of a left and a right tree: so many, and as many again by Poisson's law
 TRIES = 8  # of a place that is free
 SIGHT_MM = 0.42  # sigma of what the annotator sees: the scanner's blur and the screen's
 BIAS_MM, HAND_MM, STROKE_MM = 0.12, 0.15, 3.0

@@ -20,7 +20,7 @@ from lesionforge.generators.phantom.ct.disease_course import Course
 from lesionforge.generators.phantom.ct.vessels import capsules, filled
 
 KINDS = ("non_calcified", "mixed", "calcified")
-SHARES = (0.45, 0.36, 0.19)
+SHARES = (0.36, 0.4, 0.24)
 RISK, RING = 0.35, 0.25  # of plaques with soft tissue: lipid-rich; of these: with a napkin ring
 LUMEN_HU, SHIFT = 326.0, 0.18
 FIBROUS, LIPID, RIM_HU = (91.0, 22.0), (25.0, 18.0), 25.0  # a lipid core is darker than the blurred 49 it reads as

@@ -1,155 +1,184 @@
 """PromptLesion's experiment on phantoms that a CPU can carry: real data alone, and with samples of each backend 1:1.
 
-"Real" are phantom CTs with a disease of their own law (``disease`` below): its edges, shapes and numbers are not what
-the ``texture`` backend draws by default, so that no backend has the truth's own law for nothing. The learned backends
-are fitted on the real training subjects alone; every backend draws on the same subjects without their disease;
-``placebo`` adds those healthy CTs with nothing drawn; ``medddpm-checked`` keeps only what measures as it is labelled.
+"Real" are phantoms that are ill by a law of their own (``generators.phantom.ct.disease``), which no backend knows. All
+that is added is of the same training subjects: every backend draws on their healthy CT, and the learned ones are fitted
+on their lesions alone. Arms: ``texture`` and each learned backend, its lesions drawn again until they measure as they
+are labelled (``NAME-unchecked`` takes them as they come); ``copy-paste`` moves the real lesions to other subjects'
+places; ``placebo`` adds the healthy CT with nothing drawn; ``fresh`` adds other subjects who are really ill: what a
+perfect backend could reach. Fewer subjects are the first ones of more, and each number has fits of its own.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from lesionforge.generators.lesion.params import Backend
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.studies.places import DataPlace
+from lesionforge.jobs.studies.places import DataPlace, chosen
 from lesionforge.jobs.studies.runs import Study
 from lesionforge.jobs.studies.task import REAL
 from lesionforge.sinks import layout
 
-LEARNED = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")
-CHECKED = "medddpm"  # also with its lesions drawn again until they measure as what they are labelled
+PLACEBO, COPY, TEXTURE, FRESH = "placebo", "copy-paste", "texture", "fresh"
+LEARNED: Final = tuple(name for name in get_args(Backend) if name != TEXTURE)
+UNCHECKED: Final = {f"{name}-unchecked": name for name in ("medddpm", "promptlesion")}
+ARMS: Final = (REAL, PLACEBO, COPY, TEXTURE, *LEARNED, *UNCHECKED, FRESH)
 LEVELS: Final = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
+SERIES: Final = {"train": 0, "test": 1, "fresh": 2}  # of the phantoms: other numbers, other subjects
+EACH = 3  # samples drawn on each subject, and fresh subjects for each
+REDRAWS = 10  # of a learned lesion that measures wrong
 
 
 @dataclass(frozen=True)
 class PhantomDomain:
-    """A kind of phantom and its disease.
+    """A kind of phantom.
 
-    ``window``: the segmentation's domain. ``tolerance``: HU of the checked arm. ``fields``: of the recipe, changed.
-    ``disease``: parameters of what counts as real.
+    ``source`` and ``options``: of the subjects. ``window``: the segmentation's domain. ``params``: of the generator
+    ``lesion``. ``balance``: classes it draws. ``tolerance``: HU that checked lesions may be off.
     """
 
-    recipe: str
+    source: str
+    options: Mapping[str, Any]
     window: str
-    tolerance: float
+    params: Mapping[str, Any]
     balance: Mapping[str, float]
-    fields: Mapping[str, Any]
-    disease: Mapping[str, Any]
+    tolerance: float
 
 
 DOMAINS: Final[Mapping[str, PhantomDomain]] = {
     "plaques": PhantomDomain(
-        "plaque_phantom",
+        "phantom:ccta",
+        {"about": "left", "shape": [80, 80, 80], "spacing_mm": [0.6, 0.6, 0.6]},
         "ccta",
+        {"plaques": [1, 3], "hu_tolerance": 40},
+        {"calcified": 1, "non_calcified": 1},
         200,  # plaques have their class's own range
-        {"calcified": 0.5, "non_calcified": 0.5},
-        {
-            "sources.0.options.shape": [96, 96, 96],
-            "sources.0.options.spacing_mm": [0.6, 0.6, 0.6],
-            "generator.params.size": 64,
-            "generator.params.hu_tolerance": 40,
-        },
-        {
-            "plaques": [1, 3],
-            "others": [0, 1],
-            "percent_ds": [20, 60],
-            "remodelling": [1.15, 1.4],
-            "eccentric": [0.3, 0.8],
-            "psf_mm": [0.4, 0.55],
-        },
     ),
     "tumours": PhantomDomain(
-        "lesion_phantom",
+        "phantom:abdomen",
+        {"shape": [112, 80, 64], "spacing_mm": [2.5, 2.5, 2.5]},
         "abdomen",
+        {"early": [1, 2], "early_mm": [5, 9.5], "others": [0, 2], "hu_tolerance": 40},
+        {f"{organ}_{stage}": 1 for organ in ("liver", "kidney", "pancreas") for stage in ("early", "late")},
         60,  # tumours are held to their organ's HU less a contrast, by this
-        {f"{organ}_{stage}": 1 / 6 for organ in ("liver", "kidney", "pancreas") for stage in ("early", "late")},
-        {
-            "sources.0.options.shape": [128, 96, 80],
-            "sources.0.options.spacing_mm": [2.5, 2.5, 2.5],
-            "generator.params.size": 64,
-            "generator.params.hu_tolerance": 40,
-            "generator.params.early": [1, 2],
-            "generator.params.early_mm": [5, 9.5],
-        },
-        {"others": [0, 2], "capsule": 0.5, "mass_effect": 0.2, "bend": [0.1, 0.3], "blend": [0.15, 0.3]},
     ),
 }
 
 
-def prepare(out: Path, domain: str, subjects: int, steps: int, tell: Callable[[str], None]) -> Study:
-    """Make the datasets and fit the models of a study; what is there is not made again.
+def prepare(
+    out: Path,
+    domain: str,
+    subjects: int,
+    test: int,
+    arms: Sequence[str],
+    steps: int,
+    tell: Callable[[str], None],
+) -> tuple[Study, list[str]]:
+    """Make the datasets and fit the models that arms need; what is there is not made again.
 
     Args:
-        out: folder of datasets and models.
+        out: folder of it all; what depends on the number of subjects lies in ``nNUMBER``.
         domain: ``plaques`` or ``tumours``.
-        subjects: phantoms, half of them for the test.
+        subjects: phantoms to learn from.
+        test: phantoms to score on.
+        arms: some of ``ARMS``.
         steps: of each model's fit.
-        tell: called as each stage begins.
+        tell: called as each stage begins, and of an arm that cannot be.
 
     Returns:
-        The study, with its default arms: ``real``, and each dataset by its name.
+        The study, and those of the arms that have a sample: a backend may draw nothing that measures right.
 
     Raises:
-        UsageError: for an unknown domain.
+        UsageError: for an unknown domain or arm.
     """
     if domain not in DOMAINS:
         raise UsageError(f"domain {domain!r} is unknown; give {' or '.join(DOMAINS)}")
-    own = DOMAINS[domain]
+    if unknown := [arm for arm in arms if arm not in ARMS]:
+        raise UsageError(f"arm {unknown[0]!r} is unknown; give some of {', '.join(ARMS)}")
+    own, room = DOMAINS[domain], out / f"n{subjects}"
 
-    def made(name: str, more: Mapping[str, Any], splits: tuple[str, ...] = ("train",)) -> DataPlace:
-        tell(f"{domain}: {name}")
-        return DataPlace(str(_dataset(out / name, own, subjects, splits, more)), option=name)
+    def made(place: Path, series: str, count: int, disease: bool, times: int, more: Mapping[str, Any]) -> DataPlace:
+        tell(f"{domain}: {place.relative_to(out)}")
+        recipe = _recipe(own, f"{domain}-{place.name}", series, count, disease) | {"multiply": times, **more}
+        return DataPlace(str(_dataset(place, recipe)), recipe["splits"][0], option=place.name)
 
-    disease = {f"generator.params.{name}": value for name, value in own.disease.items()}
-    real = made(REAL, disease, ("train", "test"))
-    arms = {"placebo": made("placebo", {"balance": {"healthy": 1}}), "texture": made("texture", {})}
-    tell(f"{domain}: fit vqgan")
-    _fit(out, own, "vqgan", steps)
-    for kind in LEARNED:
-        tell(f"{domain}: fit {kind}")
-        weights = _fit(out, own, kind, steps)
-        more: dict[str, Any] = {"generator.params.backend": kind, "generator.params.weights": str(weights)}
-        arms[kind] = made(kind, {**more, "generator.params.check_hu": False})
-        if kind == CHECKED:
-            more |= {"generator.params.hu_tolerance": own.tolerance, "quality.redraws": 40}
-            arms[f"{kind}-checked"] = made(f"{kind}-checked", {**more, "quality.max_quarantined": 0.9})
-    return Study("segmentation", real, DataPlace(real.uri, "test", option="test"), arms, {"domain": own.window})
+    tests = made(out / "test", "test", test, True, 1, _drawn(own, {}, {"healthy": 1}))
+    real = made(room / REAL, "train", subjects, True, 1, _drawn(own, {}, {"healthy": 1}))
+    data = {}
+    for arm in arms:
+        if arm == FRESH:
+            data[arm] = made(room / arm, "fresh", EACH * subjects, True, 1, _drawn(own, {}, {"healthy": 1}))
+        elif arm == PLACEBO:
+            data[arm] = made(room / arm, "train", subjects, False, 1, _drawn(own, {}, {"healthy": 1}))
+        elif arm == COPY:
+            name = "lesionforge.jobs.tasks.segmentation.copy_paste.CopyPaste"
+            more: Mapping[str, Any] = {"generator": {"name": name, "params": {"donors": str(room / REAL)}}}
+            data[arm] = made(room / arm, "train", subjects, False, EACH, more)
+        elif arm == TEXTURE:
+            data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, {}, own.balance))
+        elif arm != REAL:
+            kind = UNCHECKED.get(arm, arm)
+            params = {"backend": kind, "weights": str(_fitted(room, own, kind, steps, lambda k: tell(f"fit {k}")))}
+            params |= {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": own.tolerance}
+            data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, params, own.balance))
+    there = [arm for arm in arms if arm == REAL or _holds(data[arm])]
+    for arm in set(arms).difference(there):
+        tell(f"{arm} is left out: none of its lesions measures as it is labelled")
+    kept = {arm: place for arm, place in data.items() if arm in there}
+    return Study("segmentation", real, tests, kept, {"domain": own.window}), there
 
 
-def _dataset(place: Path, own: PhantomDomain, subjects: int, splits: tuple[str, ...], more: Mapping[str, Any]) -> Path:
-    """The same subjects whatever is drawn on them."""
+def _recipe(own: PhantomDomain, name: str, series: str, count: int, disease: bool) -> dict[str, Any]:
+    """Of a dataset; subjects depend on the series and their number alone."""
+    split = "test" if series == "test" else "train"
+    options = {**own.options, "count": count, "series": SERIES[series], "disease": disease}
+    return {
+        "name": name,
+        "seed": 7,
+        "sources": [{"uri": own.source, "options": options, "split": {"train": 0, "val": 0, "test": 0, split: 1}}],
+        "splits": [split],
+        "quality": {"redraws": REDRAWS, "max_quarantined": 1},
+    }
+
+
+def _drawn(own: PhantomDomain, params: Mapping[str, Any], balance: Mapping[str, float]) -> dict[str, Any]:
+    """The generator ``lesion`` on whole volumes; ``healthy`` leaves them as they are, ill or not."""
+    return {
+        "generator": {"name": "lesion", "params": {"size": None, **own.params, **params}},
+        "balance": dict(balance),
+    }
+
+
+def _dataset(place: Path, recipe: Mapping[str, Any]) -> Path:
     from lesionforge.jobs.commands.generate import generate
 
     if not (place / layout.SUCCESS).exists():
-        fields = {
-            "sources.0.options.count": subjects,
-            "sources.0.split": {"train": 0.5, "val": 0, "test": 0.5},
-            "multiply": 1,
-            "splits": list(splits),
-            "balance": own.balance,
-            "quality.max_quarantined": 0.2,
-            **own.fields,
-            **more,
-        }
-        changes = [f"{name}={json.dumps(value)}" for name, value in fields.items()]
-        generate(own.recipe, str(place), None, True, changes)
+        generate(recipe, str(place), None, True)
     return place
 
 
-def _fit(out: Path, own: PhantomDomain, kind: str, steps: int) -> Path:
-    """A model of the size ``tiny``, fitted on the real training subjects."""
-    from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion
+def _holds(place: DataPlace) -> bool:
+    try:
+        chosen(place.uri, place.split)
+    except UsageError:
+        return False
+    return True
 
-    latent = kind not in ("vqgan", "medddpm")
+
+def _fitted(room: Path, own: PhantomDomain, kind: str, steps: int, tell: Callable[[str], None]) -> Path:
+    """Weights of a backend of the size ``tiny``, fitted on the real training subjects, and of what it needs first."""
+    from lesionforge.jobs.fit.lesion import KINDS, LesionFit, fit_lesion
+
+    tell(kind)
+    latent = "vqgan" in KINDS[kind]
     return fit_lesion(
         LesionFit(
-            kind=kind, data=(str(out / REAL),), out=str(out / "fit" / kind), preset="tiny", batch=8, rate=1e-3,
+            kind=kind, data=(str(room / REAL),), out=str(room / "fit" / kind), preset="tiny", batch=8, rate=1e-3,
             warmup=50, ema=0.99, precision="float32", loaders=0, every=500, steps=steps, adversarial=100_000,
             domain=own.window, classes=tuple(own.balance), levels=LEVELS.get(kind),
-            vqgan=str(out / "fit" / "vqgan" / "model") if latent else None,
+            vqgan=str(_fitted(room, own, "vqgan", steps, tell)) if latent else None,
         )
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The experiment on phantoms: its recipes are valid, its stages resume, its study is one."""
+"""The experiment on phantoms: its recipes are valid, its arms are what they say, its stages resume."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from lesionforge.jobs.commands import recipes
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.runs import runs
 from lesionforge.jobs.tasks.segmentation import phantoms
-from lesionforge.jobs.tasks.segmentation.phantoms import DOMAINS, LEARNED, prepare
+from lesionforge.jobs.tasks.segmentation.phantoms import ARMS, DOMAINS, LEARNED, UNCHECKED, prepare
 
 
 @pytest.fixture
@@ -15,32 +15,45 @@ def made(monkeypatch):
     """Datasets that would be made, as checked recipes by place; nothing is."""
     made = {}
 
-    def generate(recipe, place, workers, in_process, changes):
-        made[place.rsplit("/", 1)[1]] = recipes.load(recipe, changes)
+    def generate(recipe, place, workers, in_process):
+        made[place.rsplit("/", 1)[1]] = recipes.load(recipe, ())
 
     monkeypatch.setattr(generating, "generate", generate)
-    monkeypatch.setattr(phantoms, "_fit", lambda out, own, kind, steps: out / "fit" / kind / "model")
+    monkeypatch.setattr(phantoms, "_fitted", lambda room, own, kind, steps, tell: room / "fit" / kind / "model")
+    monkeypatch.setattr(phantoms, "_holds", lambda place: not place.uri.endswith("difftumor"))
     return made
 
 
+def drawn_on(recipe):
+    """Which subjects, and whether they are ill."""
+    (source,) = recipe.sources
+    return source.options["series"], source.options["count"], source.options["disease"]
+
+
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_every_backend_draws_on_the_same_subjects(made, tmp_path, domain):
+def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     stages = []
-    study = prepare(tmp_path, domain, 8, 20, stages.append)
-    arms = ["placebo", "texture", *LEARNED[:2], "medddpm-checked", *LEARNED[2:]]
-    assert list(study.synthetic) == arms
-    assert [run.arm for run in runs(study, ["unet"], seeds=1)] == ["real", *arms]
-    assert made.keys() == {"real", *arms}
-    assert len({repr((r.seed, r.sources)) for r in made.values()}) == 1
-    assert {name for name, r in made.items() if r.splits == ("train", "test")} == {"real"}
-    assert made["real"].generator.params["others"] != made["texture"].generator.params.get("others")
-    assert len(stages) == len(made) + len(LEARNED) + 1
+    study, there = prepare(tmp_path, domain, 8, 6, ARMS, 20, stages.append)
+    assert made.keys() == {"test", *ARMS}
+    assert there == [arm for arm in ARMS if arm != "difftumor"] and "difftumor is left out" in stages[-1]
+    assert list(study.synthetic) == there[1:]
+    assert [run.arm for run in runs(study, ["unet"], [8], there, seeds=1)] == there
+    ill = {name: drawn_on(recipe) for name, recipe in made.items()}
+    assert (ill["real"], ill["test"], ill["fresh"]) == ((0, 8, True), (1, 6, True), (2, 24, True))
+    assert {ill[name] for name in (*LEARNED, *UNCHECKED, "texture", "copy-paste", "placebo")} == {(0, 8, False)}
+    for name in ("real", "test", "fresh", "placebo"):  # nothing is drawn on what counts as real
+        assert set(made[name].balance) == {"healthy"}
+    checks = {name: made[name].generator.params.get("check_hu", True) for name in (*LEARNED, *UNCHECKED)}
+    assert checks == dict.fromkeys(LEARNED, True) | dict.fromkeys(UNCHECKED, False)
+    assert made["copy-paste"].generator.params["donors"].endswith("n8/real")
 
 
 def test_what_is_there_is_not_made_again(made, tmp_path):
-    (tmp_path / "texture").mkdir()
-    (tmp_path / "texture" / "_SUCCESS").touch()
-    prepare(tmp_path, "plaques", 8, 20, lambda stage: None)
-    assert "texture" not in made
+    (tmp_path / "n8" / "texture").mkdir(parents=True)
+    (tmp_path / "n8" / "texture" / "_SUCCESS").touch()
+    _, there = prepare(tmp_path, "plaques", 8, 6, ["real", "texture"], 20, lambda stage: None)
+    assert there == ["real", "texture"] and made.keys() == {"real", "test"}
     with pytest.raises(UsageError, match="domain 'heads' is unknown; give plaques or tumours"):
-        prepare(tmp_path, "heads", 8, 20, lambda stage: None)
+        prepare(tmp_path, "heads", 8, 6, ["real"], 20, lambda stage: None)
+    with pytest.raises(UsageError, match="arm 'painted' is unknown; give some of real, placebo, copy-paste, texture"):
+        prepare(tmp_path, "plaques", 8, 6, ["painted"], 20, lambda stage: None)
