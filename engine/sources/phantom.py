@@ -82,7 +82,7 @@ class Phantom(Source):
         if place not in KINDS:
             raise SourceError(f"no such phantom: {place!r}; there is {', '.join(f'phantom:{k}' for k in KINDS)}")
         if options.disease and place not in CT:
-            raise SourceError(f"disease: true is for phantom:ccta and phantom:abdomen, not phantom:{place}: leave it out")
+            raise SourceError(f"disease: true is for phantom:ccta and phantom:abdomen; leave it out of phantom:{place}")
         super().__init__(place, options)
         self.kind = place
         self.subjects = options.count

@@ -19,9 +19,9 @@ NOTE = (
     "Figures: mean over seeds ± their standard deviation; every seed draws other weights and, with a size, other real "
     "data. Gain: over real data alone, paired by test subject and seed; 95 % interval and two-sided p over the n "
     "subjects that hold what is measured (bootstrap standard error, t with n - 1 degrees of freedom; cut where the "
-    "measure ends), for these trainings (seeds are averaged) and not corrected for the number of comparisons. Seen from: the "
-    "smallest gain that four of five such studies would tell from 0, by the spread over subjects and seeds; with n other "
-    "subjects it goes as 1 / root n."
+    "measure ends), for these trainings (seeds are averaged) and not corrected for the number of comparisons. Seen "
+    "from: the smallest gain that four of five such studies would tell from 0, by the spread over subjects and seeds; "
+    "with more subjects it falls as their root."
 )
 
 

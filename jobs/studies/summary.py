@@ -50,8 +50,8 @@ Result = Mapping[str, Any]  # of a run, see ``runs``
 class Estimate:
     """A measure, or a gain in it. ``sd``: over seeds, None with one; ``low``, ``high``, ``p``: None with one subject.
 
-    ``p`` is None where nothing varies, and of no use for a level, which nobody supposes to be 0; neither is ``seen``, the
-    smallest value that would be told from 0, see the module's docstring.
+    ``p`` is None where nothing varies. ``seen``: the smallest value that would be told from 0, see the module's
+    docstring. Both are of no use for a level, which nobody supposes to be 0.
     """
 
     value: float

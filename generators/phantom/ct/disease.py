@@ -14,11 +14,11 @@ Numbers and where they come from (HU, mm; sd after ±, quartiles in brackets; "a
 | fibrous, lipid-rich, calcified | 91 ± 22, 49 ± 22, 391 ± 156 | Leber, JACC 43 (2004) 1241 |
 | plaques of a patient, left and right | 2,140 and 1,062 in 1,478; twice as many here | 10.1016/j.amjcard.2021.07.040 |
 | share of LAD, circumflex, right | 58.6, 10.0, 32.8 mm3 | Bax, EHJ-CVI 22 (2021) 322 |
-| along the LAD | burden .46, .39, .31 by third | IVUS, 75 LADs, repub.eur.nl/pub/57181 |
-| myocardial, lateral, epicardial | .467, .208, .125; half concentric | Cardiovasc Ultrasound 14 (2016) 47 |
+| along the LAD, by third | 1.00, .79, .07 of sections diseased | 75 LADs by IVUS, repub.eur.nl/pub/57181 |
+| myocardial, lateral, epicardial | .467, .208, .125; half concentric | 10.1186/s12947-016-0090-3 |
 | at forks | 48 % opposite the divider, 9 % on it | OCT, 44 forks, PubMed 25356817 |
 | length, %DS, remodelling | 9.3 ± 4.6, 23 [14-33], 1.26 ± .15 at risk, else 1.13 ± .15 | PMC8047372, table 2 |
-| non-calcified, mixed, calcified; rings | 254, 191, 32 sections; 38 napkin rings | Maurovich-Horvat, JACC CVI 5 (2012) 1243 |
+| soft, mixed, calcified, rings | 254, 191, 32, 38 sections | Maurovich-Horvat, JACC CVI 5 (2012) 1243 |
 | spotty calcium | under 3 mm and 90 degrees | Motoyama, JACC 50 (2007) 319 |
 | calcified share (raised to clinics'), thickness of caps, density of calcium | | assumed |
 | liver metastases | rim in 73 %, 84 % of them enhancing | Ann Acad Med Singap 32 (2003) 191 |

@@ -167,9 +167,7 @@ def _middle(rng: np.random.Generator, depth: Floats, radius: float, shallow: boo
     return out
 
 
-def _tumour(
-    rng: np.random.Generator, name: str, centre: Floats, radius: float, hu: Tissues, delay_s: float
-) -> Tumour:
+def _tumour(rng: np.random.Generator, name: str, centre: Floats, radius: float, hu: Tissues, delay_s: float) -> Tumour:
     kind = KINDS[name]
     mean = cut_normal(rng, *kind.hu)
     if kind.contrast:
@@ -202,9 +200,7 @@ def _tumour(
     )
 
 
-def _paint(
-    canvas: Canvas, tumour: Tumour, organ: str, annotator: Annotator, names: Mapping[str, int]
-) -> int | None:
+def _paint(canvas: Canvas, tumour: Tumour, organ: str, annotator: Annotator, names: Mapping[str, int]) -> int | None:
     """Lay and mark it; the voxels marked, None where it lies outside of the canvas."""
     far = 2.2 * tumour.radius + tumour.border
     part = canvas.crop((tumour.centre - far).tolist(), (tumour.centre + far).tolist())

@@ -15,7 +15,7 @@ from lesionforge.generators.phantom.ct.canvas import Floats
 from lesionforge.generators.phantom.ct.disease import cut_normal, pick
 from lesionforge.generators.types import Branch
 
-THIRD_MM, BURDEN = 35.0, (0.46, 0.39, 0.31)
+THIRD_MM, DISEASED = 35.0, (1.0, 0.79, 0.07)
 VOLUMES = {"LAD": 58.6, "LCx": 10.0, "RCA": 32.8}
 LEAST_MM = 1.0  # radius of a vessel that bears plaque
 FORK_MM, FORK = 4.0, 2.5  # how near to a fork it is more likely, and how much
@@ -132,7 +132,7 @@ class Bearers:
     def _weigh(self, number: int, way: float) -> Floats:
         branch = self._branches[number]
         along = way + _lengths(branch.points)
-        weights = np.array(BURDEN)[np.minimum((along / THIRD_MM).astype(np.int64), len(BURDEN) - 1)]
+        weights = np.array(DISEASED)[np.minimum((along / THIRD_MM).astype(np.int64), len(DISEASED) - 1)]
         for at, _ in self._forks[number]:
             weights = np.where(np.abs(along - along[at]) < FORK_MM, FORK * weights, weights)
         out: Floats = weights * _volume(branch.segments) * (branch.radii >= LEAST_MM)
@@ -150,7 +150,7 @@ class Bearers:
 
 
 def _volume(segments: tuple[str, ...]) -> float:
-    """Mean plaque volume of the artery that a branch belongs to, shared out over its length by the caller."""
+    """Mean plaque volume of the artery that a branch belongs to; 0 for twigs."""
     number = next((int(digits) for name in segments if (digits := "".join(c for c in name if c.isdigit()))), 0)
     if number in (1, 2, 3, 4, 16):
         return VOLUMES["RCA"]

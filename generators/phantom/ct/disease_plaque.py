@@ -87,9 +87,9 @@ class Plaque:
         focus = 0.0 if float(rng.uniform()) < 0.25 else float(rng.uniform(0.4, 1.6))
         if kind == "calcified":  # little else than calcium
             focus, ds = focus + 1.0, 0.6 * ds
-        lumps, plates = (), ()
-        if kind != "non_calcified":
-            lumps, plates = _calcium(rng, kind, half, angle)
+        while _area_left(np.array([1.0 - CLOSED]), focus)[0] > (1.0 - ds / 100.0) ** 2:
+            focus *= 0.8  # one side alone cannot narrow it so far
+        lumps, plates = _calcium(rng, kind, half, angle)
         return cls(
             kind=kind,
             half_mm=half,
@@ -203,34 +203,43 @@ class Plaque:
 
     def _inwards(self) -> float:
         """The most of the lumen's radius that it takes, so that the area left tells its %DS."""
-        turn = np.linspace(-math.pi, math.pi, 96, endpoint=False)
-        side = np.exp(self.focus * (np.cos(turn) - 1.0))
         tries = np.linspace(0.0, 1.0 - CLOSED, 95)
-        left = (np.maximum(1.0 - tries[:, None] * side, CLOSED) ** 2).mean(axis=1)
-        return float(np.interp(-((1.0 - self.percent_ds / 100.0) ** 2), -left, tries))
+        return float(np.interp(-((1.0 - self.percent_ds / 100.0) ** 2), -_area_left(tries, self.focus), tries))
+
+
+def _area_left(inwards: Floats, focus: float) -> Floats:
+    """Share of the lumen's area (n,) where shares of its radius (n,) are taken, less away from one side by ``focus``."""
+    turn = np.linspace(-math.pi, math.pi, 96, endpoint=False)
+    side = np.exp(focus * (np.cos(turn) - 1.0))
+    out: Floats = (np.maximum(1.0 - inwards[:, None] * side, CLOSED) ** 2).mean(axis=1)
+    return out
 
 
 def _calcium(
     rng: np.random.Generator, kind: str, half: float, angle: float
 ) -> tuple[tuple[Nodule, ...], tuple[Sheet, ...]]:
-    """Lumps, mostly; plates above all in calcified plaque."""
-    lumps, plates = [], []
+    """Lumps, mostly; plates above all in calcified plaque; nothing in soft plaque."""
+    if kind == "non_calcified":
+        return (), ()
     rich = kind == "calcified"
-    for _ in range(1 + int(rng.poisson(2.0 if rich else 1.0))):
-        turn = angle + math.radians(cut_normal(rng, 0.0, 50.0))
-        at = half * float(rng.uniform(-0.7, 0.7))
-        lumps.append(
-            Nodule(at, turn, float(rng.uniform(0.3, 0.85)), spread(rng, 0.75, 0.4, 0.25, 1.8), float(rng.uniform(1, 2.5)))
+    lumps = tuple(
+        Nodule(
+            angle=angle + math.radians(cut_normal(rng, 0.0, 50.0)),
+            along=half * float(rng.uniform(-0.7, 0.7)),
+            depth=float(rng.uniform(0.3, 0.85)),
+            radius=spread(rng, 0.75, 0.4, 0.25, 1.8),
+            longer=float(rng.uniform(1.0, 2.5)),
         )
-    if float(rng.uniform()) < (0.9 if rich else 0.3):
-        plates.append(
-            Sheet(
-                along=half * float(rng.uniform(-0.3, 0.3)),
-                angle=angle + math.radians(cut_normal(rng, 0.0, 30.0)),
-                half=half * (float(rng.uniform(0.55, 0.95)) if rich else float(rng.uniform(0.2, 0.5))),
-                arc=math.radians(float(rng.uniform(30.0, 100.0 if rich else 60.0))),
-                depth=float(rng.uniform(0.45, 0.8)),
-                thick=float(rng.uniform(0.3, 0.7)),
-            )
-        )
-    return tuple(lumps), tuple(plates)
+        for _ in range(1 + int(rng.poisson(2.0 if rich else 1.0)))
+    )
+    if float(rng.uniform()) > (0.9 if rich else 0.3):
+        return lumps, ()
+    plate = Sheet(
+        along=half * float(rng.uniform(-0.3, 0.3)),
+        angle=angle + math.radians(cut_normal(rng, 0.0, 30.0)),
+        half=half * (float(rng.uniform(0.55, 0.95)) if rich else float(rng.uniform(0.2, 0.5))),
+        arc=math.radians(float(rng.uniform(30.0, 100.0 if rich else 60.0))),
+        depth=float(rng.uniform(0.45, 0.8)),
+        thick=float(rng.uniform(0.3, 0.7)),
+    )
+    return lumps, (plate,)

@@ -56,10 +56,12 @@ class Cut:
         """Mirrored and exchanged."""
 
         def of(array: NDArray[Any]) -> NDArray[Any]:
-            array = np.flip(array, [axis for axis in range(3) if turn[axis]])
+            array = np.flip(array, tuple(axis for axis in range(3) if turn[axis]))
             return array.swapaxes(0, 1) if turn[3] else array
 
-        at = [n - 1 - a if turn[axis] else a for axis, (a, n) in enumerate(zip(self.anchor, self.hu.shape, strict=True))]
+        at = [
+            n - 1 - a if turn[axis] else a for axis, (a, n) in enumerate(zip(self.anchor, self.hu.shape, strict=True))
+        ]
         i, j, k = (at[1], at[0], at[2]) if turn[3] else at
         return Cut(of(self.hu), of(self.labels), of(self.moves), of(self.shell), (i, j, k), self.home)
 

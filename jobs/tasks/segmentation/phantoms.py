@@ -121,8 +121,9 @@ def prepare(
             data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, {}, own.balance))
         elif arm != REAL:
             kind = UNCHECKED.get(arm, arm)
-            params = {"backend": kind, "weights": str(_fitted(room, own, kind, steps, lambda k: tell(f"fit {k}")))}
-            params |= {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": own.tolerance}
+            weights = _fitted(room, own, kind, steps, lambda k: tell(f"fit {k}"))
+            check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": own.tolerance}
+            params = {"backend": kind, "weights": str(weights), **check}
             data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, params, own.balance))
     there = [arm for arm in arms if arm == REAL or _holds(data[arm])]
     for arm in set(arms).difference(there):

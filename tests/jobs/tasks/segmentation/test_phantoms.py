@@ -35,7 +35,8 @@ def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     stages = []
     study, there = prepare(tmp_path, domain, 8, 6, ARMS, 20, stages.append)
     assert made.keys() == {"test", *ARMS}
-    assert there == [arm for arm in ARMS if arm != "difftumor"] and "difftumor is left out" in stages[-1]
+    assert there == [arm for arm in ARMS if arm != "difftumor"]
+    assert "difftumor is left out" in stages[-1]
     assert list(study.synthetic) == there[1:]
     assert [run.arm for run in runs(study, ["unet"], [8], there, seeds=1)] == there
     ill = {name: drawn_on(recipe) for name, recipe in made.items()}
@@ -52,7 +53,8 @@ def test_what_is_there_is_not_made_again(made, tmp_path):
     (tmp_path / "n8" / "texture").mkdir(parents=True)
     (tmp_path / "n8" / "texture" / "_SUCCESS").touch()
     _, there = prepare(tmp_path, "plaques", 8, 6, ["real", "texture"], 20, lambda stage: None)
-    assert there == ["real", "texture"] and made.keys() == {"real", "test"}
+    assert there == ["real", "texture"]
+    assert made.keys() == {"real", "test"}
     with pytest.raises(UsageError, match="domain 'heads' is unknown; give plaques or tumours"):
         prepare(tmp_path, "heads", 8, 6, ["real"], 20, lambda stage: None)
     with pytest.raises(UsageError, match="arm 'painted' is unknown; give some of real, placebo, copy-paste, texture"):
