@@ -51,7 +51,9 @@ def test_no_backend_knows_the_law_and_it_knows_no_backend():
 def test_tissue_is_blurred_with_the_rest_and_the_noise_lies_on_top(hearts):
     """Ill less healthy is the same picture at any noise: the scan's grain is not touched, and none is drawn."""
     ill = hearts[0].hu.astype(int) - ccta.phantom_ccta(key(0), "s", **CLOSE).hu
-    still = [ccta.phantom_ccta(key(0), "s", disease=sick, noise_hu=0.0, **CLOSE).hu.astype(int) for sick in (True, False)]
+    still = [
+        ccta.phantom_ccta(key(0), "s", disease=sick, noise_hu=0.0, **CLOSE).hu.astype(int) for sick in (True, False)
+    ]
     apart = ill - (still[0] - still[1])
     assert np.abs(apart).max() <= 1  # rounding
     assert np.abs(ill).max() > 100
@@ -154,7 +156,8 @@ def test_kinds_are_as_dense_as_the_literature_says(bellies):
     """Before the scanner's noise: pancreatic cancers darker than the gland, soft at their border."""
     phase = abdomen.ContrastPhase(105.0, 190.0, 170.0, 95.0, 120.0, 150.0, 165.0, -104.0, 80.0)
     drawn = [
-        disease_abdomen._tumour(stream(key(n), "t"), "adenocarcinoma", np.zeros(3), 14.0, phase, 80.0) for n in range(60)
+        disease_abdomen._tumour(stream(key(n), "t"), "adenocarcinoma", np.zeros(3), 14.0, phase, 80.0)
+        for n in range(60)
     ]
     assert np.mean([one.hu - 95.0 for one in drawn]) == pytest.approx(-40, abs=5)
     assert min(one.border for one in drawn) >= 2.0
