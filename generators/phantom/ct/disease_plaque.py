@@ -208,7 +208,7 @@ class Plaque:
 
 
 def _area_left(inwards: Floats, focus: float) -> Floats:
-    """Share of the lumen's area (n,) where shares of its radius (n,) are taken, less away from one side by ``focus``."""
+    """Share of the lumen's area that is left (n,) where shares of its radius (n,) are taken, from one side mostly."""
     turn = np.linspace(-math.pi, math.pi, 96, endpoint=False)
     side = np.exp(focus * (np.cos(turn) - 1.0))
     out: Floats = (np.maximum(1.0 - inwards[:, None] * side, CLOSED) ** 2).mean(axis=1)

@@ -29,7 +29,7 @@ def with_lesion(at, seed=0):
 
 
 def test_a_lesion_goes_back_to_where_it_was_cut():
-    hu, labels, box = with_lesion((14, 12, 15))
+    hu, labels, _ = with_lesion((14, 12, 15))
     (cut,) = cut_out(hu, labels)
     healthy, plain = organ(0)
     found = paste(np.random.default_rng(1), cut, healthy, plain, np.zeros(SHAPE, bool))
@@ -71,16 +71,14 @@ def test_lesions_are_of_other_subjects(balls, monkeypatch):
     generator = CopyPaste(CopyPasteParams(balls["real"]))
     generator.prepare("cpu")
     donors = {number: {int(cut.labels.max()) for cut in cuts} for number, cuts in generator._cuts}
-    assert len(donors) == 6
+    assert len(donors) >= 4  # of six: none at the border
     own = next(iter(donors))
     generator._cuts = [(number, cuts) for number, cuts in generator._cuts if number == own]
     hu, labels = organ(3)
     volume = Volume("a", "b", "none", hu, (1.0, 1.0, 1.0), (0, 0, 0), labels, {LIVER: "liver"})
     other = SampleSpec("s", "train", 0, 0, own + 1, None, b"k" * 32)
-    made = generator.make(volume, other)
+    made, again = generator.make(volume, other), generator.make(volume, other)
     assert set(np.unique(made.fields["label.npy.zst"])) == {0, LIVER, *donors[own]}
-    np.testing.assert_array_equal(
-        made.fields["ct.delta.npy.zst"], generator.make(volume, other).fields["ct.delta.npy.zst"]
-    )
+    np.testing.assert_array_equal(made.fields["ct.delta.npy.zst"], again.fields["ct.delta.npy.zst"])
     with pytest.raises(BadCase, match="no other subject has a lesion"):
         generator.make(volume, SampleSpec("s", "train", 0, 0, own, None, b"k" * 32))
