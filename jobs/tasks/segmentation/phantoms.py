@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from lesionforge.engine.driver import RecipeFault
 from lesionforge.generators.lesion.params import Backend
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.studies.places import DataPlace, chosen
+from lesionforge.jobs.studies.places import DataPlace
 from lesionforge.jobs.studies.runs import Study
 from lesionforge.jobs.studies.task import REAL
 from lesionforge.sinks import layout
@@ -124,12 +125,12 @@ def prepare(
             weights = _fitted(room, own, kind, steps, lambda k: tell(f"fit {k}"))
             check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": own.tolerance}
             params = {"backend": kind, "weights": str(weights), **check}
-            data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, params, own.balance))
-    there = [arm for arm in arms if arm == REAL or _holds(data[arm])]
-    for arm in set(arms).difference(there):
-        tell(f"{arm} is left out: none of its lesions measures as it is labelled")
-    kept = {arm: place for arm, place in data.items() if arm in there}
-    return Study("segmentation", real, tests, kept, {"domain": own.window}), there
+            try:
+                data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, params, own.balance))
+            except RecipeFault as fault:
+                tell(f"{arm} is left out: {fault}")
+    study = Study("segmentation", real, tests, data, {"domain": own.window})
+    return study, [arm for arm in arms if arm == REAL or arm in data]
 
 
 def _recipe(own: PhantomDomain, name: str, series: str, count: int, disease: bool) -> dict[str, Any]:
@@ -159,14 +160,6 @@ def _dataset(place: Path, recipe: Mapping[str, Any]) -> Path:
     if not (place / layout.SUCCESS).exists():
         generate(recipe, str(place), None, True)
     return place
-
-
-def _holds(place: DataPlace) -> bool:
-    try:
-        chosen(place.uri, place.split)
-    except UsageError:
-        return False
-    return True
 
 
 def _fitted(room: Path, own: PhantomDomain, kind: str, steps: int, tell: Callable[[str], None]) -> Path:
