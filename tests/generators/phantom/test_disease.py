@@ -138,14 +138,17 @@ def test_tumours_are_of_every_organ_and_lie_in_it(bellies):
     assert {one["organ"] for one in told} == set(TUMOURS)
     assert (radii <= 10).any()
     assert (radii > 10).any()
+    bulging = 0
     for volume in bellies:
         healthy = abdomen.phantom_abdomen(volume_key(volume, bellies), "s", **WIDE)
         for organ, value in TUMOURS.items():
             mask = volume.labels == value
             assert set(np.unique(healthy.labels[mask])) <= {0, abdomen.VALUE[organ]}
+            bulging += int((healthy.labels[mask] == 0).sum())
         marked = np.isin(volume.labels, list(TUMOURS.values()))
         np.testing.assert_array_equal(volume.labels[~marked], healthy.labels[~marked])
         assert sum(one["voxels"] for one in volume.notes["tumours"]) >= marked.sum()
+    assert bulging > 20  # out of the kidney, into fat
 
 
 def volume_key(volume, volumes):

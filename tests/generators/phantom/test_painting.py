@@ -35,6 +35,8 @@ def digest(*arrays):
         (phantom_ccta, CLOSE, "98199e6f66bba88c"),
         (phantom_abdomen, ABDOMEN, "20e812e8a9ce6a82"),
         (phantom_abdomen, FLAT, "a5cec779129dc137"),
+        (phantom_ccta, CLOSE | {"disease": True}, "c"),
+        (phantom_abdomen, ABDOMEN | {"disease": True}, "a"),
     ],
 )
 def test_volumes_are_byte_for_byte_those_of_earlier_versions(paint, options, known):
