@@ -138,17 +138,27 @@ def test_tumours_are_of_every_organ_and_lie_in_it(bellies):
     assert {one["organ"] for one in told} == set(TUMOURS)
     assert (radii <= 10).any()
     assert (radii > 10).any()
-    bulging = 0
     for volume in bellies:
         healthy = abdomen.phantom_abdomen(volume_key(volume, bellies), "s", **WIDE)
         for organ, value in TUMOURS.items():
             mask = volume.labels == value
             assert set(np.unique(healthy.labels[mask])) <= {0, abdomen.VALUE[organ]}
-            bulging += int((healthy.labels[mask] == 0).sum())
         marked = np.isin(volume.labels, list(TUMOURS.values()))
         np.testing.assert_array_equal(volume.labels[~marked], healthy.labels[~marked])
         assert sum(one["voxels"] for one in volume.notes["tumours"]) >= marked.sum()
-    assert bulging > 20  # out of the kidney, into fat
+
+
+def test_a_tumour_at_the_surface_reaches_into_fat_and_into_nothing_else():
+    phase = abdomen.ContrastPhase(105.0, 190.0, 170.0, 95.0, 120.0, 150.0, 165.0, -104.0, 80.0)
+    tumour = disease_abdomen._tumour(stream(key(1), "t"), "papillary", np.zeros(3), 12.0, phase, 80.0)
+    for beyond, reach in ((0, 0.6 * 12), (abdomen.VALUE["colon"], 0)):
+        canvas = Canvas(CtGrid.around((0.0, 0.0, 0.0), (61, 61, 61), (1.0, 1.0, 1.0)), 200.0, key(1))
+        canvas.labels[:31], canvas.labels[31:] = abdomen.VALUE["kidney"], beyond
+        told = disease_abdomen._paint(canvas, tumour, "kidney", Annotator(0.0, 0.0), abdomen.VALUE)
+        marked = canvas.labels == TUMOURS["kidney"]
+        assert told == marked.sum() > 1000
+        assert np.argwhere(marked)[:, 0].max() - 30 == pytest.approx(reach, abs=1)
+        assert (canvas.hu[31:] < 190).any() == (reach > 0)
 
 
 def volume_key(volume, volumes):
