@@ -81,7 +81,7 @@ def prepare(
     """Make the datasets and fit the models that arms need; what is there is not made again.
 
     Args:
-        out: folder of it all; what depends on the number of subjects lies in ``nNUMBER``.
+        out: folder of it all; what depends on the number of subjects lies in ``nNUMBER``, the tests in ``testNUMBER``.
         domain: ``plaques`` or ``tumours``.
         subjects: phantoms to learn from.
         test: phantoms to score on.
@@ -106,7 +106,7 @@ def prepare(
         recipe = _recipe(own, f"{domain}-{place.name}", series, count, disease) | {"multiply": times, **more}
         return DataPlace(str(_dataset(place, recipe)), recipe["splits"][0], option=place.name)
 
-    tests = made(out / "test", "test", test, True, 1, _drawn(own, {}, {"healthy": 1}))
+    tests = made(out / f"test{test}", "test", test, True, 1, _drawn(own, {}, {"healthy": 1}))
     real = made(room / REAL, "train", subjects, True, 1, _drawn(own, {}, {"healthy": 1}))
     data = {}
     for arm in arms:

@@ -36,15 +36,15 @@ def drawn_on(recipe):
 def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     stages = []
     study, there = prepare(tmp_path, domain, 8, 6, ARMS, 20, stages.append)
-    assert made.keys() == {"test", *ARMS}
+    assert made.keys() == {"test6", *ARMS}
     assert there == [arm for arm in ARMS if arm != "difftumor"]
     assert "difftumor is left out: the first 24 samples all failed for one reason" in stages
     assert list(study.synthetic) == there[1:]
     assert [run.arm for run in runs(study, ["unet"], [8], there, seeds=1)] == there
     ill = {name: drawn_on(recipe) for name, recipe in made.items()}
-    assert (ill["real"], ill["test"], ill["fresh"]) == ((0, 8, True), (1, 6, True), (2, 24, True))
+    assert (ill["real"], ill["test6"], ill["fresh"]) == ((0, 8, True), (1, 6, True), (2, 24, True))
     assert {ill[name] for name in (*LEARNED, *UNCHECKED, "texture", "copy-paste", "placebo")} == {(0, 8, False)}
-    for name in ("real", "test", "fresh", "placebo"):  # nothing is drawn on what counts as real
+    for name in ("real", "test6", "fresh", "placebo"):  # nothing is drawn on what counts as real
         assert set(made[name].balance) == {"healthy"}
     checks = {name: made[name].generator.params.get("check_hu", True) for name in (*LEARNED, *UNCHECKED)}
     assert checks == dict.fromkeys(LEARNED, True) | dict.fromkeys(UNCHECKED, False)
@@ -56,7 +56,7 @@ def test_what_is_there_is_not_made_again(made, tmp_path):
     (tmp_path / "n8" / "texture" / "_SUCCESS").touch()
     _, there = prepare(tmp_path, "plaques", 8, 6, ["real", "texture"], 20, lambda stage: None)
     assert there == ["real", "texture"]
-    assert made.keys() == {"real", "test"}
+    assert made.keys() == {"real", "test6"}
     with pytest.raises(UsageError, match="domain 'heads' is unknown; give plaques or tumours"):
         prepare(tmp_path, "heads", 8, 6, ["real"], 20, lambda stage: None)
     with pytest.raises(UsageError, match="arm 'painted' is unknown; give some of real, placebo, copy-paste, texture"):
