@@ -23,12 +23,14 @@ class Asked:
         toy: everything at a size that shows that it runs, and nothing else.
         data: dataset of bi-plane samples to learn reconstruction from; None: trees are made as they are needed.
         out: where the results go.
+        stenoses: dataset of drawn stenoses to fit the diffusion backend on; None: of phantoms, made as they are needed.
     """
 
     device: str
     toy: bool
     data: Path | None
     out: Path
+    stenoses: Path | None = None
 
     @property
     def cuda(self) -> bool:

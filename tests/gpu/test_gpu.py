@@ -27,13 +27,18 @@ def test_the_whole_script_at_toy_size_where_libraries_are_missing(tmp_path, monk
     parts = results(tmp_path)["parts"]
     states = {name: part["state"] for name, part in parts.items()}
     assert states == {
-        **dict.fromkeys(("reconstruction", "diffusion", "projector"), "passed"),
+        **dict.fromkeys(("reconstruction", "diffusion", "stenoses", "projector"), "passed"),
         **dict.fromkeys(("backends", "dataset"), "skipped"),
     }
     assert {one["needs"] for one in parts["backends"]["skipped"]} == {"monai", "ultralytics"}
     assert parts["dataset"]["checks"] == []
     assert {"hull", "sparse"} <= {row["method"] for row in parts["reconstruction"]["table"]}
     assert parts["reconstruction"]["trees"] == {"learnt from": 4, "unseen": 4, "from": "made here"}
+    loop, judge = parts["stenoses"]["closed loop"], parts["stenoses"]["judge"]
+    assert {(row["backend"], row["meter"].split(",")[0]) for row in loop} == {
+        (backend, meter) for backend in ("attenuation", "diffusion") for meter in ("own", "stranger")
+    }
+    assert {row["told"] for row in judge} == {"attenuation", "undrawn", "diffusion"}
     told = capsys.readouterr().out
     assert "needs monai, ultralytics" in told
     assert "not all passed" in told

@@ -95,7 +95,7 @@ PRESETS: Mapping[str, StenosisPreset] = {
         schedule=_SCHEDULE,
     ),
     "tiny": StenosisPreset(
-        StenosisSettings(preset="tiny", crop=32, patch=2, scale=2.5, train_base=True, steps=10, guidance=1.0),
+        StenosisSettings(preset="tiny", crop=64, patch=2, scale=2.5, train_base=True, steps=10, guidance=1.0),
         hint=(16, 32),
         unet=_unet((16, 32), layers=1, attend=1, width=16),
         text=_text(16, layers=1),
