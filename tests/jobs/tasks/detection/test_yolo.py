@@ -10,6 +10,10 @@ if importlib.util.find_spec("ultralytics") is None:  # imported, it would change
     pytest.skip("needs the extra 'yolo'", allow_module_level=True)
 
 from lesionforge.jobs.errors import UsageError  # noqa: E402
+from lesionforge.jobs.studies.places import DataPlace  # noqa: E402
+from lesionforge.jobs.studies.report import report  # noqa: E402
+from lesionforge.jobs.studies.runs import Study, runs  # noqa: E402
+from lesionforge.jobs.studies.workers import Room, conduct  # noqa: E402
 from lesionforge.jobs.tasks.detection import detector  # noqa: E402
 from lesionforge.jobs.tasks.detection.yolo import YoloDetector, YoloSettings, _write  # noqa: E402
 from tests.jobs.tasks.detection import worlds  # noqa: E402
@@ -85,6 +89,18 @@ def test_a_killed_training_goes_on_with_its_next_epoch_and_knows_its_frames(tmp_
     fit(lambda epoch, of, loss: epochs.append(epoch))
     assert epochs == [2, 3]
     fit(die)  # nothing is left to do
+
+
+def test_a_study_has_it_as_a_learner_and_another_backend_s_frames_as_an_arm(toy, tmp_path):
+    """DiGDA's own experiment at toy size: frames that a diffusion model drew, and its detector."""
+    places = [DataPlace(f"{worlds.HERE}.ToySource:here", options=options) for options in (worlds.TRAIN, worlds.TEST)]
+    changes = {"epochs": 1, "epoch_frames": 4, "batch": 2, "size": 64}
+    study = Study("detection", *places, {"diffusion": DataPlace(toy)}, changes)
+    results = []
+    conduct(study, runs(study, ["yolo11n"], [4], ["diffusionx1"], 1), tmp_path, Room(in_process=True), results.append)
+    assert [(r["run"]["model"], r["real"], r["synthetic"]) for r in results] == [("yolo11n", 4, 4)]
+    assert results[0]["notes"]["boxes"]["drawn"] == 4
+    assert report(tmp_path, "detection").body["runs"] == 1
 
 
 class Planted:
