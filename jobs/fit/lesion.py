@@ -21,7 +21,7 @@ from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW,
 from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import tissue
+from lesionforge.jobs.fit import fidelity, tissue
 from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
 from lesionforge.jobs.fit.settings import FitSettings, FitTask, card, conduct, setting
@@ -33,8 +33,9 @@ HEALTHY_SHARE = 0.15  # of PromptLesion's cubes
 ANYWHERE_SHARE = 0.5  # of the autoencoder's cubes
 _LATENT, _CLASSED = ("vqgan", "classes", "levels"), ("classes", "levels")
 _PROMPTED = (*_LATENT, "empty", "guidance")
+FACTORS = {4: 2, 2: 1}  # levels of an autoencoder, by the voxels along each edge of its latents' cells
 KINDS = {  # and the settings that each has beside those of every fit
-    "vqgan": ("domain", "classes", "adversarial", "features"),
+    "vqgan": ("domain", "factor", "classes", "adversarial", "features"),
     "difftumor": _LATENT,
     "medddpm": ("domain", *_CLASSED),
     "promptlesion": _PROMPTED,
@@ -61,7 +62,10 @@ class LesionFit(FitSettings):
 
     kind: str
     vqgan: str | None = setting(None, "folder of the model that `lesionforge fit vqgan` wrote")
-    domain: str = setting("abdomen", "of the HU window: abdomen (-175 ... 250) or ccta (-200 ... 900)")
+    domain: str = setting(
+        "abdomen", "of the HU window: abdomen (-175 ... 250), ccta (-200 ... 900) or all (companded: calcium stays)"
+    )
+    factor: int = setting(4, "voxels along each edge of a latent cell: 4, as published, or 2, for what is small")
     classes: tuple[str, ...] = setting((), "of lesions, a list; none: all that the datasets' lesions have")
     levels: int | None = setting(None, "noise levels; none: the published number (DiffTumor: 200 for late tumours)")
     empty: float = setting(0.1, "share of prompts left away, for guidance")
@@ -73,6 +77,8 @@ class LesionFit(FitSettings):
         super().__post_init__()
         for name, known in (("kind", KINDS), ("preset", PRESETS), ("domain", WINDOWS)):
             self.choice(name, tuple(known))
+        if self.factor not in FACTORS:
+            raise UsageError(f"factor is {self.factor}: give {' or '.join(map(str, FACTORS))}")
         for name in self.classes:
             if name not in CLASSES[1:]:
                 raise UsageError(f"classes: no class {name!r}, give some of {', '.join(CLASSES[1:])}")
@@ -85,8 +91,9 @@ class LesionFit(FitSettings):
             )
 
     @property
-    def window(self) -> tuple[float, float]:
-        return WINDOWS[self.domain]
+    def scale(self) -> dict[str, Any]:
+        """The HU that the networks tell apart, and where they are companded from."""
+        return {"window": WINDOWS[self.domain], "bend_hu": BEND_HU if self.domain == "all" else 0.0}
 
 
 def fit_lesion(
@@ -118,6 +125,8 @@ def fit_lesion(
     )
     if isinstance(task, _Diffusion):
         task.volumes = volumes
+    if isinstance(task, _Autoencoder):
+        task.held = items[1]
     return conduct(task, items, progress)
 
 
@@ -139,17 +148,18 @@ def new_model(
     kind = settings.kind
     common: dict[str, Any] = {"preset": settings.preset, "side": preset.side, "spacing_mm": spacing_mm}
     if kind == "vqgan":
-        own = LesionSettings(kind, window=settings.window, networks={"vqgan": dict(preset.vqgan)}, **common)
+        size = {**preset.vqgan, "levels": FACTORS[settings.factor]}
+        own = LesionSettings(kind, networks={"vqgan": size}, **settings.scale, **common)
         return LesionModel.new(own, settings.seed)
     names = ordered(set(settings.classes) or classes)
     if len(names) < 2:
         raise UsageError(
             f"no lesions of ours in {', '.join(settings.data)}: give --set classes=[...], or datasets with lesions"
         )
-    base, window, given = None, settings.window, networks(kind, preset, len(names))
+    base, scale, given = None, settings.scale, networks(kind, preset, len(names))
     if "vqgan" in given:
         base = _fitted_vqgan(settings, spacing_mm)
-        window = base.settings.window
+        scale = {"window": base.settings.window, "bend_hu": base.settings.bend_hu}
         given["vqgan"] = dict(base.settings.networks["vqgan"])
         if base.settings.side != preset.side or given["vqgan"]["dim"] != preset.vqgan["dim"]:
             raise UsageError(f"vqgan={settings.vqgan} is of preset {base.settings.preset}, not {settings.preset}")
@@ -162,7 +172,7 @@ def new_model(
         return LesionModel.new(own, settings.seed)
     few = kind == "medddpm" or levels <= DDIM_STEPS or levels % DDIM_STEPS
     own = LesionSettings(
-        kind, window=window, networks=given, classes=names, levels=levels, steps=levels if few else DDIM_STEPS,
+        kind, **scale, networks=given, classes=names, levels=levels, steps=levels if few else DDIM_STEPS,
         strength=STRENGTH if kind.startswith("promptlesion") else 1.0, guidance=settings.guidance, **common,
     )  # fmt: skip
     return LesionModel.new(own, settings.seed, base)
@@ -219,6 +229,15 @@ class _Autoencoder(FitTask):
 
     partly = True
     network: AutoencoderLoss
+    held: Items | None = None  # what it is measured on
+
+    def finish(self, folder: Path) -> None:
+        """How far the HU of each tissue are off, told and kept beside the weights."""
+        if self.held is not None:
+            found = fidelity.errors(self.model, self.held, self.settings.device)
+            console.note(fidelity.told(found))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / CARD).write_text(json.dumps({"hu_error": found}, indent=1, sort_keys=True) + "\n")
 
     def averaged(self) -> Mapping[str, Tensor]:
         return {f"vqgan.{name}": p for name, p in self.network.vqgan.named_parameters()}

@@ -15,9 +15,9 @@ from lesionforge.generators.lesion.blend import HALO_MM
 HEALTHY = "healthy"
 BACKENDS = ("difftumor", "medddpm", "promptlesion", "promptlesion-mask")
 
+BENT_WINDOW, BEND_HU = (-1000.0, 1800.0), 500.0  # all tissue there is; see ``crop.unit``
 #: HU that the networks tell apart. DiffTumor's for the abdomen; there lumen and calcium would both be clipped.
-WINDOWS: Mapping[str, tuple[float, float]] = {"abdomen": (-175.0, 250.0), "ccta": (-200.0, 900.0)}
-BENT_WINDOW, BEND_HU = (-1000.0, 1800.0), 500.0  # of the voxel preset: all tissue there is
+WINDOWS: Mapping[str, tuple[float, float]] = {"abdomen": (-175.0, 250.0), "ccta": (-200.0, 900.0), "all": BENT_WINDOW}
 
 
 @dataclass(frozen=True)

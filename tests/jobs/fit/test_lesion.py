@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion.learned import LearnedFiller
+from lesionforge.generators.lesion.learned.crop import hounsfield, unit
 from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
 from lesionforge.generators.lesion.learned.settings import BACKENDS, PRESETS
@@ -17,6 +19,7 @@ from lesionforge.generators.types import stream
 from lesionforge.jobs.commands import verify
 from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import fidelity
 from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion, new_model
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss, slices
 from lesionforge.sinks.reader import Samples
@@ -248,7 +251,8 @@ def test_the_voxel_preset_is_promptlesion_s_alone(tmp_path):
     ("options", "message"),
     [
         ({"preset": "huge"}, "give one of paper, small, tiny, voxel"),
-        ({"domain": "head"}, "give one of abdomen, ccta"),
+        ({"domain": "head"}, "give one of abdomen, ccta, all"),
+        ({"factor": 3}, "factor is 3: give 4 or 2"),
         ({"batch": 0}, "batch is 0"),
         ({"vqgan": None}, "works on latents: give --set vqgan=FOLDER"),
     ],
@@ -256,6 +260,39 @@ def test_the_voxel_preset_is_promptlesion_s_alone(tmp_path):
 def test_settings_that_cannot_be_are_named(options, message):
     with pytest.raises(UsageError, match=message):
         config("promptlesion", "x", **{"vqgan": "y", **options})
+
+
+def test_a_finer_companded_autoencoder_is_taken_over_as_it_is(tmp_path):
+    base = run(config("vqgan", tmp_path, steps=1, every=1, domain="all", factor=2))
+    own = LesionModel.load(base)
+    assert (own.cell, own.shape()) == (2, (4, SIDE // 2, SIDE // 2, SIDE // 2))
+    model = new_model(config("promptlesion", "x", vqgan=str(base)), set(), SPACING)
+    assert (model.cell, model.settings.window, model.settings.bend_hu) == (2, (-1000.0, 1800.0), 500.0)
+    assert set(json.loads((base / "card.json").read_text())["hu_error"]) <= set(fidelity.TISSUES)
+
+
+class Off:
+    """An autoencoder that makes calcium 60 HU too dark, and soft tissue right."""
+
+    settings = SimpleNamespace(window=(-1000.0, 1800.0), bend_hu=500.0)
+
+    def encode(self, image):
+        hu = hounsfield(image.numpy(), **vars(self.settings))
+        return torch.from_numpy(unit(np.where(hu > 550, hu - 60, hu), **vars(self.settings)))
+
+    def decode(self, latent):
+        return latent
+
+
+def test_the_error_of_each_tissue_is_told():
+    hu = np.full((1, 4, 4, 4), 700.0)
+    hu[:, :3] = 40
+    items = [{"image": unit(hu, **vars(Off.settings))}] * fidelity.CUBES
+    found = fidelity.errors(Off(), items, "cpu")
+    assert found["calcium"] == pytest.approx({"voxels": 16 * fidelity.CUBES, "error": 60, "bias": -60}, abs=0.1)
+    assert found["soft tissue"]["error"] < 0.1
+    assert set(found) == {"calcium", "soft tissue"}
+    assert "calcium 60 (-60)" in fidelity.told(found)
 
 
 @pytest.mark.parametrize(
