@@ -159,7 +159,8 @@ class Cubes:
         classes: of lesions, ``healthy`` the first.
         healthy: share of cubes anywhere in a volume, with nothing hidden.
         halo_mm: least reach of what is hidden about a lesion.
-        bend_hu: of the window, see ``learned.crop.unit``; where it is given, the hole holds its organ's level.
+        bend_hu: of the window, see ``learned.crop.unit``.
+        level: whether the hole holds its organ's level, and cubes may be turned about: for a model of voxels.
         empty: share of prompts left away, for classifier-free guidance.
         noise: shape of the noise and number of noise levels; None for an autoencoder.
     """
@@ -174,14 +175,14 @@ class Cubes:
         healthy: float,
         halo_mm: float,
         bend_hu: float = 0.0,
+        level: bool = False,
         empty: float = 0.0,
         noise: tuple[tuple[int, ...], int] | None = None,
     ) -> None:
         self._volumes, self._side, self._window = volumes, side, window
         self._halo_mm, self._bend_hu = halo_mm, bend_hu
-        self._turn = bool(bend_hu) and all(
-            max(s) <= (1 + SPACING_TOLERANCE) * min(s) for s in volumes.spacings_mm.values()
-        )
+        self._level = level
+        self._turn = level and all(max(s) <= (1 + SPACING_TOLERANCE) * min(s) for s in volumes.spacings_mm.values())
         self._classes, self._healthy, self._empty, self._noise = tuple(classes), healthy, empty, noise
         self._key = hashlib.blake2b(key.encode(), digest_size=32).digest()
 
@@ -243,7 +244,7 @@ class Cubes:
         kind = lesion.kind if lesion else HEALTHY
         # Real tumours of other classes are neither this lesion nor healthy: they are in the mask as anything else is.
         region = regions(labels, volume.legend, mask, kind, self._classes)
-        level = lesion.level if lesion and self._bend_hu else None
+        level = lesion.level if lesion and self._level else None
         return views(cube.cut(volume.hu), hole, region, self._classes.index(kind), self._window, self._bend_hu, level)
 
 

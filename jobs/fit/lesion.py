@@ -205,7 +205,7 @@ def cubes(settings: LesionFit, own: LesionSettings, volumes: Volumes, shape: tup
         other, key = volumes, f"fit/held/{settings.seed}"
     given: Mapping[str, Any] = {
         "side": own.side, "window": own.window, "classes": classes, "noise": noise, "halo_mm": own.halo_mm,
-        "bend_hu": own.bend_hu,
+        "bend_hu": own.bend_hu, "level": own.whole,
     }  # fmt: skip
     empty = settings.empty if own.prompted and not own.whole else 0.0
     train = Cubes(volumes, f"fit/train/{settings.seed}", healthy=healthy, empty=empty, **given)
