@@ -17,7 +17,7 @@ from tests.gpu.part import Asked, MissingError, Report, say
 
 NEEDS = (
     "torch", "diffusers", "transformers", "tokenizers", "safetensors", "accelerate", "scipy", "skimage", "pyarrow",
-    "pydantic", "rich",
+    "pydantic", "annotated_types", "yaml", "rich",
 )  # fmt: skip
 SHARE = 0.2
 FIT = 0.5  # of the part's time

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lesionforge.generators.stenosis.diffusion.crop import HIDDEN
+from lesionforge.generators.stenosis.diffusion.preset import PRESETS
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit.pairs import MARGIN, Pairs
 from lesionforge.sinks.reader import Samples
@@ -93,3 +94,9 @@ def test_what_is_no_dataset_is_named(place, tmp_path):
         pairs(place, "test")
     with pytest.raises(UsageError, match="holds no dataset with samples"):
         pairs(str(tmp_path))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_quarter_of_the_drawn_lesions_fit_into_every_preset_s_crop(preset):
+    """Edit boxes of 750 lesions on ARCADE's frames: 33 px at the fifth percentile, 45 at the 25th, 59 at the median."""
+    assert PRESETS[preset].settings.crop - 2 * MARGIN >= 45
