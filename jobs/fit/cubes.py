@@ -160,9 +160,9 @@ class Cubes:
         healthy: share of cubes anywhere in a volume, with nothing hidden.
         halo_mm: least reach of what is hidden about a lesion.
         bend_hu: of the window, see ``learned.crop.unit``.
-        level: whether the hole holds its organ's level, and cubes may be turned about: for a model of voxels.
         empty: share of prompts left away, for classifier-free guidance.
         noise: shape of the noise and number of noise levels; None for an autoencoder.
+        level: whether the hole holds its organ's level, and cubes may be turned about: for a model of voxels.
     """
 
     def __init__(
@@ -175,9 +175,9 @@ class Cubes:
         healthy: float,
         halo_mm: float,
         bend_hu: float = 0.0,
-        level: bool = False,
         empty: float = 0.0,
         noise: tuple[tuple[int, ...], int] | None = None,
+        level: bool = False,
     ) -> None:
         self._volumes, self._side, self._window = volumes, side, window
         self._halo_mm, self._bend_hu = halo_mm, bend_hu
