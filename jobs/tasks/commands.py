@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.options import Json, Out, Place
+from lesionforge.jobs.options import Json, Out, Place, pairs
 
 
 def register(groups: Mapping[str, typer.Typer]) -> None:
@@ -59,6 +60,9 @@ def phantoms(
     test: Annotated[int, typer.Option(min=2, help="phantoms to score on")] = 48,
     fit_steps: Annotated[int, typer.Option(min=1, help="of each learned backend's fit")] = 2000,
     seeds: Annotated[int, typer.Option(min=1)] = 3,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="a setting of the networks, e.g. steps=1500")
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="runs at a time; default: 2")] = None,
     as_json: Json = False,
 ) -> None:
@@ -77,5 +81,6 @@ def phantoms(
     study, there = prepare(
         out, domain, subjects, test, wanted, fit_steps, lambda stage: console.err.print(stage, markup=False)
     )
+    study = replace(study, changes={**study.changes, **pairs(changes)})
     todo = runs.runs(study, models.split(","), [subjects], there, seeds)
     finish(study, todo, out / f"n{subjects}" / "study", workers.Room(processes), as_json)
