@@ -24,8 +24,11 @@ from lesionforge.jobs.studies.task import REAL
 from lesionforge.sinks import layout
 
 PLACEBO, COPY, TEXTURE, FRESH = "placebo", "copy-paste", "texture", "fresh"
-LEARNED: Final = tuple(name for name in get_args(Backend) if name != TEXTURE)
-UNCHECKED: Final = {f"{name}-unchecked": name for name in ("medddpm", "promptlesion")}
+# Learned arms: their backend, and the preset that is fitted.
+LEARNED: Final = {name: (name, "tiny") for name in get_args(Backend) if name != TEXTURE} | {
+    f"{name}-voxel": (name, "voxel") for name in ("promptlesion", "promptlesion-mask")
+}
+UNCHECKED: Final = {f"{name}-unchecked": name for name in ("medddpm", "promptlesion-voxel")}
 ARMS: Final = (REAL, PLACEBO, COPY, TEXTURE, *LEARNED, *UNCHECKED, FRESH)
 LEVELS: Final = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
 SERIES: Final = {"train": 0, "test": 1, "fresh": 2}  # of the phantoms: other numbers, other subjects
@@ -86,7 +89,7 @@ def prepare(
         subjects: phantoms to learn from.
         test: phantoms to score on.
         arms: some of ``ARMS``.
-        steps: of each model's fit.
+        steps: of each latent model's fit; models of voxels have their own number.
         tell: called as each stage begins, and of an arm that cannot be.
 
     Returns:
@@ -121,8 +124,8 @@ def prepare(
         elif arm == TEXTURE:
             data[arm] = made(room / arm, "train", subjects, False, EACH, _drawn(own, {}, own.balance))
         elif arm != REAL:
-            kind = UNCHECKED.get(arm, arm)
-            weights = _fitted(room, own, kind, steps, lambda k: tell(f"fit {k}"))
+            kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
+            weights = _fitted(room, own, kind, preset, steps, lambda k: tell(f"fit {k}"))
             check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": own.tolerance}
             params = {"backend": kind, "weights": str(weights), **check}
             try:
@@ -162,17 +165,23 @@ def _dataset(place: Path, recipe: Mapping[str, Any]) -> Path:
     return place
 
 
-def _fitted(room: Path, own: PhantomDomain, kind: str, steps: int, tell: Callable[[str], None]) -> Path:
-    """Weights of a backend of the size ``tiny``, fitted on the real training subjects, and of what it needs first."""
-    from lesionforge.jobs.fit.lesion import KINDS, LesionFit, fit_lesion
+def _fitted(room: Path, own: PhantomDomain, kind: str, preset: str, steps: int, tell: Callable[[str], None]) -> Path:
+    """Weights of a backend, fitted on the real training subjects, and of what it needs first."""
+    from lesionforge.jobs.fit.lesion import KINDS, VOXEL, LesionFit, fit_lesion
 
-    tell(kind)
-    latent = "vqgan" in KINDS[kind]
+    name = kind if preset == "tiny" else f"{kind}-{preset}"
+    tell(name)
+    given: dict[str, Any] = {
+        "kind": kind, "preset": preset, "data": (str(room / REAL),), "out": str(room / "fit" / name),
+        "classes": tuple(own.balance), "precision": "float32",
+    }  # fmt: skip
+    if preset == "voxel":
+        return fit_lesion(LesionFit(**VOXEL, **given))
+    if "vqgan" in KINDS[kind]:
+        given["vqgan"] = str(_fitted(room, own, "vqgan", preset, steps, tell))
     return fit_lesion(
         LesionFit(
-            kind=kind, data=(str(room / REAL),), out=str(room / "fit" / kind), preset="tiny", batch=8, rate=1e-3,
-            warmup=50, ema=0.99, precision="float32", loaders=0, every=500, steps=steps, adversarial=100_000,
-            domain=own.window, classes=tuple(own.balance), levels=LEVELS.get(kind),
-            vqgan=str(_fitted(room, own, "vqgan", steps, tell)) if latent else None,
+            batch=8, rate=1e-3, warmup=50, ema=0.99, loaders=0, every=500, steps=steps, adversarial=100_000,
+            domain=own.window, levels=LEVELS.get(kind), **given,
         )
     )  # fmt: skip

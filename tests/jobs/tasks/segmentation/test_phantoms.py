@@ -22,7 +22,7 @@ def made(monkeypatch):
             raise RecipeFault("the first 24 samples all failed for one reason")
 
     monkeypatch.setattr(generating, "generate", generate)
-    monkeypatch.setattr(phantoms, "_fitted", lambda room, own, kind, steps, tell: room / "fit" / kind / "model")
+    monkeypatch.setattr(phantoms, "_fitted", lambda room, own, kind, preset, steps, tell: room / "fit" / kind / preset)
     return made
 
 
