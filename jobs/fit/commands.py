@@ -32,7 +32,12 @@ def _listing(context: typer.Context, wanted: bool) -> None:
         raise typer.Exit()
 
 
-Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="datasets made by the generator")]
+Data = Annotated[
+    list[str], typer.Argument(metavar="DATA...", help="datasets made by the generator; or CT with lesions: ct:FOLDER")
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", metavar="A=B", help="of a source among DATA, e.g. layout=lits")
+]
 Out = Annotated[Path, typer.Option(help="folder for checkpoint, losses, sheets and the fitted model")]
 Preset = Annotated[str, typer.Option(help="size of the model: see --settings")]
 Changes = Annotated[
@@ -54,6 +59,7 @@ def _fit(kind: str) -> Callable[..., None]:
         out: Out,
         preset: Preset = "small",
         changes: Changes = None,
+        option: Options = None,
         settings: Listing = False,
         seed: Seed = 0,
         device: Device = None,
@@ -61,6 +67,7 @@ def _fit(kind: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         console.own_standard_output()
+        data = _datasets(kind, data, pairs(option), out)
         begin, asked = _prepared(kind, data, out, preset, seed, device, pairs(changes))
         from lesionforge.jobs.learning import training
 
@@ -76,6 +83,36 @@ def _fit(kind: str) -> Callable[..., None]:
         console.emit(body, as_json, lambda: console.out.print(f"fitted: {out / 'model'} (look at {out / 'sheets'})"))
 
     return fit
+
+
+def _datasets(kind: str, data: Sequence[str], options: dict[str, Any], out: Path) -> list[str]:
+    """DATA as datasets: CT with its own lesions is made one of whole volumes, with nothing drawn, in OUT/data.
+
+    Raises:
+        UsageError: a source for what learns from drawn pairs; options without a source.
+    """
+    from lesionforge.jobs.commands.generate import generate
+    from lesionforge.jobs.errors import UsageError
+    from lesionforge.jobs.studies.places import DataPlace
+
+    if options and not any(DataPlace(place).is_source for place in data):
+        raise UsageError("--option is of a source: give DATA as ct:FOLDER")
+    out_of = []
+    for number, place in enumerate(data):
+        if DataPlace(place).is_source:
+            if kind in ("finder", "stenosis"):
+                raise UsageError(f"{place}: fit {kind} learns from datasets, give what `lesionforge generate` wrote")
+            recipe = {
+                "name": f"whole-{number}",
+                "seed": 0,
+                "sources": [{"uri": place, "options": options, "split": {"train": 1}}],
+                "splits": ["train"],
+                "generator": {"name": "lesion", "params": {"size": None}},
+                "balance": {"healthy": 1},
+            }
+            place = generate(recipe, str(out / "data" / str(number)), None, True).body()["out"]
+        out_of.append(place)
+    return out_of
 
 
 def _prepared(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -55,16 +55,27 @@ class Volume:
     _found: dict[tuple[str, ...], list[Lesion]] = field(default_factory=dict, repr=False)
 
     def lesions(self, classes: Sequence[str], halo: float) -> list[Lesion]:
-        """Every lesion: what touches by faces is one; ``halo`` in mm is the least that it shows beyond its label.
-
-        A real tumour, known by its organ alone, is early up to an equivalent radius of 10 mm, else late.
-        """
+        """Every lesion: what touches by faces is one; ``halo`` in mm is the least that it shows beyond its label."""
         if (known := self._found.get(tuple(classes))) is not None:
             return known
-        found = self._found[tuple(classes)] = []
+        found = self._found[tuple(classes)] = [
+            self._lesion(kind, own, box, halo_mm(kind, radius, halo, self.spacing_mm))
+            for kind, own, box, radius in self._parts(classes[1:])
+        ]
+        return found
+
+    def kinds(self) -> set[str]:
+        """Classes of its lesions, whoever drew or marked them."""
+        return {kind for kind, *_ in self._parts(CLASSES[1:])}
+
+    def _parts(self, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_], tuple[slice, ...], float]]:
+        """Class, voxels, box and equivalent radius in mm of every lesion of the classes.
+
+        A real tumour, known by its organ alone, is early up to a radius of 10 mm, else late.
+        """
         for value in np.unique(self.labels):
             name = self.legend.get(int(value), "")
-            if name not in classes[1:] and not name.endswith("_tumour"):
+            if name not in classes and not name.endswith("_tumour"):
                 continue
             parts, _ = ndimage.label(self.labels == value)
             sizes = np.bincount(parts.ravel())
@@ -72,9 +83,8 @@ class Volume:
                 radius = (3 * sizes[number] * np.prod(self.spacing_mm) / (4 * np.pi)) ** (1 / 3)
                 stage = "early" if radius <= EARLY_MM else "late"
                 kind = f"{name.removesuffix('_tumour')}_{stage}" if name.endswith("_tumour") else name
-                if sizes[number] >= LEAST_VOXELS and kind in classes[1:]:
-                    found.append(self._lesion(kind, parts == number, box, halo_mm(kind, radius, halo, self.spacing_mm)))
-        return found
+                if sizes[number] >= LEAST_VOXELS and kind in classes:
+                    yield kind, parts == number, box, radius
 
     def _lesion(self, kind: str, own: NDArray[np.bool_], box: tuple[slice, ...], halo: float) -> Lesion:
         whole = np.zeros(self.labels.shape, bool)
@@ -111,14 +121,18 @@ class Volumes:
             kinds += [{one["class"] for one in some} for some in lesions]
             self._data.append(samples)
             self._names.append((ct, label))
+        self._numbers = [(d, n) for d, samples in enumerate(self._data) for n in range(len(samples))]
+        self._kept: OrderedDict[int, Volume] = OrderedDict()
+        drawn = {d for (d, _), some in zip(self._numbers, kinds, strict=True) if some}
+        for number, (d, _) in enumerate(self._numbers):
+            if d not in drawn:  # its lesions are the source's own, which label maps alone show
+                kinds[number] = self[number].kinds()
         self.classes = set().union(*kinds)
         self._spacings = np.array(spacings, float)
         #: Edges of the voxels that each class is seen in.
         self.spacings_mm = {
             kind: _same(self._spacings[[kind in some for some in kinds]]) for kind in sorted(self.classes)
         }
-        self._numbers = [(d, n) for d, samples in enumerate(self._data) for n in range(len(samples))]
-        self._kept: OrderedDict[int, Volume] = OrderedDict()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -390,6 +390,40 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
     assert all(one["hu_in_class"] and abs(one["measured_hu"] - one["requested_hu"]) <= 15 for one in told)
 
 
+def test_a_hospital_s_own_folder_of_ct_with_lesions_is_fitted_on_by_one_command(tmp_path):
+    import nibabel as nib
+    from typer.testing import CliRunner
+
+    from lesionforge.jobs.fit.commands import app
+
+    legend = {1: "liver", 2: "liver_tumour"}
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        label = np.ones((40, 36, 32), np.uint8)
+        label[16:24, 14:22, 12:20] = 2
+        hu = np.where(label == 2, 50, 110) + rng.normal(0, 10, label.shape)
+        label[:2], hu[:2] = 0, -900  # air, as CT has
+        for kind, array in (("images", hu.astype(np.int16)), ("labels", label)):
+            (tmp_path / "ct" / kind).mkdir(parents=True, exist_ok=True)
+            nib.save(
+                nib.Nifti1Image(array, np.diag([1.5, 1.5, 1.5, 1])), tmp_path / "ct" / kind / f"case{number}.nii.gz"
+            )
+    words = ["promptlesion", f"ct:{tmp_path / 'ct'}", "--option", "layout=pair", "--option", f"legend={legend}"]
+    words += ["--preset", "voxel", "--device", "cpu", "--set", "steps=2", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    own = LesionModel.load(tmp_path / "out" / "model").settings
+    assert own.classes == ("healthy", "liver_early")  # 8^3 voxels of 1.5 mm
+    assert own.spacings_mm == {"liver_early": [1.5, 1.5, 1.5]}
+    for words, message in (
+        (["finder", f"ct:{tmp_path / 'ct'}"], "fit finder learns from datasets"),
+        (["vqgan", str(tmp_path / "out" / "data" / "0"), "--option", "layout=pair"], "--option is of a source"),
+    ):
+        done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "other")])
+        assert isinstance(done.exception, UsageError)
+        assert message in str(done.exception)
+
+
 def test_a_setting_that_is_none_or_cannot_be_is_named_and_all_are_listed():
     from typer.testing import CliRunner
 
