@@ -82,6 +82,6 @@ def test_tables_have_the_paper_s_shape_and_numbers():
     first, _ = gains(summary, task)
     assert [row[0] for row in first.rows[:: len(task.shown)]] == [f"+ {arm}" for arm in arms[1:]]
     assert first.rows[0][:5] == ["+ x1", "AP50", ".100±.000", ".110±.000", "+.010±.000"]
-    assert first.rows[0][-2:] == ["200", "2"]
+    assert first.rows[0][-3:-1] == ["200", "2"]
     assert two.markdown().count("\n| ") == 2 + len(two.rows)
     json.dumps(summary.body(), allow_nan=False)

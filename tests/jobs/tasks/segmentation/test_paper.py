@@ -105,12 +105,12 @@ def test_tables_2_and_3_are_of_organs():
 def test_a_null_result_stands_with_its_interval_and_p():
     task = Segmentation()
     (table,) = gains(summarise(study(["real", "healthy", "texture"], ["unet"]), task), task)
-    assert list(table.columns[-5:]) == ["gain", "95 %", "p", "n", "seeds"]
+    assert list(table.columns[-6:]) == ["gain", "95 %", "p", "n", "seeds", "seen from"]
     rows = {(row[0], row[1]): row[2:] for row in table.rows}
     null, drawn = rows["+ healthy", "DSC mean"], rows["+ texture", "DSC mean"]
     low, high = (float(v) for v in null[3].split(" to "))
     assert low < 0 < high
     assert float(null[4]) > 0.05
-    assert null[5:] == ["8", "3"]
+    assert null[5:7] == ["8", "3"]
     assert drawn[4] == "<.001"
     assert float(drawn[2].split("±")[0]) == pytest.approx(0.04, abs=0.02)  # what was put in
