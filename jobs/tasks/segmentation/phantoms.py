@@ -176,7 +176,8 @@ def _fitted(room: Path, own: PhantomDomain, kind: str, preset: str, steps: int, 
         "classes": tuple(own.balance), "precision": "float32",
     }  # fmt: skip
     if preset == "voxel":
-        return fit_lesion(LesionFit(**VOXEL, **given))
+        given |= VOXEL
+        return fit_lesion(LesionFit(**given))
     if "vqgan" in KINDS[kind]:
         given["vqgan"] = str(_fitted(room, own, "vqgan", preset, steps, tell))
     return fit_lesion(
