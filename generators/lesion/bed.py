@@ -86,20 +86,20 @@ def _contrast(
     return out
 
 
+def voxels(scene: CtScene, points: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+    """Indices of the voxels that points (..., 3), mm, lie in; of those beyond the scene, the nearest."""
+    at = np.rint(points / np.array(scene.spacing)).astype(np.int64)
+    return tuple(np.clip(x, 0, n - 1) for x, n in zip(np.moveaxis(at, -1, 0), scene.hu.shape, strict=True))
+
+
 def clear(scene: CtScene, vessel: CtVessel) -> NDArray[np.bool_]:
     """Rows of a vessel that its label shows, that no plaque is near, and that lie in tissue: not in or by the aorta."""
-    spacing = np.array(scene.spacing)
-
-    def voxels(points: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
-        at = np.rint(points / spacing).astype(np.int64)
-        return tuple(np.clip(x, 0, n - 1) for x, n in zip(np.moveaxis(at, -1, 0), scene.hu.shape, strict=True))
-
-    middle = voxels(vessel.points)
+    middle = voxels(scene, vessel.points)
     own = (scene.labels[middle] == VALUE["coronary"]) & ~scene.taken[middle]
     angle = 2 * np.pi / RING * np.arange(RING)[:, None]
     reach = (vessel.radii + BESIDE_MM)[:, None, None]
     across = np.cos(angle) * vessel.first[:, None] + np.sin(angle) * vessel.second[:, None]
-    ring = voxels(vessel.points[:, None] + reach * across)
+    ring = voxels(scene, vessel.points[:, None] + reach * across)
     level = float(np.median(scene.before[middle][own])) if own.any() else 0.0
     blood = scene.blood[ring]
     if level >= CONTRAST_HU:

@@ -97,8 +97,7 @@ def place(
 
 def _level(scene: CtScene, vessel: CtVessel, rows: slice) -> float:
     """HU in the middle of the lumen along a stretch of it."""
-    middle = np.rint(vessel.points[rows] / np.array(scene.spacing)).astype(np.int64)
-    return float(np.median(scene.before[tuple(middle.T)]))
+    return float(np.median(scene.before[bed.voxels(scene, vessel.points[rows])]))
 
 
 def _reading(

@@ -100,6 +100,15 @@ def test_calcium_is_densest_inside_and_mixed_plaque_holds_nodules_of_it():
     assert inside.max() > 300
 
 
+def test_nodules_of_mixed_plaque_stay_brighter_than_a_bright_lumen():
+    p = patch("mixed", 200, radius=6.0, spacing=0.4)
+    lumen = ~p.mask & (p.others == VALUE["coronary"])
+    assert lumen.any()
+    usual, bright = (replace(p, hu=np.where(lumen, np.float32(hu), p.hu)) for hu in (330, 734))
+    densest = [float(fill(one)[p.mask].max()) for one in (usual, bright)]
+    assert densest[1] > 1.2 * densest[0]
+
+
 def test_a_capsule_is_a_brighter_rim():
     p = patch(mean_hu=40, radius=12.0)
     plain, rimmed = fill(p, 3), fill(p, 3, capsule=1.0)
