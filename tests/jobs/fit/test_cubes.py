@@ -9,6 +9,8 @@ from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit import cubes as module
 from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
+from lesionforge.jobs.fit.lesion import LesionFit, new_model
+from lesionforge.jobs.fit.lesion import cubes as cubes_of
 from lesionforge.sinks.store import Store
 from tests.sinks import lesions
 from tests.sinks.lesions import LESION_HU
@@ -120,3 +122,13 @@ def test_few_volumes_stay_in_memory_and_are_read_once_while_they_do(place, monke
     monkeypatch.setattr(module, "KEPT", 0)  # of volumes larger than the bound, one
     assert volumes[3] is volumes[3]
     assert len(volumes._kept) == 1
+
+
+def test_a_model_of_voxels_learns_from_holes_that_hold_the_level_they_are_filled_with(place):
+    asked = LesionFit(kind="promptlesion", preset="voxel", data=(place,), out="x")
+    volumes = Volumes([place], "train")
+    own = new_model(asked, volumes.classes, volumes.spacing_mm, volumes.spacings_mm).settings
+    item = cubes_of(asked, own, volumes, (1, SIDE, SIDE, SIDE))[0][0]
+    (shown,) = np.unique(item["shown"][item["hole"] > 0])
+    levels = [one.level for n in range(len(volumes)) for one in volumes[n].lesions(own.classes, own.halo_mm)]
+    assert np.isclose(hounsfield(shown, own.window, own.bend_hu), levels, atol=0.5).any()
