@@ -10,7 +10,7 @@ OFFSET = 0.008
 LARGEST = 0.9999
 
 
-def cosine(levels: int, prediction: str = "epsilon") -> Any:
+def cosine(levels: int, prediction: str = "epsilon", ends: float = 1.0) -> Any:
     """Cosine schedule (Nichol & Dhariwal 2021) as a diffusers ``DDIMScheduler``.
 
     Its betas are cut at ``LARGEST``; predicted images are cut to -1 ... 1. With ``eta`` 1, all levels and
@@ -19,6 +19,7 @@ def cosine(levels: int, prediction: str = "epsilon") -> Any:
     Args:
         levels: number of noise levels, T.
         prediction: what the network says: ``epsilon``, the noise, or ``sample``, the clean image.
+        ends: what predicted images are cut to in place of 1.
     """
     from diffusers import DDIMScheduler
 
@@ -27,8 +28,8 @@ def cosine(levels: int, prediction: str = "epsilon") -> Any:
 
     betas = [min(1 - signal(t + 1) / signal(t), LARGEST) for t in range(levels)]
     return DDIMScheduler(
-        num_train_timesteps=levels, trained_betas=betas, clip_sample=True, set_alpha_to_one=True,
-        prediction_type=prediction, timestep_spacing="trailing",
+        num_train_timesteps=levels, trained_betas=betas, set_alpha_to_one=True,
+        clip_sample=True, clip_sample_range=ends, prediction_type=prediction, timestep_spacing="trailing",
     )  # fmt: skip
 
 

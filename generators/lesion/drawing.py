@@ -20,7 +20,7 @@ from lesionforge.generators.lesion.classes import (
     WATER_HU,
     home,
 )
-from lesionforge.generators.lesion.filler import Filler, Necrosis, Patch
+from lesionforge.generators.lesion.filler import Filler, Necrosis, OwnHu, Patch
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.phase import NECROSIS_HU, NECROSIS_SHARE, NECROTIC, contrast_range, draw_contrast
 from lesionforge.generators.lesion.plaque import Plaque
@@ -74,6 +74,7 @@ class LesionDrawing:
         self.necrosis: Necrosis | None = None
         self.requested_hu = self._request(rng, organ)
         self.asked_hu = self.requested_hu
+        self.own_hu: OwnHu | None = None  # the backend's, in place of the class's
         self.box = self._patch_box(0)
         self.region: measure.Region
         self.tissue: measure.Tissue
@@ -140,6 +141,14 @@ class LesionDrawing:
             kept=kept,
         )
 
+    def ask_own(self, filler: Filler, patch: Patch) -> Patch:
+        """Ask for what the backend's lesions of the class measure, where it has HU of its own."""
+        rng = np.random.Generator(np.random.Philox(key=self._noise).jumped())
+        if (own := filler.own_hu(patch, rng)) is None:
+            return patch
+        self.own_hu, self.requested_hu, self.asked_hu = own, own.mean, own.mean
+        return patch.asked(own.mean)
+
     def rng(self) -> np.random.Generator:
         """The same stream in every round, so that rounds differ by the request alone."""
         return np.random.Generator(np.random.Philox(key=self._noise))
@@ -165,7 +174,7 @@ class LesionDrawing:
     def correct_hu(self) -> None:
         """Ask for what was missed as well, within what the tissue can be."""
         self.asked_hu += self.miss_hu
-        if isinstance(self.lesion, Plaque):
+        if isinstance(self.lesion, Plaque) and self.own_hu is None:
             self.asked_hu = float(np.clip(self.asked_hu, *self.lesion.tissue_hu))
 
     @property
@@ -175,7 +184,9 @@ class LesionDrawing:
 
     @property
     def hu_in_class(self) -> bool:
-        """Whether the core measures what its class is said to."""
+        """Whether the core measures what its class is said to: by the backend where it has HU of its own."""
+        if own := self.own_hu:
+            return own.low - self.params.hu_tolerance <= self.tissue.mean_hu <= own.high + self.params.hu_tolerance
         if isinstance(self.lesion, Plaque):
             low, high = self.lesion.class_hu
             return low <= self.tissue.mean_hu <= high
@@ -282,7 +293,7 @@ Draft = tuple[str, CtScene, list[LesionDrawing]]  # of a sample: its class, its 
 
 def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
     """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
-    patches = {drawing: drawing.patch(filler.patch_voxels) for drawing in drawings}
+    patches = {drawing: drawing.ask_own(filler, drawing.patch(filler.patch_voxels)) for drawing in drawings}
 
     def draw(left: list[LesionDrawing], turn: int) -> None:
         for drawing in left if turn else ():

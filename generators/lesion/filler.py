@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,14 @@ class Patch:
         return again
 
 
+class OwnHu(NamedTuple):
+    """Mean HU of a core that a backend would draw, and the ends of what its lesions of that class have."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class Filler(ABC):
     """Draws the tissue of lesions; a backend writes ``fill``.
 
@@ -76,6 +84,13 @@ class Filler(ABC):
         The caller composites it: outside the blended mask, or the ``hole``, its voxels are not used. ``rngs``: the
         lesion's own stream per patch; results must not depend on who shares the batch.
         """
+
+    def own_hu(self, patch: Patch, rng: np.random.Generator) -> OwnHu | None:
+        """What a lesion of a class is to measure, where the backend's are not those of ``generators.lesion.classes``.
+
+        A fitted model's are those of the lesions it has seen. None: the classes' own are asked for.
+        """
+        return None
 
     def hole(self, patch: Patch) -> NDArray[np.bool_] | None:
         """Where its voxels replace the background's, bool of the mask's shape: the lesion and what blur shows beyond.

@@ -172,4 +172,4 @@ def open_backend(params: LesionParams) -> Filler:
     from lesionforge.generators.lesion.learned import LearnedFiller
 
     p = params
-    return LearnedFiller(p.weights, p.backend, p.steps, p.strength, p.guidance, heeds=p.check_hu)
+    return LearnedFiller(p.weights, p.backend, p.steps, p.strength, p.guidance)

@@ -69,8 +69,8 @@ class LesionParams(Parameters):
         volume_tolerance: most relative difference between a tumour's volume asked for and measured.
         ds_tolerance: most points between a plaque's percent diameter stenosis asked for and measured.
         check_hu: draw lesions again whose HU are out of tolerance or of their class, and plaques whose %DS on the HU
-            is. Models of voxels draw to the HU asked for, or HU of their own where this is off; other learned backends
-            have none but their own, and may need it off. All of it is measured anyway.
+            is. Fitted models are held to HU of the lesions they have seen; those of voxels draw to the HU asked for,
+            others often miss them, and may need it off. All of it is measured anyway.
         keep_source: store the untouched crop beside the edited one.
         compress: store volumes as ``.delta.npy.zst`` (half the size; the card shows how to read it) in place of
             ``.npy``. Label maps always are ``.npy.zst``.

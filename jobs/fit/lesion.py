@@ -42,10 +42,10 @@ KINDS = {  # and the settings that each has beside those of every fit
     "promptlesion-mask": _PROMPTED,
 }
 BATCH = {"difftumor": 8, "promptlesion": 8, "promptlesion-mask": 8}  # of the command; of others 4
-VOXEL = {"steps": 700, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 350, "loaders": 0}  # on a CPU
+VOXEL = {"steps": 1500, "batch": 16, "rate": 2e-3, "warmup": 50, "ema": 0.99, "every": 500, "loaders": 0}  # on a CPU
 LEVELS = {"difftumor": 4, "medddpm": 250, "promptlesion": 200, "promptlesion-mask": 200}
 DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
-VOXEL_LEVELS, VOXEL_STEPS = 240, 8  # of the voxel preset, from noise alone
+VOXEL_LEVELS, VOXEL_STEPS = 240, 6  # of the voxel preset, from noise alone
 VOXEL_KINDS = ("promptlesion", "promptlesion-mask")
 VOXEL_HAS = ("classes",)  # of ``KINDS``' settings
 LAST_RATE = 0.02  # of the voxel preset, as a share of the first
@@ -262,13 +262,12 @@ class _Diffusion(FitTask):
     volumes: Volumes | None = None  # fitted on
 
     def finish(self, folder: Path) -> None:
-        """A card of what was learnt from; for a model of voxels, what its lesions measure."""
+        """A card of what was learnt from, and what those lesions measure."""
         if self.volumes is not None:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / CARD).write_text(json.dumps(card(self.settings), indent=1, sort_keys=True) + "\n")
-        if self.model.settings.whole and self.volumes is not None:
             hu, grain = tissue.read(self.volumes, self.model.settings)
-            self.model.settings = replace(self.model.settings, hu=hu, grain=grain)
+            self.model.settings = replace(self.model.settings, hu=hu, grain=grain if self.model.settings.whole else {})
 
     def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """A model of voxels is fitted in few steps: its rate falls by a cosine after the warm-up."""

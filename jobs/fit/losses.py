@@ -62,7 +62,7 @@ class InpaintingLoss(nn.Module):  # type: ignore[misc]
 class DiffusionLoss(nn.Module):  # type: ignore[misc]
     """E|eps - eps_theta(z_t, t, condition, prompt)|: absolute in DiffTumor and Med-DDPM, squared in PromptLesion.
 
-    A model of voxels predicts clean ones in place of the noise, so that none of it is left in what is drawn.
+    A model of voxels predicts what is clean in place of the noise, so that none of it is left in what is drawn.
 
     PromptLesion's is taken over the hole's cells alone (all of them where nothing is hidden): its sampler puts the
     background back everywhere else, so that it need not be learned. The autoencoder stays as it is.
@@ -79,7 +79,7 @@ class DiffusionLoss(nn.Module):  # type: ignore[misc]
         """The loss of each cube, (n,)."""
         model, time, noise = self._model, batch["time"], batch["noise"]
         with torch.no_grad():
-            clean = model.encode(batch["image"]).float()
+            clean = model.diffused(batch).float()
             noisy = model.schedule.add_noise(clean, noise, time)
             condition = model.condition(batch)
             free = model.free(batch["hole"])

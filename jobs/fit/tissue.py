@@ -26,9 +26,9 @@ SURE = 3.0  # standard errors of a correlation of HU with those of organ or vess
 QUANTILES = 17
 
 
-def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]], dict[str, float]]:
+def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """For the fields ``hu`` and ``grain`` of ``LesionSettings``."""
-    rows: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    rows: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for number in stream(b"tissue", "volumes").permutation(len(volumes))[:LOOKED_AT].tolist():
         volume = volumes[number]
         for lesion in volume.lesions(own.classes, own.halo_mm):
@@ -36,23 +36,25 @@ def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]],
                 rows[lesion.kind].append(_measured(volume, lesion))
     hu, grain = {}, {}
     for kind, some in rows.items():
-        level, mean, share = np.array(some).T
+        level, mean, fine, scan = np.array(some).T
         slope = 0.0 if kind in PLAQUES else 1.0
         together = float(((level - level.mean()) * (mean - mean.mean())).mean())
         if together**2 * len(some) > SURE**2 * level.var() * mean.var():  # else as is usual: plaques as they are
             slope = together / float(level.var())
         left = np.quantile(mean - slope * level, np.linspace(0, 1, QUANTILES))
         hu[kind] = [round(slope, 4), *np.round(left, 1).tolist()]
-        grain[kind] = round(float(np.median(share)), 3)
+        uneven = math.sqrt(max(0.0, float(np.median(fine**2 - scan**2))))
+        grain[kind] = [round(uneven, 1), round(min(1.0, float(np.median(fine / scan))), 3)]
     return hu, grain
 
 
-def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float]:
-    """HU of a lesion's organ or vessel, of its core, and how many times its grain is that of the scan."""
+def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float, float]:
+    """HU of a lesion's organ or vessel, of its core, and how uneven the core is, and the scan."""
     box = tuple(slice(a, a + n) for a, n in zip(lesion.start, lesion.mask.shape, strict=True))
     hu, spacing = volume.hu[box].astype(np.float32), volume.spacing_mm
     radius = (3 * int(lesion.mask.sum()) * math.prod(spacing) / (4 * math.pi)) ** (1 / 3)
     patch = Patch(hu, lesion.mask, volume.labels[box], volume.legend, lesion.kind, spacing, radius)
     inner = core(lesion.mask, spacing)
     fine, scan = finer(hu, spacing, voxel_grain_mm(spacing)), scan_grain(patch, lesion.hole)
-    return lesion.level, float(hu[inner].mean()), float(fine[inner].std() / max(scan[lesion.hole].std(), 1.0))
+    # Of the same voxels: few of them differ less.
+    return lesion.level, float(hu[inner].mean()), float(fine[inner].std()), max(float(scan[inner].std()), 1.0)

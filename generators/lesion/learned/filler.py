@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.lesion.blend import halo_mm, weights
-from lesionforge.generators.lesion.filler import Filler, Patch
+from lesionforge.generators.lesion.filler import Filler, OwnHu, Patch
 from lesionforge.generators.lesion.grain import borrowed, edges, finer, grain, voxel_grain_mm
 from lesionforge.generators.lesion.learned.crop import (
     LEVEL_MM,
@@ -51,7 +51,6 @@ class LearnedFiller(Filler):
         backend: what the weights must be of; None takes whatever they are.
         weights: folder that ``lesionforge fit`` wrote; None: what comes with the package, of ``promptlesion``.
         steps, strength, guidance: of the sampler; None takes the fitted model's own.
-        heeds: whether a model of voxels draws to the HU asked for, or HU of its own as others do.
         batch: cubes the networks are given at a time, always as many (``diffusion.batches``).
             None: 4 on a GPU, 1 on a CPU.
 
@@ -66,7 +65,6 @@ class LearnedFiller(Filler):
         steps: int | None = None,
         strength: float | None = None,
         guidance: float | None = None,
-        heeds: bool = True,
         batch: int | None = None,
     ) -> None:
         if weights is None and backend != SHIPPED:
@@ -74,7 +72,7 @@ class LearnedFiller(Filler):
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}: give one of {', '.join(BACKENDS)}")
         self.weights = WEIGHTS if weights is None else Path(weights)
-        self._backend, self._batch, self._heeds = backend, batch, heeds
+        self._backend, self._batch = backend, batch
         self._steps, self._strength, self._guidance = steps, strength, guidance
         self._model: LesionModel | None = None
 
@@ -96,7 +94,7 @@ class LearnedFiller(Filler):
         self.patch_voxels = own.side  # least edge of the patches that are wanted
         self.batch = self._batch or (4 if device.startswith("cuda") else 1)
         if own.whole:
-            self.heeds_hu, self.batch = self._heeds, 1  # boxes are of different sizes
+            self.heeds_hu, self.batch = True, 1  # boxes are of different sizes
 
     def fill(self, patches: Sequence[Patch], rngs: Sequence[np.random.Generator]) -> list[NDArray[np.float32]]:
         """See ``generators.lesion.filler.Filler``.
@@ -105,15 +103,22 @@ class LearnedFiller(Filler):
         """
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
-        jobs = [
-            _Job(one, self.hole(one), rng, self.settings, self.heeds_hu) for one, rng in zip(patches, rngs, strict=True)
-        ]
+        jobs = [_Job(one, self.hole(one), rng, self.settings) for one, rng in zip(patches, rngs, strict=True)]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
                 for part in chunks(same, self.batch):
                     for job, values in zip(part, self._draw(self._model, part), strict=False):
                         job.take(values)
         return [job.finished() for job in jobs]
+
+    def own_hu(self, patch: Patch, rng: np.random.Generator) -> OwnHu | None:
+        """As the lesions had it that the model was fitted on, beside an organ or vessel of that level."""
+        if (seen := self.settings.hu.get(patch.lesion_class)) is None:
+            return None
+        slope, *left = seen
+        base = slope * _level(patch, self.hole(patch))
+        mean = base + float(np.interp(rng.uniform(), np.linspace(0, 1, len(left)), left))
+        return OwnHu(mean, base + left[0], base + left[-1])
 
     def hole(self, patch: Patch) -> NDArray[np.bool_]:
         """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures."""
@@ -140,7 +145,7 @@ class _Job:
     """One lesion on its way: what is drawn of it so far, and the cube in hand."""
 
     def __init__(
-        self, patch: Patch, hole: NDArray[np.bool_], rng: np.random.Generator, settings: LesionSettings, heeds: bool
+        self, patch: Patch, hole: NDArray[np.bool_], rng: np.random.Generator, settings: LesionSettings
     ) -> None:
         if patch.lesion_class not in settings.classes:
             known = ", ".join(settings.classes)
@@ -154,13 +159,11 @@ class _Job:
         self._level: float | None = None
         self._soft: NDArray[np.float32] | None = None
         if settings.whole and patch.mask.any():
-            box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
-            legend, kind = patch.legend, patch.lesion_class
-            self._level = level(patch.hu[box], patch.others[box], legend, (hole | patch.mask)[box], kind)
+            self._level = _level(patch, hole)
             self._core = patch.core if patch.core is not None else core(patch.mask, patch.spacing_mm)
-            self._mean = patch.mean_hu if heeds else own_hu(rng, settings.hu.get(kind), self._level)
+            self._mean = patch.mean_hu
             if self._mean is not None and not self.healthy:
-                sigma = halo_mm(kind, patch.radius_mm, settings.halo_mm, patch.spacing_mm) / HALO_SIGMAS
+                sigma = halo_mm(patch.lesion_class, patch.radius_mm, settings.halo_mm, patch.spacing_mm) / HALO_SIGMAS
                 self._soft = weights(patch.mask, sigma, patch.spacing_mm)
 
     def turn(self) -> bool:
@@ -195,28 +198,27 @@ class _Job:
 
         A lesion's own unevenness is the network's, more of it; the rest is grain of the scan. Then its mean again.
         """
-        patch, hole, times = self._patch, self._hole, self._settings.grain.get(self._patch.lesion_class, 0.0)
-        if times and not self.healthy:
+        patch, hole, seen = self._patch, self._hole, self._settings.grain.get(self._patch.lesion_class)
+        if seen is not None and not self.healthy:
+            uneven, share = seen
             scanned = scan_grain(patch, hole)
             fine = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))
-            scan, made = max(float(scanned[hole].var()), 1.0), max(float(fine[self._core].var()), 1.0)
-            more = min(max(math.sqrt(max(0.0, times * times - 1) * scan / made), 1.0), UNEVEN)
-            missing = math.sqrt(max(0.0, times * times * scan - more * more * made) / scan)
+            scan, made = max(float(scanned[hole].std()), 1.0), max(float(fine[self._core].std()), 1.0)
+            more = min(max(uneven / made, 1.0), UNEVEN)
+            missing = math.sqrt(max(0.0, uneven**2 + (share * scan) ** 2 - (more * made) ** 2)) / scan
             self.drawn += np.where(patch.mask, np.float32(more - 1) * fine, np.float32(0))
-            share = np.where(patch.mask, np.float32(min(missing, 1.0)), np.float32(BESIDE))
-            self.drawn[hole] += (share * scanned)[hole]
+            lent = np.where(patch.mask, np.float32(min(missing, 1.0)), np.float32(BESIDE))
+            self.drawn[hole] += (lent * scanned)[hole]
         if self._soft is not None and self._mean is not None:
             missed = self._mean - float(self.drawn[self._core].mean())
             self.drawn += np.float32(missed / max(float(self._soft[self._core].mean()), 0.1)) * self._soft * hole
         return self.drawn
 
 
-def own_hu(rng: np.random.Generator, seen: Sequence[float] | None, level_hu: float) -> float | None:
-    """A mean for a lesion's core as those fitted on had, beside an organ or vessel of that level; None: not known."""
-    if seen is None:
-        return None
-    slope, *left = seen
-    return slope * level_hu + float(np.interp(rng.uniform(), np.linspace(0, 1, len(left)), left))
+def _level(patch: Patch, hole: NDArray[np.bool_]) -> float:
+    """HU of the organ or vessel that a lesion lies in."""
+    box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
+    return level(patch.hu[box], patch.others[box], patch.legend, (hole | patch.mask)[box], patch.lesion_class)
 
 
 def scan_grain(patch: Patch, hole: NDArray[np.bool_]) -> NDArray[np.float32]:

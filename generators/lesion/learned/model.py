@@ -10,6 +10,8 @@ from lesionforge.generators.diffusion.model import REMEDY, FittedModel, fresh_we
 from lesionforge.generators.diffusion.sampling import cosine
 from lesionforge.generators.lesion.learned.settings import LesionPreset, LesionSettings
 
+FARTHEST = 20.0  # from what fills the hole that a model of voxels may go, in units of what it diffuses
+
 
 class LesionModel(FittedModel[LesionSettings]):
     """A fitted or new model. Tensors are float32 (batch, channels, f, h, w).
@@ -51,7 +53,7 @@ class LesionModel(FittedModel[LesionSettings]):
 
             self.prompt = (MaskPrompt if settings.backend == "promptlesion-mask" else ClassPrompt)(**sizes["prompt"])
         if settings.levels:
-            self.schedule = cosine(settings.levels, "sample" if settings.whole else "epsilon")
+            self.schedule = cosine(settings.levels, *(("sample", FARTHEST) if settings.whole else ()))
 
     # -- making, loading, saving
 
@@ -109,12 +111,25 @@ class LesionModel(FittedModel[LesionSettings]):
         return channels, f, h, w
 
     def encode(self, volume: Any) -> Any:
-        """What is diffused, of volumes (n, 1, f, h, w): latents that are not quantised, scaled to about -1 ... 1."""
+        """Latents of volumes (n, 1, f, h, w), not quantised, scaled to about -1 ... 1; voxels where there are none."""
         return volume if self.vqgan is None else self.vqgan.scale(self.vqgan.encode(volume))
 
     def decode(self, latent: Any) -> Any:
         """Volumes (n, 1, f, h, w)."""
         return latent if self.vqgan is None else self.vqgan.decode(self.vqgan.unscale(latent))
+
+    def diffused(self, batch: Mapping[str, Any]) -> Any:
+        """What is diffused, of a batch of ``crop.views``; of voxels: how far they are from what fills the hole.
+
+        That is small beside -1 ... 1: as it is, the noise of all but the last levels would cover it.
+        """
+        if not self.settings.whole:
+            return self.encode(batch["image"])
+        return (batch["image"] - batch["shown"]) / self.unet.spread
+
+    def volumes(self, diffused: Any, batch: Mapping[str, Any]) -> Any:
+        """Volumes (n, 1, f, h, w) of what was diffused."""
+        return batch["shown"] + self.unet.spread * diffused if self.settings.whole else self.decode(diffused)
 
     def free(self, hole: Any) -> Any:
         """(n, 1, f, h, w) of the latents, 1 in every cell with a voxel of the hole, lest thin lesions vanish."""
@@ -140,7 +155,7 @@ class LesionModel(FittedModel[LesionSettings]):
         return torch.cat([self.encode(batch["shown"]), self.free(batch["hole"]) * 2 - 1], 1)
 
     def predict(self, noisy: Any, time: Any, condition: Any, batch: Mapping[str, Any], drop: Any = None) -> Any:
-        """The noise in ``noisy``, or the clean volume, whichever the schedule wants.
+        """The noise in ``noisy``, or what is clean, whichever the schedule wants.
 
         ``drop`` (n,) bool takes prompts away, default: as the batch says.
         """

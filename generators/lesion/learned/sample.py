@@ -9,7 +9,6 @@ from typing import Any
 
 from lesionforge.generators.diffusion.sampling import denoise, guided
 from lesionforge.generators.lesion.learned.model import LesionModel
-from lesionforge.generators.lesion.learned.settings import LesionSettings
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class LesionSampler:
         ancestral = self.steps == levels
         with torch.no_grad():
             free = model.free(batch["hole"]) > 0
-            source = model.encode(batch["image"])
+            source = model.diffused(batch)
             condition = model.condition(batch)
             schedule.set_timesteps(self.steps, device=source.device)
             # Any strength above 0 is one step at least; none leaves the background as the autoencoder has it.
@@ -51,7 +50,7 @@ class LesionSampler:
 
             def predict(noisy: Any, levels: Any) -> Any:
                 out = self._predict(model, noisy, levels, condition, batch)
-                return consistent(model.settings, out, batch) if "asked" in batch else out
+                return consistent(model, out, batch) if "asked" in batch else out
 
             inside = denoise(
                 schedule,
@@ -64,7 +63,7 @@ class LesionSampler:
                 draw if ancestral else None,
                 clipped=True,
             )
-            return model.decode(inside)
+            return model.volumes(inside, batch)
 
     @staticmethod
     def _noised(model: LesionModel, source: Any, noise: Any, time: Any) -> Any:
@@ -80,20 +79,22 @@ class LesionSampler:
         return guided(prompted, unprompted, self.guidance)
 
 
-def consistent(own: LesionSettings, clean: Any, batch: Mapping[str, Any]) -> Any:
-    """Predicted volumes with the mean HU that is asked for, after the null-space method (DDNM, Wang et al. 2023).
+def consistent(model: LesionModel, clean: Any, batch: Mapping[str, Any]) -> Any:
+    """What is predicted, with the mean HU that is asked for, after the null-space method (DDNM, Wang et al. 2023).
 
     What the mean does not say stays as the network has it; what it says is put right at every step, so that the
     network goes on from there. ``batch``: of ``crop.views`` with ``crop.wish``.
     """
     import torch
 
+    own = model.settings
     low, high = (math.asinh(edge / own.bend_hu) for edge in own.window)
-    hu = torch.sinh((clean.clamp(-1, 1) + 1) * ((high - low) / 2) + low) * own.bend_hu
+    hu = torch.sinh((model.volumes(clean, batch).clamp(-1, 1) + 1) * ((high - low) / 2) + low) * own.bend_hu
     core, soft = batch["core"], batch["soft"]
     axes = (1, 2, 3, 4)
     seen = core.sum(axes)
     missing = batch["asked"] - (hu * core).sum(axes) / seen.clamp(min=1)
     share = (soft * core).sum(axes) / seen.clamp(min=1)
     moved = hu + (torch.where(seen > 0, missing / share.clamp(min=0.1), 0.0))[:, None, None, None, None] * soft
-    return (torch.asinh(moved / own.bend_hu) - low) * (2 / (high - low)) - 1
+    image = (torch.asinh(moved / own.bend_hu) - low) * (2 / (high - low)) - 1
+    return model.diffused({**batch, "image": image})

@@ -35,7 +35,7 @@ class LesionSettings(FittedSettings):
         spacings_mm: the same of each class's, where classes have voxels of their own.
         hu: of each class: how much of its organ's or vessel's HU the mean of its core follows, and quantiles, from the
             least to the most, of what is left.
-        grain: of each class, how many times its grain is that of the scan.
+        grain: of each class, how uneven its tissue is by itself, HU, and its share of the scan's grain.
         networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``voxels``, ``prompt``.
         classes: of lesions, ``healthy`` the first.
         levels: of noise in the schedule.
@@ -53,7 +53,7 @@ class LesionSettings(FittedSettings):
     bend_hu: float = 0.0
     spacings_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     hu: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    grain: Mapping[str, float] = field(default_factory=dict)
+    grain: Mapping[str, Sequence[float]] = field(default_factory=dict)
     halo_mm: float = HALO_MM
     strength: float = 1.0
 
@@ -126,5 +126,5 @@ PRESETS: Mapping[str, LesionPreset] = {
         prompt=16,
         patch=4,
     ),
-    "voxel": LesionPreset(side=16, voxels={"channels": (32, 80)}, prompt=32, patch=4),
+    "voxel": LesionPreset(side=16, voxels={"channels": (32, 80), "spread": 0.2}, prompt=32, patch=4),
 }

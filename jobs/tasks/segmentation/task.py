@@ -35,7 +35,7 @@ class Segmentation(Task[Scan, Labels]):
     Attributes:
         domain: whose lesions are segmented: ``ccta`` (calcified and non-calcified plaque) or ``abdomen`` (tumours, a
             class per organ).
-        preset: of the networks: ``tiny`` (a minute of one CPU core) or ``paper`` (the published sizes, for a GPU).
+        preset: of the networks: ``tiny`` (minutes of one CPU core) or ``paper`` (the published sizes, for a GPU).
         tolerance_mm: distance between surfaces that NSD forgives.
     """
 

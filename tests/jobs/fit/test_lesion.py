@@ -228,7 +228,7 @@ def test_every_backend_is_fitted_and_draws(autoencoder, tmp_path, kind):
 def test_a_model_of_voxels_needs_no_autoencoder_and_tells_classes_apart_after_seconds(tmp_path, kind):
     """Balls of 200 and of -120 HU in tissue of 20 to 60."""
     asked = config(kind, tmp_path, preset="voxel", steps=40, batch=8, every=40, rate=2e-3, ema=0.8)
-    filler = LearnedFiller(run(asked), kind, heeds=False, steps=4)
+    filler = LearnedFiller(run(asked), kind, steps=4)
     filler.prepare("cpu")
     assert np.mean(losses(tmp_path)[-5:]) < 0.3 * np.mean(losses(tmp_path)[:3])
     bright, dark = (

@@ -17,7 +17,6 @@ from lesionforge.generators.lesion.learned.networks.attention import ChannelNorm
 from lesionforge.generators.lesion.learned.networks.unet import waves
 
 FOLD = 2  # voxels along each edge of a cell
-SPREAD = 0.25  # of volumes about what fills their hole
 
 
 class Prompted(nn.Module):  # type: ignore[misc]
@@ -43,17 +42,19 @@ class Prompted(nn.Module):  # type: ignore[misc]
 
 
 class VoxelUNet(nn.Module):  # type: ignore[misc]
-    """Predicts clean volumes from noisy ones.
+    """Predicts how far voxels are from what fills their hole, from the same under noise.
 
     Args:
-        inside: channels of voxels: the noisy volume and the condition.
+        inside: channels of voxels: the noisy ones and the condition.
         channels: of each scale, in cells; all axes are halved between them, so that a volume's edges are whole
             multiples of 2 ** scales.
         prompt: width of the prompt.
+        spread: the unit of that distance, so that it is about as wide as the noise is.
     """
 
-    def __init__(self, inside: int, channels: Sequence[int], prompt: int) -> None:
+    def __init__(self, inside: int, channels: Sequence[int], prompt: int, spread: float) -> None:
         super().__init__()
+        self.spread = spread
         base, cells = channels[0], FOLD**3
         self.base = base
         condition = base + prompt
@@ -66,16 +67,13 @@ class VoxelUNet(nn.Module):  # type: ignore[misc]
         self.grow = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in up)
         self.up = nn.ModuleList(Prompted(2 * a, a, condition) for a, _ in up)
         self.norm = ChannelNorm(base)
-        self.last = nn.Conv3d(base, cells, 3, padding=1)
+        self.last = nn.Conv3d(base, 2 * cells, 3, padding=1)
+        self.direct = nn.Conv3d(base, cells, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, time: Tensor, prompt: Tensor) -> Tensor:
-        """The clean volume (n, 1, f, h, w), of (n, inside, f, h, w), noise levels (n,) and prompts on any grid.
-
-        The second channel is what is shown, with its hole filled: what comes back is that and what is to be added.
-        """
-        shown = x[:, 1:2]
+        """What is clean (n, 1, f, h, w), of (n, inside, f, h, w), noise levels (n,) and prompts on any grid."""
         clock = self.clock(waves(time, self.base).to(x.dtype))[:, :, None, None, None]
         x = self.first(folded(x))
         kept = []
@@ -88,7 +86,10 @@ class VoxelUNet(nn.Module):  # type: ignore[misc]
         for grow, block in zip(self.grow, self.up, strict=True):
             x = torch.cat([grow(x), kept.pop()], 1)
             x = block(x, _both(clock, prompt, x))
-        return shown + SPREAD * unfolded(self.last(functional.silu(self.norm(x))))
+        own, share = self.last(functional.silu(self.norm(x))).chunk(2, 1)
+        return unfolded(own) + unfolded(
+            share * self.direct(x)
+        )  # norms lose how bright it is; the class says if it counts
 
 
 def _both(clock: Tensor, prompt: Tensor, x: Tensor) -> Tensor:

@@ -20,13 +20,13 @@ from tests.generators.lesion.learned.test_filler import patch
 BACKENDS = ("promptlesion", "promptlesion-mask")
 
 
-def opened(backend="promptlesion", heeds=True, **changes):
+def opened(backend="promptlesion", **changes):
     """A filler of a new model whose last layer says something."""
     model = new(backend, preset="voxel", levels=240, steps=4, strength=1.0, **changes)
     with torch.no_grad():
         torch.manual_seed(1)
         model.unet.last.weight.normal_(0, 0.05)
-    filler = LearnedFiller("", heeds=heeds)
+    filler = LearnedFiller("")
     filler.use(model, "cpu")
     return filler
 
@@ -70,7 +70,7 @@ def test_a_box_is_as_large_as_the_lesion_needs_in_multiples():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_made_of_a_place_does_not_depend_on_how_much_lies_about_it(backend):
     """Convolutions and a norm over channels: beyond their reach nothing counts (but to attention)."""
-    unet = VoxelUNet(5, (8, 8), 4)
+    unet = VoxelUNet(5, (8, 8), 4, spread=0.2)
     assert (
         sum(p.numel() for p in new(backend, preset="voxel").unet.parameters()) < 1.4e6
     )  # half a float each is shipped
@@ -91,15 +91,25 @@ def test_the_mean_that_is_asked_for_is_drawn_whatever_the_network_thinks(asked):
     filler = opened()
     assert filler.heeds_hu
     assert abs(fill(filler, one)[one.mask].mean() - asked) < 1
-    own = opened(heeds=False)
-    assert not own.heeds_hu
-    made = fill(own, one)
-    assert abs(made[one.mask].mean() - asked) > 5
-    assert np.array_equal(made, fill(own, replace(one, mean_hu=None)))
+    own = fill(filler, patch())
+    assert abs(own[one.mask].mean() - asked) > 5
+
+
+def test_what_is_asked_for_is_what_the_lesions_measured_that_it_was_fitted_on():
+    """Half of the HU about it, and 10 to 50 more."""
+    filler, one = opened(hu={"calcified": [0.5, 10.0, 50.0]}), patch()
+    rngs = [stream(b"hu", str(n)) for n in range(200)]
+    hole = filler.hole(one)
+    base = 0.5 * float(np.median(one.hu[~hole]))
+    asked = [filler.own_hu(one, rng) for rng in rngs]
+    assert {(own.low, own.high) for own in asked} == {(base + 10, base + 50)}
+    assert np.mean([own.mean for own in asked]) == pytest.approx(base + 30, abs=3)
+    assert all(own.low <= own.mean <= own.high for own in asked)
+    assert filler.own_hu(replace(one, lesion_class="non_calcified"), rngs[0]) is None  # no lesion was seen
 
 
 def test_what_is_hidden_is_not_read_and_the_healthy_prompt_returns_the_background():
-    filler, one = opened(heeds=False), patch()
+    filler, one = opened(), patch()
     hole = filler.hole(one)
     other = replace(one, hu=np.where(hole, one.hu + 300, one.hu).astype(np.float32))
     assert np.array_equal(fill(filler, one)[hole], fill(filler, other)[hole])
@@ -113,7 +123,7 @@ def test_missing_grain_is_the_scan_s_own_and_takes_nothing_from_the_mean():
     made = {}
     for times in (0.0, 0.7, 1.0):
         filler = LearnedFiller("")
-        filler.use(new("promptlesion", preset="voxel", grain={"calcified": times}), "cpu")
+        filler.use(new("promptlesion", preset="voxel", grain={"calcified": (0.0, times)}), "cpu")
         (made[times],) = filler.fill([one], [stream(b"lesion", "0")])
         assert abs(made[times][core(one.mask, one.spacing_mm)].mean() - 300) < 1
     hole = filler.hole(one)
@@ -125,12 +135,12 @@ def test_missing_grain_is_the_scan_s_own_and_takes_nothing_from_the_mean():
 
 
 def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
-    filler, one = opened(heeds=False), patch()
+    filler, one = opened(), patch()
     filler._model.save(tmp_path)
     assert (tmp_path / "unet.safetensors").stat().st_size < 2.2 * sum(
         p.numel() for p in filler._model.unet.parameters()
     )
-    again = LearnedFiller("", heeds=False)
+    again = LearnedFiller("")
     again.use(LesionModel.load(tmp_path), "cpu")
     assert np.abs(fill(again, one) - fill(filler, one)).max() < 5
 
