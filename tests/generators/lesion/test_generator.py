@@ -8,7 +8,7 @@ from scipy import ndimage
 from lesionforge.generators.base import Generator
 from lesionforge.generators.lesion import blend
 from lesionforge.generators.lesion.classes import CLASSES, LABELS, LEGEND, PLAQUE_HU, PLAQUES, TUMOURS, VALUE, home
-from lesionforge.generators.lesion.filler import Filler
+from lesionforge.generators.lesion.filler import Filler, OwnHu
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import BadCase, Rejected
@@ -181,6 +181,28 @@ def test_a_backend_that_ignores_hu_is_asked_once_and_measured(volumes, monkeypat
     assert Flat.calls == 2 * count
     with pytest.raises(AssertionError, match="never accepted"):
         made(volumes, "liver_early", 1, replace(params, check_hu=True, hu_tolerance=1), tries=2)
+
+
+def test_a_backend_with_hu_of_its_own_is_asked_for_them_and_held_to_them(volumes, monkeypatch):
+    """200 HU in the liver are no tumour's by the table, but all that this one has seen."""
+    drawn = [200.0]
+
+    class Own(Filler):
+        def own_hu(self, patch, rng):
+            return OwnHu(200.0, 190.0, 210.0)
+
+        def fill(self, patches, rngs):
+            return [np.full(p.hu.shape, drawn[0], np.float32) for p in patches]
+
+    monkeypatch.setattr("lesionforge.generators.lesion.generator.open_backend", lambda params: Own())
+    params = replace(PARAMS, early=(1, 1), early_mm=(7, 9), hu_tolerance=15)
+    told = made(volumes, "liver_early", 1, params).labels["lesions"][0]
+    assert told["requested_hu"] == 200
+    assert told["hu_in_class"]
+    drawn[0] = 70.0
+    with pytest.raises(AssertionError, match="never accepted"):
+        made(volumes, "liver_early", 1, params, tries=2)
+    assert not made(volumes, "liver_early", 1, replace(params, check_hu=False)).labels["lesions"][0]["hu_in_class"]
 
 
 def test_pictures(volumes):
