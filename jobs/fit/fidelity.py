@@ -20,8 +20,8 @@ TISSUES = {  # by the HU that went in
 }
 
 
-def errors(model: Any, items: Items, device: str) -> dict[str, dict[str, float]]:
-    """By tissue, over the first cubes: how many voxels, mean absolute error and bias (made less given), HU.
+def errors(model: Any, items: Items, device: str, count: int = CUBES) -> dict[str, dict[str, float]]:
+    """By tissue, over the first ``count`` cubes: how many voxels, mean absolute error and bias (made less given), HU.
 
     What the model's window cuts off counts as the window's edge: its own loss comes on top of these.
     """
@@ -30,7 +30,7 @@ def errors(model: Any, items: Items, device: str) -> dict[str, dict[str, float]]
     own = model.settings
     given, made = [], []
     with torch.no_grad():
-        for number in range(CUBES):
+        for number in range(count):
             image = stacked([items[number]], device)["image"]
             given.append(hounsfield(image.cpu().numpy(), own.window, own.bend_hu).ravel())
             again = model.decode(model.encode(image)).clamp(-1, 1).cpu().numpy()

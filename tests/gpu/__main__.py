@@ -10,7 +10,8 @@ The trees are made beforehand, on CPUs (2,200 of them: ten core minutes, 40 MB):
     lesionforge generate tests/gpu/trees.yaml --out trees
 
 Without ``--data`` they are made here, on all cores, out of the same time. ``--stenoses`` takes real frames (a dataset
-of tests/gpu/stenoses.yaml) to fit the diffusion backend on and to draw into, in place of phantoms that are made here.
+of tests/gpu/stenoses.yaml) to fit the diffusion backend on and to draw into, in place of phantoms that are made here,
+``--lesions`` CT with plaques (of tests/gpu/lesions.yaml, or any dataset of plaques) to fit the lesion backends on.
 ``--device cpu --toy`` runs everything at toy size in a minute or two.
 
 On a bare machine: a copy of the tree is enough, nothing is to be installed (the package is found in ``.src``, whose
@@ -45,7 +46,7 @@ if find_spec("lesionforge") is None:  # a bare checkout; processes of this one f
 
 from tests.gpu.part import Asked, MissingError, Report, missing, need, say, write  # noqa: E402
 
-PARTS = ("reconstruction", "diffusion", "stenoses", "projector", "backends", "dataset")  # the most valuable first
+PARTS = ("reconstruction", "diffusion", "stenoses", "lesions", "projector", "backends", "dataset")  # the most valuable first
 SECONDS = 530.0
 GRACE = 8.0  # seconds after its time until a part is ended
 
@@ -68,6 +69,7 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, metavar="TREES", help="a dataset of tests/gpu/trees.yaml")
     parser.add_argument("--stenoses", type=Path, metavar="DRAWN", help="a dataset of tests/gpu/stenoses.yaml")
+    parser.add_argument("--lesions", type=Path, metavar="DRAWN", help="a dataset of tests/gpu/lesions.yaml")
     parser.add_argument(
         "--out", type=Path, default=Path("gpu-results"), metavar="OUT", help="folder of the results (%(default)s)"
     )
@@ -82,8 +84,10 @@ def main(given: Sequence[str] | None = None) -> int:
         parser.error(f"--data {asked.data} is no folder: give a dataset that tests/gpu/trees.yaml made")
     if asked.stenoses is not None and not asked.stenoses.is_dir():
         parser.error(f"--stenoses {asked.stenoses} is no folder: give a dataset that tests/gpu/stenoses.yaml made")
+    if asked.lesions is not None and not asked.lesions.is_dir():
+        parser.error(f"--lesions {asked.lesions} is no folder: give a dataset that tests/gpu/lesions.yaml made")
     asked.out.mkdir(parents=True, exist_ok=True)
-    told = Asked(asked.device, asked.toy, asked.data, asked.out, asked.stenoses)
+    told = Asked(asked.device, asked.toy, asked.data, asked.out, asked.stenoses, asked.lesions)
     if asked.part:
         return here(asked.part, told, asked.seconds)
     end = time.monotonic() + asked.seconds

@@ -24,6 +24,7 @@ class Asked:
         data: dataset of bi-plane samples to learn reconstruction from; None: trees are made as they are needed.
         out: where the results go.
         stenoses: dataset of drawn stenoses to fit the diffusion backend on; None: of phantoms, made as they are needed.
+        lesions: dataset of drawn plaques to fit the lesion backends on; None: of phantoms, made as they are needed.
     """
 
     device: str
@@ -31,6 +32,7 @@ class Asked:
     data: Path | None
     out: Path
     stenoses: Path | None = None
+    lesions: Path | None = None
 
     @property
     def cuda(self) -> bool:
