@@ -46,7 +46,8 @@ if find_spec("lesionforge") is None:  # a bare checkout; processes of this one f
 
 from tests.gpu.part import Asked, MissingError, Report, missing, need, say, write  # noqa: E402
 
-PARTS = ("reconstruction", "diffusion", "stenoses", "lesions", "projector", "backends", "dataset")  # the most valuable first
+# The most valuable first.
+PARTS = ("reconstruction", "diffusion", "stenoses", "lesions", "projector", "backends", "dataset")
 SECONDS = 530.0
 GRACE = 8.0  # seconds after its time until a part is ended
 

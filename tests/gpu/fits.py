@@ -1,4 +1,4 @@
-"""Fits of lesion models on cubes that are cut on the device, by the product's own loop, for a time rather than steps."""
+"""Fits of lesion models by the product's own loop, on cubes that are cut on the device, for a time."""
 
 from __future__ import annotations
 

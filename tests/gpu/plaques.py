@@ -1,4 +1,4 @@
-"""Volumes with plaques that ``texture`` drew, in memory, their lesions found: of a dataset, or of phantoms made here."""
+"""Volumes with plaques that ``texture`` drew, in memory, their lesions found: a dataset's, or phantoms made here."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ import sys
 import time
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from tests.gpu import __main__ as gpu
@@ -27,7 +28,7 @@ def test_the_whole_script_at_toy_size_where_libraries_are_missing(tmp_path, monk
     parts = results(tmp_path)["parts"]
     states = {name: part["state"] for name, part in parts.items()}
     assert states == {
-        **dict.fromkeys(("reconstruction", "diffusion", "stenoses", "projector"), "passed"),
+        **dict.fromkeys(("reconstruction", "diffusion", "stenoses", "lesions", "projector"), "passed"),
         **dict.fromkeys(("backends", "dataset"), "skipped"),
     }
     assert {one["needs"] for one in parts["backends"]["skipped"]} == {"monai", "ultralytics"}
@@ -39,6 +40,9 @@ def test_the_whole_script_at_toy_size_where_libraries_are_missing(tmp_path, monk
         (backend, meter) for backend in ("attenuation", "diffusion") for meter in ("own", "stranger")
     }
     assert {row["told"] for row in judge} == {"attenuation", "undrawn", "diffusion"}
+    lesions = parts["lesions"]
+    assert [row["model"] for row in lesions["fits"]] == ["vqgan", "latent", "voxel"]
+    assert [(row["by"], row["n"]) for row in lesions["lesions"]] == [("texture", 1), ("latent", 1), ("voxel", 1)]
     told = capsys.readouterr().out
     assert "needs monai, ultralytics" in told
     assert "not all passed" in told
@@ -59,6 +63,54 @@ def test_the_recipe_makes_what_reconstruction_reads_and_no_more(tmp_path):
     assert all(pair.target.sum() > 100 for pair in pairs)
     assert all(pair.hull[pair.target].mean() > 0.5 for pair in pairs)
     assert sum(file.stat().st_size for file in place.glob("shards/*.tar")) < 2 * 25_000 + 10_240  # a tar's own end
+
+
+@pytest.mark.parametrize(("side", "whole"), [(16, False), (16, True), (40, True)])  # 40: larger than the volumes
+def test_cubes_cut_on_a_device_are_those_of_the_loader_to_the_bit(tmp_path, side, whole):
+    torch = pytest.importorskip("torch")
+    from lesionforge.generators.diffusion.batches import stacked
+    from lesionforge.jobs.fit.cubes import Cubes, Volumes
+    from lesionforge.sinks.store import Store
+    from tests.gpu.cutter import Cutter, Known, Places
+    from tests.sinks import lesions
+
+    lesions.write(Store(str(tmp_path)), 6)
+    volumes = Volumes([str(tmp_path)], "train")
+    known = Known(volumes[n] for n in range(len(volumes)))
+    classes = ("healthy", "liver_early", "kidney_early", "pancreas_early")  # the last known by its organ's label
+    own = {"window": (-1000.0, 1800.0), "bend_hu": 500.0, "classes": classes, "halo_mm": 1.0}
+    common = {"side": side, "level": whole, "healthy": 0.2, "empty": 0.3, **own}
+    places, cubes = Places(known, "a", **common), Cubes(volumes, "a", **common)
+    numbers = range(40)
+    made = Cutter(known, "cpu", **own)(stacked([places[n] for n in numbers], "cpu"))
+    real = stacked([cubes[n] for n in numbers], "cpu")
+    assert made.keys() == real.keys()
+    assert {name: made[name].dtype for name in real} == {name: real[name].dtype for name in real}
+    assert [name for name in real if not torch.equal(made[name], real[name])] == []
+    assert set(real["lesion"].tolist()) == {0, 1, 2, 3}
+    assert (len(np.unique(real["shown"][real["hole"] > 0])) > 1) == whole  # levels of their organs, or the middle
+
+
+def test_noise_of_cut_cubes_is_drawn_anew_and_again_from_the_same_state(tmp_path):
+    pytest.importorskip("torch")
+    from lesionforge.generators.diffusion.batches import stacked
+    from lesionforge.jobs.fit.cubes import Volumes
+    from lesionforge.sinks.store import Store
+    from tests.gpu.cutter import Cutter, Known, Places
+    from tests.sinks import lesions
+
+    lesions.write(Store(str(tmp_path)), 2)
+    known = Known([Volumes([str(tmp_path)], "train")[0]])
+    own = {"window": (-175.0, 250.0), "bend_hu": 0.0, "classes": ("healthy", "liver_early"), "halo_mm": 1.0}
+    places = Places(known, "a", levels=20, side=16, healthy=0.0, **own)
+    cutter = Cutter(known, "cpu", noise=(4, 8, 8, 8), **own)
+    batch, state = stacked([places[n] for n in range(3)], "cpu"), cutter.random.get_state()
+    first, second = cutter(batch), cutter(batch)
+    cutter.random.set_state(state)
+    assert first["noise"].shape == (3, 4, 8, 8, 8)
+    assert not first["noise"].equal(second["noise"])
+    assert first["noise"].equal(cutter(batch)["noise"])
+    assert 0 <= first["time"].min() <= first["time"].max() < 20
 
 
 # -- parts that are made up
