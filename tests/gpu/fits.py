@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion.learned.model import LesionModel
+from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.jobs.fit import lesion
 from lesionforge.jobs.fit.cubes import Cubes
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
@@ -105,6 +106,24 @@ def rounds(name: str, task: Any, known: Known, report: Report, seconds: float | 
     losses = f"loss {told['loss']:.3g}, held-out {told['held_out_loss']:.3g}"
     say(f"  {name}: {steps} steps of {own.batch}, {row['cubes/s']:.0f} cubes/s, {losses}")
     return folder
+
+
+def sampling(folder: Path, task: Any, known: Known) -> dict[str, Any]:
+    """A full batch through the fitted model's own sampler."""
+    device, cuda = task.settings.device, task.settings.device.startswith("cuda")
+    model = LesionModel.load(folder).to(device)
+    own, items = model.settings, places(task, known, "held")
+    batch = task.on(task.collate([items[n] for n in range(task.settings.batch)]), device)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(2 if cuda else 1):  # nobody times the start
+        begun = time.perf_counter()
+        made = LesionSampler(own.steps, own.strength, own.guidance)(
+            model, batch, lambda: torch.randn_like(batch["noise"])
+        )
+        finite = bool(made.isfinite().all())  # waits for the device
+    rate, peak = len(made) / (time.perf_counter() - begun), torch.cuda.max_memory_allocated() / 2**30 if cuda else None
+    return {"batch": len(made), "side": own.side, "steps": own.steps, "volumes/s": rate, "gib": peak, "finite": finite}
 
 
 def feeding(task: Any, known: Known, toy: bool) -> tuple[dict[str, float], bool]:

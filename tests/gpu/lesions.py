@@ -79,7 +79,12 @@ def _fitted(asked: Asked, report: Report, known: Any, scratch: Path) -> dict[str
         task = fits.task(LesionFit(out=str(scratch / name), **settings), known)
         if settings["kind"] == "vqgan":
             _feeding(fits.feeding(task, known, asked.toy), task, report)
-        return fits.rounds(name, task, known, report, None if asked.toy or share is None else share * report.left)
+        folder = fits.rounds(name, task, known, report, None if asked.toy or share is None else share * report.left)
+        if settings["kind"] != "vqgan":
+            row = fits.sampling(folder, task, known)
+            report.row("sampling", model=name, **row)
+            report.check(f"{name}: cubes in full batches are numbers", row["finite"], rate=row["volumes/s"])
+        return folder
 
     vqgan = fit("vqgan", ENCODE, kind="vqgan", **latent)
     model = LesionModel.load(vqgan).to(asked.device)
