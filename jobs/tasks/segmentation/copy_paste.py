@@ -1,8 +1,9 @@
 """Copy and paste, the baseline without a model of lesions: real ones, cut out of other subjects, at the place they fit.
 
-All lesions of one real training subject are moved into the healthy CT of another. Each is cut with the voxels that its
-blur reaches, turned and mirrored as grids can be in the axial plane, and put where its surroundings differ least from
-what is there, of many places tried on the same organ or vessel. Nothing is scaled or brightened.
+All lesions of one real training subject are moved into the CT of another, beside the lesions that it has. Each is cut
+with the voxels that its blur reaches, turned and mirrored as grids can be in the axial plane, and put where its
+surroundings differ least from what is there, of many places tried on the same organ or vessel. Nothing is scaled or
+brightened.
 """
 
 from __future__ import annotations
@@ -77,21 +78,21 @@ class CopyPaste(Generator):
         """Cut out all lesions."""
         found = Samples(self.params.donors, split="train")
         ct, label = (next(n for n in found.members if n.startswith(f"{stem}.")) for stem in ("ct", "label"))
-        self._cuts: list[tuple[int, list[Cut]]] = []
+        self._cuts: list[tuple[int, str, list[Cut]]] = []
         for n in range(len(found)):
             sample = found[n]
             if cuts := cut_out(sample[ct], sample[label]):
-                self._cuts.append((sample["json"]["case"], cuts))
+                self._cuts.append((sample["json"]["case"], sample["json"]["subject"], cuts))
 
     def make(self, case: Volume, spec: SampleSpec) -> Sample:
         """One sample: another subject's lesions, as many of them as find room."""
         assert case.labels is not None
-        others = [cuts for number, cuts in self._cuts if number != spec.case]
+        others = [cuts for number, who, cuts in self._cuts if number != spec.case and who != case.subject]
         if not others:
             raise BadCase("no other subject has a lesion")
         rng = spec.rng("copy")
         hu, labels = case.hu.copy(), mapped(case.labels, canonical(case.legend))
-        taken = np.zeros(hu.shape, bool)
+        taken = ndimage.binary_dilation(labels >= FIRST, iterations=GROW)
         for cut in others[int(rng.integers(len(others)))]:
             paste(rng, cut, hu, labels, taken)
         told = {

@@ -1,5 +1,7 @@
 """Copy and paste: real lesions, unchanged, of other subjects, where they fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,14 +68,15 @@ def test_turns_keep_the_anchor(turn):
 
 
 def test_lesions_are_of_other_subjects(balls, monkeypatch):
-    """Every donor's ball has a size of its own class and HU; a subject gets none of its own."""
+    """Every donor's ball has a size of its own class and HU; a subject gets none of its own, of no scan of its."""
     monkeypatch.setattr(copy_paste, "home", lambda name: "liver")  # toys mark no vessel
     generator = CopyPaste(CopyPasteParams(balls["real"]))
     generator.prepare("cpu")
-    donors = {number: {int(cut.labels.max()) for cut in cuts} for number, cuts in generator._cuts}
+    donors = {number: {int(cut.labels.max()) for cut in cuts} for number, _, cuts in generator._cuts}
     assert len(donors) >= 4  # of six: none at the border
     own = next(iter(donors))
-    generator._cuts = [(number, cuts) for number, cuts in generator._cuts if number == own]
+    generator._cuts = [each for each in generator._cuts if each[0] == own]
+    who = generator._cuts[0][1]
     hu, labels = organ(3)
     volume = Volume("a", "b", "none", hu, (1.0, 1.0, 1.0), (0, 0, 0), labels, {LIVER: "liver"})
     other = SampleSpec("s", "train", 0, 0, own + 1, None, b"k" * 32)
@@ -82,3 +85,23 @@ def test_lesions_are_of_other_subjects(balls, monkeypatch):
     np.testing.assert_array_equal(made.fields["ct.delta.npy.zst"], again.fields["ct.delta.npy.zst"])
     with pytest.raises(BadCase, match="no other subject has a lesion"):
         generator.make(volume, SampleSpec("s", "train", 0, 0, own, None, b"k" * 32))
+    with pytest.raises(BadCase, match="no other subject has a lesion"):
+        generator.make(replace(volume, subject=who), other)
+
+
+@pytest.mark.parametrize("reach", [2, 12])
+def test_lesions_that_are_there_stay(reach):
+    """A pasted one lies beside the subject's own; within two voxels of it there is no room."""
+    generator = CopyPaste(CopyPasteParams("nowhere"))
+    hu, labels, _ = with_lesion((14, 12, 15), seed=4)
+    generator._cuts = [(9, "another", cut_out(hu, labels))]
+    own, marks, box = with_lesion((20, 14, 14), seed=4)
+    near = tuple(slice(s.start - reach, s.stop + reach) for s in box)
+    liver = np.zeros(SHAPE, np.uint8)
+    liver[near] = marks[near]
+    legend = {LIVER: "liver", TUMOUR: "liver_tumour"}
+    volume = Volume("a", "b", "none", own, (1.0, 1.0, 1.0), (0, 0, 0), liver, legend)
+    made = generator.make(volume, SampleSpec("s", "train", 0, 0, 0, None, b"k" * 32))
+    ct, label = made.fields["ct.delta.npy.zst"], made.fields["label.npy.zst"]
+    np.testing.assert_array_equal(ct[box], own[box])
+    assert (label == TUMOUR).sum() == 72 * (1 + (reach > 2))

@@ -1,0 +1,238 @@
+"""PromptLesion's experiment, made from nothing: datasets of every arm, fits of the backends, and the study of them.
+
+All that is added to the real scans is of the same training subjects (``Cohort``), 1:1. The learned backends are fitted
+on these subjects' lesions alone. Arms: ``texture`` and each learned backend, its lesions drawn again until they measure
+as they are labelled (``NAME-unchecked`` takes them as they come); ``copy-paste`` moves the real lesions to other
+subjects' places. Where what is drawn on is healthy, ``placebo`` adds it with nothing drawn; where there are more real
+subjects, ``fresh`` adds them: what a perfect backend could reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from lesionforge.engine.driver import RecipeFault
+from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
+from lesionforge.generators.lesion.params import Backend
+from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.studies.places import DataPlace
+from lesionforge.jobs.studies.runs import Study
+from lesionforge.jobs.studies.task import REAL
+from lesionforge.sinks import layout, limits
+from lesionforge.sinks.store import Store
+
+PLACEBO, COPY, TEXTURE, FRESH = "placebo", "copy-paste", "texture", "fresh"
+# Learned arms: their backend, and the preset that is fitted.
+LEARNED: Final = {name: (name, "tiny") for name in get_args(Backend) if name != TEXTURE} | {
+    f"{name}-voxel": (name, "voxel") for name in ("promptlesion", "promptlesion-mask")
+}
+UNCHECKED: Final = {f"{name}-unchecked": name for name in ("medddpm", "promptlesion-voxel")}
+ARMS: Final = (REAL, PLACEBO, COPY, TEXTURE, *LEARNED, *UNCHECKED, FRESH)
+LATENT_STEPS = 2000  # of each latent model's fit
+LEVELS: Final = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
+EACH = 3  # samples drawn on each subject
+REDRAWS = 10  # of a learned lesion that measures wrong
+SEED = 7  # of all datasets: subjects are dealt to the splits, and named, alike in each
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A kind of lesions.
+
+    ``window``: the segmentation's domain. ``classes``: of the generator. ``params``: of the generator ``lesion``.
+    ``tolerance``: HU that checked lesions of learned backends may be off.
+    """
+
+    window: str
+    classes: Sequence[str]
+    params: Mapping[str, Any]
+    tolerance: float
+
+
+DOMAINS: Final[Mapping[str, Domain]] = {
+    # Plaques have their class's own range; tumours are held to their organ's HU less a contrast, by this.
+    "plaques": Domain("ccta", PLAQUES, {"plaques": [1, 3], "hu_tolerance": 40}, 200),
+    "tumours": Domain("abdomen", TUMOURS, {"early": [1, 2], "hu_tolerance": 40}, 60),
+}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Whose CT is learnt from, scored on and drawn on: sources as a recipe names them, each with its split.
+
+    Attributes:
+        domain: one of ``DOMAINS``.
+        real: subjects to learn from, with the lesions that they have; split train.
+        test: subjects to score on; split test.
+        drawn_on: the training subjects' CT that lesions are drawn on; ``real`` itself keeps its lesions beside them.
+        balance: shares of the classes that are drawn, from the datasets of those to learn from and to score on.
+        fresh: other subjects with lesions, split train; None: there are none.
+        params: of the generator ``lesion``, beside the domain's.
+        device: torch's, of fits and networks.
+    """
+
+    domain: str
+    real: Mapping[str, Any]
+    test: Mapping[str, Any]
+    drawn_on: Mapping[str, Any]
+    balance: Callable[[DataPlace, DataPlace], Mapping[str, float]]
+    fresh: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Those that can be made of it."""
+        lacking = {PLACEBO} if self.drawn_on == self.real else set()
+        return tuple(arm for arm in ARMS if arm not in lacking | ({FRESH} if self.fresh is None else set()))
+
+
+def domain_of(name: str) -> Domain:
+    """One of ``DOMAINS``.
+
+    Raises:
+        UsageError: for an unknown one.
+    """
+    if name not in DOMAINS:
+        raise UsageError(f"domain {name!r} is unknown; give {' or '.join(DOMAINS)}")
+    return DOMAINS[name]
+
+
+def prepare(
+    cohort: Cohort,
+    room: Path,
+    tests: Path,
+    arms: Sequence[str],
+    steps: int | None,
+    tell: Callable[[str], None],
+) -> tuple[Study, list[str]]:
+    """Make the datasets and fit the models that arms need; what is there is not made again.
+
+    Args:
+        cohort: whose CT.
+        room: folder of what is learnt from, and of the fits.
+        tests: folder of what is scored on.
+        arms: some of the cohort's.
+        steps: of each fit; None: by the kind of model.
+        tell: called as each stage begins, and of what is left out.
+
+    Returns:
+        The study, and those of the arms that have a sample: a backend may draw nothing that measures right.
+
+    Raises:
+        UsageError: for an unknown arm, or subjects of whom no such study can be.
+    """
+    if unknown := [arm for arm in arms if arm not in cohort.arms]:
+        raise UsageError(f"arm {unknown[0]!r} is unknown here; give some of {', '.join(cohort.arms)}")
+    domain = DOMAINS[cohort.domain]
+
+    def made(place: Path, source: Mapping[str, Any], times: int, more: Mapping[str, Any]) -> DataPlace | None:
+        tell(f"{cohort.domain}: {place.relative_to(tests.parent)}")
+        split = "test" if place == tests else "train"
+        recipe = {
+            "name": f"{cohort.domain}-{place.name}",
+            "seed": SEED,
+            "sources": [source],
+            "splits": [split],
+            "quality": {"redraws": REDRAWS, "max_quarantined": 1},
+            "multiply": times,
+            **more,
+        }
+        samples = _dataset(place, recipe, tell, again=place in (tests, room / REAL))
+        return DataPlace(str(place), split, option=place.name) if samples else None
+
+    def drawn(params: Mapping[str, Any], balance: Mapping[str, float]) -> dict[str, Any]:
+        params = {"size": None, **domain.params, **cohort.params, **params}
+        return {"generator": {"name": "lesion", "params": params}, "balance": dict(balance)}
+
+    as_they_are = drawn({}, {"healthy": 1})  # whole volumes with nothing drawn, ill or not
+    test, real = made(tests, cohort.test, 1, as_they_are), made(room / REAL, cohort.real, 1, as_they_are)
+    if test is None or real is None:
+        raise UsageError(
+            f"no scan to {'learn from' if real is None else 'score on'} can be read: the line above says why"
+        )
+    balance = cohort.balance(real, test)
+    found: dict[str, DataPlace | None] = {}
+    for arm in arms:
+        place = room / arm
+        if arm == FRESH:
+            assert cohort.fresh is not None
+            found[arm] = made(place, cohort.fresh, 1, as_they_are)
+        elif arm == PLACEBO:
+            found[arm] = made(place, cohort.drawn_on, 1, as_they_are)
+        elif arm == COPY:
+            name = "lesionforge.jobs.tasks.segmentation.copy_paste.CopyPaste"
+            more = {"generator": {"name": name, "params": {"donors": str(room / REAL)}}}
+            found[arm] = made(place, cohort.drawn_on, EACH, more)
+        elif arm == TEXTURE:
+            found[arm] = made(place, cohort.drawn_on, EACH, drawn({}, balance))
+        elif arm != REAL:
+            kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
+            given = {"data": (str(room / REAL),), "classes": tuple(balance), "device": cohort.device}
+            weights = _fitted(room / "fit", kind, preset, domain.window, steps, given, lambda k: tell(f"fit {k}"))
+            check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": domain.tolerance}
+            params = {"backend": kind, "weights": str(weights), **check}
+            try:
+                found[arm] = made(place, cohort.drawn_on, EACH, drawn(params, balance))
+            except RecipeFault as fault:
+                tell(f"{arm}: {fault}")
+                found[arm] = None
+        if found.get(arm, real) is None:
+            tell(f"{arm} is left out: it has no sample")
+    data = {arm: place for arm, place in found.items() if place is not None}
+    study = Study("segmentation", real, test, data, {"domain": domain.window}, cohort.device)
+    return study, [arm for arm in arms if arm == REAL or arm in data]
+
+
+def _dataset(place: Path, recipe: Mapping[str, Any], tell: Callable[[str], None], again: bool) -> int:
+    """Make a dataset, say what is not in it, and how many samples are.
+
+    ``again``: look at one that is there, and refuse it if its subjects or the recipe are others by now.
+    """
+    from lesionforge.jobs.commands.generate import generate
+
+    store = Store(str(place))
+    if store.exists(layout.SUCCESS) and not again:
+        manifest = limits.parsed(store.get(layout.MANIFEST, limits.DOCUMENT))
+    else:
+        result = generate(recipe, str(place), None, True)
+        manifest = result.manifest
+        for note in result.notes:
+            tell(f"{place.name}: {note}")
+    if lost := manifest["quarantined"]:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in manifest["reasons"].items())
+        tell(f"{place.name}: {lost} of {lost + manifest['samples']} are left out: {reasons}")
+    return int(manifest["samples"])
+
+
+def _fitted(
+    room: Path,
+    kind: str,
+    preset: str,
+    window: str,
+    steps: int | None,
+    given: Mapping[str, Any],
+    tell: Callable[[str], None],
+) -> Path:
+    """Weights of a backend, fitted on the real training subjects, and of what it needs first."""
+    from lesionforge.jobs.fit.lesion import KINDS, VOXEL, LesionFit, fit_lesion
+
+    name = kind if preset == "tiny" else f"{kind}-{preset}"
+    tell(name)
+    own: dict[str, Any] = {
+        "kind": kind, "preset": preset, "out": str(room / name), "precision": "float32", **given,
+    }  # fmt: skip
+    if preset == "voxel":
+        own |= VOXEL | ({"steps": steps} if steps else {})
+        return fit_lesion(LesionFit(**own))
+    if "vqgan" in KINDS[kind]:
+        own["vqgan"] = str(_fitted(room, "vqgan", preset, window, steps, given, tell))
+    return fit_lesion(
+        LesionFit(
+            batch=8, rate=1e-3, warmup=50, ema=0.99, loaders=0, every=500, steps=steps or LATENT_STEPS,
+            adversarial=100_000, domain=window, levels=LEVELS.get(kind), **own,
+        )
+    )  # fmt: skip
