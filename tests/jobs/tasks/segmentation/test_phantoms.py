@@ -1,5 +1,8 @@
 """The experiment on phantoms: its recipes are valid, its arms are what they say, its stages resume."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from lesionforge.engine.driver import RecipeFault
@@ -7,8 +10,9 @@ from lesionforge.jobs.commands import generate as generating
 from lesionforge.jobs.commands import recipes
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.runs import runs
-from lesionforge.jobs.tasks.segmentation import phantoms
-from lesionforge.jobs.tasks.segmentation.phantoms import ARMS, DOMAINS, LEARNED, UNCHECKED, prepare
+from lesionforge.jobs.tasks.segmentation import arms, phantoms
+from lesionforge.jobs.tasks.segmentation.arms import ARMS, DOMAINS, LEARNED, UNCHECKED
+from lesionforge.jobs.tasks.segmentation.phantoms import PHANTOMS
 
 
 @pytest.fixture
@@ -20,10 +24,18 @@ def made(monkeypatch):
         made[place.rsplit("/", 1)[1]] = recipes.load(recipe, ())
         if place.endswith("difftumor"):
             raise RecipeFault("the first 24 samples all failed for one reason")
+        few = place.endswith("medddpm")
+        told = {"samples": 0 if few else 6, "quarantined": 6 * few, "reasons": {"not as labelled": 6} if few else {}}
+        return SimpleNamespace(manifest=told, notes=[])
 
     monkeypatch.setattr(generating, "generate", generate)
-    monkeypatch.setattr(phantoms, "_fitted", lambda room, own, kind, preset, steps, tell: room / "fit" / kind / preset)
+    monkeypatch.setattr(arms, "_fitted", lambda room, kind, preset, *_: room / kind / preset)
     return made
+
+
+def prepare(out, domain, subjects, test, wanted, tell):
+    room, tests = out / f"n{subjects}", out / f"test{test}"
+    return arms.prepare(phantoms.cohort(domain, subjects, test), room, tests, wanted, None, tell)
 
 
 def drawn_on(recipe):
@@ -35,10 +47,15 @@ def drawn_on(recipe):
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     stages = []
-    study, there = prepare(tmp_path, domain, 8, 6, ARMS, 20, stages.append)
+    study, there = prepare(tmp_path, domain, 8, 6, ARMS, stages.append)
     assert made.keys() == {"test6", *ARMS}
-    assert there == [arm for arm in ARMS if arm != "difftumor"]
-    assert "difftumor is left out: the first 24 samples all failed for one reason" in stages
+    assert there == [arm for arm in ARMS if arm not in ("difftumor", "medddpm")]
+    told = (
+        "difftumor: the first 24 samples all failed for one reason",
+        "medddpm: 6 of 6 are left out: 6 x not as labelled",
+    )
+    for line in (*told, "difftumor is left out: it has no sample", "medddpm is left out: it has no sample"):
+        assert line in stages
     assert list(study.synthetic) == there[1:]
     assert [run.arm for run in runs(study, ["unet"], [8], there, seeds=1)] == there
     ill = {name: drawn_on(recipe) for name, recipe in made.items()}
@@ -48,16 +65,24 @@ def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
         assert set(made[name].balance) == {"healthy"}
     checks = {name: made[name].generator.params.get("check_hu", True) for name in (*LEARNED, *UNCHECKED)}
     assert checks == dict.fromkeys(LEARNED, True) | dict.fromkeys(UNCHECKED, False)
+    drawn = {name: made[name].generator.params for name in ("texture", "promptlesion-voxel")}
+    own = {"size": None, **DOMAINS[domain].params, **PHANTOMS[domain].params}
+    assert {name: drawn["texture"][name] for name in own} == own
+    assert drawn["promptlesion-voxel"]["hu_tolerance"] == DOMAINS[domain].tolerance
     assert made["copy-paste"].generator.params["donors"].endswith("n8/real")
 
 
 def test_what_is_there_is_not_made_again(made, tmp_path):
     (tmp_path / "n8" / "texture").mkdir(parents=True)
     (tmp_path / "n8" / "texture" / "_SUCCESS").touch()
-    _, there = prepare(tmp_path, "plaques", 8, 6, ["real", "texture"], 20, lambda stage: None)
+    told = {"samples": 3, "quarantined": 0, "reasons": {}}
+    (tmp_path / "n8" / "texture" / "manifest.json").write_text(json.dumps(told))
+    _, there = prepare(tmp_path, "plaques", 8, 6, ["real", "texture"], lambda stage: None)
     assert there == ["real", "texture"]
     assert made.keys() == {"real", "test6"}
     with pytest.raises(UsageError, match="domain 'heads' is unknown; give plaques or tumours"):
-        prepare(tmp_path, "heads", 8, 6, ["real"], 20, lambda stage: None)
-    with pytest.raises(UsageError, match="arm 'painted' is unknown; give some of real, placebo, copy-paste, texture"):
-        prepare(tmp_path, "plaques", 8, 6, ["painted"], 20, lambda stage: None)
+        prepare(tmp_path, "heads", 8, 6, ["real"], lambda stage: None)
+    with pytest.raises(
+        UsageError, match="arm 'painted' is unknown here; give some of real, placebo, copy-paste, texture"
+    ):
+        prepare(tmp_path, "plaques", 8, 6, ["painted"], lambda stage: None)
