@@ -31,6 +31,7 @@ ELSEWHERE = {
     r"lesionforge (study|report) readers ": "tests/jobs/studies/test_readers.py; people answer in between",
     r"lesionforge (train|score|study|report) severity": "tests/jobs/tasks/severity; runs as small as here show none",
     r"lesionforge study phantoms": "tests/jobs/tasks/segmentation/test_phantoms.py; networks would learn for minutes",
+    r"lesionforge study lesions": "tests/jobs/tasks/segmentation/test_patients.py; so they would here",
     r"lesionforge study detection --real runs": "tests/jobs/tasks/detection; a minute to learn nothing",
     r"lesionforge reconstruct ": "tests/jobs/tasks/reconstruction/clinical",
     r"lesionforge generate angio_ct_phantom": "tests/generators/angio_ct; its volumes take minutes",

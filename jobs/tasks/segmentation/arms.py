@@ -155,34 +155,35 @@ def prepare(
             f"no scan to {'learn from' if real is None else 'score on'} can be read: the line above says why"
         )
     balance = cohort.balance(real, test)
-    found: dict[str, DataPlace | None] = {}
-    for arm in arms:
-        place = room / arm
-        if arm == FRESH:
-            assert cohort.fresh is not None
-            found[arm] = made(place, cohort.fresh, 1, as_they_are)
-        elif arm == PLACEBO:
-            found[arm] = made(place, cohort.drawn_on, 1, as_they_are)
-        elif arm == COPY:
+
+    def asked(arm: str) -> tuple[Mapping[str, Any], int, Mapping[str, Any]]:
+        """The source of an arm, how often it is gone through, and what else its recipe has."""
+        if arm == FRESH and cohort.fresh is not None:
+            return cohort.fresh, 1, as_they_are
+        if arm == PLACEBO:
+            return cohort.drawn_on, 1, as_they_are
+        if arm == COPY:
             name = "lesionforge.jobs.tasks.segmentation.copy_paste.CopyPaste"
-            more = {"generator": {"name": name, "params": {"donors": str(room / REAL)}}}
-            found[arm] = made(place, cohort.drawn_on, EACH, more)
-        elif arm == TEXTURE:
-            found[arm] = made(place, cohort.drawn_on, EACH, drawn({}, balance))
-        elif arm != REAL:
-            kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
-            given = {"data": (str(room / REAL),), "classes": tuple(balance), "device": cohort.device}
-            weights = _fitted(room / "fit", kind, preset, domain.window, steps, given, lambda k: tell(f"fit {k}"))
-            check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": domain.tolerance}
-            params = {"backend": kind, "weights": str(weights), **check}
-            try:
-                found[arm] = made(place, cohort.drawn_on, EACH, drawn(params, balance))
-            except RecipeFault as fault:
-                tell(f"{arm}: {fault}")
-                found[arm] = None
-        if found.get(arm, real) is None:
+            return cohort.drawn_on, EACH, {"generator": {"name": name, "params": {"donors": str(room / REAL)}}}
+        if arm == TEXTURE:
+            return cohort.drawn_on, EACH, drawn({}, balance)
+        kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
+        given = {"data": (str(room / REAL),), "classes": tuple(balance), "device": cohort.device}
+        weights = _fitted(room / "fit", kind, preset, domain.window, steps, given, lambda k: tell(f"fit {k}"))
+        check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": domain.tolerance}
+        return cohort.drawn_on, EACH, drawn({"backend": kind, "weights": str(weights), **check}, balance)
+
+    data: dict[str, DataPlace] = {}
+    for arm in (arm for arm in arms if arm != REAL):
+        try:
+            place = made(room / arm, *asked(arm))
+        except RecipeFault as fault:
+            tell(f"{arm}: {fault}")
+            place = None
+        if place is None:
             tell(f"{arm} is left out: it has no sample")
-    data = {arm: place for arm, place in found.items() if place is not None}
+        else:
+            data[arm] = place
     study = Study("segmentation", real, test, data, {"domain": domain.window}, cohort.device)
     return study, [arm for arm in arms if arm == REAL or arm in data]
 
@@ -200,7 +201,7 @@ def _dataset(place: Path, recipe: Mapping[str, Any], tell: Callable[[str], None]
     else:
         result = generate(recipe, str(place), None, True)
         manifest = result.manifest
-        for note in result.notes:
+        for note in result.notes if again else ():  # the others' sources are the same
             tell(f"{place.name}: {note}")
     if lost := manifest["quarantined"]:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in manifest["reasons"].items())
@@ -219,6 +220,7 @@ def _fitted(
 ) -> Path:
     """Weights of a backend, fitted on the real training subjects, and of what it needs first."""
     from lesionforge.jobs.fit.lesion import KINDS, VOXEL, LesionFit, fit_lesion
+    from lesionforge.jobs.learning import training
 
     name = kind if preset == "tiny" else f"{kind}-{preset}"
     tell(name)
@@ -227,12 +229,12 @@ def _fitted(
     }  # fmt: skip
     if preset == "voxel":
         own |= VOXEL | ({"steps": steps} if steps else {})
-        return fit_lesion(LesionFit(**own))
-    if "vqgan" in KINDS[kind]:
-        own["vqgan"] = str(_fitted(room, "vqgan", preset, window, steps, given, tell))
-    return fit_lesion(
-        LesionFit(
-            batch=8, rate=1e-3, warmup=50, ema=0.99, loaders=0, every=500, steps=steps or LATENT_STEPS,
-            adversarial=100_000, domain=window, levels=LEVELS.get(kind), **own,
-        )
-    )  # fmt: skip
+    else:
+        own |= {
+            "batch": 8, "rate": 1e-3, "warmup": 50, "ema": 0.99, "loaders": 0, "every": 500, "levels": LEVELS.get(kind),
+            "steps": steps or LATENT_STEPS, "adversarial": 100_000, "domain": window,
+        }  # fmt: skip
+        if "vqgan" in KINDS[kind]:
+            own["vqgan"] = str(_fitted(room, "vqgan", preset, window, steps, given, tell))
+    with training.shown("fitting") as progress:
+        return fit_lesion(LesionFit(**own), progress=progress)

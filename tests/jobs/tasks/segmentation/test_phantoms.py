@@ -22,7 +22,7 @@ def made(monkeypatch):
 
     def generate(recipe, place, workers, in_process):
         made[place.rsplit("/", 1)[1]] = recipes.load(recipe, ())
-        if place.endswith("difftumor"):
+        if place.endswith(("difftumor", "copy-paste")):
             raise RecipeFault("the first 24 samples all failed for one reason")
         few = place.endswith("medddpm")
         told = {"samples": 0 if few else 6, "quarantined": 6 * few, "reasons": {"not as labelled": 6} if few else {}}
@@ -49,12 +49,12 @@ def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     stages = []
     study, there = prepare(tmp_path, domain, 8, 6, ARMS, stages.append)
     assert made.keys() == {"test6", *ARMS}
-    assert there == [arm for arm in ARMS if arm not in ("difftumor", "medddpm")]
+    assert there == [arm for arm in ARMS if arm not in ("difftumor", "medddpm", "copy-paste")]
     told = (
         "difftumor: the first 24 samples all failed for one reason",
         "medddpm: 6 of 6 are left out: 6 x not as labelled",
     )
-    for line in (*told, "difftumor is left out: it has no sample", "medddpm is left out: it has no sample"):
+    for line in (*told, "copy-paste is left out: it has no sample", "medddpm is left out: it has no sample"):
         assert line in stages
     assert list(study.synthetic) == there[1:]
     assert [run.arm for run in runs(study, ["unet"], [8], there, seeds=1)] == there
