@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from lesionforge.generators.base import close_loop
 from lesionforge.generators.lesion import blend, lumen, measure
 from lesionforge.generators.lesion.bed import Course
 from lesionforge.generators.lesion.blend import push
@@ -29,8 +27,6 @@ from lesionforge.generators.lesion.tumour import Tumour, radius_mm
 from lesionforge.generators.lesion.vessels import STEP_MM
 from lesionforge.generators.types import Rejected
 
-ROUNDS = 4  # drawings of one lesion, the request corrected in between
-CLOSE_HU = 3.0  # HU that are left alone
 MARGIN_MM = 8.0  # of background about the blended mask in a patch
 ALIVE_HU = 20.0  # of solid tissue over dead
 APART = 3  # voxels kept between lesions
@@ -289,20 +285,3 @@ class LesionDrawing:
 
 
 Draft = tuple[str, CtScene, list[LesionDrawing]]  # of a sample: its class, its crop, and the lesions in it
-
-
-def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
-    """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
-    patches = {drawing: drawing.ask_own(filler, drawing.patch(filler.patch_voxels)) for drawing in drawings}
-
-    def draw(left: list[LesionDrawing], turn: int) -> None:
-        for drawing in left if turn else ():
-            drawing.correct_hu()
-            patches[drawing] = patches[drawing].asked(drawing.asked_hu)
-        tissues = filler.fill([patches[d] for d in left], [d.rng() for d in left])
-        for drawing, tissue in zip(left, tissues, strict=True):
-            drawing.paint(tissue, filler.hole(patches[drawing]))
-
-    close_loop(drawings, draw, lambda d: abs(d.miss_hu) > CLOSE_HU, ROUNDS if filler.heeds_hu else 1)
-    for drawing in drawings:
-        drawing.finish()

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.base import Generator, Memory
+from lesionforge.generators.base import Generator, Memory, close_loop
 from lesionforge.generators.lesion import pictures
 from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
-from lesionforge.generators.lesion.drawing import Draft, LesionDrawing, draw_all
+from lesionforge.generators.lesion.drawing import Draft, LesionDrawing
 from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
@@ -24,6 +24,8 @@ from lesionforge.generators.lesion.site import other_place, place, scene_for
 from lesionforge.generators.types import DELTA, BadCase, Panel, Rejected, Sample, SampleSpec, Volume
 
 VOLUMES = 8  # whose anatomy is remembered, for the next draw
+ROUNDS = 4  # drawings of one lesion, the request corrected in between
+CLOSE_HU = 3.0  # HU that are left alone
 
 
 class LesionGenerator(Generator):
@@ -77,7 +79,7 @@ class LesionGenerator(Generator):
             self.prepare("cpu")
         assert self._filler is not None
         for n in range(max((len(drawings) for _, _, drawings in drafts), default=0)):
-            draw_all(self._filler, [drawings[n] for _, _, drawings in drafts if n < len(drawings)])
+            _draw(self._filler, [drawings[n] for _, _, drawings in drafts if n < len(drawings)])
         for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, drafts, strict=True):
             yield self._sample(volume, spec, lesion_class, scene, drawings)
 
@@ -142,6 +144,23 @@ class LesionGenerator(Generator):
             "lesions": [drawing.drawn() for drawing in drawings],
         }
         return Sample(spec, fields, labels, drawn, _measured(scene, drawings))
+
+
+def _draw(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
+    """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
+    patches = {drawing: drawing.ask_own(filler, drawing.patch(filler.patch_voxels)) for drawing in drawings}
+
+    def draw(left: list[LesionDrawing], turn: int) -> None:
+        for drawing in left if turn else ():
+            drawing.correct_hu()
+            patches[drawing] = patches[drawing].asked(drawing.asked_hu)
+        tissues = filler.fill([patches[d] for d in left], [d.rng() for d in left])
+        for drawing, tissue in zip(left, tissues, strict=True):
+            drawing.paint(tissue, filler.hole(patches[drawing]))
+
+    close_loop(drawings, draw, lambda d: abs(d.miss_hu) > CLOSE_HU, ROUNDS if filler.heeds_hu else 1)
+    for drawing in drawings:
+        drawing.finish()
 
 
 def _measured(scene: CtScene, drawings: list[LesionDrawing]) -> dict[str, float]:
