@@ -1,9 +1,8 @@
 """Do learned lesions measure what lesions of their class do? ``python -m tests.benchmarks.learned_truth``.
 
 Lesions of every class on phantoms that no model was fitted on, drawn by a model of voxels (default: the shipped one)
-and, at the places of the first seed, by the law whose lesions it was fitted on (``texture``), which stand for real
-ones. First unchecked, with HU of the model's own; with ``--checked`` as a recipe would have them, drawn again until
-they are in tolerance.
+and, at the same places, by the law whose lesions it was fitted on (``texture``), which stand for real ones. First
+unchecked; with ``--checked`` as a recipe would have them, drawn again until they are in tolerance.
 """
 
 from __future__ import annotations
@@ -115,9 +114,7 @@ def compared(
         for n in range(lesions):
             volume = backgrounds[n % len(backgrounds)]
             other, refused = drawn(model, volume, kind, f"{kind} {seed} {n}", REDRAWS)
-            one = None
-            if seed == seeds[0]:  # real ones enough
-                one, _ = drawn(law, volume, kind, f"{kind} {seed} {n}", REDRAWS)
+            one, _ = drawn(law, volume, kind, f"{kind} {seed} {n}", REDRAWS)
             redraws += refused if other else 0
             lost += other is None
             real += [read(one)] if one else []
