@@ -143,6 +143,10 @@ class LesionDrawing:
         if (own := filler.own_hu(patch, rng)) is None:
             return patch
         self.own_hu, self.requested_hu, self.asked_hu = own, own.mean, own.mean
+        if self.course and isinstance(self.lesion, Plaque):
+            low, high = self.lesion.class_hu
+            if not low <= own.mean <= high:  # its shape was chosen to read as asked with HU of the class
+                self.course = replace(self.course, ds_by="label")
         return patch.asked(own.mean)
 
     def rng(self) -> np.random.Generator:

@@ -50,8 +50,9 @@ class LesionParams(Parameters):
             room.
         percent_ds: diameter stenosis that a plaque causes, by the area of the lumen.
         ds_by: where ``percent_ds`` and ``ds_tolerance`` are read: ``hu``, on the HU with their blooming, or ``label``,
-            on the label map. Mixed plaque, and what no shape makes read so behind the scan's blur, go by the label map
-            in any case; the json's ``requested_ds_by`` tells. Both readings are stored.
+            on the label map. Mixed plaque, what no shape makes read so behind the scan's blur, and what a fitted model
+            draws denser or softer than its class is, go by the label map in any case; the json's ``requested_ds_by``
+            tells. Both readings are stored.
         remodelling: outer diameter of the vessel at the plaque / before it.
         wall_mm: thickness of the healthy wall. No source labels it: it is modelled.
         eccentric: 1: the lumen keeps its far wall; 0: narrowed from all around.
