@@ -203,6 +203,8 @@ def test_a_backend_with_hu_of_its_own_is_asked_for_them_and_held_to_them(volumes
     with pytest.raises(AssertionError, match="never accepted"):
         made(volumes, "liver_early", 1, params, tries=2)
     assert not made(volumes, "liver_early", 1, replace(params, check_hu=False)).labels["lesions"][0]["hu_in_class"]
+    plaque = made(volumes, "calcified", 1, replace(params, check_hu=False, plaques=(1, 1))).labels["lesions"][0]
+    assert plaque["requested_ds_by"] == "label"  # 200 HU are no calcium's, for which its shape reads as asked
 
 
 def test_pictures(volumes):
