@@ -76,7 +76,11 @@ class LesionModel(FittedModel[LesionSettings]):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        model = cls(LesionSettings.load(folder))
+        own = LesionSettings.load(folder)
+        try:
+            model = cls(own)
+        except TypeError as error:  # networks of another version
+            raise ValueError(f"{folder} is of another version ({error}): fit it again") from None
         for name, network in model.networks():
             file = folder / f"{name}.safetensors"
             if not file.is_file():

@@ -143,6 +143,10 @@ def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
     again = LearnedFiller("")
     again.use(LesionModel.load(tmp_path), "cpu")
     assert np.abs(fill(again, one) - fill(filler, one)).max() < 5
+    told = tmp_path / "lesionforge.json"
+    told.write_text(told.read_text().replace('"spread"', '"sprawl"'))
+    with pytest.raises(ValueError, match=r"is of another version .*sprawl.*: fit it again"):
+        LesionModel.load(tmp_path)
 
 
 def test_guidance_is_none_of_theirs():
