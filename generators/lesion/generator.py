@@ -79,7 +79,7 @@ class LesionGenerator(Generator):
             self.prepare("cpu")
         assert self._filler is not None
         for n in range(max((len(drawings) for _, _, drawings in drafts), default=0)):
-            _draw(self._filler, [drawings[n] for _, _, drawings in drafts if n < len(drawings)])
+            draw_all(self._filler, [drawings[n] for _, _, drawings in drafts if n < len(drawings)])
         for volume, spec, (lesion_class, scene, drawings) in zip(cases, specs, drafts, strict=True):
             yield self._sample(volume, spec, lesion_class, scene, drawings)
 
@@ -146,7 +146,7 @@ class LesionGenerator(Generator):
         return Sample(spec, fields, labels, drawn, _measured(scene, drawings))
 
 
-def _draw(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
+def draw_all(filler: Filler, drawings: Sequence[LesionDrawing]) -> None:
     """Fill a batch of lesions of different scenes; again with what they missed where the backend heeds HU."""
     patches = {drawing: drawing.ask_own(filler, drawing.patch(filler.patch_voxels)) for drawing in drawings}
 
