@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,23 +92,29 @@ def in_class(told: dict[str, Any], phase: Any) -> bool:
     return bool(low - SLACK_HU <= told["contrast_hu"] <= max(high, WATER_HU - level) + SLACK_HU)
 
 
+def timed(generator: LesionGenerator, clock: Callable[[], float]) -> list[float]:
+    """Seconds of every call of its filler, as they come."""
+    filler, seconds = generator._filler, [0.0]
+    assert filler is not None
+    fill = filler.fill
+
+    def measured(*given: Any) -> Any:
+        began = clock()
+        out = fill(*given)
+        seconds.append(clock() - began)
+        return out
+
+    filler.fill = measured  # type: ignore[method-assign]
+    return seconds
+
+
 def compared(
     kind: str, backgrounds: Sequence[Volume], params: LesionParams, lesions: int, seeds: Sequence[int]
 ) -> tuple[Row, list[tuple[Sample, Sample]]]:
     """The figures of a class, and pairs to look at: real, made."""
     law, model = LesionGenerator(REAL), LesionGenerator(params)
     model.prepare("cpu")
-    filler, spent = model._filler, [0.0]
-    assert filler is not None
-    fill = filler.fill
-
-    def timed(*given: Any) -> Any:
-        began = time.process_time()
-        out = fill(*given)
-        spent.append(time.process_time() - began)
-        return out
-
-    filler.fill = timed  # type: ignore[method-assign]
+    spent = timed(model, time.process_time)
     real, made, pairs, redraws, lost = [], [], [], 0, 0
     for seed in seeds:
         for n in range(lesions):

@@ -121,14 +121,14 @@ def _drawn(
     """What lesions of each class measure, unchecked, in a share of the time that is left."""
     from lesionforge.generators.lesion.generator import LesionGenerator
     from tests.benchmarks.learned_truth import REAL as LAW
-    from tests.benchmarks.learned_truth import REDRAWS, drawn, read
+    from tests.benchmarks.learned_truth import REDRAWS, drawn, read, timed
 
     learned = {"backend": "promptlesion", "weights": str(folder), "check_hu": False}
     generator = LesionGenerator(replace(LAW, **learned) if folder else LAW)
     generator.prepare(asked.device)
     filling = [0.0]
     if folder:
-        filling = _timed(generator)
+        filling = timed(generator, time.perf_counter)
     out, seconds = {}, share * report.left / len(kinds)
     for kind in kinds:
         begun, spent, found = time.monotonic(), sum(filling), []
@@ -156,18 +156,3 @@ def _figures(found: Sequence[dict[str, float]]) -> dict[str, float]:
     figures = {"hu": float(np.mean(hu)), "sd": float(np.std(hu))}
     figures["in_class"] = float(np.mean([one["in_class"] for one in found]))
     return {**figures, "grain": float(np.median([one["grain"] for one in found]))}
-
-
-def _timed(generator: Any) -> list[float]:
-    """Seconds of every call of its filler, as they come."""
-    filler, seconds = generator._filler, [0.0]
-    fill = filler.fill
-
-    def timed(*given: Any) -> Any:
-        begun = time.perf_counter()
-        out = fill(*given)
-        seconds.append(time.perf_counter() - begun)
-        return out
-
-    filler.fill = timed
-    return seconds

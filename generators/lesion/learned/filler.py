@@ -122,9 +122,12 @@ class LearnedFiller(Filler):
 
     def hole(self, patch: Patch) -> NDArray[np.bool_]:
         """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures."""
-        halo = halo_mm(patch.lesion_class, patch.radius_mm, self.settings.halo_mm, patch.spacing_mm)
-        out = hidden(patch.mask, patch.others, patch.legend, halo, patch.spacing_mm)
-        return out if patch.kept is None else out & ~patch.kept
+        if "hole" not in patch.memo:  # the same in every round
+            halo = halo_mm(patch.lesion_class, patch.radius_mm, self.settings.halo_mm, patch.spacing_mm)
+            out = hidden(patch.mask, patch.others, patch.legend, halo, patch.spacing_mm)
+            patch.memo["hole"] = out if patch.kept is None else out & ~patch.kept
+        hole: NDArray[np.bool_] = patch.memo["hole"]
+        return hole
 
     def _draw(self, model: LesionModel, part: Sequence[_Job]) -> NDArray[np.float32]:
         import torch

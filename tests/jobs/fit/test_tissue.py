@@ -1,0 +1,42 @@
+"""What a fitted model is told of its lesions: HU beside their organ, what is uneven by itself, the scan's grain."""
+
+import numpy as np
+import pytest
+
+from lesionforge.generators.lesion.learned.settings import LesionSettings
+from lesionforge.jobs.fit import tissue
+from lesionforge.jobs.fit.cubes import Volume
+
+KINDS = ("liver_early", "kidney_early")
+LEGEND = {1: "liver", 2: "kidney", 3: "liver_early", 4: "kidney_early"}
+GRAIN, UNEVEN = 10.0, 30.0
+
+
+def volume(rng, kind, level, contrast):
+    """A ball in its organ under white noise; the kidney's has more of it, the liver's half of the scan's."""
+    at = np.indices((32, 32, 32)) - 15.5
+    ball = (at**2).sum(0) <= 36
+    sd = np.where(ball, np.hypot(GRAIN, UNEVEN) if kind == KINDS[1] else GRAIN / 2, GRAIN)
+    hu = level + contrast * ball + sd * rng.standard_normal(ball.shape)
+    labels = np.full(ball.shape, 1 + KINDS.index(kind), np.uint8)
+    labels[ball] = 3 + KINDS.index(kind)
+    return Volume(np.rint(hu).astype(np.int16), labels, LEGEND, (1.0, 1.0, 1.0))
+
+
+def test_hu_follow_the_organ_and_grain_is_told_from_what_is_uneven():
+    rng = np.random.default_rng(3)
+    contrasts = rng.uniform(-60, -20, 12)
+    some = [volume(rng, kind, rng.uniform(80, 200), c) for kind in KINDS for c in contrasts]
+    own = LesionSettings(
+        "promptlesion", 16, (-1000.0, 1800.0), (1.0, 1.0, 1.0), classes=("healthy", *KINDS), preset="voxel"
+    )
+    hu, grain = tissue.read(some, own)
+    for kind in KINDS:
+        slope, *left = hu[kind]
+        assert slope == pytest.approx(1, abs=0.3)
+        assert len(left) == tissue.QUANTILES
+        assert left == sorted(left)
+        seen = [slope * level + part for level in (140.0,) for part in (left[0], left[-1])]
+        assert seen == pytest.approx([140 + contrasts.min(), 140 + contrasts.max()], abs=12)
+    assert grain["liver_early"] == pytest.approx([0, 0.5], abs=0.1)
+    assert grain["kidney_early"] == pytest.approx([UNEVEN, 1], rel=0.15)
