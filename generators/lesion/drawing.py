@@ -29,7 +29,6 @@ from lesionforge.generators.types import Rejected
 
 MARGIN_MM = 8.0  # of background about the blended mask in a patch
 ALIVE_HU = 20.0  # of solid tissue over dead
-APART = 3  # voxels kept between lesions
 
 
 class LesionDrawing:
@@ -64,9 +63,7 @@ class LesionDrawing:
         if isinstance(lesion, Tumour) and params.mass_effect:
             push(scene, tuple(np.rint(self.centre).astype(int).tolist()), self.radius_mm, params.mass_effect)
         scene.labels[box][mask] = VALUE[self.lesion_class]
-        grow = box_about(self.low - APART, self.high + APART, scene.hu.shape)
-        own = scene.labels[grow] == VALUE[self.lesion_class]
-        scene.taken[grow] |= scipy.ndimage.binary_dilation(own, iterations=APART)
+        scene.take(self.low, self.high)
         self.necrosis: Necrosis | None = None
         self.requested_hu = self._request(rng, organ)
         self.asked_hu = self.requested_hu

@@ -38,10 +38,10 @@ def edges(hu: Floats, spacing: tuple[float, float, float], limit: float = GRAIN_
     sigma = [math.sqrt(2) * GRAIN_MM / s for s in spacing]  # twice the grain's variance: a step outlasts it
     slope = scipy.ndimage.gaussian_gradient_magnitude(hu, sigma, mode="nearest", truncate=3)
     steep = slope > limit * np.median(slope)
-    return about(steep, EDGE_MM / 2, spacing)
+    return within(steep, EDGE_MM / 2, spacing)
 
 
-def about(mask: NDArray[np.bool_], mm: float, spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
+def within(mask: NDArray[np.bool_], mm: float, spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Voxels whose centre lies no further than so many mm from one of a mask: few shifts, and no distances."""
     reach = [int(mm / s) + 1 for s in spacing]
     offsets = np.argwhere(np.ones([2 * r + 1 for r in reach], bool)) - reach

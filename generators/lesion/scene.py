@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lesionforge.generators.lesion import bed
 from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, mapped, unknown
@@ -16,6 +17,8 @@ from lesionforge.generators.types import BadCase, Volume
 Box = tuple[slice, slice, slice]
 CANDIDATES = 4096  # voxels remembered of an organ, spread evenly over it
 MIN_VOXELS = 200  # of an organ that gets a lesion
+APART = 3  # voxels kept between lesions
+ILL = np.array([value not in (0, VALUE["coronary"], *map(VALUE.get, ORGANS)) for value in range(256)])  # of labels
 
 
 @dataclass
@@ -55,10 +58,19 @@ class CtScene:
         blood[[value for value, name in volume.legend.items() if bed.BLOOD.fullmatch(name)]] = True
         bounds[0] = False
         bounds[ours == VALUE["coronary"]] = False
-        taken = np.zeros(labels.shape, bool)
         other, full = (mapped(source, table).view(np.bool_) for table in (bounds, blood))
         spacing, at = volume.spacing_mm, (i, j, k)
-        return CtScene(before, before.copy(), labels, foreign, other, full, taken, taken.copy(), spacing, at)
+        taken, changed = np.zeros((2, *labels.shape), bool)
+        scene = CtScene(before, before.copy(), labels, foreign, other, full, taken, changed, spacing, at)
+        for own in ndimage.find_objects(mapped(labels, ILL)):
+            scene.take(np.array([s.start for s in own]), np.array([s.stop - 1 for s in own]))
+        return scene
+
+    def take(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> None:
+        """Keep other lesions away from those whose labels lie from ``low`` up to and with ``high``."""
+        box = box_about(low - APART, high + APART, self.labels.shape)
+        ill = mapped(self.labels[box], ILL).view(np.bool_)
+        self.taken[box] |= ndimage.binary_dilation(ill, iterations=APART)
 
     @property
     def voxel_mm3(self) -> float:

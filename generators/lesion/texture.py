@@ -27,7 +27,7 @@ from lesionforge.generators.lesion.classes import (
     home,
 )
 from lesionforge.generators.lesion.filler import Filler, Patch
-from lesionforge.generators.lesion.grain import EDGE_MM, about, borrowed, edges, grain
+from lesionforge.generators.lesion.grain import EDGE_MM, borrowed, edges, grain, within
 
 COARSE_MM, FINE_MM = (3.0, 6.0, 9.0, 12.0, 15.0), (4.0, 7.0)  # the bank's sigmas, of 1 mm voxels
 SCALE, BASE, FLOOR = (0.19, 0.21), (0.04, 0.06), 0.12
@@ -158,7 +158,7 @@ def _organ_everywhere(patch: Patch) -> Floats:
     wrong = patch.mask & ~tissue
     if not wrong.any():
         return patch.hu
-    tissue &= ~about(wrong, EDGE_MM, patch.spacing_mm)
+    tissue &= ~within(wrong, EDGE_MM, patch.spacing_mm)
     filled = np.where(tissue, patch.hu, np.float32(level)).astype(np.float32)
     # Other tissue has the scan's grain as well, but for its edges.
     flat = tissue | ~edges(patch.hu, patch.spacing_mm)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Domain = Annotated[str, typer.Option(help="plaques (coronary CT) or tumours (abdominal CT)")]
 Models = Annotated[str, typer.Option(help="networks, with commas between")]
 FitSteps = Annotated[
-    int | None, typer.Option(min=1, help="of each learned backend's fit; default: 2000, of models of voxels 1500")
+    int | None, typer.Option(min=1, help="of each learned backend's fit; default: what its kind is known to need")
 ]
 Seeds = Annotated[int, typer.Option(min=1)]
 Changes = Annotated[

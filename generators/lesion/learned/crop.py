@@ -29,7 +29,7 @@ def unit(hu: NDArray[Any], window: tuple[float, float], bend_hu: float = 0.0) ->
     """
     values = hu.astype(np.float32)
     if bend_hu:
-        values, window = np.arcsinh(values / np.float32(bend_hu)), _bent(window, bend_hu)
+        values, window = np.arcsinh(values / np.float32(bend_hu)), bent(window, bend_hu)
     low, high = window
     out: Floats = np.clip((values - np.float32(low)) * np.float32(2 / (high - low)) - 1, -1, 1)
     return out
@@ -37,12 +37,13 @@ def unit(hu: NDArray[Any], window: tuple[float, float], bend_hu: float = 0.0) ->
 
 def hounsfield(values: Floats, window: tuple[float, float], bend_hu: float = 0.0) -> Floats:
     """The HU of values -1 ... 1."""
-    low, high = _bent(window, bend_hu) if bend_hu else window
+    low, high = bent(window, bend_hu) if bend_hu else window
     out = (values + 1) * np.float32((high - low) / 2) + np.float32(low)
     return (np.sinh(out) * np.float32(bend_hu) if bend_hu else out).astype(np.float32)
 
 
-def _bent(window: tuple[float, float], bend_hu: float) -> tuple[float, float]:
+def bent(window: tuple[float, float], bend_hu: float) -> tuple[float, float]:
+    """A window's edges where values grow as the arsinh does."""
     low, high = np.arcsinh(np.array(window) / bend_hu).tolist()
     return low, high
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lesionforge.generators.diffusion.sampling import denoise, guided
+from lesionforge.generators.lesion.learned.crop import bent
 from lesionforge.generators.lesion.learned.model import LesionModel
 
 
@@ -88,7 +88,7 @@ def consistent(model: LesionModel, clean: Any, batch: Mapping[str, Any]) -> Any:
     import torch
 
     own = model.settings
-    low, high = (math.asinh(edge / own.bend_hu) for edge in own.window)
+    low, high = bent(own.window, own.bend_hu)
     hu = torch.sinh((model.volumes(clean, batch).clamp(-1, 1) + 1) * ((high - low) / 2) + low) * own.bend_hu
     core, soft = batch["core"], batch["soft"]
     axes = (1, 2, 3, 4)

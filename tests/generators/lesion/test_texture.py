@@ -67,7 +67,7 @@ def test_what_lies_about_a_mask_is_what_is_so_near_by_the_distance_transform():
     for spacing in ((0.4, 0.7, 2.5), (2.0, 2.0, 2.0), (1.0, 0.8, 0.5)):
         mask = rng.random((9, 14, 2)) < 0.02
         near = ndimage.distance_transform_edt(~mask, sampling=spacing) <= 2.0
-        assert (grain.about(mask, 2.0, spacing) == near).all()
+        assert (grain.within(mask, 2.0, spacing) == near).all()
 
 
 def test_healthy_and_nothing_return_the_background():

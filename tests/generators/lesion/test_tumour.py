@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from lesionforge.generators.lesion.classes import EARLY_MM, LABELS, TUMOURS, VALUE, home
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.lesion.scene import CtScene, VolumeAnatomy
+from lesionforge.generators.lesion.scene import APART, CtScene, VolumeAnatomy
 from lesionforge.generators.lesion.tumour import SOFT_HU, Tumour, ball_mm3, largest, radius_mm
 from lesionforge.generators.types import Rejected
 from tests.generators.lesion.toys import abdomen
@@ -64,7 +64,7 @@ def test_exophytic_kidney_tumours_reach_into_fat_and_nothing_else(volume):
     assert not any(Tumour.draw(np.random.default_rng(s), params, "liver_late").exophytic for s in range(20))
 
 
-def test_a_tumour_that_the_source_marked_keeps_its_label(volume):
+def test_a_tumour_that_the_source_marked_keeps_its_label_and_its_distance(volume):
     labels = volume.labels.copy()
     labels[15:30, 30:42, 24:34] = 9
     from dataclasses import replace
@@ -74,7 +74,8 @@ def test_a_tumour_that_the_source_marked_keeps_its_label(volume):
         if (found := put(marked, "liver_late", seed)) is None:
             continue
         _, scene, mask = found
-        assert not (mask & (scene.labels == VALUE["liver_tumour"])).any()
+        own = scene.labels == VALUE["liver_tumour"]
+        assert ndimage.distance_transform_cdt(~own, "taxicab")[mask].min() > APART  # or both were one
         before = scene.labels.copy()
         scene.labels[mask] = VALUE["liver_late"]
         assert set(np.unique(scene.labels)) <= set(range(len(LABELS)))
