@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lesionforge.generators.diffusion.batches import stacked
 from lesionforge.generators.lesion.classes import CLASSES
 from lesionforge.generators.lesion.learned.model import LesionModel, networks
 from lesionforge.generators.lesion.learned.networks.vqgan import Discriminators
-from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW, PRESETS, WINDOWS, LesionSettings
-from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import fidelity, tissue
-from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
+from lesionforge.jobs.fit.cubes import Cubes
+from lesionforge.jobs.fit.lesion_tasks import AutoencoderTask, DiffusionTask
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
-from lesionforge.jobs.fit.settings import FitSettings, FitTask, card, conduct, setting
-from lesionforge.jobs.learning import sheet
+from lesionforge.jobs.fit.settings import FitSettings, FitTask, conduct, setting
+from lesionforge.jobs.fit.volumes import Volumes, ordered
 from lesionforge.jobs.learning.loop import Items, Progress
 
-CARD = "card.json"
 HEALTHY_SHARE = 0.15  # of PromptLesion's cubes
 ANYWHERE_SHARE = 0.5  # of the autoencoder's cubes
 _LATENT, _CLASSED = ("vqgan", "classes", "levels"), ("classes", "levels")
@@ -48,7 +43,6 @@ DDIM_STEPS = 50  # of more levels than that, but for Med-DDPM
 VOXEL_LEVELS, VOXEL_STEPS = 240, 6  # of the voxel preset, from noise alone
 VOXEL_KINDS = ("promptlesion", "promptlesion-mask")
 VOXEL_HAS = ("classes",)  # of ``KINDS``' settings
-LAST_RATE = 0.02  # of the voxel preset, as a share of the first
 STRENGTH = 0.8  # of PromptLesion; the paper says partial and gives no number
 
 
@@ -113,21 +107,41 @@ def fit_lesion(
     volumes = None
     if model is None or items is None:
         volumes = Volumes(settings.data, "train")
+        classes = _classes(settings, volumes)
         if model is None and PRESETS[settings.preset].voxels:  # classes may have voxels of their own
             own = volumes.spacings_mm
-            model = new_model(settings, volumes.classes, next(iter(own.values())) if own else volumes.spacing_mm, own)
-        model = model or new_model(settings, volumes.classes, volumes.spacing_mm)
+            model = new_model(settings, classes, next(iter(own.values())) if own else volumes.spacing_mm, own)
+        model = model or new_model(settings, classes, volumes.spacing_mm)
         items = items or cubes(settings, model.settings, volumes, model.shape())
     task = (
         _autoencoder(model, settings)
         if settings.kind == "vqgan"
-        else _Diffusion(model, DiffusionLoss(model), settings, stacked)
+        else DiffusionTask(model, DiffusionLoss(model), settings, stacked)
     )
-    if isinstance(task, _Diffusion):
+    if isinstance(task, DiffusionTask):
         task.volumes = volumes
-    if isinstance(task, _Autoencoder):
+    if isinstance(task, AutoencoderTask):
         task.held = items[1]
     return conduct(task, items, progress)
+
+
+def _classes(settings: LesionFit, volumes: Volumes) -> set[str]:
+    """Those that the volumes' lesions have, of which it is told how many cannot be learnt from.
+
+    Raises:
+        UsageError: for a class of the settings of which there is none.
+    """
+    volumes.holding(settings.classes)  # those of the settings are looked for
+    if volumes.alone:
+        some = ", ".join(f"{count} {kind}" for kind, count in sorted(volumes.alone.items()))
+        console.note(f"lesions are left out, near which no voxel of their organ or vessel is labelled: {some}")
+    if lacking := [name for name in settings.classes if name not in volumes.learnable]:
+        there = ", ".join(ordered(volumes.learnable)[1:]) or "none"
+        raise UsageError(
+            f"classes: the data have no lesion of {', '.join(lacking)} to learn from, but of {there}: leave that "
+            "class away, or give data that have some"
+        )
+    return volumes.learnable
 
 
 def new_model(
@@ -154,7 +168,8 @@ def new_model(
     names = ordered(set(settings.classes) or classes)
     if len(names) < 2:
         raise UsageError(
-            f"no lesions of ours in {', '.join(settings.data)}: give --set classes=[...], or datasets with lesions"
+            f"no lesion to learn from in {', '.join(settings.data)}: give data with lesions, and with their organs or "
+            "vessels labelled beside them"
         )
     base, scale, given = None, settings.scale, networks(kind, preset, len(names))
     if "vqgan" in given:
@@ -193,23 +208,34 @@ def _fitted_vqgan(settings: LesionFit, spacing_mm: tuple[float, float, float]) -
 def cubes(settings: LesionFit, own: LesionSettings, volumes: Volumes, shape: tuple[int, ...]) -> tuple[Items, Items]:
     """Cubes to fit on, and to hold out: of the split ``val`` where the datasets have one, else of ``train``."""
     autoencoder = own.backend == "vqgan"
-    classes = own.classes or ordered(set(settings.classes) or volumes.classes)
+    classes = own.classes or ordered(set(settings.classes) or volumes.learnable)
     noise = None if autoencoder else (shape, own.levels)
     healthy = 1.0 if len(classes) < 2 else ANYWHERE_SHARE if autoencoder else HEALTHY_SHARE * own.prompted
     if own.whole:  # what is not hidden is never its to make
         healthy = 0.0
-    try:
-        other, key = Volumes(settings.data, "val"), f"fit/val/{settings.seed}"
-    except UsageError:
-        console.note("no split val in the datasets: the held-out loss is of other cubes of the training volumes")
-        other, key = volumes, f"fit/held/{settings.seed}"
+    held, key = _held_out(settings, classes) or (volumes, f"fit/held/{settings.seed}")
     given: Mapping[str, Any] = {
         "side": own.side, "window": own.window, "classes": classes, "noise": noise, "halo_mm": own.halo_mm,
         "bend_hu": own.bend_hu, "level": own.whole,
     }  # fmt: skip
     empty = settings.empty if own.prompted and not own.whole else 0.0
-    train = Cubes(volumes, f"fit/train/{settings.seed}", healthy=healthy, empty=empty, **given)
-    return train, Cubes(other, key, healthy=healthy, **given)
+    train, other = (
+        Cubes(some, name, healthy=healthy, empty=drop, among=some.holding(classes), **given)
+        for some, name, drop in ((volumes, f"fit/train/{settings.seed}", empty), (held, key, 0.0))
+    )
+    return train, other
+
+
+def _held_out(settings: LesionFit, classes: Sequence[str]) -> tuple[Volumes, str] | None:
+    """The volumes of the split ``val``, and the key of their cubes; None where it has none with such a lesion."""
+    try:
+        found, lacks = Volumes(settings.data, "val"), f"lesion of {', '.join(classes[1:])} in the split val"
+        if len(classes) < 2 or found.holding(classes):
+            return found, f"fit/val/{settings.seed}"
+    except UsageError:
+        lacks = "split val in the datasets"
+    console.note(f"no {lacks}: the held-out loss is of other cubes of the training volumes")
+    return None
 
 
 def _autoencoder(model: LesionModel, settings: LesionFit) -> FitTask:
@@ -221,76 +247,4 @@ def _autoencoder(model: LesionModel, settings: LesionFit) -> FitTask:
         network = AutoencoderLoss(model, discriminators, features, settings.adversarial)
     except (OSError, ValueError) as error:
         raise UsageError(f"features={settings.features}: {error}") from None
-    return _Autoencoder(model, network, settings, stacked)
-
-
-class _Autoencoder(FitTask):
-    """Adam (0.5, 0.9) for the autoencoder and for its discriminators, as DiffTumor has it."""
-
-    partly = True
-    network: AutoencoderLoss
-    held: Items | None = None  # what it is measured on
-
-    def finish(self, folder: Path) -> None:
-        """How far the HU of each tissue are off, told and kept beside the weights."""
-        if self.held is not None:
-            found = fidelity.errors(self.model, self.held, self.settings.device)
-            console.note(fidelity.told(found))
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / CARD).write_text(json.dumps({"hu_error": found}, indent=1, sort_keys=True) + "\n")
-
-    def averaged(self) -> Mapping[str, Tensor]:
-        return {f"vqgan.{name}": p for name, p in self.network.vqgan.named_parameters()}
-
-    def turns(self, step: int) -> tuple[int, ...]:
-        """The autoencoder, then the discriminators."""
-        return (0,) if step < self.network.adversarial else (0, 1)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        parts = self.network.vqgan.parameters(), self.network.discriminators.parameters()
-        return [torch.optim.Adam(list(part), lr=self.settings.rate, betas=(0.5, 0.9)) for part in parts]
-
-    def look(self, batch: Mapping[str, Any], picture: Path) -> float:
-        image = batch["image"]
-        made = torch.cat([self.model.vqgan(one)[0] for one in image.split(1)])
-        rows = {"real": image, "made": made, "difference": (made - image).abs() - 1}
-        sheet.write_volumes(picture, rows, torch.zeros_like(image))
-        return float((made - image).abs().mean())
-
-
-class _Diffusion(FitTask):
-    volumes: Volumes | None = None  # fitted on
-
-    def finish(self, folder: Path) -> None:
-        """A card of what was learnt from, and what those lesions measure."""
-        if self.volumes is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / CARD).write_text(json.dumps(card(self.settings), indent=1, sort_keys=True) + "\n")
-            hu, grain = tissue.read(self.volumes, self.model.settings)
-            self.model.settings = replace(self.model.settings, hu=hu, grain=grain if self.model.settings.whole else {})
-
-    def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """A model of voxels is fitted in few steps: its rate falls by a cosine after the warm-up."""
-        super().schedule(step, optimizer)
-        if self.model.settings.whole:
-            done = max(0.0, (step - self.settings.warmup) / max(1, self.settings.steps - self.settings.warmup))
-            for group in optimizer.param_groups:
-                group["lr"] *= LAST_RATE + (1 - LAST_RATE) * (1 + float(np.cos(np.pi * done))) / 2
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        return [torch.optim.AdamW(list(self.averaged().values()), lr=self.settings.rate)]
-
-    def look(self, batch: Mapping[str, Any], picture: Path) -> float:
-        own, image, device = self.model.settings, batch["image"], batch["image"].device
-        loss = float(self.network(batch).mean())
-        rngs = [stream(b"sheet", str(n)) for n in range(len(image))]
-
-        def draw() -> Any:
-            return torch.from_numpy(np.stack([r.standard_normal(self.model.shape(), np.float32) for r in rngs])).to(
-                device
-            )
-
-        made = LesionSampler(own.steps, own.strength, own.guidance)(self.model, batch, draw)
-        pasted = torch.where(batch["hole"] > 0, made, image)
-        sheet.write_volumes(picture, {"real": image, "shown": batch["shown"], "made": pasted}, batch["hole"])
-        return loss
+    return AutoencoderTask(model, network, settings, stacked)

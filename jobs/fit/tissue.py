@@ -19,7 +19,7 @@ from lesionforge.generators.lesion.learned.filler import scan_grain
 from lesionforge.generators.lesion.learned.settings import LesionSettings
 from lesionforge.generators.lesion.measure import core
 from lesionforge.generators.types import stream
-from lesionforge.jobs.fit.cubes import Lesion, Volume, Volumes
+from lesionforge.jobs.fit.volumes import Lesion, Volume, Volumes
 
 LESIONS, LOOKED_AT = 60, 240  # of each class, and volumes
 SURE = 3.0  # standard errors of a correlation of HU with those of organ or vessel
@@ -50,6 +50,7 @@ def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]],
 
 def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float, float]:
     """HU of a lesion's organ or vessel, of its core, and how uneven the core is, and the scan."""
+    assert lesion.level is not None  # none other is among ``Volume.lesions``
     box = tuple(slice(a, a + n) for a, n in zip(lesion.start, lesion.mask.shape, strict=True))
     hu, spacing = volume.hu[box].astype(np.float32), volume.spacing_mm
     radius = (3 * int(lesion.mask.sum()) * math.prod(spacing) / (4 * math.pi)) ** (1 / 3)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from lesionforge.generators.lesion.learned.crop import Cube, unit
-from lesionforge.jobs.fit.cubes import Cubes, Lesion, Volume
+from lesionforge.jobs.fit.cubes import Cubes
+from lesionforge.jobs.fit.volumes import Lesion, Volume
 
 GONE = -(2**60)  # of an offset outside of what is known: no sum of three is 0 or more with one of them
 MASK, HOLE = 1, 2  # bits

@@ -18,6 +18,7 @@ from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.jobs.fit import lesion
 from lesionforge.jobs.fit.cubes import Cubes
+from lesionforge.jobs.fit.lesion_tasks import AutoencoderTask, DiffusionTask
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss
 from lesionforge.jobs.fit.settings import conduct
 from tests.gpu.cutter import Cutter, Known, Places
@@ -40,7 +41,7 @@ class Cut:
         return {"cutter": self.cutter.random}
 
 
-class Autoencoder(Cut, lesion._Autoencoder):
+class Autoencoder(Cut, AutoencoderTask):
     """Without discriminators, whose library need not be there."""
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -50,7 +51,7 @@ class Autoencoder(Cut, lesion._Autoencoder):
         """Its HU are measured once, in the end."""
 
 
-class Diffusion(Cut, lesion._Diffusion):
+class Diffusion(Cut, DiffusionTask):
     pass
 
 

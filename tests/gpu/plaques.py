@@ -15,7 +15,7 @@ from lesionforge.generators.lesion.blend import HALO_MM
 from lesionforge.generators.lesion.classes import LEGEND, PLAQUES
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.phantom.ct.ccta import phantom_ccta
-from lesionforge.jobs.fit.cubes import Volume, Volumes, ordered
+from lesionforge.jobs.fit.volumes import Volume, Volumes, ordered
 from tests.benchmarks.learned_truth import REAL, REDRAWS, drawn
 from tests.gpu.cutter import Known
 

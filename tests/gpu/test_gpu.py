@@ -69,12 +69,13 @@ def test_the_recipe_makes_what_reconstruction_reads_and_no_more(tmp_path):
 def test_cubes_cut_on_a_device_are_those_of_the_loader_to_the_bit(tmp_path, side, whole):
     torch = pytest.importorskip("torch")
     from lesionforge.generators.diffusion.batches import stacked
-    from lesionforge.jobs.fit.cubes import Cubes, Volumes
+    from lesionforge.jobs.fit.cubes import Cubes
+    from lesionforge.jobs.fit.volumes import Volumes
     from lesionforge.sinks.store import Store
     from tests.gpu.cutter import Cutter, Known, Places
     from tests.sinks import lesions
 
-    lesions.write(Store(str(tmp_path)), 6)
+    lesions.write(Store(str(tmp_path)), 6, bed=True)
     volumes = Volumes([str(tmp_path)], "train")
     known = Known(volumes[n] for n in range(len(volumes)))
     classes = ("healthy", "liver_early", "kidney_early", "pancreas_early")  # the last known by its organ's label
@@ -94,7 +95,7 @@ def test_cubes_cut_on_a_device_are_those_of_the_loader_to_the_bit(tmp_path, side
 def test_noise_of_cut_cubes_is_drawn_anew_and_again_from_the_same_state(tmp_path):
     pytest.importorskip("torch")
     from lesionforge.generators.diffusion.batches import stacked
-    from lesionforge.jobs.fit.cubes import Volumes
+    from lesionforge.jobs.fit.volumes import Volumes
     from lesionforge.sinks.store import Store
     from tests.gpu.cutter import Cutter, Known, Places
     from tests.sinks import lesions

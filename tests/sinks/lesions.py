@@ -32,8 +32,8 @@ def meta(i: int, split: str, spacing: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def fields(i: int) -> dict[str, np.ndarray]:
-    """A noisy organ with one lesion of the sample's class, and in every third a real tumour."""
+def fields(i: int, bed: bool = False) -> dict[str, np.ndarray]:
+    """A noisy organ with one lesion of the sample's class, and in every third a real tumour; ``bed``: in its organ."""
     rng = np.random.default_rng(i)
     kind = CLASSES[i % 2]
     hu = rng.normal(50, 8, SHAPE)
@@ -42,18 +42,25 @@ def fields(i: int) -> dict[str, np.ndarray]:
     hu[labels == VALUE[kind]] += LESION_HU[kind] - 50
     hu[-1, -1] = -1000  # air, without which nobody takes them for Hounsfield units
     if i % 3 == 0:
+        if bed:
+            labels[14:22, 13:21, 10:18] = VALUE["pancreas"]
         labels[16:20, 15:19, 12:16] = VALUE["pancreas_tumour"]
         labels[0, 0, 0] = VALUE["pancreas_tumour"]  # a stray
     return {"ct.npy": hu.astype(np.int16), "label.npy.gz": labels}
 
 
 def write(
-    store: Store, samples: int = 6, split: str = "train", spacing: Sequence[float] = (1.0, 1.0, 1.0), first: int = 0
+    store: Store,
+    samples: int = 6,
+    split: str = "train",
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    first: int = 0,
+    bed: bool = False,
 ) -> None:
     """Commit one shard of a split."""
     body, rows = Tar(), list[Row]()
     for i in range(first, first + samples):
         told = meta(i, split, spacing)
-        members = {name: encode(name, value) for name, value in {**fields(i), "json": told}.items()}
+        members = {name: encode(name, value) for name, value in {**fields(i, bed), "json": told}.items()}
         rows.append(place(row_of(told), body.add(told["sample_id"], members)))
     commit(store, f"{split}-000000", RECIPE, VERSION, rows, body)

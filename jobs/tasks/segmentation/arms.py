@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -156,6 +157,16 @@ def prepare(
         )
     balance = cohort.balance(real, test)
 
+    @cache
+    def learnable() -> dict[str, float]:
+        """The shares of those classes that the subjects to learn from have: of no other there is a learned model."""
+        from lesionforge.jobs.fit.volumes import Volumes
+
+        there = Volumes((real.uri,), real.split).learnable
+        if lacking := [name for name in balance if name not in there]:
+            tell(f"learned backends do not draw {', '.join(lacking)}: no subject to learn from has one to learn from")
+        return {name: share for name, share in balance.items() if name in there}
+
     def asked(arm: str) -> tuple[Mapping[str, Any], int, Mapping[str, Any]]:
         """The source of an arm, how often it is gone through, and what else its recipe has."""
         if arm == FRESH and cohort.fresh is not None:
@@ -168,10 +179,10 @@ def prepare(
         if arm == TEXTURE:
             return cohort.drawn_on, EACH, drawn({}, balance)
         kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
-        given = {"data": (str(room / REAL),), "classes": tuple(balance), "device": cohort.device}
+        given = {"data": (str(room / REAL),), "classes": tuple(learnable()), "device": cohort.device}
         weights = _fitted(room / "fit", kind, preset, domain.window, steps, given, lambda k: tell(f"fit {k}"))
         check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": domain.tolerance}
-        return cohort.drawn_on, EACH, drawn({"backend": kind, "weights": str(weights), **check}, balance)
+        return cohort.drawn_on, EACH, drawn({"backend": kind, "weights": str(weights), **check}, learnable())
 
     data: dict[str, DataPlace] = {}
     for arm in (arm for arm in arms if arm != REAL):

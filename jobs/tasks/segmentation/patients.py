@@ -58,10 +58,11 @@ def marked(real: DataPlace, test: DataPlace, domain: str) -> dict[str, float]:
     Raises:
         UsageError: where either has no lesion of the domain, or their voxels differ.
     """
-    from lesionforge.jobs.fit.cubes import Volumes
+    from lesionforge.jobs.fit.volumes import Volumes
 
     one_spacing(real, test)
-    there = [Volumes((place.uri,), place.split).classes for place in (real, test)]
+    learnt, scored = (Volumes((place.uri,), place.split) for place in (real, test))
+    there = [learnt.learnable, scored.classes]
     for classes, what in zip(there, ("to learn from", "to score on"), strict=True):
         if classes.isdisjoint(DOMAINS[domain].classes):
             found = ", ".join(sorted(classes)) or "none at all"

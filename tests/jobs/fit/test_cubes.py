@@ -7,10 +7,11 @@ from scipy import ndimage
 from lesionforge.generators.lesion.learned.crop import hounsfield
 from lesionforge.generators.lesion.learned.settings import WINDOWS
 from lesionforge.jobs.errors import UsageError
-from lesionforge.jobs.fit import cubes as module
-from lesionforge.jobs.fit.cubes import Cubes, Volumes, ordered
+from lesionforge.jobs.fit import volumes as module
+from lesionforge.jobs.fit.cubes import Cubes
 from lesionforge.jobs.fit.lesion import LesionFit, new_model
 from lesionforge.jobs.fit.lesion import cubes as cubes_of
+from lesionforge.jobs.fit.volumes import Volumes, ordered
 from lesionforge.sinks.store import Store
 from tests.sinks import lesions
 from tests.sinks.lesions import LESION_HU
@@ -25,7 +26,7 @@ MOST_MM = 10 / 3  # margin of the largest early tumour
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lesions")
-    lesions.write(Store(str(folder)), 6)
+    lesions.write(Store(str(folder)), 6, bed=True)
     return str(folder)
 
 
@@ -100,7 +101,7 @@ def test_an_autoencoder_gets_a_seed_and_places_of_slices_in_place_of_noise(place
 
 
 def test_what_cannot_be_fitted_on_is_named(place, tmp_path):
-    with pytest.raises(UsageError, match="no lesion of liver_late in 20 volumes"):
+    with pytest.raises(UsageError, match="no lesion of liver_late with its organ or vessel beside it in 6 volumes"):
         cubes(place, healthy=0, classes=("healthy", "liver_late"))[0]
     with pytest.raises(UsageError, match=r"holds no dataset with samples: correct the place$"):
         Volumes([str(tmp_path)], "train")

@@ -5,7 +5,7 @@ import pytest
 
 from lesionforge.generators.lesion.learned.settings import LesionSettings
 from lesionforge.jobs.fit import tissue
-from lesionforge.jobs.fit.cubes import Volume
+from lesionforge.jobs.fit.volumes import Volume
 
 KINDS = ("liver_early", "kidney_early")
 LEGEND = {1: "liver", 2: "kidney", 3: "liver_early", 4: "kidney_early"}

@@ -15,7 +15,8 @@ from lesionforge.generators.lesion.learned.crop import hidden, hounsfield
 from lesionforge.generators.lesion.learned.settings import WINDOWS, LesionSettings
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected
-from lesionforge.jobs.fit.cubes import Cubes, Volume
+from lesionforge.jobs.fit.cubes import Cubes
+from lesionforge.jobs.fit.volumes import Volume
 from tests.generators.lesion.toys import abdomen, spec, vessel
 
 PARAMS = LesionParams(size=None, early=(1, 1), plaques=(1, 1), keep_source=True, kidney_mm=(10.5, 13))
