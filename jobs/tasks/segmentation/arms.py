@@ -158,14 +158,8 @@ def prepare(
     balance = cohort.balance(real, test)
 
     @cache
-    def learnable() -> dict[str, float]:
-        """The shares of those classes that the subjects to learn from have: of no other there is a learned model."""
-        from lesionforge.jobs.fit.volumes import Volumes
-
-        there = Volumes((real.uri,), real.split).learnable
-        if lacking := [name for name in balance if name not in there]:
-            tell(f"learned backends do not draw {', '.join(lacking)}: no subject to learn from has one to learn from")
-        return {name: share for name, share in balance.items() if name in there}
+    def learnt() -> dict[str, float]:
+        return _learnt(real, balance, tell)
 
     def asked(arm: str) -> tuple[Mapping[str, Any], int, Mapping[str, Any]]:
         """The source of an arm, how often it is gone through, and what else its recipe has."""
@@ -179,10 +173,10 @@ def prepare(
         if arm == TEXTURE:
             return cohort.drawn_on, EACH, drawn({}, balance)
         kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
-        given = {"data": (str(room / REAL),), "classes": tuple(learnable()), "device": cohort.device}
+        given = {"data": (str(room / REAL),), "classes": tuple(learnt()), "device": cohort.device}
         weights = _fitted(room / "fit", kind, preset, domain.window, steps, given, lambda k: tell(f"fit {k}"))
         check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": domain.tolerance}
-        return cohort.drawn_on, EACH, drawn({"backend": kind, "weights": str(weights), **check}, learnable())
+        return cohort.drawn_on, EACH, drawn({"backend": kind, "weights": str(weights), **check}, learnt())
 
     data: dict[str, DataPlace] = {}
     for arm in (arm for arm in arms if arm != REAL):
@@ -197,6 +191,16 @@ def prepare(
             data[arm] = place
     study = Study("segmentation", real, test, data, {"domain": domain.window}, cohort.device)
     return study, [arm for arm in arms if arm == REAL or arm in data]
+
+
+def _learnt(real: DataPlace, balance: Mapping[str, float], tell: Callable[[str], None]) -> dict[str, float]:
+    """The shares of those classes that the subjects to learn from have: of no other there is a learned model."""
+    from lesionforge.jobs.fit.volumes import Volumes
+
+    there = Volumes((real.uri,), real.split).learnable
+    if lacking := [name for name in balance if name not in there]:
+        tell(f"learned backends do not draw {', '.join(lacking)}: no subject has one that can be learnt from")
+    return {name: share for name, share in balance.items() if name in there}
 
 
 def _dataset(place: Path, recipe: Mapping[str, Any], tell: Callable[[str], None], again: bool) -> int:

@@ -29,6 +29,7 @@ def made(monkeypatch):
         return SimpleNamespace(manifest=told, notes=[])
 
     monkeypatch.setattr(generating, "generate", generate)
+    monkeypatch.setattr(arms, "_learnt", lambda real, balance, tell: balance)
     monkeypatch.setattr(arms, "_fitted", lambda room, kind, preset, *_: room / kind / preset)
     return made
 
