@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lesionforge.jobs import console
-from lesionforge.jobs.options import Json, pairs
+from lesionforge.jobs.options import Json, pairs, usable
 
 app = typer.Typer(no_args_is_help=True, help="Fit the models of generators that learn.")
 
@@ -67,8 +67,10 @@ def _fit(kind: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         console.own_standard_output()
-        data = _datasets(kind, data, pairs(option), out)
+        if device and workers == 1:
+            usable(device)
         begin, asked = _prepared(kind, data, out, preset, seed, device, pairs(changes))
+        asked = replace(asked, data=tuple(_datasets(kind, data, pairs(option), out)))
         from lesionforge.jobs.learning import training
 
         def work() -> None:
@@ -89,10 +91,10 @@ def _datasets(kind: str, data: Sequence[str], options: dict[str, Any], out: Path
     """DATA as datasets: CT with its own lesions is made one of whole volumes, with nothing drawn, in OUT/data.
 
     Raises:
-        UsageError: a source for what learns from drawn pairs; options without a source.
+        UsageError: a source for what learns from drawn pairs; options without a source; no scan that can be read.
     """
-    from lesionforge.jobs.commands.generate import generate
     from lesionforge.jobs.errors import UsageError
+    from lesionforge.jobs.fit import datasets
     from lesionforge.jobs.studies.places import DataPlace
 
     if options and not any(DataPlace(place).is_source for place in data):
@@ -109,8 +111,11 @@ def _datasets(kind: str, data: Sequence[str], options: dict[str, Any], out: Path
                 "splits": ["train"],
                 "generator": {"name": "lesion", "params": {"size": None}},
                 "balance": {"healthy": 1},
+                "quality": {"max_quarantined": 1},
             }
-            place = generate(recipe, str(out / "data" / str(number)), None, True).body()["out"]
+            uri, place = place, str(out / "data" / str(number))
+            if not datasets.made(place, uri, recipe, console.note):
+                raise UsageError(f"{uri}: no scan can be read: the line above says why")
         out_of.append(place)
     return out_of
 

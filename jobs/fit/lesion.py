@@ -83,6 +83,13 @@ class LesionFit(FitSettings):
             raise UsageError(
                 f"{self.kind} works on latents: give --set vqgan=FOLDER, the model that `lesionforge fit vqgan` wrote"
             )
+        elif self.vqgan is not None:
+            try:
+                base = LesionSettings.load(Path(self.vqgan))
+            except (OSError, ValueError) as error:
+                raise UsageError(f"vqgan={self.vqgan}: {error}") from None
+            if base.backend != "vqgan":
+                raise UsageError(f"vqgan={self.vqgan} is of {base.backend}: give one that `fit vqgan` wrote")
 
     @property
     def scale(self) -> dict[str, Any]:
@@ -198,8 +205,6 @@ def _fitted_vqgan(settings: LesionFit, spacing_mm: tuple[float, float, float]) -
         base = LesionModel.load(Path(settings.vqgan or ""))
     except (OSError, ValueError) as error:
         raise UsageError(f"vqgan={settings.vqgan}: {error}") from None
-    if base.settings.backend != "vqgan":
-        raise UsageError(f"vqgan={settings.vqgan} is of {base.settings.backend}: give one that `fit vqgan` wrote")
     if not np.allclose(base.settings.spacing_mm, spacing_mm, rtol=0.15):
         raise UsageError(f"vqgan is of voxels {base.settings.spacing_mm} mm, the datasets of {spacing_mm} mm")
     return base

@@ -143,6 +143,14 @@ def filled(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.M
     return network
 
 
+def steps(file: Path) -> int:
+    """Steps done of a saved state; 0 where there is no file."""
+    if not file.is_file():
+        return 0
+    with safe_open(file, framework="pt") as saved:
+        return int(saved.metadata()["step"])
+
+
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def load(
     file: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], average: Average

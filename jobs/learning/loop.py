@@ -137,7 +137,8 @@ def run(
         Whether this is the first process, the one that saves what has come of it.
 
     Raises:
-        UsageError: a batch that the processes cannot share, a folder of another training, or a loss that is no number.
+        UsageError: a batch that the processes cannot share, a folder of another training or of one with more steps, or
+            a loss that is no number.
     """
     accelerator = _begin(training, task.partly)
     device = training.device if accelerator.num_processes == 1 else str(accelerator.device)
@@ -148,6 +149,11 @@ def run(
         done, first = 0, accelerator.is_main_process
         log = _Log(training if first else None, progress)
         if training.folder is not None:
+            if (done := checkpoint.steps(_saved(training.folder))) > training.steps:
+                raise UsageError(
+                    f"{training.folder} has {done} steps already, more than steps={training.steps}: give {done} or "
+                    "more to go on, or another place"
+                )
             if first:
                 checkpoint.claim(training.folder, settings or {}, free)
             done, random = checkpoint.load(_saved(training.folder), network, optimizers, average)

@@ -19,11 +19,10 @@ from lesionforge.engine.driver import RecipeFault
 from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
 from lesionforge.generators.lesion.params import Backend
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import datasets
 from lesionforge.jobs.studies.places import DataPlace
 from lesionforge.jobs.studies.runs import Study
 from lesionforge.jobs.studies.task import REAL
-from lesionforge.sinks import layout, limits
-from lesionforge.sinks.store import Store
 
 PLACEBO, COPY, TEXTURE, FRESH = "placebo", "copy-paste", "texture", "fresh"
 # Learned arms: their backend, and the preset that is fitted.
@@ -142,7 +141,7 @@ def prepare(
             "multiply": times,
             **more,
         }
-        samples = _dataset(place, recipe, tell, again=place in (tests, room / REAL))
+        samples = datasets.made(str(place), place.name, recipe, tell, again=place in (tests, room / REAL))
         return DataPlace(str(place), split, option=place.name) if samples else None
 
     def drawn(params: Mapping[str, Any], balance: Mapping[str, float]) -> dict[str, Any]:
@@ -201,27 +200,6 @@ def _learnt(real: DataPlace, balance: Mapping[str, float], tell: Callable[[str],
     if lacking := [name for name in balance if name not in there]:
         tell(f"learned backends do not draw {', '.join(lacking)}: no subject has one that can be learnt from")
     return {name: share for name, share in balance.items() if name in there}
-
-
-def _dataset(place: Path, recipe: Mapping[str, Any], tell: Callable[[str], None], again: bool) -> int:
-    """Make a dataset, say what is not in it, and how many samples are.
-
-    ``again``: look at one that is there, and refuse it if its subjects or the recipe are others by now.
-    """
-    from lesionforge.jobs.commands.generate import generate
-
-    store = Store(str(place))
-    if store.exists(layout.SUCCESS) and not again:
-        manifest = limits.parsed(store.get(layout.MANIFEST, limits.DOCUMENT))
-    else:
-        result = generate(recipe, str(place), None, True)
-        manifest = result.manifest
-        for note in result.notes if again else ():  # the others' sources are the same
-            tell(f"{place.name}: {note}")
-    if lost := manifest["quarantined"]:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in manifest["reasons"].items())
-        tell(f"{place.name}: {lost} of {lost + manifest['samples']} are left out: {reasons}")
-    return int(manifest["samples"])
 
 
 def _fitted(

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lesionforge.generators.lesion.classes import VALUE
 from lesionforge.generators.lesion.learned.crop import hounsfield
-from lesionforge.generators.lesion.learned.settings import WINDOWS
+from lesionforge.generators.lesion.learned.settings import WINDOWS, LesionSettings
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import tissue
 from lesionforge.jobs.fit import volumes as module
 from lesionforge.jobs.fit.cubes import Cubes
-from lesionforge.jobs.fit.lesion import LesionFit, new_model
+from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion, new_model
 from lesionforge.jobs.fit.lesion import cubes as cubes_of
 from lesionforge.jobs.fit.volumes import Volumes, ordered
 from lesionforge.sinks.store import Store
@@ -133,3 +135,72 @@ def test_a_model_of_voxels_learns_from_holes_that_hold_the_level_they_are_filled
     (shown,) = np.unique(item["shown"][item["hole"] > 0])
     levels = [one.level for n in range(len(volumes)) for one in volumes[n].lesions(own.classes, own.halo_mm)]
     assert np.isclose(hounsfield(shown, own.window, own.bend_hu), levels, atol=0.5).any()
+
+
+ILL, ALONE = (4, 31), 17  # of ``rare``'s subjects
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory):
+    """Scans as a hospital has them: two of forty have a liver tumour, one a kidney tumour with no kidney about it."""
+    fields, meta = lesions.fields, lesions.meta
+
+    def scan(i, bed):
+        hu, labels = fields(1 if i == ALONE else 2)["ct.npy"], np.full(lesions.SHAPE, VALUE["liver"], np.uint8)
+        if i in ILL:
+            labels[5:11, 6:12, 4:10] = VALUE["liver_tumour"]
+        if i == ALONE:
+            labels[5:11, 6:12, 4:10] = VALUE["kidney_tumour"]
+        return {"ct.npy": hu, "label.npy.gz": labels}
+
+    folder = tmp_path_factory.mktemp("rare")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lesions, "fields", scan)
+        patch.setattr(lesions, "meta", lambda *told: meta(*told) | {"lesions": []})
+        lesions.write(Store(str(folder)), 40)
+        lesions.write(Store(str(folder)), 3, "val", first=50)
+    return str(folder)
+
+
+def test_every_cube_finds_its_lesion_among_scans_of_which_most_are_healthy(rare, monkeypatch, capsys):
+    asked = LesionFit(kind="promptlesion", preset="voxel", data=(rare,), out="x")
+    volumes = Volumes([rare], "train")
+    own = new_model(asked, volumes.learnable, volumes.spacing_mm, volumes.spacings_mm).settings
+    learnt, held = cubes_of(asked, own, volumes, (1, SIDE, SIDE, SIDE))
+    read, numbers = Volumes._read, []
+    monkeypatch.setattr(Volumes, "_read", lambda self, number: numbers.append(number) or read(self, number))
+    volumes._kept.clear()
+    for n in range(30):
+        for some in (learnt, held):  # the split val has no lesion at all
+            assert some[n]["hole"].any()
+    assert set(numbers) == set(ILL)
+    assert "no lesion of liver_early in the split val: the held-out loss is of other cubes" in capsys.readouterr().err
+
+
+def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys):
+    """The median of whatever is about it says nothing of what it lies in."""
+    volumes = Volumes([rare], "train")
+    assert (volumes.classes, volumes.learnable) == ({"liver_early", "kidney_early"}, {"liver_early"})
+    assert volumes.alone == {"kidney_early": 1}
+    own = LesionSettings("promptlesion", 16, WINDOW, (1.0, 1.0, 1.0), classes=CLASSES, preset="voxel")
+    assert set(tissue.read(volumes, own)[0]) == {"liver_early"}
+    assert volumes[ALONE].lesions(CLASSES, 1.0) == []
+    asked = LesionFit(
+        kind="promptlesion", preset="voxel", data=(rare,), out="x", classes=("liver_early", "kidney_early")
+    )
+    with pytest.raises(UsageError, match="the data have no lesion of kidney_early to learn from, but of liver_early"):
+        fit_lesion(asked)
+    shown = capsys.readouterr().err
+    assert "lesions are left out, near which no voxel of their organ or vessel is labelled: 1 kidney_early" in shown
+
+
+def test_a_class_that_no_lesion_has_is_refused_and_real_ones_beside_drawn_ones_are_found(place):
+    asked = {"kind": "promptlesion", "preset": "voxel", "data": (place,), "out": "x"}
+    with pytest.raises(
+        UsageError, match="no lesion of liver_late to learn from, but of liver_early, kidney_early, pan"
+    ):
+        fit_lesion(LesionFit(classes=("liver_early", "liver_late"), **asked))
+    volumes = Volumes([place], "train")
+    assert volumes.holding(("healthy", "kidney_early")) == [1, 3, 5]
+    assert volumes.learnable == {"liver_early", "kidney_early"}  # of whom the samples' words tell
+    assert volumes.holding(("healthy", "pancreas_early")) == [0, 3]

@@ -179,6 +179,16 @@ def test_resume_continues_the_same_loss_curve_to_the_bit(autoencoder, tmp_path, 
     assert {f.suffix for f in whole.rglob("*") if f.is_file()} == {".safetensors", ".json", ".jsonl", ".png"}
 
 
+def test_a_fit_of_more_steps_than_are_asked_for_is_left_as_it_is(tmp_path):
+    run(config("vqgan", tmp_path, steps=3, every=3))
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(
+        UsageError, match=r"has 3 steps already, more than steps=2: give 3 or more to go on, or another"
+    ):
+        run(config("vqgan", tmp_path, steps=2, every=3))
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
 @pytest.mark.parametrize("kind", ["vqgan", "promptlesion-mask"])
 def test_mixed_precision_fits_the_same_curve_nearly_and_keeps_full_weights(autoencoder, tmp_path, kind):
     given = {"vqgan": str(autoencoder) if kind != "vqgan" else None, "steps": 2, "every": 2, "adversarial": 2}
@@ -318,7 +328,7 @@ def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
         new_model(config("difftumor", "x", vqgan=str(autoencoder), preset="small"), set(), SPACING)
     with pytest.raises(UsageError, match="vqgan is of voxels"):
         new_model(config("difftumor", "x", vqgan=str(autoencoder)), set(), (1.0, 1.0, 3.0))
-    with pytest.raises(UsageError, match="give --set classes"):
+    with pytest.raises(UsageError, match="give data with lesions, and with their organs"):
         new_model(config("difftumor", "x", vqgan=str(autoencoder), classes=()), set(), SPACING)
 
 
@@ -397,21 +407,30 @@ def test_a_hospital_s_own_folder_of_ct_with_lesions_is_fitted_on_by_one_command(
     from lesionforge.jobs.fit.commands import app
 
     legend = {1: "liver", 2: "liver_tumour"}
-    for number in range(2):
+    for number in range(3):
         rng = np.random.default_rng(number)
         label = np.ones((40, 36, 32), np.uint8)
         label[16:24, 14:22, 12:20] = 2
         hu = np.where(label == 2, 50, 110) + rng.normal(0, 10, label.shape)
         label[:2], hu[:2] = 0, -900  # air, as CT has
-        for kind, array in (("images", hu.astype(np.int16)), ("labels", label)):
+        label[-2:] = 3  # a spleen, which the legend does not name
+        hu = hu / 1000 if number == 2 else hu.astype(np.int16)  # no Hounsfield units any more
+        for kind, array in (("images", hu), ("labels", label)):
             (tmp_path / "ct" / kind).mkdir(parents=True, exist_ok=True)
             nib.save(
-                nib.Nifti1Image(array, np.diag([1.5, 1.5, 1.5, 1])), tmp_path / "ct" / kind / f"case{number}.nii.gz"
+                nib.Nifti1Image(array.astype(np.float32) if number == 2 else array, np.diag([1.5, 1.5, 1.5, 1])),
+                tmp_path / "ct" / kind / f"case{number}.nii.gz",
             )
     words = ["promptlesion", f"ct:{tmp_path / 'ct'}", "--option", "layout=pair", "--option", f"legend={legend}"]
     words += ["--preset", "voxel", "--device", "cpu", "--set", "steps=2", "--out", str(tmp_path / "out")]
+    for wrong, message in (("stpes=5", "did you mean steps"), ("classes=[spleen_early]", "no class 'spleen_early'")):
+        done = CliRunner().invoke(app, [*words, "--set", wrong])
+        assert message in str(done.exception)
+    assert not (tmp_path / "out").exists()  # all is said before anything is made
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
+    assert f"note: ct:{tmp_path / 'ct'}: 1 of 3 are left out: 1 x source: volume 3: holds values from" in done.stderr
+    assert "what the option legend does not name is background" in done.stderr
     own = LesionModel.load(tmp_path / "out" / "model").settings
     assert own.classes == ("healthy", "liver_early")  # 8^3 voxels of 1.5 mm
     assert own.spacings_mm == {"liver_early": [1.5, 1.5, 1.5]}

@@ -54,9 +54,9 @@ def test_every_stage_is_of_the_same_patients(tmp_path, monkeypatch):
         fitted.update(given, preset=preset, window=window, steps=steps)
         return room / kind
 
-    make = arms._dataset
+    make = arms.datasets.made
     monkeypatch.setattr(arms, "_fitted", fit)
-    monkeypatch.setattr(arms, "_dataset", lambda at, *rest, **how: 0 if "-voxel" in at.name else make(at, *rest, **how))
+    monkeypatch.setattr(arms.datasets, "made", lambda at, *rest, **how: 0 if "-voxel" in at else make(at, *rest, **how))
     lines = []
     wanted = ["real", "copy-paste", "texture", "promptlesion-voxel"]
     study, there = prepare(folder, out, wanted, tell=lines.append)
@@ -83,6 +83,8 @@ def test_every_stage_is_of_the_same_patients(tmp_path, monkeypatch):
         assert all(counts.get(drawn) for *_, counts in made)
 
     prepare(folder, out)  # nothing has changed
+    with pytest.raises(UsageError, match=r"shares of the subjects: test 0.34, train 0.66; now they are test 0.5,"):
+        prepare(folder, out, share=0.5)
     scan(folder, 9)
     with pytest.raises(DatasetError, match="choose another --out"):  # who is learnt from may be others by now
         prepare(folder, out)
