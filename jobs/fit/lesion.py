@@ -111,7 +111,7 @@ def fit_lesion(
         items: cubes to fit on and to hold out; default: those of the settings' datasets.
         progress: called after every step, on the first process.
     """
-    volumes = None
+    volumes, classes = None, set(settings.classes)
     if model is None or items is None:
         volumes = Volumes(settings.data, "train")
         classes = _classes(settings, volumes)
@@ -128,12 +128,12 @@ def fit_lesion(
     if isinstance(task, DiffusionTask):
         task.volumes = volumes
     if isinstance(task, AutoencoderTask):
-        task.held = items[1]
+        task.held, task.classes = items[1], ordered(classes)
     return conduct(task, items, progress)
 
 
 def _classes(settings: LesionFit, volumes: Volumes) -> set[str]:
-    """Those that the volumes' lesions have, of which it is told how many cannot be learnt from.
+    """Those to learn: the settings' own, or all of the volumes' lesions; it is told how many of these are left out.
 
     Raises:
         UsageError: for a class of the settings of which there is none.
@@ -148,7 +148,7 @@ def _classes(settings: LesionFit, volumes: Volumes) -> set[str]:
             f"classes: the data have no lesion of {', '.join(lacking)} to learn from, but of {there}: leave that "
             "class away, or give data that have some"
         )
-    return volumes.learnable
+    return set(settings.classes) or volumes.learnable
 
 
 def new_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lesionforge.generators.lesion.classes import PLAQUES
+from lesionforge.generators.lesion.learned.crop import hounsfield, unit
 from lesionforge.generators.lesion.learned.sample import LesionSampler
+from lesionforge.generators.lesion.learned.settings import HEALTHY, WINDOWS, LesionSettings
 from lesionforge.generators.types import stream
 from lesionforge.jobs import console
 from lesionforge.jobs.fit import fidelity, tissue
@@ -32,6 +35,7 @@ class AutoencoderTask(FitTask):
     partly = True
     network: AutoencoderLoss
     held: Items | None = None  # what it is measured on
+    classes: Sequence[str] = (HEALTHY,)  # that its cubes are of
 
     def finish(self, folder: Path) -> None:
         """How far the HU of each tissue are off, told and kept beside the weights."""
@@ -55,7 +59,8 @@ class AutoencoderTask(FitTask):
     def look(self, batch: Mapping[str, Any], picture: Path) -> float:
         image = batch["image"]
         made = torch.cat([self.model.vqgan(one)[0] for one in image.split(1)])
-        rows = {"real": image, "made": made, "difference": (made - image).abs() - 1}
+        real, again = (shown(self.model.settings, self.classes, batch, some) for some in (image, made))
+        rows = {"real": real, "made": again, "difference": (again - real).abs() - 1}
         sheet.write_volumes(picture, rows, torch.zeros_like(image))
         return float((made - image).abs().mean())
 
@@ -94,5 +99,21 @@ class DiffusionTask(FitTask):
 
         made = LesionSampler(own.steps, own.strength, own.guidance)(self.model, batch, draw)
         pasted = torch.where(batch["hole"] > 0, made, image)
-        sheet.write_volumes(picture, {"real": image, "shown": batch["shown"], "made": pasted}, batch["hole"])
+        rows = {"real": image, "shown": batch["shown"], "made": pasted}
+        sheet.write_volumes(
+            picture, {n: shown(own, own.classes, batch, some) for n, some in rows.items()}, batch["hole"]
+        )
         return loss
+
+
+def shown(own: LesionSettings, classes: Sequence[str], batch: Mapping[str, Any], volumes: Tensor) -> Tensor:
+    """Volumes (n, 1, f, h, w) as a sheet shows them: of all HU there are, only those that readers look at.
+
+    That is the window of the lesion's domain; where nothing is hidden, that of the plaques if there are no tumours.
+    """
+    if not own.bend_hu:
+        return volumes
+    hu = hounsfield(volumes.float().cpu().numpy(), own.window, own.bend_hu)
+    vessels = {*PLAQUES} | ({HEALTHY} if classes[1:] and set(classes[1:]) <= {*PLAQUES} else set())
+    windows = [WINDOWS["ccta" if classes[n] in vessels else "abdomen"] for n in batch["lesion"].tolist()]
+    return torch.from_numpy(np.stack([unit(one, window) for one, window in zip(hu, windows, strict=True)]))

@@ -21,6 +21,7 @@ from lesionforge.jobs.commands.generate import generate
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.fit import fidelity
 from lesionforge.jobs.fit.lesion import LesionFit, fit_lesion, new_model
+from lesionforge.jobs.fit.lesion_tasks import shown
 from lesionforge.jobs.fit.losses import AutoencoderLoss, DiffusionLoss, slices
 from lesionforge.sinks.reader import Samples
 from lesionforge.sinks.store import Store
@@ -330,6 +331,19 @@ def test_an_autoencoder_that_does_not_fit_is_named(autoencoder, tmp_path):
         new_model(config("difftumor", "x", vqgan=str(autoencoder)), set(), (1.0, 1.0, 3.0))
     with pytest.raises(UsageError, match="give data with lesions, and with their organs"):
         new_model(config("difftumor", "x", vqgan=str(autoencoder), classes=()), set(), SPACING)
+
+
+def test_a_sheet_shows_of_all_hu_the_window_that_readers_look_at():
+    """A tumour of 40 HU less than its liver, and calcium beside a lumen."""
+    own = SimpleNamespace(window=(-1000.0, 1800.0), bend_hu=500.0)
+    hu = np.zeros((3, 1, 2, 1, 1), np.float32)
+    hu[:, 0, :, 0, 0] = (100, 60), (900, 350), (100, 60)
+    volumes, batch = torch.from_numpy(unit(hu, **vars(own))), {"lesion": torch.tensor([1, 2, 0])}
+    seen = 127.5 * shown(own, ("healthy", "liver_early", "calcified"), batch, volumes).numpy()[:, 0, :, 0, 0]
+    np.testing.assert_allclose(seen[:, 0] - seen[:, 1], [40 / 425 * 255, 550 / 1100 * 255, 40 / 425 * 255], rtol=1e-3)
+    batch = {"lesion": torch.tensor([0, 1, 0])}  # of an autoencoder of vessels alone
+    seen = 127.5 * shown(own, ("healthy", "calcified"), batch, volumes).numpy()[:, 0, :, 0, 0]
+    np.testing.assert_allclose(seen[:, 0] - seen[:, 1], np.array([40, 550, 40]) / 1100 * 255, rtol=1e-3)
 
 
 # -- the whole job: texture, shards, autoencoder, diffusion, and lesions drawn by it
