@@ -9,6 +9,7 @@ brightened.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -79,9 +80,12 @@ class CopyPaste(Generator):
         found = Samples(self.params.donors, split="train")
         ct, label = (next(n for n in found.members if n.startswith(f"{stem}.")) for stem in ("ct", "label"))
         self._cuts: list[tuple[int, str, list[Cut]]] = []
+        self._lost: Counter[str] = Counter()
         for n in range(len(found)):
             sample = found[n]
-            if cuts := cut_out(sample[ct], sample[label]):
+            cuts, lost = cut_out(sample[ct], sample[label])
+            self._lost += lost
+            if cuts:
                 self._cuts.append((sample["json"]["case"], sample["json"]["subject"], cuts))
 
     def make(self, case: Volume, spec: SampleSpec) -> Sample:
@@ -89,7 +93,8 @@ class CopyPaste(Generator):
         assert case.labels is not None
         others = [cuts for number, who, cuts in self._cuts if number != spec.case and who != case.subject]
         if not others:
-            raise BadCase("no other subject has a lesion")
+            why = "".join(f"; {count} of the donors' {reason}" for reason, count in sorted(self._lost.items()))
+            raise BadCase(f"no other subject has a lesion that can be moved{why}")
         rng = spec.rng("copy")
         hu, labels = case.hu.copy(), mapped(case.labels, canonical(case.legend))
         taken = ndimage.binary_dilation(labels >= FIRST, iterations=GROW)
@@ -103,13 +108,19 @@ class CopyPaste(Generator):
         return Sample(spec, {f"ct{DELTA}": hu, "label.npy.zst": labels}, told, {}, {})
 
 
-def cut_out(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> list[Cut]:
-    """All lesions of a volume whose surroundings lie in it; ``labels`` as in ``LABELS``. What touches is one."""
+def cut_out(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> tuple[list[Cut], Counter[str]]:
+    """All lesions of a volume whose surroundings lie in it; ``labels`` as in ``LABELS``. What touches is one.
+
+    Returns:
+        These, and how many others cannot be moved, by the reason.
+    """
+    lost: Counter[str] = Counter()
     parts, _ = ndimage.label(labels >= FIRST, np.ones((3, 3, 3)))
     out = []
     for number, box in enumerate(ndimage.find_objects(parts), 1):
         wide = tuple(slice(s.start - GROW - SHELL, s.stop + GROW + SHELL) for s in box)
         if any(s.start < 0 or s.stop > n for s, n in zip(wide, hu.shape, strict=True)):
+            lost["lesions lie at the border of the scan"] += 1
             continue
         own = parts[wide] == number
         moves = ndimage.binary_dilation(own, iterations=GROW)
@@ -119,11 +130,12 @@ def cut_out(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> list[Cut]:
         organ = home(name)
         there = np.argwhere(labels[wide] == VALUE["coronary"]) if organ == "coronary" else np.argwhere(own)
         if not len(there):
+            lost[f"plaques have no voxel labelled coronary within {GROW + SHELL} voxels of them"] += 1
             continue
         middle = np.argwhere(own).mean(axis=0)
         i, j, k = there[int(((there - middle) ** 2).sum(axis=1).argmin())].tolist()
         out.append(Cut(hu[wide].copy(), lesion, moves, shell, (i, j, k), organ))
-    return out
+    return out, lost
 
 
 def paste(

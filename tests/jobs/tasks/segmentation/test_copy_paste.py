@@ -32,7 +32,7 @@ def with_lesion(at, seed=0):
 
 def test_a_lesion_goes_back_to_where_it_was_cut():
     hu, labels, _ = with_lesion((14, 12, 15))
-    (cut,) = cut_out(hu, labels)
+    (cut,), _ = cut_out(hu, labels)
     healthy, plain = organ(0)
     found = paste(np.random.default_rng(1), cut, healthy, plain, np.zeros(SHAPE, bool))
     assert found
@@ -45,7 +45,7 @@ def test_a_lesion_goes_back_to_where_it_was_cut():
 
 def test_nothing_changes_beyond_the_cut():
     hu, labels, _ = with_lesion((14, 12, 15))
-    (cut,) = cut_out(hu, labels)
+    (cut,), _ = cut_out(hu, labels)
     after, named = organ(5)
     before, taken = after.copy(), np.zeros(SHAPE, bool)
     assert paste(np.random.default_rng(2), cut, after, named, taken)
@@ -61,7 +61,7 @@ def test_nothing_changes_beyond_the_cut():
 def test_turns_keep_the_anchor(turn):
     hu, labels, _ = with_lesion((14, 12, 15))
     hu[14, 12, 15] = 999  # a corner, the anchor from now on
-    (cut,) = cut_out(hu, labels)
+    (cut,), _ = cut_out(hu, labels)
     marked = tuple(int(v) for v in np.argwhere(cut.hu == 999)[0])
     one = type(cut)(cut.hu, cut.labels, cut.moves, cut.shell, marked, cut.home).turned(turn)
     assert one.hu[one.anchor] == 999
@@ -89,12 +89,28 @@ def test_lesions_are_of_other_subjects(balls, monkeypatch):
         generator.make(replace(volume, subject=who), other)
 
 
+def test_what_keeps_lesions_from_being_moved_is_said(balls):
+    """The toys' vessels are not labelled, and some balls lie at the border."""
+    generator = CopyPaste(CopyPasteParams(balls["real"]))
+    generator.prepare("cpu")
+    assert generator._cuts == []
+    hu, labels = organ(3)
+    volume = Volume("a", "b", "none", hu, (1.0, 1.0, 1.0), (0, 0, 0), labels, {LIVER: "liver"})
+    with pytest.raises(BadCase) as refused:
+        generator.make(volume, SampleSpec("s", "train", 0, 0, 0, None, b"k" * 32))
+    said = str(refused.value)
+    assert "can be moved" in said
+    assert "of the donors' plaques have no voxel labelled coronary within 4 voxels of them" in said
+    hu, labels, _ = with_lesion((14, 12, 1))
+    assert cut_out(hu, labels) == ([], {"lesions lie at the border of the scan": 1})
+
+
 @pytest.mark.parametrize("reach", [2, 12])
 def test_lesions_that_are_there_stay(reach):
     """A pasted one lies beside the subject's own; within two voxels of it there is no room."""
     generator = CopyPaste(CopyPasteParams("nowhere"))
     hu, labels, _ = with_lesion((14, 12, 15), seed=4)
-    generator._cuts = [(9, "another", cut_out(hu, labels))]
+    generator._cuts = [(9, "another", cut_out(hu, labels)[0])]
     own, marks, box = with_lesion((20, 14, 14), seed=4)
     near = tuple(slice(s.start - reach, s.stop + reach) for s in box)
     liver = np.zeros(SHAPE, np.uint8)
