@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from lesionforge.engine.blame import Blame, overrun
 from lesionforge.engine.faults import Fault
 from lesionforge.engine.messages import Event, InHand, Report, Task
-from lesionforge.engine.pipeline import Pipeline, UnknownLimit
+from lesionforge.engine.pipeline import Pipeline, UnknownLimit, Unprepared
 from lesionforge.engine.pool import Pool
 from lesionforge.engine.retries import Retries
 from lesionforge.engine.telemetry import Meters, log, log_event
@@ -245,7 +245,8 @@ class _Run:
     def _fail(self, task: Task, error: Exception) -> None:
         """What its surroundings have failed is tried again, some times; anything else is not."""
         shard = self._pipeline.plan.shard(task.shard).name
-        if isinstance(error, UnknownLimit):
+        unprepared = isinstance(error, Unprepared) and not self._proven and not self._retries.well
+        if unprepared or isinstance(error, UnknownLimit):
             raise RecipeFault(str(error))
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         message = (message.splitlines() or [""])[0]

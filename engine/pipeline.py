@@ -28,6 +28,10 @@ class UnknownLimit(PlanError):
     """``quality.limits`` names what nobody measures: the recipe's fault, not a sample's."""
 
 
+class Unprepared(PlanError):
+    """What a generator needs cannot be loaded: the recipe's fault, or that of the machine's installation."""
+
+
 class Pipeline:
     """Sources, generator and plan of a recipe."""
 

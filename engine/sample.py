@@ -20,7 +20,7 @@ from lesionforge.engine.backgrounds import Unseen
 from lesionforge.engine.blame import Suspect
 from lesionforge.engine.faults import Fault, find
 from lesionforge.engine.kept import KeptCases, shelve
-from lesionforge.engine.pipeline import Pipeline, UnknownLimit
+from lesionforge.engine.pipeline import Pipeline, UnknownLimit, Unprepared
 from lesionforge.engine.recipe import Limit
 from lesionforge.engine.sources.base import SourceError
 from lesionforge.engine.sources.pictures.picture import flags
@@ -53,11 +53,20 @@ class Maker:
         """Load what the generator needs (weights), once; no sample's limits of time and memory cover it.
 
         Neither do they cover the encoder's start: on a busy machine Numba's import takes longer than many a sample.
+
+        Raises:
+            Fault: where the surroundings are to blame.
+            Unprepared: where they are not.
         """
         if not self._prepared:
             for first in (np.zeros((2, 4), np.uint8), np.arange(8, dtype=np.uint8).reshape(2, 4)):
                 png(first)  # each way of encoding: runs, and what has none
-            self.pipeline.generator.prepare(_device(self.pipeline.recipe.resources.gpus))
+            try:
+                self.pipeline.generator.prepare(_device(self.pipeline.recipe.resources.gpus))
+            except Exception as error:
+                if find(error):
+                    raise
+                raise Unprepared(f"generator {self.pipeline.recipe.generator.name}: {describe(error)}") from error
             self.pipeline.check_weights()
             self._prepared = True
 

@@ -24,7 +24,8 @@ class Generator:
 
     Attributes:
         Params: dataclass or pydantic model of what ``generator.params`` may hold; the engine refuses unknown keys.
-        classes: names that a recipe's ``balance`` may ask for; they come as ``spec.target``.
+        classes: names that a recipe's ``balance`` may ask for; they come as ``spec.target``. One made may
+            know fewer.
         balanced: the classes that ``balance: balanced`` makes equally many of; None: all.
         limits: what the samples do not show, one sentence each, for the dataset's card.
         measures: names that ``Sample.measured`` may hold, so that ``plan`` refuses a misspelt ``quality.limits``;
@@ -40,7 +41,7 @@ class Generator:
     """
 
     Params: ClassVar[type[Any]] = Parameters
-    classes: ClassVar[tuple[str, ...]] = ()
+    classes: tuple[str, ...] = ()
     balanced: ClassVar[tuple[str, ...] | None] = None
     limits: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...] | None] = None

@@ -141,7 +141,7 @@ class Faulty(Generator):
     """Noise pictures from each sample's own stream."""
 
     Params: ClassVar[type[FaultyParams]] = FaultyParams
-    classes: ClassVar[tuple[str, ...]] = ("mild", "severe")
+    classes: tuple[str, ...] = ("mild", "severe")
     limits: ClassVar[tuple[str, ...]] = ("noise, for tests only",)
 
     def sample_bytes(self) -> int:

@@ -55,7 +55,7 @@ class AngioCt(Generator):
     """Plaques put into a CT volume, and the same narrowed vessels filmed by a C-arm."""
 
     Params: ClassVar[type[AngioCtParams]] = AngioCtParams
-    classes: ClassVar[tuple[str, ...]] = ("healthy", *PLAQUES)
+    classes: tuple[str, ...] = ("healthy", *PLAQUES)
     measures: ClassVar[tuple[str, ...]] = (
         *LesionGenerator.measures,
         *("visible_views", "visible_fraction", "overlap", "foreshortening", "densitometric_ds"),

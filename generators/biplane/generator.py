@@ -37,7 +37,7 @@ class Biplane(Generator):
     """Two to four C-arm views of a coronary tree, the visual hull they leave, and the truth."""
 
     Params: ClassVar[type[BiplaneParams]] = BiplaneParams
-    classes: ClassVar[tuple[str, ...]] = ("still", "motion")
+    classes: tuple[str, ...] = ("still", "motion")
     measures: ClassVar[tuple[str, ...]] = (
         *("lit_fraction", "visible_fraction", "occupied_cells", "hull_cells", "hull_recall", "hull_dice"),
     )

@@ -31,7 +31,7 @@ class Cine(Generator):
     """Angiographic runs of coronary trees that move and fill, with every label."""
 
     Params: ClassVar[type[CineParams]] = CineParams
-    classes: ClassVar[tuple[str, ...]] = CLASSES
+    classes: tuple[str, ...] = CLASSES
     measures: ClassVar[tuple[str, ...]] = (
         *("worst_percent_ds", "tree_in_field", "full_frames", "boxes_visible", "vessel_contrast", "vessel_share"),
     )

@@ -39,11 +39,14 @@ class FittedSettings:
         """Read ``lesionforge.json``; its lists are tuples.
 
         Raises:
-            FileNotFoundError, ValueError: no such file, or one of another version; the message names file and fix.
+            FileNotFoundError, ValueError: no such folder; no such file in it, or one of another version; the message
+                names it, and the fix.
         """
         file = folder / FILE
+        if not folder.is_dir():  # it may be there again in a while
+            raise FileNotFoundError(f"{folder} is not there: {REMEDY}")
         if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: {REMEDY}")
+            raise ValueError(f"{file} is missing: {REMEDY}")
         try:
             record = json.loads(file.read_text())
             known = {f.name for f in fields(cls)}
@@ -97,6 +100,16 @@ class FittedModel(Generic[S]):
         mode = (folder / FILE).stat().st_mode  # what the umask asks for; safetensors makes files their owner's alone
         for file in folder.rglob("*.safetensors"):
             file.chmod(mode)
+
+    @staticmethod
+    def check(folder: Path, settings: FittedSettings) -> None:
+        """Hold the weights in a folder against the digest that its settings have of them.
+
+        Raises:
+            ValueError: where they are others.
+        """
+        if _digest(folder) != settings.digest:
+            raise ValueError(f"the weights in {folder} are not those that its {FILE} was written for: copy both again")
 
     def _save_networks(self, folder: Path) -> None:
         raise NotImplementedError

@@ -76,6 +76,13 @@ def halo_mm(lesion_class: str, radius_mm: float, least_mm: float, spacing: tuple
     return max(least_mm, max(spacing), 0.0 if lesion_class in PLAQUES else MARGIN * radius_mm)
 
 
+def beyond(mask: NDArray[np.bool_], organ: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """What a tumour leaves as it is: its margin fades into its organ; beside that, only the blur shows it."""
+    near = scipy.ndimage.distance_transform_edt(~mask, sampling=spacing) <= max(HALO_MM, *spacing) + 1e-6
+    out: NDArray[np.bool_] = ~(near | organ | mask)
+    return out
+
+
 def composite(
     background: NDArray[np.int16], tissue: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> NDArray[np.int16]:

@@ -114,10 +114,12 @@ class LesionDrawing:
         mask[inner] = parts[inner] == parts[here]
         others[mask] = VALUE[home(self.lesion_class)]
         self.region = measure.region(self.scene.labels, self.lesion_class, self.box, self.at, self.scene.spacing)
-        kept = np.zeros(mask.shape, bool)
         if self.course:
+            kept = np.zeros(mask.shape, bool)
             inner, outer = overlap(self.course.bed.box, self.box)
             kept[outer] = self.course.bed.kept[inner]
+        else:
+            kept = blend.beyond(mask, others == VALUE[home(self.lesion_class)], self.scene.spacing)
         self._weight = blend.weights(mask, self.sigma_mm, self.scene.spacing, self.width_mm)
         self._weight[kept] = 0
         return Patch(

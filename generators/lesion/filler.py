@@ -28,9 +28,9 @@ class Patch:
     ``liver_early``, ``liver_late``, ``kidney_early`` ...; ``healthy`` must return the background. ``spacing_mm``: edge
     lengths of a voxel. ``radius_mm``: that of the ball of the lesion's volume. ``mean_hu``: asked for in the lesion's
     core; a backend with ``heeds_hu = True`` draws to it, others need not. ``necrosis`` of the ``core`` (bool, as
-    ``mask``): as those do. ``kept``: bool as ``mask``, voxels of other structures that
-    stay as they are; None: none. ``memo``: a backend's own, handed on where a lesion is drawn again with another
-    ``mean_hu``.
+    ``mask``): as those do. ``kept``: bool as ``mask``, voxels of other structures, and of what lies beyond a tumour's
+    organ, that stay as they are; None: none. ``memo``: a backend's own, handed on where a lesion is drawn again with
+    another ``mean_hu``.
     """
 
     hu: NDArray[np.float32]
@@ -65,11 +65,13 @@ class Filler(ABC):
     """Draws the tissue of lesions; a backend writes ``fill``.
 
     Attributes:
+        classes: that it can draw; None: all.
         patch_voxels: least edge of the patches that it is given, where the volume is as large.
         heeds_hu: it draws to ``Patch.mean_hu``: its lesions are then measured, and drawn again with what they missed.
         digest: SHA-256 of its weights once it is prepared; None where it has none.
     """
 
+    classes: Sequence[str] | None = None
     patch_voxels: int = 0
     heeds_hu: bool = False
     digest: str | None = None

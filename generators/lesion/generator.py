@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.base import Generator, Memory, close_loop
 from lesionforge.generators.lesion import pictures
-from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES, TUMOURS
+from lesionforge.generators.lesion.classes import CLASSES, LEGEND, PLAQUES
 from lesionforge.generators.lesion.drawing import Draft, LesionDrawing
 from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.params import LesionParams
@@ -32,7 +32,7 @@ class LesionGenerator(Generator):
     """Plaques and tumours of chosen classes put into a CT volume, labelled and measured again."""
 
     Params: ClassVar[type[LesionParams]] = LesionParams
-    classes: ClassVar[tuple[str, ...]] = CLASSES
+    classes: tuple[str, ...] = CLASSES
     measures: ClassVar[tuple[str, ...]] = (
         *("lesions", "changed_voxels", "hu_in_class", "mean_hu", "contrast_hu", "volume_mm3"),
         *("percent_ds", "area_stenosis", "percent_ds_hu", "area_stenosis_hu"),  # of a plaque: label map, HU
@@ -49,12 +49,18 @@ class LesionGenerator(Generator):
     def __init__(self, params: LesionParams) -> None:
         self.params = params
         self._filler: Filler | None = None
+        if params.backend != "texture":  # weights say what they are
+            self._filler = open_backend(params)
+            if (known := self._filler.classes) is not None:
+                self.classes = tuple(name for name in CLASSES if name in known)
+        self._ready = False
         self._anatomies = Memory[VolumeAnatomy](VOLUMES)
 
     def prepare(self, device: str) -> None:
-        """Open the backend."""
-        self._filler = open_backend(self.params)
+        """Load the backend's weights."""
+        self._filler = self._filler or open_backend(self.params)
         self._filler.prepare(device)
+        self._ready = True
 
     def sample_bytes(self) -> int:
         """Expected size: CT at 2 bytes a voxel (about half of it compressed), labels, JSON and headers."""
@@ -75,7 +81,7 @@ class LesionGenerator(Generator):
         self, cases: Sequence[Volume], specs: Sequence[SampleSpec], drafts: Sequence[Draft]
     ) -> Iterator[Sample]:
         """The samples of their drafts, filled with tissue."""
-        if self._filler is None:
+        if not self._ready:
             self.prepare("cpu")
         assert self._filler is not None
         for n in range(max((len(drawings) for _, _, drawings in drafts), default=0)):
@@ -93,9 +99,9 @@ class LesionGenerator(Generator):
         """The class, the crop and the shapes of a sample's lesions, without their tissue."""
         p, anatomy = self.params, self._anatomy(volume)
         rng = spec.rng("site")
-        possible = [name for name in (*PLAQUES, *TUMOURS) if anatomy.has(name)]
+        possible = [name for name in self.classes if name != CLASSES[0] and anatomy.has(name)]
         if spec.target is None and not possible:
-            raise BadCase("the volume has neither liver, kidney, pancreas nor coronary label")
+            raise BadCase(f"the volume has no label of what these lie in: {', '.join(self.classes[1:])}")
         lesion_class = spec.target or possible[int(rng.integers(len(possible)))]
         scene, at, first = scene_for(rng, volume, anatomy, p, lesion_class)
         if first is None:

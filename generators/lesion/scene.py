@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.lesion import bed
 from lesionforge.generators.lesion.classes import ORGANS, VALUE, canonical, home, mapped, unknown
@@ -62,7 +62,7 @@ class CtScene:
         spacing, at = volume.spacing_mm, (i, j, k)
         taken, changed = np.zeros((2, *labels.shape), bool)
         scene = CtScene(before, before.copy(), labels, foreign, other, full, taken, changed, spacing, at)
-        for own in ndimage.find_objects(mapped(labels, ILL)):
+        for own in scipy.ndimage.find_objects(mapped(labels, ILL)):
             scene.take(np.array([s.start for s in own]), np.array([s.stop - 1 for s in own]))
         return scene
 
@@ -70,7 +70,7 @@ class CtScene:
         """Keep other lesions away from those whose labels lie from ``low`` up to and with ``high``."""
         box = box_about(low - APART, high + APART, self.labels.shape)
         ill = mapped(self.labels[box], ILL).view(np.bool_)
-        self.taken[box] |= ndimage.binary_dilation(ill, iterations=APART)
+        self.taken[box] |= scipy.ndimage.binary_dilation(ill, iterations=APART)
 
     @property
     def voxel_mm3(self) -> float:

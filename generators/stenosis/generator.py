@@ -33,7 +33,7 @@ class StenosisGenerator(Generator):
     """Stenoses of chosen severity drawn into an angiogram, and measured again on its pixels."""
 
     Params: ClassVar[type[StenosisParams]] = StenosisParams
-    classes: ClassVar[tuple[str, ...]] = ("mild", "moderate", "severe")
+    classes: tuple[str, ...] = ("mild", "moderate", "severe")
     balanced: ClassVar[tuple[str, ...]] = ("moderate", "severe")  # the classes that training sets want evenly
     measures: ClassVar[tuple[str, ...]] = ("percent_ds", "miss", "d_ref_px", "w_over_sigma", "cnr")
     places: ClassVar[tuple[str, ...]] = ("weights", "finder")

@@ -73,8 +73,10 @@ class DiffusionTask(FitTask):
         if self.volumes is not None:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / CARD).write_text(json.dumps(card(self.settings), indent=1, sort_keys=True) + "\n")
-            hu, grain = tissue.read(self.volumes, self.model.settings)
-            self.model.settings = replace(self.model.settings, hu=hu, grain=grain if self.model.settings.whole else {})
+            seen = tissue.read(self.volumes, self.model.settings)
+            if not self.model.settings.whole:
+                del seen["grain"]
+            self.model.settings = replace(self.model.settings, **seen)
 
     def schedule(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """A model of voxels is fitted in few steps: its rate falls by a cosine after the warm-up."""

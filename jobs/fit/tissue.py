@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +27,15 @@ SURE = 3.0  # standard errors of a correlation of HU with those of organ or vess
 QUANTILES = 17
 
 
-def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """For the fields ``hu`` and ``grain`` of ``LesionSettings``."""
+def read(volumes: Volumes, own: LesionSettings) -> dict[str, dict[str, Any]]:
+    """The fields ``hu``, ``levels_hu`` and ``grain`` of ``LesionSettings``."""
     rows: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for number in stream(b"tissue", "volumes").permutation(len(volumes))[:LOOKED_AT].tolist():
         volume = volumes[number]
         for lesion in volume.lesions(own.classes, own.halo_mm):
             if len(rows[lesion.kind]) < LESIONS:
                 rows[lesion.kind].append(_measured(volume, lesion))
-    hu, grain = {}, {}
+    hu, levels, grain = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for kind, some in rows.items():
         level, mean, fine, scan = np.array(some).T
         slope = 0.0 if kind in PLAQUES else 1.0
@@ -42,10 +43,11 @@ def read(volumes: Volumes, own: LesionSettings) -> tuple[dict[str, list[float]],
         if together**2 * len(some) > SURE**2 * level.var() * mean.var():  # else as is usual: plaques as they are
             slope = together / float(level.var())
         left = np.quantile(mean - slope * level, np.linspace(0, 1, QUANTILES))
+        levels[kind] = [round(float(level.min()), 1), round(float(level.max()), 1)]
         hu[kind] = [round(slope, 4), *np.round(left, 1).tolist()]
         uneven = math.sqrt(max(0.0, float(np.median(fine**2 - scan**2))))
         grain[kind] = [round(uneven, 1), round(min(1.0, float(np.median(fine / scan))), 3)]
-    return hu, grain
+    return {"hu": hu, "levels_hu": levels, "grain": grain}
 
 
 def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float, float]:

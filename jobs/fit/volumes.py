@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lesionforge.generators.lesion.blend import HALO_MM, halo_mm
-from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM, home
+from lesionforge.generators.lesion.blend import HALO_MM, beyond, halo_mm
+from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM, PLAQUES, home
 from lesionforge.generators.lesion.learned.crop import LEVEL_MM, about, hidden, level
 from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
@@ -91,8 +91,10 @@ class Volume:
         near = about(whole, max(halo, LEVEL_MM), self.spacing_mm)
         mask, labels = whole[near].copy(), self.labels[near]
         hole = hidden(mask, labels, self.legend, halo, self.spacing_mm)
-        organ = np.isin(labels, [value for value, name in self.legend.items() if name == home(kind)]) & ~hole
-        hu = level(self.hu[near], labels, self.legend, hole, kind) if organ.any() else None
+        if kind not in PLAQUES:  # as where they are drawn
+            organ = np.isin(labels, [value for value, name in self.legend.items() if name == home(kind)])
+            hole &= ~beyond(mask, organ, self.spacing_mm)
+        hu = level(self.hu[near], labels, self.legend, hole, kind)
         return Lesion(kind, tuple(s.start for s in near), mask, hole, hu)
 
 

@@ -19,7 +19,7 @@ class NosyParams:
 
 class Nosy(Generator):
     Params: ClassVar[type[NosyParams]] = NosyParams
-    classes: ClassVar[tuple[str, ...]] = ()
+    classes: tuple[str, ...] = ()
 
     def sample_bytes(self) -> int:
         return 40_000

@@ -167,11 +167,10 @@ def about(mask: NDArray[np.bool_], mm: float, spacing_mm: Sequence[float]) -> tu
 
 def level(
     hu: NDArray[Any], labels: NDArray[np.uint8], legend: Mapping[int, str], hole: NDArray[np.bool_], lesion: str
-) -> float:
-    """Median HU of the organ or vessel that a lesion lies in, outside of the hole; of everything if none shows."""
+) -> float | None:
+    """Median HU of the organ or vessel that a lesion lies in, outside of the hole; None where it does not show."""
     own = np.isin(labels, [value for value, name in legend.items() if name == home(lesion)]) & ~hole
-    seen = hu[own] if own.any() else hu[~hole]
-    return float(np.median(seen)) if seen.size else 0.0
+    return float(np.median(hu[own])) if own.any() else None
 
 
 def views(

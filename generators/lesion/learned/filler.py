@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.lesion.blend import halo_mm, weights
+from lesionforge.generators.lesion.classes import PLAQUES, home
 from lesionforge.generators.lesion.filler import Filler, OwnHu, Patch
 from lesionforge.generators.lesion.grain import borrowed, edges, finer, grain, voxel_grain_mm
 from lesionforge.generators.lesion.learned.crop import (
@@ -39,6 +40,7 @@ HALO_SIGMAS = 3.0  # of the blur by which a lesion's own share of a voxel falls 
 WEIGHTS = Path(__file__).parent / "weights"  # of ``promptlesion``; its card says what made them
 UNEVEN = 2.0  # times a lesion's unevenness is that of the network, at most
 BESIDE = 0.9  # of the scan's grain: what networks leave away in healthy tissue of the hole
+LEVEL_SLACK_HU = 20.0  # beyond the levels of the organs and vessels that the model was fitted on
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
 
@@ -55,7 +57,7 @@ class LearnedFiller(Filler):
             None: 4 on a GPU, 1 on a CPU.
 
     Raises:
-        FileNotFoundError, ValueError: from ``prepare``, naming file or field and fix.
+        FileNotFoundError, ValueError: naming file or field and fix; from ``prepare`` where there is no such folder yet.
     """
 
     def __init__(
@@ -75,14 +77,22 @@ class LearnedFiller(Filler):
         self._backend, self._batch = backend, batch
         self._steps, self._strength, self._guidance = steps, strength, guidance
         self._model: LesionModel | None = None
+        if self.weights.is_dir():  # what is wrong with them is told before anything is made
+            self.classes = self._told().classes
+
+    def _told(self) -> LesionSettings:
+        """What the weights say of themselves, once it is sure that they can be used as asked."""
+        own = LesionSettings.load(self.weights)
+        if own.backend not in BACKENDS or self._backend not in (None, own.backend):
+            raise ValueError(f"{self.weights} is of {own.backend}, not of {self._backend or 'a diffusion model'}")
+        sampler(own, self._steps, self._strength, self._guidance)
+        return own
 
     def prepare(self, device: str) -> None:
         """Load the weights; a fixed choice of kernels on a GPU (promise P1, level L2)."""
         from lesionforge.generators.lesion.learned.model import LesionModel
 
-        own = LesionSettings.load(self.weights)
-        if own.backend not in BACKENDS or self._backend not in (None, own.backend):
-            raise ValueError(f"{self.weights} is of {own.backend}, not of {self._backend or 'a diffusion model'}")
+        self._told()
         fixed_kernels(device)
         self.use(LesionModel.load(self.weights).to(device), device)
 
@@ -103,7 +113,8 @@ class LearnedFiller(Filler):
         """
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
-        jobs = [_Job(one, self.hole(one), rng, self.settings) for one, rng in zip(patches, rngs, strict=True)]
+        given = zip(patches, rngs, strict=True)
+        jobs = [_Job(one, self.hole(one), self._level(one), rng, self.settings) for one, rng in given]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
                 for part in chunks(same, self.batch):
@@ -112,22 +123,49 @@ class LearnedFiller(Filler):
         return [job.finished() for job in jobs]
 
     def own_hu(self, patch: Patch, rng: np.random.Generator) -> OwnHu | None:
-        """As the lesions had it that the model was fitted on, beside an organ or vessel of that level."""
-        if (seen := self.settings.hu.get(patch.lesion_class)) is None:
+        """As the lesions had it that the model was fitted on, beside an organ or vessel of that level.
+
+        None where no such level was seen: contrasts of one phase are not those of another.
+        """
+        level = self._level(patch)
+        if (seen := self.settings.hu.get(patch.lesion_class)) is None or not self._known(patch, level):
             return None
         slope, *left = seen
-        base = slope * _level(patch, self.hole(patch))
+        base = slope * level
         mean = base + float(np.interp(rng.uniform(), np.linspace(0, 1, len(left)), left))
         return OwnHu(mean, base + left[0], base + left[-1])
 
     def hole(self, patch: Patch) -> NDArray[np.bool_]:
-        """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures."""
+        """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures.
+
+        Beside an organ of a level that was not seen, the halo is no wider than the blur.
+        """
         if "hole" not in patch.memo:  # the same in every round
-            halo = halo_mm(patch.lesion_class, patch.radius_mm, self.settings.halo_mm, patch.spacing_mm)
-            out = hidden(patch.mask, patch.others, patch.legend, halo, patch.spacing_mm)
+            out = self._hidden(patch, patch.radius_mm if self._known(patch, self._level(patch)) else 0.0)
             patch.memo["hole"] = out if patch.kept is None else out & ~patch.kept
         hole: NDArray[np.bool_] = patch.memo["hole"]
         return hole
+
+    def _hidden(self, patch: Patch, radius_mm: float) -> NDArray[np.bool_]:
+        halo = halo_mm(patch.lesion_class, radius_mm, self.settings.halo_mm, patch.spacing_mm)
+        return hidden(patch.mask, patch.others, patch.legend, halo, patch.spacing_mm)
+
+    def _level(self, patch: Patch) -> float:
+        """HU of the organ or vessel that a lesion lies in."""
+        if "level" not in patch.memo:
+            box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
+            hu, others, hole = patch.hu[box], patch.others[box], self._hidden(patch, 0.0)[box]
+            out = level(hu, others, patch.legend, hole, patch.lesion_class)
+            patch.memo["level"] = float(np.median(hu[~hole] if not hole.all() else hu)) if out is None else out
+        return float(patch.memo["level"])
+
+    def _known(self, patch: Patch, level: float) -> bool:
+        """Whether lesions of the class were seen in organs or vessels about as dense; of some models nobody knows."""
+        if (ends := self.settings.levels_hu.get(patch.lesion_class)) is None:
+            return True
+        low, high = ends
+        slack = max(LEVEL_SLACK_HU, (high - low) / 2)
+        return low - slack <= level <= high + slack
 
     def _draw(self, model: LesionModel, part: Sequence[_Job]) -> NDArray[np.float32]:
         import torch
@@ -148,7 +186,7 @@ class _Job:
     """One lesion on its way: what is drawn of it so far, and the cube in hand."""
 
     def __init__(
-        self, patch: Patch, hole: NDArray[np.bool_], rng: np.random.Generator, settings: LesionSettings
+        self, patch: Patch, hole: NDArray[np.bool_], level_hu: float, rng: np.random.Generator, settings: LesionSettings
     ) -> None:
         if patch.lesion_class not in settings.classes:
             known = ", ".join(settings.classes)
@@ -162,7 +200,7 @@ class _Job:
         self._level: float | None = None
         self._soft: NDArray[np.float32] | None = None
         if settings.whole and patch.mask.any():
-            self._level = _level(patch, hole)
+            self._level = level_hu
             self._core = patch.core if patch.core is not None else core(patch.mask, patch.spacing_mm)
             self._mean = patch.mean_hu
             if self._mean is not None and not self.healthy:
@@ -215,13 +253,18 @@ class _Job:
         if self._soft is not None and self._mean is not None:
             missed = self._mean - float(self.drawn[self._core].mean())
             self.drawn += np.float32(missed / max(float(self._soft[self._core].mean()), 0.1)) * self._soft * hole
+        if not self.healthy and patch.lesion_class not in PLAQUES:
+            self._show_beside()
         return self.drawn
 
-
-def _level(patch: Patch, hole: NDArray[np.bool_]) -> float:
-    """HU of the organ or vessel that a lesion lies in."""
-    box = about(patch.mask, LEVEL_MM, patch.spacing_mm)
-    return level(patch.hu[box], patch.others[box], patch.legend, (hole | patch.mask)[box], patch.lesion_class)
+    def _show_beside(self) -> None:
+        """Beyond its organ a tumour shows as far as the blur goes; networks know what lies there by the organ's HU."""
+        patch, own = self._patch, self._settings
+        organ = [value for value, name in patch.legend.items() if name == home(patch.lesion_class)]
+        beside = self._hole & ~patch.mask & ~np.isin(patch.others, organ)
+        sigma = halo_mm(patch.lesion_class, 0.0, own.halo_mm, patch.spacing_mm) / HALO_SIGMAS
+        soft, mean = weights(patch.mask, sigma, patch.spacing_mm)[beside], np.float32(self.drawn[patch.mask].mean())
+        self.drawn[beside] = patch.hu[beside] + soft * (mean - patch.hu[beside])
 
 
 def scan_grain(patch: Patch, hole: NDArray[np.bool_]) -> NDArray[np.float32]:

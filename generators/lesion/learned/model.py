@@ -71,7 +71,7 @@ class LesionModel(FittedModel[LesionSettings]):
         """A fitted model, ready to sample.
 
         Raises:
-            FileNotFoundError, ValueError: the folder lacks something; the message names it.
+            FileNotFoundError, ValueError: no such folder; one that lacks something. The message names it.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -84,12 +84,13 @@ class LesionModel(FittedModel[LesionSettings]):
         for name, network in model.networks():
             file = folder / f"{name}.safetensors"
             if not file.is_file():
-                raise FileNotFoundError(f"{file} is missing: {REMEDY}")
+                raise ValueError(f"{file} is missing: {REMEDY}")
             try:
                 network.load_state_dict(load_file(file))
             except (RuntimeError, SafetensorError) as error:
                 raise ValueError(f"{file} does not fit {folder / 'lesionforge.json'}: {error}") from None
             network.eval().requires_grad_(False)
+        cls.check(folder, own)
         return model
 
     def _save_networks(self, folder: Path) -> None:

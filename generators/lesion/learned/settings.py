@@ -35,6 +35,7 @@ class LesionSettings(FittedSettings):
         spacings_mm: the same of each class's, where classes have voxels of their own.
         hu: of each class: how much of its organ's or vessel's HU the mean of its core follows, and quantiles, from the
             least to the most, of what is left.
+        levels_hu: of each class, the least and the most HU of the organs or vessels that its lesions lay in.
         grain: of each class, how uneven its tissue is by itself, HU, and its share of the scan's grain.
         networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``voxels``, ``prompt``.
         classes: of lesions, ``healthy`` the first.
@@ -53,6 +54,7 @@ class LesionSettings(FittedSettings):
     bend_hu: float = 0.0
     spacings_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     hu: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    levels_hu: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     grain: Mapping[str, Sequence[float]] = field(default_factory=dict)
     halo_mm: float = HALO_MM
     strength: float = 1.0

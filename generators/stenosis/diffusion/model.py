@@ -72,11 +72,12 @@ class StenosisModel(FittedModel[StenosisSettings]):
         """A fitted model, ready to sample.
 
         Raises:
-            FileNotFoundError, ValueError, OSError: the folder lacks something; the message names it.
+            FileNotFoundError, ValueError, OSError: no such folder; one that lacks something. The message names it.
         """
         from diffusers import MultiControlNetModel
 
         settings = StenosisSettings.load(folder)
+        cls.check(folder, settings)
         parts = _read(folder, autoencoder=settings.patch is None)
         controls = MultiControlNetModel.from_pretrained(str(folder / "controlnet"), **_LOCAL)
         if len(controls.nets) != 2:
@@ -189,9 +190,7 @@ def _read(folder: Path, autoencoder: bool) -> dict[str, Any]:
     wanted = ["unet", "text_encoder", "tokenizer", "scheduler", *(["vae"] if autoencoder else [])]
     missing = [name for name in wanted if not (folder / name).is_dir()]
     if missing:
-        raise FileNotFoundError(
-            f"{folder} has no {', '.join(missing)}: give a folder in diffusers' layout, on this machine"
-        )
+        raise ValueError(f"{folder} has no {', '.join(missing)}: give a folder in diffusers' layout, on this machine")
     return {
         "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **_LOCAL),
         "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", **_LOCAL),

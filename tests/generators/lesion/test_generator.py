@@ -132,7 +132,7 @@ def test_what_the_volume_does_not_show_is_a_bad_case(volumes):
     empty = replace(volumes["tumour"], legend=dict.fromkeys(volumes["tumour"].legend, "spleen"))
     with pytest.raises(BadCase, match="no labels"):
         list(generator.generate([bare], [spec(0, "liver_early")]))
-    with pytest.raises(BadCase, match="neither"):
+    with pytest.raises(BadCase, match="no label of what these lie in"):
         list(generator.generate([empty], [spec(0)]))
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,8 +14,9 @@ import yaml
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.recipe_yaml import parse
 from lesionforge.engine.sample import Maker
-from lesionforge.generators.lesion.classes import VALUE
+from lesionforge.generators.lesion.classes import CLASSES, VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
+from lesionforge.generators.lesion.learned.settings import LesionSettings
 from lesionforge.generators.lesion.params import LesionParams
 from lesionforge.generators.types import Rejected, Sample, Volume, array_member
 from lesionforge.jobs.commands import verify
@@ -59,7 +61,8 @@ def test_the_phantom_recipes_plan_every_class(name, classes):
 
 
 def test_the_sampler_is_part_of_the_identity(tmp_path):
-    (tmp_path / "config.json").write_text("{}")  # any weights: they are hashed, not loaded
+    own = LesionSettings("promptlesion", 16, (-200.0, 900.0), (1.0, 1.0, 1.0), preset="none", levels=8, steps=8)
+    replace(own, classes=CLASSES).save(tmp_path)  # weights are hashed, not loaded
     given = {"backend": "promptlesion", "weights": str(tmp_path)}
     found = {
         job("plaque_phantom.yaml", generator__params={**given, **told}).identity

@@ -26,12 +26,16 @@ def volume(rng, kind, level, contrast):
 def test_hu_follow_the_organ_and_grain_is_told_from_what_is_uneven():
     rng = np.random.default_rng(3)
     contrasts = rng.uniform(-60, -20, 12)
-    some = [volume(rng, kind, rng.uniform(80, 200), c) for kind in KINDS for c in contrasts]
+    organs = {kind: rng.uniform(80, 200, len(contrasts)) for kind in KINDS}
+    levels = {kind: [organs[kind].min(), organs[kind].max()] for kind in KINDS}
+    some = [volume(rng, k, organ, c) for k in KINDS for organ, c in zip(organs[k], contrasts, strict=True)]
     own = LesionSettings(
         "promptlesion", 16, (-1000.0, 1800.0), (1.0, 1.0, 1.0), classes=("healthy", *KINDS), preset="voxel"
     )
-    hu, grain = tissue.read(some, own)
+    read = tissue.read(some, own)
+    hu, grain = read["hu"], read["grain"]
     for kind in KINDS:
+        assert read["levels_hu"][kind] == pytest.approx(levels[kind], abs=8)
         slope, *left = hu[kind]
         assert slope == pytest.approx(1, abs=0.3)
         assert len(left) == tissue.QUANTILES

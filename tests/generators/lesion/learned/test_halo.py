@@ -8,7 +8,6 @@ import pytest
 from lesionforge.generators.lesion.blend import HALO_MM
 from lesionforge.generators.lesion.classes import VALUE, home
 from lesionforge.generators.lesion.drawing import LesionDrawing
-from lesionforge.generators.lesion.filler import Filler
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.learned import LearnedFiller
 from lesionforge.generators.lesion.learned.crop import hidden, hounsfield
@@ -25,14 +24,15 @@ WINDOW = WINDOWS["ccta"]
 CT, BEFORE = "ct.delta.npy.zst", "source_ct.delta.npy.zst"
 
 
-class Perfect(Filler):
+class Perfect(LearnedFiller):
     """Draws the very voxels of a lesion that a scanner has seen."""
-
-    hole = LearnedFiller.hole
 
     def __init__(self, real):
         self._real = real
         self.settings = LesionSettings("promptlesion", 16, WINDOW, (1.0, 1.0, 1.0), preset="none")
+
+    def prepare(self, device):
+        """There is nothing to load."""
 
     def fill(self, patches, rngs):
         return [self._real[patch.memo["box"]].astype(np.float32) for patch in patches]

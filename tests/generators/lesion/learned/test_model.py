@@ -158,16 +158,21 @@ def test_a_saved_model_comes_back(folders, backend, tmp_path):
 
 
 def test_what_is_no_model_is_named(folders, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"lesionforge\.json is missing: give the folder"):
+    with pytest.raises(ValueError, match=r"lesionforge\.json is missing: give the folder"):
         LesionModel.load(tmp_path)
     (tmp_path / "lesionforge.json").write_text("{}")
     with pytest.raises(ValueError, match="not of this version"):
         LesionModel.load(tmp_path)
     text = (folders["promptlesion"] / "lesionforge.json").read_text()
     (tmp_path / "lesionforge.json").write_text(text)
-    with pytest.raises(FileNotFoundError, match=r"vqgan\.safetensors is missing"):
+    with pytest.raises(ValueError, match=r"vqgan\.safetensors is missing"):
         LesionModel.load(tmp_path)
     for name in ("vqgan", "unet", "prompt"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"not safetensors at all")
     with pytest.raises(ValueError, match=r"vqgan\.safetensors does not fit"):
+        LesionModel.load(tmp_path)
+    other = LesionModel.new(LesionModel.load(folders["promptlesion"]).settings, seed=9)
+    other.save(tmp_path)
+    (tmp_path / "lesionforge.json").write_text(text)
+    with pytest.raises(ValueError, match="are not those that its"):
         LesionModel.load(tmp_path)

@@ -26,7 +26,7 @@ def opened(backend="promptlesion", **changes):
     with torch.no_grad():
         torch.manual_seed(1)
         model.unet.last.weight.normal_(0, 0.05)
-    filler = LearnedFiller("")
+    filler = LearnedFiller("nowhere")
     filler.use(model, "cpu")
     return filler
 
@@ -122,7 +122,7 @@ def test_missing_grain_is_the_scan_s_own_and_takes_nothing_from_the_mean():
     one = replace(patch(shape=(32, 32, 32), radius=6.0), mean_hu=300.0)
     made = {}
     for times in (0.0, 0.7, 1.0):
-        filler = LearnedFiller("")
+        filler = LearnedFiller("nowhere")
         filler.use(new("promptlesion", preset="voxel", grain={"calcified": (0.0, times)}), "cpu")
         (made[times],) = filler.fill([one], [stream(b"lesion", "0")])
         assert abs(made[times][core(one.mask, one.spacing_mm)].mean() - 300) < 1
@@ -140,7 +140,7 @@ def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
     assert (tmp_path / "unet.safetensors").stat().st_size < 2.2 * sum(
         p.numel() for p in filler._model.unet.parameters()
     )
-    again = LearnedFiller("")
+    again = LearnedFiller("nowhere")
     again.use(LesionModel.load(tmp_path), "cpu")
     assert np.abs(fill(again, one) - fill(filler, one)).max() < 5
     told = tmp_path / "lesionforge.json"
@@ -151,7 +151,7 @@ def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
 
 def test_guidance_is_none_of_theirs():
     with pytest.raises(ValueError, match="guidance is 2: models of voxels are fitted with their prompt alone"):
-        LearnedFiller("", guidance=2.0).use(new("promptlesion", preset="voxel"), "cpu")
+        LearnedFiller("nowhere", guidance=2.0).use(new("promptlesion", preset="voxel"), "cpu")
 
 
 def test_each_class_may_have_voxels_of_its_own():
