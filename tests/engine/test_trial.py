@@ -1,8 +1,11 @@
 """A run whose first samples all fail for one reason ends there, and leaves its place as it was."""
 
+import errno
+
 import pytest
 
 from lesionforge.engine import driver
+from lesionforge.engine.faults import Fault
 from lesionforge.engine.messages import Task
 from lesionforge.engine.pipeline import Pipeline
 from lesionforge.engine.pool import InProcess
@@ -12,6 +15,7 @@ from lesionforge.jobs.commands.generate import generate
 from lesionforge.sinks import dataset, layout
 from lesionforge.sinks.store import Store
 from tests.engine.conftest import toy
+from tests.faulty import Faulty
 
 NEVER = {"quality__limits": {"mean": {"min": 1e9}}, "quality__redraws": 0}  # no sample can be so bright
 
@@ -111,6 +115,24 @@ def test_a_limit_on_what_nobody_measures_ends_the_run_at_once(tmp_path):
         generate(recipe, tmp_path / "out", in_process=True)
     assert written(tmp_path) <= 4
     assert Store(str(tmp_path / "out")).list() == []
+
+
+class Unready(Faulty):
+    """Its weights are torn, or its disk is not there."""
+
+    def prepare(self, device):
+        raise OSError(errno.ENOENT, "gone") if self.params.log else ValueError("unet.safetensors is cut short")
+
+
+def test_a_generator_that_cannot_be_prepared_ends_the_run_at_once(tmp_path):
+    recipe = toy(generator__name=f"{__name__}.Unready", shard__samples=2)
+    with pytest.raises(driver.RecipeFault, match=r"Unready: ValueError: unet\.safetensors is cut short"):
+        generate(recipe, tmp_path / "out", in_process=True)
+    assert Store(str(tmp_path / "out")).list() == []
+    with pytest.raises(Fault):  # which may pass
+        Worker(toy(generator__name=f"{__name__}.Unready", generator__params={"log": "x"}), Store("memory://")).make(
+            Task(0)
+        )
 
 
 def test_a_misspelt_limit_of_a_declared_measure_is_refused_by_the_plan():

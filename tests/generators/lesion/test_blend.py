@@ -52,3 +52,14 @@ def test_no_sigma_is_a_sharp_paste():
     weight = blend.weights(mask, 0.0, (1.0, 1.0, 1.0))
     hu = np.full(mask.shape, 100, np.int16)
     assert (blend.composite(hu, np.full(mask.shape, -7, np.float32), weight) == np.where(mask, -7, 100)).all()
+
+
+def test_a_tumour_s_margin_ends_at_its_organ_and_its_blur_a_voxel_further():
+    spacing, organ, mask = (1.0, 1.0, 2.0), np.zeros((20, 20, 20), bool), np.zeros((20, 20, 20), bool)
+    organ[:12] = True
+    mask[8:12, 8:12, 8:12] = True
+    left = blend.beyond(mask, organ & ~mask, spacing)
+    assert not left[:12].any()
+    assert not left[12:14, 9, 9].any()  # within the longest edge of a voxel
+    assert left[14:, 9, 9].all()
+    assert left[12:, 2, 2].all()

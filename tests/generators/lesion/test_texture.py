@@ -189,3 +189,15 @@ def test_a_lesion_that_is_drawn_again_is_drawn_as_if_for_the_first_time():
     for again in (p.asked(40.0), replace(p, hu=p.hu + 50)):
         assert np.array_equal(fill(again), fill(replace(again)))  # with what is remembered, and without
         assert not np.array_equal(fill(again), first)
+
+
+def test_lent_grain_comes_in_pieces_too_large_to_show_as_a_pattern():
+    fine = np.random.default_rng(0).standard_normal((80, 80, 80)).astype(np.float32)
+    x, y, z = np.ogrid[-40:40, -40:40, -40:40]
+    hole = x * x + y * y + z * z <= 28**2
+    out = grain.borrowed(fine, ~hole, hole)
+    assert np.array_equal(out[~hole], fine[~hole])
+    _, times = np.unique(out[hole], return_counts=True)
+    assert times.max() <= 2
+    assert out[hole].std() == pytest.approx(1, abs=0.02)
+    assert (grain.borrowed(fine, np.zeros_like(hole), hole) == 0).all()  # no flat tissue, no grain

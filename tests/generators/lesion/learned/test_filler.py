@@ -10,7 +10,7 @@ import torch
 
 from lesionforge.generators.lesion.blend import composite
 from lesionforge.generators.lesion.filler import Patch
-from lesionforge.generators.lesion.generator import open_backend
+from lesionforge.generators.lesion.generator import LesionGenerator, open_backend
 from lesionforge.generators.lesion.learned import LearnedFiller
 from lesionforge.generators.lesion.learned.crop import hounsfield, unit, upright
 from lesionforge.generators.lesion.learned.sample import LesionSampler
@@ -201,6 +201,15 @@ def test_what_the_generator_asks_of_a_backend(folders):
 def test_what_cannot_be_is_named(folders, options, message):
     with pytest.raises(ValueError, match=message):
         LearnedFiller(**{"weights": folders["promptlesion"], **options}).prepare("cpu")
+
+
+def test_what_cannot_be_is_refused_with_the_recipe(folders):
+    """Before a run takes its place, and without torch."""
+    given = {"backend": "promptlesion", "weights": str(folders["promptlesion"])}
+    assert LesionGenerator(LesionParams(**given)).classes == new("promptlesion").settings.classes
+    for more in ({"steps": 7}, {"backend": "promptlesion-mask"}, {"weights": str(folders["promptlesion"].parent)}):
+        with pytest.raises(ValueError, match=r"give|is of promptlesion"):
+            LesionGenerator(LesionParams(**given | more))
 
 
 def test_guidance_needs_a_prompt(folders):

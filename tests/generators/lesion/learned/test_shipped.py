@@ -4,13 +4,16 @@ import json
 from dataclasses import replace
 
 import pytest
+from scipy import ndimage
 
-from lesionforge.generators.lesion.classes import CLASSES, PLAQUES
+from lesionforge.generators.lesion.classes import CLASSES, PLAQUES, VALUE, WATER_HU
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.learned.filler import WEIGHTS
 from lesionforge.generators.lesion.learned.settings import LesionSettings
+from lesionforge.generators.types import Rejected
 from tests.benchmarks.learned_truth import CLOSE_HU, REAL, SOFT_HU, compared, drawn
 from tests.benchmarks.lesion_truth import volumes
+from tests.generators.lesion.toys import abdomen, spec
 
 SHIPPED = replace(REAL, backend="promptlesion", liver_mm=(10.5, 13), spotty=0.0)  # four spots say little
 
@@ -49,3 +52,23 @@ def test_checked_they_have_the_hu_that_are_asked_for(backgrounds, kind):
     assert told["hu_in_class"]
     assert abs(told["measured_hu"] - told["requested_hu"]) <= 3
     assert len(sample.drawn["weights"]) == 64
+
+
+def test_in_a_phase_that_they_never_saw_tumours_are_of_that_phase_and_leave_what_lies_beside_their_organ(monkeypatch):
+    """Of a kidney full of contrast they have learnt that its tumours are 100 HU darker, and fat 280."""
+    monkeypatch.setattr("tests.generators.lesion.toys.ORGAN_HU", {1: 55, 2: 32, 3: 42, 4: 45})
+    volume = abdomen(shape=(72, 64, 48), spacing=(2.0, 2.0, 2.0))
+    generator = LesionGenerator(replace(SHIPPED, phase="unenhanced", kidney_mm=(10.5, 13)))
+    for attempt in range(20):
+        try:
+            (sample,) = generator.generate([volume], [spec(0, "kidney_late", attempt)])
+            break
+        except Rejected:
+            continue
+    told, labels = sample.labels["lesions"][0], sample.fields["label.npy.zst"]
+    assert WATER_HU - 15 <= told["measured_hu"] <= 60
+    hu, before = sample.fields["ct.delta.npy.zst"], sample.fields["source_ct.delta.npy.zst"]
+    lesion = labels == VALUE["kidney_late"]
+    beside = ~lesion & (labels != VALUE["kidney"])
+    assert (hu[beside] - before[beside]).min() >= -15
+    assert (hu == before)[beside & (ndimage.distance_transform_edt(~lesion) > 1)].all()

@@ -106,6 +106,14 @@ def test_what_is_asked_for_is_what_the_lesions_measured_that_it_was_fitted_on():
     assert np.mean([own.mean for own in asked]) == pytest.approx(base + 30, abs=3)
     assert all(own.low <= own.mean <= own.high for own in asked)
     assert filler.own_hu(replace(one, lesion_class="non_calcified"), rngs[0]) is None  # no lesion was seen
+    level = 2 * base
+    for ends, known in (
+        ((level - 30, level - 15), True),
+        ((level - 40, level - 25), False),
+        ((level + 25, level + 40), False),
+    ):
+        known_at = opened(hu={"calcified": [0.5, 10.0, 50.0]}, levels_hu={"calcified": ends})
+        assert (known_at.own_hu(patch(), rngs[0]) is not None) == known
 
 
 def test_what_is_hidden_is_not_read_and_the_healthy_prompt_returns_the_background():
