@@ -41,6 +41,15 @@ def test_it_is_a_generator():
     assert set(CLASSES[1:]) < set(LABELS)
 
 
+def test_a_wide_margin_fades_into_its_organ_and_not_into_what_lies_beside_it(volumes):
+    wide = replace(PARAMS, size=None, liver_mm=(15, 18), blend=(0.33, 0.33))
+    sample = made(volumes, "liver_late", params=wide)
+    label, changed = sample.fields["label.npy.zst"], sample.fields["changed.npy.zst"] > 0
+    far = ndimage.distance_transform_edt(label != VALUE["liver_late"], sampling=sample.labels["spacing_mm"])
+    assert not changed[(label != VALUE["liver"]) & (far > 1.6)].any()
+    assert changed[(label == VALUE["liver"]) & (far > 3)].any()
+
+
 @pytest.mark.parametrize("lesion_class", CLASSES[1:])
 def test_a_sample_of_each_class(volumes, lesion_class):
     sample = made(volumes, lesion_class)
