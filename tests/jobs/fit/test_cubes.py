@@ -183,7 +183,7 @@ def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys)
     assert (volumes.classes, volumes.learnable) == ({"liver_early", "kidney_early"}, {"liver_early"})
     assert volumes.alone == {"kidney_early": 1}
     own = LesionSettings("promptlesion", 16, WINDOW, (1.0, 1.0, 1.0), classes=CLASSES, preset="voxel")
-    assert set(tissue.read(volumes, own)[0]) == {"liver_early"}
+    assert set(tissue.read(volumes, own)["hu"]) == {"liver_early"}
     assert volumes[ALONE].lesions(CLASSES, 1.0) == []
     asked = LesionFit(
         kind="promptlesion", preset="voxel", data=(rare,), out="x", classes=("liver_early", "kidney_early")
