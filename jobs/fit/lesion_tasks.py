@@ -35,7 +35,7 @@ class AutoencoderTask(FitTask):
     partly = True
     network: AutoencoderLoss
     held: Items | None = None  # what it is measured on
-    classes: Sequence[str] = (HEALTHY,)  # that its cubes are of
+    classes: Sequence[str] = (HEALTHY,)  # of its cubes, where they are known
 
     def finish(self, folder: Path) -> None:
         """How far the HU of each tissue are off, told and kept beside the weights."""
@@ -117,5 +117,6 @@ def shown(own: LesionSettings, classes: Sequence[str], batch: Mapping[str, Any],
         return volumes
     hu = hounsfield(volumes.float().cpu().numpy(), own.window, own.bend_hu)
     vessels = {*PLAQUES} | ({HEALTHY} if classes[1:] and set(classes[1:]) <= {*PLAQUES} else set())
-    windows = [WINDOWS["ccta" if classes[n] in vessels else "abdomen"] for n in batch["lesion"].tolist()]
+    kinds = [classes[n] if n < len(classes) else HEALTHY for n in batch["lesion"].tolist()]
+    windows = [WINDOWS["ccta" if kind in vessels else "abdomen"] for kind in kinds]
     return torch.from_numpy(np.stack([unit(one, window) for one, window in zip(hu, windows, strict=True)]))

@@ -63,6 +63,11 @@ def marked(real: DataPlace, test: DataPlace, domain: str) -> dict[str, float]:
     one_spacing(real, test)
     learnt, scored = (Volumes((place.uri,), place.split) for place in (real, test))
     there = [learnt.learnable, scored.classes]
+    if learnt.alone and not learnt.learnable:
+        raise UsageError(
+            "the scans to learn from have lesions, but near none of them is a voxel of its organ or vessel labelled: "
+            "label it, and name it in the legend, as --option 'legend={1: liver, 2: liver_tumour}'"
+        )
     for classes, what in zip(there, ("to learn from", "to score on"), strict=True):
         if classes.isdisjoint(DOMAINS[domain].classes):
             found = ", ".join(sorted(classes)) or "none at all"

@@ -162,8 +162,8 @@ def rare(tmp_path_factory):
     return str(folder)
 
 
-def test_every_cube_finds_its_lesion_among_scans_of_which_most_are_healthy(rare, monkeypatch, capsys):
-    asked = LesionFit(kind="promptlesion", preset="voxel", data=(rare,), out="x")
+def test_every_cube_finds_its_lesion_among_scans_of_which_most_are_healthy(rare, monkeypatch, capsys, tmp_path):
+    asked = LesionFit(kind="promptlesion", preset="voxel", data=(rare,), out=str(tmp_path))
     volumes = Volumes([rare], "train")
     own = new_model(asked, volumes.learnable, volumes.spacing_mm, volumes.spacings_mm).settings
     learnt, held = cubes_of(asked, own, volumes, (1, SIDE, SIDE, SIDE))
@@ -177,7 +177,7 @@ def test_every_cube_finds_its_lesion_among_scans_of_which_most_are_healthy(rare,
     assert "no lesion of liver_early in the split val: the held-out loss is of other cubes" in capsys.readouterr().err
 
 
-def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys):
+def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys, tmp_path):
     """The median of whatever is about it says nothing of what it lies in."""
     volumes = Volumes([rare], "train")
     assert (volumes.classes, volumes.learnable) == ({"liver_early", "kidney_early"}, {"liver_early"})
@@ -186,7 +186,7 @@ def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys)
     assert set(tissue.read(volumes, own)["hu"]) == {"liver_early"}
     assert volumes[ALONE].lesions(CLASSES, 1.0) == []
     asked = LesionFit(
-        kind="promptlesion", preset="voxel", data=(rare,), out="x", classes=("liver_early", "kidney_early")
+        kind="promptlesion", preset="voxel", data=(rare,), out=str(tmp_path), classes=("liver_early", "kidney_early")
     )
     with pytest.raises(UsageError, match="the data have no lesion of kidney_early to learn from, but of liver_early"):
         fit_lesion(asked)
@@ -194,8 +194,8 @@ def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys)
     assert "lesions are left out, near which no voxel of their organ or vessel is labelled: 1 kidney_early" in shown
 
 
-def test_a_class_that_no_lesion_has_is_refused_and_real_ones_beside_drawn_ones_are_found(place):
-    asked = {"kind": "promptlesion", "preset": "voxel", "data": (place,), "out": "x"}
+def test_a_class_that_no_lesion_has_is_refused_and_real_ones_beside_drawn_ones_are_found(place, tmp_path):
+    asked = {"kind": "promptlesion", "preset": "voxel", "data": (place,), "out": str(tmp_path)}
     with pytest.raises(
         UsageError, match="no lesion of liver_late to learn from, but of liver_early, kidney_early, pan"
     ):

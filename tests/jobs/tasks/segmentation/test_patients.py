@@ -17,12 +17,13 @@ SHAPE = (36, 32, 28)
 LITS = {"layout": "lits"}
 
 
-def scan(folder, number, radius=3, spacing=3.0):
-    """A liver in fat, with a tumour of its own where ``radius`` is not 0."""
+def scan(folder, number, radius=3, spacing=3.0, organ=1):
+    """A liver in fat, with a tumour of its own where ``radius`` is not 0; its label is ``organ``."""
     rng = np.random.default_rng(number)
     labels = ball(SHAPE, (18, 16, 14), 12).astype(np.uint8)
     labels[ball(SHAPE, (18 + number % 3, 12 + number, 14), radius) & (radius > 0)] = 2
     hu = np.array([-90.0, 110.0, 60.0])[labels] + rng.normal(0, 6, SHAPE)
+    labels[labels == 1] = organ
     for name, array in (("volume", hu.astype(np.int16)), ("segmentation", labels)):
         image = nib.Nifti1Image(array, np.diag([-spacing, -spacing, spacing, 1]))
         nib.save(image, folder / f"{name}-{number}.nii.gz")
@@ -106,6 +107,12 @@ def test_what_cannot_be_is_said_before_anything_is_fitted(tmp_path):
         prepare(folder, tmp_path / "plaques", share=0.5, domain="plaques")
     with pytest.raises(UsageError, match="arm 'placebo' is unknown here; give some of real, copy-paste, texture, "):
         prepare(folder, tmp_path / "arms", ["placebo"], share=0.5)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for number in range(2):
+        scan(bare, number, organ=0)
+    with pytest.raises(UsageError, match="near none of them is a voxel of its organ or vessel labelled: label it, and"):
+        prepare(bare, tmp_path / "organ", share=0.5)
     scan(folder, 1, spacing=2.0)
     with pytest.raises(UsageError, match=r"3.0\] mm, and all need the same: give --option spacing_mm=\[2.5, 2.5, 2.5"):
         prepare(folder, tmp_path / "voxels", share=0.5)
