@@ -91,6 +91,9 @@ class Filler(ABC):
         """What a lesion of a class is to measure, where the backend's are not those of ``generators.lesion.classes``.
 
         A fitted model's are those of the lesions it has seen. None: the classes' own are asked for.
+
+        Raises:
+            Rejected: it cannot draw what is asked for there.
         """
         return None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lesionforge.generators.diffusion.batches import placed
 from lesionforge.generators.lesion.learned.crop import Cube, regions, views
-from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
+from lesionforge.generators.lesion.learned.job import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import stream
 from lesionforge.jobs.errors import UsageError

@@ -16,7 +16,7 @@ import numpy as np
 from lesionforge.generators.lesion.classes import PLAQUES
 from lesionforge.generators.lesion.filler import Patch
 from lesionforge.generators.lesion.grain import finer, voxel_grain_mm
-from lesionforge.generators.lesion.learned.filler import scan_grain
+from lesionforge.generators.lesion.learned.job import scan_grain
 from lesionforge.generators.lesion.learned.settings import LesionSettings
 from lesionforge.generators.lesion.measure import core
 from lesionforge.generators.types import stream

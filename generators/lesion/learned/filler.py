@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,36 +11,27 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
-from lesionforge.generators.lesion.blend import halo_mm, weights
-from lesionforge.generators.lesion.classes import PLAQUES, home
+from lesionforge.generators.lesion.blend import halo_mm
+from lesionforge.generators.lesion.classes import home
 from lesionforge.generators.lesion.filler import Filler, OwnHu, Patch
-from lesionforge.generators.lesion.grain import borrowed, edges, finer, grain, voxel_grain_mm
 from lesionforge.generators.lesion.learned.crop import (
     LEVEL_MM,
     about,
-    cubes,
     hidden,
-    hounsfield,
     level,
-    regions,
-    upright,
-    views,
-    wish,
 )
+from lesionforge.generators.lesion.learned.job import Job
 from lesionforge.generators.lesion.learned.sample import LesionSampler
-from lesionforge.generators.lesion.learned.settings import BACKENDS, HEALTHY, LesionSettings
-from lesionforge.generators.lesion.measure import core
+from lesionforge.generators.lesion.learned.settings import BACKENDS, LesionSettings
 from lesionforge.generators.lesion.params import SHIPPED
+from lesionforge.generators.types import Rejected
 
 if TYPE_CHECKING:
     from lesionforge.generators.lesion.learned.model import LesionModel
 
-HALO_SIGMAS = 3.0  # of the blur by which a lesion's own share of a voxel falls off, to the end of its halo
 WEIGHTS = Path(__file__).parent / "weights"  # of ``promptlesion``; its card says what made them
-UNEVEN = 2.0  # times a lesion's unevenness is that of the network, at most
-BESIDE = 0.9  # of the scan's grain: what networks leave away in healthy tissue of the hole
+STRANGE_HU = 25.0  # from what the model was fitted on, at levels that it was not
 LEVEL_SLACK_HU = 20.0  # beyond the levels of the organs and vessels that the model was fitted on
-SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
 
 class LearnedFiller(Filler):
@@ -114,7 +104,7 @@ class LearnedFiller(Filler):
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
         given = zip(patches, rngs, strict=True)
-        jobs = [_Job(one, self.hole(one), self._level(one), rng, self.settings) for one, rng in given]
+        jobs = [Job(one, self.hole(one), self._level(one), self._known(one), rng, self.settings) for one, rng in given]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
                 for part in chunks(same, self.batch):
@@ -126,12 +116,23 @@ class LearnedFiller(Filler):
         """As the lesions had it that the model was fitted on, beside an organ or vessel of that level.
 
         None where no such level was seen: contrasts of one phase are not those of another.
+
+        Raises:
+            Rejected: what is asked for there is far from all that was seen, and would lie in the scan like a coin.
         """
         level = self._level(patch)
-        if (seen := self.settings.hu.get(patch.lesion_class)) is None or not self._known(patch, level):
+        if (seen := self.settings.hu.get(patch.lesion_class)) is None:
             return None
         slope, *left = seen
         base = slope * level
+        if not self._known(patch):
+            asked, low, high = patch.mean_hu, base + left[0], base + left[-1]
+            if self.settings.whole and asked is not None and not low - STRANGE_HU <= asked <= high + STRANGE_HU:
+                raise Rejected(
+                    f"{asked:.0f} HU asked for beside {level:.0f} HU of {home(patch.lesion_class)}, where its weights "
+                    f"know {low:.0f} to {high:.0f}: take others, fitted on scans of this phase, or backend texture"
+                )
+            return None
         mean = base + float(np.interp(rng.uniform(), np.linspace(0, 1, len(left)), left))
         return OwnHu(mean, base + left[0], base + left[-1])
 
@@ -141,7 +142,7 @@ class LearnedFiller(Filler):
         Beside an organ of a level that was not seen, the halo is no wider than the blur.
         """
         if "hole" not in patch.memo:  # the same in every round
-            out = self._hidden(patch, patch.radius_mm if self._known(patch, self._level(patch)) else 0.0)
+            out = self._hidden(patch, patch.radius_mm if self._known(patch) else 0.0)
             patch.memo["hole"] = out if patch.kept is None else out & ~patch.kept
         hole: NDArray[np.bool_] = patch.memo["hole"]
         return hole
@@ -159,15 +160,15 @@ class LearnedFiller(Filler):
             patch.memo["level"] = float(np.median(hu[~hole] if not hole.all() else hu)) if out is None else out
         return float(patch.memo["level"])
 
-    def _known(self, patch: Patch, level: float) -> bool:
+    def _known(self, patch: Patch) -> bool:
         """Whether lesions of the class were seen in organs or vessels about as dense; of some models nobody knows."""
         if (ends := self.settings.levels_hu.get(patch.lesion_class)) is None:
             return True
         low, high = ends
         slack = max(LEVEL_SLACK_HU, (high - low) / 2)
-        return low - slack <= level <= high + slack
+        return low - slack <= self._level(patch) <= high + slack
 
-    def _draw(self, model: LesionModel, part: Sequence[_Job]) -> NDArray[np.float32]:
+    def _draw(self, model: LesionModel, part: Sequence[Job]) -> NDArray[np.float32]:
         import torch
 
         batch = stacked(filled([job.view for job in part], self.batch), self._device)
@@ -180,97 +181,6 @@ class LearnedFiller(Filler):
             return torch.from_numpy(np.stack(filled(own, self.batch))).to(self._device)
 
         return np.asarray(self.sampler(model, batch, draw).cpu().numpy())
-
-
-class _Job:
-    """One lesion on its way: what is drawn of it so far, and the cube in hand."""
-
-    def __init__(
-        self, patch: Patch, hole: NDArray[np.bool_], level_hu: float, rng: np.random.Generator, settings: LesionSettings
-    ) -> None:
-        if patch.lesion_class not in settings.classes:
-            known = ", ".join(settings.classes)
-            raise ValueError(f"lesion class {patch.lesion_class!r} is none of this model's: {known}")
-        _check_spacing(patch.spacing_mm, settings.spacings_mm.get(patch.lesion_class, settings.spacing_mm))
-        self.rng, self.drawn = rng, patch.hu.astype(np.float32, copy=True)
-        self.healthy = patch.lesion_class == HEALTHY
-        self._patch, self._hole, self._settings = patch, hole, settings
-        self._done = np.zeros(patch.mask.shape, bool)
-        self._cubes = cubes(hole, settings.side, settings.multiple)
-        self._level: float | None = None
-        self._soft: NDArray[np.float32] | None = None
-        if settings.whole and patch.mask.any():
-            self._level = level_hu
-            self._core = patch.core if patch.core is not None else core(patch.mask, patch.spacing_mm)
-            self._mean = patch.mean_hu
-            if self._mean is not None and not self.healthy:
-                sigma = halo_mm(patch.lesion_class, patch.radius_mm, settings.halo_mm, patch.spacing_mm) / HALO_SIGMAS
-                self._soft = weights(patch.mask, sigma, patch.spacing_mm)
-
-    def turn(self) -> bool:
-        """Take the next cube with anything left to make."""
-        patch, own = self._patch, self._settings
-        for cube in self._cubes:
-            hole = cube.cut(self._hole & ~self._done)
-            if not hole.any():
-                continue
-            if self.healthy:
-                hole = np.zeros_like(hole)
-            mask = cube.cut(patch.mask) & (not self.healthy)
-            region = regions(cube.cut(patch.others), patch.legend, mask, patch.lesion_class, own.classes)
-            now = np.where(self._hole & self._done, self.drawn, patch.hu)
-            kind = own.classes.index(patch.lesion_class)
-            self.cube = cube
-            self.view = views(cube.cut(now), hole, region, kind, own.window, own.bend_hu, self._level)
-            if self._soft is not None and self._mean is not None:
-                self.view |= wish(self._mean, cube.cut(self._core), cube.cut(self._soft))
-            return True
-        return False
-
-    def take(self, values: NDArray[np.float32]) -> None:
-        """Put the drawn cube where nothing was drawn before."""
-        at, inner = self.cube.inside(self.drawn.shape)
-        new = hounsfield(upright(values), self._settings.window, self._settings.bend_hu)[inner]
-        self.drawn[at] = np.where(self._done[at], self.drawn[at], new)
-        self._done[at] = True
-
-    def finished(self) -> NDArray[np.float32]:
-        """What was drawn, as uneven and as grainy as its lesions are: least squares leave some of either away.
-
-        A lesion's own unevenness is the network's, more of it; the rest is grain of the scan. Then its mean again.
-        """
-        patch, hole, seen = self._patch, self._hole, self._settings.grain.get(self._patch.lesion_class)
-        if seen is not None and not self.healthy:
-            uneven, share = seen
-            scanned = scan_grain(patch, hole)
-            fine = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))
-            scan, made = max(float(scanned[hole].std()), 1.0), max(float(fine[self._core].std()), 1.0)
-            more = min(max(uneven / made, 1.0), UNEVEN)
-            missing = math.sqrt(max(0.0, uneven**2 + (share * scan) ** 2 - (more * made) ** 2)) / scan
-            self.drawn += np.where(patch.mask, np.float32(more - 1) * fine, np.float32(0))
-            lent = np.where(patch.mask, np.float32(min(missing, 1.0)), np.float32(BESIDE))
-            self.drawn[hole] += (lent * scanned)[hole]
-        if self._soft is not None and self._mean is not None:
-            missed = self._mean - float(self.drawn[self._core].mean())
-            self.drawn += np.float32(missed / max(float(self._soft[self._core].mean()), 0.1)) * self._soft * hole
-        if not self.healthy and patch.lesion_class not in PLAQUES:
-            self._show_beside()
-        return self.drawn
-
-    def _show_beside(self) -> None:
-        """Beyond its organ a tumour shows as far as the blur goes; networks know what lies there by the organ's HU."""
-        patch, own = self._patch, self._settings
-        organ = [value for value, name in patch.legend.items() if name == home(patch.lesion_class)]
-        beside = self._hole & ~patch.mask & ~np.isin(patch.others, organ)
-        sigma = halo_mm(patch.lesion_class, 0.0, own.halo_mm, patch.spacing_mm) / HALO_SIGMAS
-        soft, mean = weights(patch.mask, sigma, patch.spacing_mm)[beside], np.float32(self.drawn[patch.mask].mean())
-        self.drawn[beside] = patch.hu[beside] + soft * (mean - patch.hu[beside])
-
-
-def scan_grain(patch: Patch, hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The grain of flat tissue beside a lesion, where the hole is."""
-    flat = ~edges(patch.hu, patch.spacing_mm, 1.0) & ~hole
-    return borrowed(grain(patch.hu, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm)), flat, hole)
 
 
 def sampler(own: LesionSettings, steps: int | None, strength: float | None, guidance: float | None) -> LesionSampler:
@@ -291,9 +201,3 @@ def sampler(own: LesionSettings, steps: int | None, strength: float | None, guid
     if weight != 1 and own.whole:
         raise ValueError(f"guidance is {weight:g}: models of voxels are fitted with their prompt alone, leave it at 1")
     return LesionSampler(n, share, weight)
-
-
-def _check_spacing(found: Sequence[float], fitted: Sequence[float]) -> None:
-    if any(abs(a / b - 1) > SPACING_TOLERANCE for a, b in zip(found, fitted, strict=True)):
-        given, wanted = (" x ".join(f"{v:.3g}" for v in edges) for edges in (found, fitted))
-        raise ValueError(f"voxels are {given} mm, the model was fitted on {wanted} mm: resample the source")

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.generators.lesion.learned.filler import SPACING_TOLERANCE
+from lesionforge.generators.lesion.learned.job import SPACING_TOLERANCE
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.tasks.segmentation.targets import classes_of
 

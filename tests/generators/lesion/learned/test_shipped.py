@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from scipy import ndimage
 
-from lesionforge.generators.lesion.classes import CLASSES, PLAQUES, VALUE, WATER_HU
+from lesionforge.generators.lesion.classes import CLASSES, PLAQUES, VALUE
 from lesionforge.generators.lesion.generator import LesionGenerator
 from lesionforge.generators.lesion.learned.filler import WEIGHTS
 from lesionforge.generators.lesion.learned.settings import LesionSettings
@@ -58,17 +58,23 @@ def test_in_a_phase_that_they_never_saw_tumours_are_of_that_phase_and_leave_what
     """Of a kidney full of contrast they have learnt that its tumours are 100 HU darker, and fat 280."""
     monkeypatch.setattr("tests.generators.lesion.toys.ORGAN_HU", {1: 55, 2: 32, 3: 42, 4: 45})
     volume = abdomen(shape=(72, 64, 48), spacing=(2.0, 2.0, 2.0))
-    generator = LesionGenerator(replace(SHIPPED, phase="unenhanced", kidney_mm=(10.5, 13)))
+    generator = LesionGenerator(replace(SHIPPED, phase="unenhanced"))
+    said, sample = "", None
     for attempt in range(20):
         try:
-            (sample,) = generator.generate([volume], [spec(0, "kidney_late", attempt)])
+            (sample,) = generator.generate([volume], [spec(0, "liver_late", attempt)])
             break
         except Rejected:
             continue
     told, labels = sample.labels["lesions"][0], sample.fields["label.npy.zst"]
-    assert WATER_HU - 15 <= told["measured_hu"] <= 60
+    assert -40 <= told["contrast_hu"] <= 0
     hu, before = sample.fields["ct.delta.npy.zst"], sample.fields["source_ct.delta.npy.zst"]
-    lesion = labels == VALUE["kidney_late"]
-    beside = ~lesion & (labels != VALUE["kidney"])
+    lesion = labels == VALUE["liver_late"]
+    beside = ~lesion & (labels != VALUE["liver"])
     assert (hu[beside] - before[beside]).min() >= -15
     assert (hu == before)[beside & (ndimage.distance_transform_edt(~lesion) > 1)].all()
+    for attempt in range(20):
+        with pytest.raises(Rejected) as caught:
+            list(generator.generate([volume], [spec(0, "kidney_late", attempt)]))
+        said = said or (str(caught.value) if "weights" in str(caught.value) else "")
+    assert "HU of kidney, where its weights know -" in said
