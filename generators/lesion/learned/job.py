@@ -17,7 +17,7 @@ from lesionforge.generators.lesion.learned.settings import HEALTHY, LesionSettin
 from lesionforge.generators.lesion.measure import core
 
 HALO_SIGMAS = 3.0  # of the blur by which a lesion's own share of a voxel falls off, to the end of its halo
-UNEVEN = 2.0  # times a lesion's unevenness is that of the network, at most
+EVEN, UNEVEN = 0.8, 2.0  # times the network's unevenness, at least and at most: what is left is the lesion's shape
 BESIDE = 0.9  # of the scan's grain: what networks leave away in healthy tissue of the hole
 SPACING_TOLERANCE = 0.15  # of a voxel's edge, against those the model was fitted on
 
@@ -103,8 +103,9 @@ class Job:
             scanned = scan_grain(patch, hole)
             fine = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))
             scan, made = max(float(scanned[hole].std()), 1.0), max(float(fine[self._core].std()), 1.0)
-            more = min(max(uneven / made, 1.0), UNEVEN)
-            missing = math.sqrt(max(0.0, uneven**2 + (share * scan) ** 2 - (more * made) ** 2)) / scan
+            whole = math.hypot(uneven, share * scan)
+            more = max(min(max(uneven / made, 1.0), UNEVEN, whole / made), EVEN)
+            missing = math.sqrt(max(0.0, whole**2 - (more * made) ** 2)) / scan
             self.drawn += np.where(patch.mask, np.float32(more - 1) * fine, np.float32(0))
             lent = np.where(patch.mask, np.float32(min(missing, 1.0)), np.float32(BESIDE))
             self.drawn[hole] += (lent * scanned)[hole]
@@ -131,7 +132,11 @@ class Job:
 def scan_grain(patch: Patch, hole: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The grain of flat tissue beside a lesion, where the hole is."""
     flat = ~edges(patch.hu, patch.spacing_mm, 1.0) & ~hole
-    return borrowed(grain(patch.hu, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm)), flat, hole)
+    fine = grain(patch.hu, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))
+    out = borrowed(fine, flat, hole)
+    lent = float(out[hole].std()) if hole.any() else 0.0
+    # As strong as all flat tissue's: the piece that was lent may happen to be of more or of less.
+    return out * np.float32(float(fine[flat].std()) / lent) if lent else out
 
 
 def _check_spacing(found: Sequence[float], fitted: Sequence[float]) -> None:

@@ -129,15 +129,16 @@ def test_missing_grain_is_the_scan_s_own_and_takes_nothing_from_the_mean():
     """A new network says nothing: the hole is as flat as can be before."""
     one = replace(patch(shape=(32, 32, 32), radius=6.0), mean_hu=300.0)
     made = {}
-    for times in (0.0, 0.7, 1.0):
+    for times in (None, 0.7, 1.0):
         filler = LearnedFiller("nowhere")
-        filler.use(new("promptlesion", preset="voxel", grain={"calcified": (0.0, times)}), "cpu")
+        grain = {} if times is None else {"calcified": (0.0, times)}
+        filler.use(new("promptlesion", preset="voxel", grain=grain), "cpu")
         (made[times],) = filler.fill([one], [stream(b"lesion", "0")])
         assert abs(made[times][core(one.mask, one.spacing_mm)].mean() - 300) < 1
     hole = filler.hole(one)
     scan = finer(one.hu, one.spacing_mm, 1.0)[~hole].std()
     for times in (0.7, 1.0):
-        added = made[times] - made[0.0]
+        added = made[times] - made[None]
         assert not added[~hole].any()
         assert added[one.mask].std() == pytest.approx(times * scan, rel=0.15)
 
