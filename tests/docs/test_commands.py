@@ -49,7 +49,7 @@ SHORT = {
     "lesionforge generate demo": "--set sources.0.options.count=6",
     "lesionforge generate stenosis_phantom": "--set sources.0.options.count=5 --in-process",
     "lesionforge generate stenosis_arcade": f"--in-process --set multiply=2 {ANY}",
-    "lesionforge generate plaque_phantom --out learned": f"{PLAQUES} {ANY}",
+    "lesionforge generate plaque_phantom --out learned": f"{PLAQUES} {ANY} --unset balance",
     "lesionforge generate plaque_phantom": f"{PLAQUES} --set quality.max_quarantined=0.5",
     "lesionforge generate lesion_phantom": f"{FEW} {ANY}",
     "lesionforge generate lesion_ct": (

@@ -40,8 +40,10 @@ def test_settings_come_back_and_tell_which_weights_they_are_of(tmp_path):
 
 
 def test_a_folder_without_settings_or_with_others_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"{FILE} is missing: give the folder"):
+    with pytest.raises(ValueError, match=rf"{FILE} is missing: give the folder"):
         ToySettings.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="elsewhere is not there"):  # which may pass
+        ToySettings.load(tmp_path / "elsewhere")
     ToyModel(b"").save(tmp_path)
     record = json.loads((tmp_path / FILE).read_text())
     for wrong in ({**record, "other": 1}, {k: v for k, v in record.items() if k != "side"}, [1]):

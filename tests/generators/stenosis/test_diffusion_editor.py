@@ -145,7 +145,7 @@ def test_a_box_larger_than_the_crop_or_the_frame_s_room_is_drawn(weights):
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(ValueError, match="weights is missing"):
         DiffusionEditor(None)
-    with pytest.raises(FileNotFoundError, match=r"lesionforge fit"):
+    with pytest.raises(ValueError, match=r"lesionforge fit"):
         DiffusionEditor(tmp_path).prepare("cpu")
 
 

@@ -188,7 +188,7 @@ def test_the_digest_names_the_weights(tmp_path):
 
 
 def test_a_folder_that_is_no_fitted_model_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"lesionforge\.json"):
+    with pytest.raises(ValueError, match=r"lesionforge\.json"):
         StenosisModel.load(tmp_path)
 
 
@@ -238,5 +238,5 @@ def test_stable_diffusion_s_noise_levels_are_taken_from_its_folder(stable_diffus
 
 def test_a_stable_diffusion_folder_that_lacks_a_part_is_named(stable_diffusion, tmp_path):
     (tmp_path / "unet").symlink_to(stable_diffusion / "unet")
-    with pytest.raises(FileNotFoundError, match="no text_encoder, tokenizer, scheduler, vae"):
+    with pytest.raises(ValueError, match="no text_encoder, tokenizer, scheduler, vae"):
         StenosisModel.on_stable_diffusion(PRESETS["sd15"], tmp_path, seed=0)
