@@ -74,6 +74,7 @@ class AngioCt(Generator):
     def __init__(self, params: AngioCtParams) -> None:
         self.params = params
         self._lesions = LesionGenerator(params)
+        self.classes = tuple(name for name in self.classes if name in self._lesions.classes)
         self._threads: int | None = None
         self._last: tuple[Volume, LabelledLumen] | None = None
 

@@ -100,7 +100,9 @@ class Job:
         patch, hole, seen = self._patch, self._hole, self._settings.grain.get(self._patch.lesion_class)
         if seen is not None and not self.healthy:
             uneven, share = seen
-            scanned = scan_grain(patch, hole)
+            if "grain" not in patch.memo:  # the same in every round
+                patch.memo["grain"] = scan_grain(patch, hole)
+            scanned: NDArray[np.float32] = patch.memo["grain"]
             fine = finer(self.drawn, patch.spacing_mm, voxel_grain_mm(patch.spacing_mm))
             scan, made = max(float(scanned[hole].std()), 1.0), max(float(fine[self._core].std()), 1.0)
             whole = math.hypot(uneven, share * scan)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lesionforge.generators.angio_ct.generator import AngioCt, AngioCtParams
 from lesionforge.generators.lesion.blend import composite
 from lesionforge.generators.lesion.filler import Patch
 from lesionforge.generators.lesion.generator import LesionGenerator, open_backend
@@ -207,6 +208,7 @@ def test_what_cannot_be_is_refused_with_the_recipe(folders):
     """Before a run takes its place, and without torch."""
     given = {"backend": "promptlesion", "weights": str(folders["promptlesion"])}
     assert LesionGenerator(LesionParams(**given)).classes == new("promptlesion").settings.classes
+    assert AngioCt(AngioCtParams(**given)).classes == new("promptlesion").settings.classes
     for more in ({"steps": 7}, {"backend": "promptlesion-mask"}, {"weights": str(folders["promptlesion"].parent)}):
         with pytest.raises(ValueError, match=r"give|is of promptlesion"):
             LesionGenerator(LesionParams(**given | more))
