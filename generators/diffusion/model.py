@@ -55,7 +55,7 @@ class FittedSettings:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
             return cls(**values)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{file} is not of this version: {error}") from None
+            raise ValueError(f"{file} is not of this version: {error}; fit it again") from None
 
 
 S = TypeVar("S", bound=FittedSettings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ HALO_MM = (
 )
 MARGIN = 1 / 3  # of a tumour's radius: the widest margin that fades into its organ
 HU_RANGE = (-1024, 3071)
+SLACK_MM = 1e-6  # of distances between voxels' middles
 PUSH_REACH = 2.0  # radii: beyond, nothing that a tumour pushes moves
 
 
@@ -64,8 +67,24 @@ def weights(
     sigma = [sigma_mm / s for s in spacing]
     blurred: NDArray[np.float32] = scipy.ndimage.gaussian_filter(sharp, sigma, mode="constant", truncate=TRUNCATE)
     if width_mm is not None:
-        blurred[scipy.ndimage.distance_transform_edt(~mask, sampling=spacing) > width_mm] = 0
+        blurred[~near(mask, width_mm, spacing)] = 0
     return blurred
+
+
+def about(mask: NDArray[np.bool_], mm: float, spacing: Sequence[float]) -> tuple[slice, ...]:
+    """The box of a mask and so many mm about it, cut to the grid."""
+    (box,) = scipy.ndimage.find_objects(mask.view(np.uint8))
+    reach = [int(mm / s) for s in spacing]
+    return tuple(slice(max(0, b.start - r), min(b.stop + r, n)) for b, r, n in zip(box, reach, mask.shape, strict=True))
+
+
+def near(mask: NDArray[np.bool_], mm: float, spacing: Sequence[float]) -> NDArray[np.bool_]:
+    """Voxels whose middles are no further than so many mm from one of the mask's."""
+    out = np.zeros(mask.shape, bool)
+    if mask.any():
+        box, mm = about(mask, mm + SLACK_MM, spacing), mm + SLACK_MM
+        out[box] = scipy.ndimage.distance_transform_edt(~mask[box], sampling=spacing) <= mm
+    return out
 
 
 def halo_mm(lesion_class: str, radius_mm: float, least_mm: float, spacing: tuple[float, float, float]) -> float:
@@ -78,8 +97,7 @@ def halo_mm(lesion_class: str, radius_mm: float, least_mm: float, spacing: tuple
 
 def beyond(mask: NDArray[np.bool_], organ: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
     """What a tumour leaves as it is: its margin fades into its organ; beside that, only the blur shows it."""
-    near = scipy.ndimage.distance_transform_edt(~mask, sampling=spacing) <= max(HALO_MM, *spacing) + 1e-6
-    out: NDArray[np.bool_] = ~(near | organ | mask)
+    out: NDArray[np.bool_] = ~(near(mask, max(HALO_MM, *spacing), spacing) | organ | mask)
     return out
 
 

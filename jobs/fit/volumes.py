@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lesionforge.generators.lesion.blend import HALO_MM, beyond, halo_mm
+from lesionforge.generators.lesion.blend import HALO_MM, about, beyond, halo_mm
 from lesionforge.generators.lesion.classes import CLASSES, EARLY_MM, PLAQUES, home
-from lesionforge.generators.lesion.learned.crop import LEVEL_MM, about, hidden, level
+from lesionforge.generators.lesion.learned.crop import LEVEL_MM, hidden, level
 from lesionforge.generators.lesion.learned.job import SPACING_TOLERANCE
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 from lesionforge.generators.types import array_member

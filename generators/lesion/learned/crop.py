@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lesionforge.generators.diffusion.batches import placed
+from lesionforge.generators.lesion.blend import near
 from lesionforge.generators.lesion.classes import CLASSES, home
 from lesionforge.generators.lesion.learned.settings import HEALTHY
 
@@ -129,11 +129,8 @@ def hidden(
         halo_mm: from its voxels' middles, see ``blend.halo_mm``.
         spacing_mm: of the voxels.
     """
-    if not mask.any():
-        return mask
-    near = ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= halo_mm + 1e-6
     lesions = [value for value, name in legend.items() if name in CLASSES[1:] or name.endswith("_tumour")]
-    out: NDArray[np.bool_] = near & (mask | ~np.isin(labels, lesions))
+    out: NDArray[np.bool_] = near(mask, halo_mm, spacing_mm) & (mask | ~np.isin(labels, lesions))
     return out
 
 
@@ -156,13 +153,6 @@ def regions(
     if lesion != HEALTHY:
         out[classes.index(lesion)][mask] = 1
     return out
-
-
-def about(mask: NDArray[np.bool_], mm: float, spacing_mm: Sequence[float]) -> tuple[slice, ...]:
-    """The box of a mask and so many mm about it, cut to the grid."""
-    (box,) = ndimage.find_objects(mask.view(np.uint8))
-    reach = [int(mm / s) for s in spacing_mm]
-    return tuple(slice(max(0, b.start - r), min(b.stop + r, n)) for b, r, n in zip(box, reach, mask.shape, strict=True))
 
 
 def level(

@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
-from lesionforge.generators.lesion.blend import halo_mm
+from lesionforge.generators.lesion.blend import about, halo_mm
 from lesionforge.generators.lesion.classes import home
 from lesionforge.generators.lesion.filler import Filler, OwnHu, Patch
-from lesionforge.generators.lesion.learned.crop import (
-    LEVEL_MM,
-    about,
-    hidden,
-    level,
-)
+from lesionforge.generators.lesion.learned.crop import LEVEL_MM, hidden, level
 from lesionforge.generators.lesion.learned.job import Job
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS, LesionSettings

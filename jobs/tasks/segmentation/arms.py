@@ -31,7 +31,7 @@ LEARNED: Final = {name: (name, "tiny") for name in get_args(Backend) if name != 
 }
 UNCHECKED: Final = {f"{name}-unchecked": name for name in ("medddpm", "promptlesion-voxel")}
 ARMS: Final = (REAL, PLACEBO, COPY, TEXTURE, *LEARNED, *UNCHECKED, FRESH)
-LATENT_STEPS = 2000  # of each latent model's fit
+LATENT_STEPS = 1000  # of each latent model's fit
 LEVELS: Final = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
 EACH = 3  # samples drawn on each subject
 REDRAWS = 10  # of a learned lesion that measures wrong
