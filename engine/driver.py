@@ -245,8 +245,9 @@ class _Run:
     def _fail(self, task: Task, error: Exception) -> None:
         """What its surroundings have failed is tried again, some times; anything else is not."""
         shard = self._pipeline.plan.shard(task.shard).name
-        unprepared = isinstance(error, Unprepared) and not self._proven and not self._retries.well
-        if unprepared or isinstance(error, UnknownLimit):
+        if isinstance(error, Unprepared) and (self._proven or self._retries.well):
+            error = Fault("place", str(error))  # it is that worker's alone
+        if isinstance(error, Unprepared | UnknownLimit):
             raise RecipeFault(str(error))
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         message = (message.splitlines() or [""])[0]

@@ -7,7 +7,7 @@ import pytest
 from lesionforge.engine import driver, retries
 from lesionforge.engine.blame import Blame
 from lesionforge.engine.messages import Event, InHand, Task, Work
-from lesionforge.engine.pipeline import Pipeline
+from lesionforge.engine.pipeline import Pipeline, Unprepared
 from lesionforge.engine.pool import InProcess
 from lesionforge.sinks import dataset
 from lesionforge.sinks.store import Store
@@ -131,6 +131,34 @@ def test_workers_that_never_live_end_the_run(tmp_path):
     never = [lambda tasks: [Event(None, died="ModuleNotFoundError: tests.gone")]] * 100
     with pytest.raises(driver.RunError, match=r"die before they make anything; the last message was: .*tests\.gone"):
         run(tmp_path, never)
+
+
+class Unready(InProcess):
+    """The workers of some shards, by the order in which they are asked, cannot be prepared."""
+
+    def __init__(self, recipe, store, which):
+        super().__init__(recipe, store)
+        self._which, self._asked, self.avoided = which, 0, []
+
+    def wait(self, timeout):
+        if not self._tasks:
+            return []
+        self._asked += 1
+        self.avoided += [set(self._tasks[0].avoid)]
+        if self._asked not in self._which:
+            return super().wait(timeout)
+        return [Event(self._tasks.popleft(), error=Unprepared("weights are torn"), where=frozenset({"bad"}))]
+
+
+def test_a_worker_that_cannot_be_prepared_loses_nothing_where_others_can(tmp_path, monkeypatch):
+    monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0))
+    run(tmp_path / "clean", [])
+    recipe, store = toy(), Store(str(tmp_path / "out"))
+    with pytest.raises(driver.RecipeFault, match="weights are torn"):
+        driver.run(Pipeline(recipe), store, Unready(recipe, store, [1]))
+    outcome = driver.run(Pipeline(recipe), store, pool := Unready(recipe, store, [2, 3]))
+    assert (outcome.failed, outcome.shards, pool.avoided.count({"bad"})) == ({}, 6, 2)
+    assert shas(tmp_path / "out") == shas(tmp_path / "clean")
 
 
 class Late(InProcess):
