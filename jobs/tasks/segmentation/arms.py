@@ -2,7 +2,8 @@
 
 All that is added to the real scans is of the same training subjects (``Cohort``), 1:1. The learned backends are fitted
 on these subjects' lesions alone. Arms: ``texture`` and each learned backend, its lesions drawn again until they measure
-as they are labelled (``NAME-unchecked`` takes them as they come); ``copy-paste`` moves the real lesions to other
+as they are labelled (``NAME-unchecked`` takes them as they come); ``difftumor-COLUMN`` is fitted, as published, on the
+lesions of one column of the paper's tables, and draws no others; ``copy-paste`` moves the real lesions to other
 subjects' places. Where what is drawn on is healthy, ``placebo`` adds it with nothing drawn; where there are more real
 subjects, ``fresh`` adds them: what a perfect backend could reach.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from lesionforge.engine.driver import RecipeFault
 from lesionforge.generators.lesion.classes import PLAQUES, TUMOURS
@@ -23,14 +24,10 @@ from lesionforge.jobs.fit import datasets
 from lesionforge.jobs.studies.places import DataPlace
 from lesionforge.jobs.studies.runs import Study
 from lesionforge.jobs.studies.task import REAL
+from lesionforge.jobs.tasks.segmentation.paper import COLUMNS
+from lesionforge.jobs.tasks.segmentation.targets import class_of
 
 PLACEBO, COPY, TEXTURE, FRESH = "placebo", "copy-paste", "texture", "fresh"
-# Learned arms: their backend, and the preset that is fitted.
-LEARNED: Final = {name: (name, "tiny") for name in get_args(Backend) if name != TEXTURE} | {
-    f"{name}-voxel": (name, "voxel") for name in ("promptlesion", "promptlesion-mask")
-}
-UNCHECKED: Final = {f"{name}-unchecked": name for name in ("medddpm", "promptlesion-voxel")}
-ARMS: Final = (REAL, PLACEBO, COPY, TEXTURE, *LEARNED, *UNCHECKED, FRESH)
 LATENT_STEPS = 1000  # of each latent model's fit
 LEVELS: Final = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
 EACH = 3  # samples drawn on each subject
@@ -57,6 +54,28 @@ DOMAINS: Final[Mapping[str, Domain]] = {
     "plaques": Domain("ccta", PLAQUES, {"plaques": [1, 3], "hu_tolerance": 40}, 200),
     "tumours": Domain("abdomen", TUMOURS, {"early": [1, 2], "hu_tolerance": 40}, 60),
 }
+
+
+class Learned(NamedTuple):
+    """A learned arm: its backend and the preset that is fitted.
+
+    ``checked``: lesions are drawn again until they measure as labelled. ``only``: column of the paper's tables of
+    whose lesions alone it is.
+    """
+
+    kind: str
+    preset: str = "tiny"
+    checked: bool = True
+    only: str = ""
+
+
+def learned(domain: Domain) -> dict[str, Learned]:
+    """The learned arms of a domain."""
+    arms = {f"difftumor-{column}": Learned("difftumor", only=column) for column in COLUMNS[domain.window]}
+    arms |= {name: Learned(name) for name in get_args(Backend) if name not in (TEXTURE, "difftumor")}
+    arms |= {f"{name}-voxel": Learned(name, "voxel") for name in ("promptlesion", "promptlesion-mask")}
+    unchecked = {f"{name}-unchecked": arms[name]._replace(checked=False) for name in ("medddpm", "promptlesion-voxel")}
+    return arms | unchecked
 
 
 @dataclass(frozen=True)
@@ -86,8 +105,8 @@ class Cohort:
     @property
     def arms(self) -> tuple[str, ...]:
         """Those that can be made of it."""
-        lacking = {PLACEBO} if self.drawn_on == self.real else set()
-        return tuple(arm for arm in ARMS if arm not in lacking | ({FRESH} if self.fresh is None else set()))
+        healthy, more = (PLACEBO,) * (self.drawn_on != self.real), (FRESH,) * (self.fresh is not None)
+        return (REAL, *healthy, COPY, TEXTURE, *learned(DOMAINS[self.domain]), *more)
 
 
 def domain_of(name: str) -> Domain:
@@ -156,6 +175,8 @@ def prepare(
         )
     balance = cohort.balance(real, test)
 
+    backends = learned(domain)
+
     @cache
     def learnt() -> dict[str, float]:
         return _learnt(real, balance, tell)
@@ -171,11 +192,14 @@ def prepare(
             return cohort.drawn_on, EACH, {"generator": {"name": name, "params": {"donors": str(room / REAL)}}}
         if arm == TEXTURE:
             return cohort.drawn_on, EACH, drawn({}, balance)
-        kind, preset = LEARNED[UNCHECKED.get(arm, arm)]
+        own = backends[arm]
         given = {"data": (str(room / REAL),), "classes": tuple(learnt()), "device": cohort.device}
-        weights = _fitted(room / "fit", kind, preset, domain.window, steps, given, lambda k: tell(f"fit {k}"))
-        check = {"check_hu": False} if arm in UNCHECKED else {"hu_tolerance": domain.tolerance}
-        return cohort.drawn_on, EACH, drawn({"backend": kind, "weights": str(weights), **check}, learnt())
+        shares = {name: share for name, share in learnt().items() if class_of(name).startswith(own.only)}
+        if not shares:
+            raise RecipeFault(f"no subject has a lesion of {own.only}")
+        weights = _fitted(room / "fit", own, tuple(shares), domain.window, steps, given, lambda k: tell(f"fit {k}"))
+        check = {"hu_tolerance": domain.tolerance} if own.checked else {"check_hu": False}
+        return cohort.drawn_on, EACH, drawn({"backend": own.kind, "weights": str(weights), **check}, shares)
 
     data: dict[str, DataPlace] = {}
     for arm in (arm for arm in arms if arm != REAL):
@@ -204,21 +228,22 @@ def _learnt(real: DataPlace, balance: Mapping[str, float], tell: Callable[[str],
 
 def _fitted(
     room: Path,
-    kind: str,
-    preset: str,
+    arm: Learned,
+    classes: tuple[str, ...],
     window: str,
     steps: int | None,
     given: Mapping[str, Any],
     tell: Callable[[str], None],
 ) -> Path:
-    """Weights of a backend, fitted on the real training subjects, and of what it needs first."""
+    """Weights of a backend, fitted on the real training subjects; what it needs first sees all of their classes."""
     from lesionforge.jobs.fit.lesion import KINDS, VOXEL, LesionFit, fit_lesion
     from lesionforge.jobs.learning import training
 
-    name = kind if preset == "tiny" else f"{kind}-{preset}"
+    kind, preset = arm.kind, arm.preset
+    name = "-".join((kind, *(part for part in (preset, arm.only) if part not in ("tiny", ""))))
     tell(name)
     own: dict[str, Any] = {
-        "kind": kind, "preset": preset, "out": str(room / name), "precision": "float32", **given,
+        "kind": kind, "preset": preset, "out": str(room / name), "precision": "float32", **given, "classes": classes,
     }  # fmt: skip
     if preset == "voxel":
         own |= VOXEL | ({"steps": steps} if steps else {})
@@ -228,6 +253,7 @@ def _fitted(
             "steps": steps or LATENT_STEPS, "adversarial": 100_000, "domain": window,
         }  # fmt: skip
         if "vqgan" in KINDS[kind]:
-            own["vqgan"] = str(_fitted(room, "vqgan", preset, window, steps, given, tell))
+            vqgan = Learned("vqgan", preset)
+            own["vqgan"] = str(_fitted(room, vqgan, given["classes"], window, steps, given, tell))
     with training.shown("fitting") as progress:
         return fit_lesion(LesionFit(**own), progress=progress)

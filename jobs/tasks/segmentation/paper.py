@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lesionforge.jobs.studies.summary import Cell, Summary
-from lesionforge.jobs.studies.tables import Table, dashed, gain, level, short, signed
+from lesionforge.jobs.studies.summary import Cell, Estimate, Summary
+from lesionforge.jobs.studies.tables import Table, dashed, gain, level, signed
 from lesionforge.jobs.studies.task import REAL
 from lesionforge.jobs.tasks.segmentation.measures import MEAN
 
@@ -39,7 +39,7 @@ NUMBER: Final = {"ccta": 1, "abdomen": 2}  # the paper's table
 
 Figures = tuple[float, ...]  # one a column, then the printed mean
 
-# Tables 1 and 2, by domain, network and arm. DiffTumor's row is the mean of models fitted on one class each.
+# Tables 1 and 2, by domain, network and arm. DiffTumor's row is the mean over models fitted on one class each.
 FIGURES: Final[Mapping[tuple[str, str], Mapping[str, Figures]]] = {
     ("ccta", "unet"): {
         "real": (0.681, 0.213, 0.447),
@@ -97,13 +97,36 @@ def _all(summary: Summary, network: str, size: int | None, domain: str, classes:
     rows = []
     for arm in (*theirs, *(arm for arm in summary.arms if arm not in theirs)):
         cells = [_dice(summary, network, size, arm, column, classes) for column in (*columns, MEAN)]
+        ours = [*map(level, cells), gain(cells[-1])]
+        if arm == "difftumor" and cells[-1] is None:
+            ours = _averages(summary, network, size, columns, classes)
         figures = theirs.get(arm, (None,) * len(cells))
         more = None if arm == REAL or figures[-1] is None else figures[-1] - theirs[REAL][-1]
-        rows.append([_name(arm), *map(level, cells), gain(cells[-1]), *map(dashed, figures), dashed(more, signed)])
+        rows.append([_name(arm), *ours, *map(dashed, figures), dashed(more, signed)])
     words = [*(column.replace("_", "-") for column in columns), MEAN, "gain"]
     which = f" (PromptLesion's Table {NUMBER[domain]})" if theirs else ""
     title = f"Dice, {domain}, {_network(network, size)}{which}"
     return Table(title, ["training data", *words, *(f"paper {word}" for word in words)], rows)
+
+
+def _averages(
+    summary: Summary, network: str, size: int | None, columns: Sequence[str], classes: Sequence[str]
+) -> list[str]:
+    """What DiffTumor's models of one class each come to on average, on every column, and the gain."""
+    arms = [f"difftumor-{column}" for column in columns]
+    table = [[_dice(summary, network, size, arm, column, classes) for arm in arms] for column in (*columns, MEAN)]
+    more = _mean([None if cell is None else cell.gain for cell in table[-1]])
+    return [*(dashed(_mean(_levels(row))) for row in table), dashed(more, signed)]
+
+
+def _levels(cells: Sequence[Cell | None]) -> list[Estimate | None]:
+    return [None if cell is None else cell.level for cell in cells]
+
+
+def _mean(some: Sequence[Estimate | None]) -> float | None:
+    """None where one of them is not there."""
+    there = [one.value for one in some if one is not None]
+    return sum(there) / len(there) if there and len(there) == len(some) else None
 
 
 def _each(summary: Summary, network: str, size: int | None, domain: str, classes: Sequence[str]) -> Table:
@@ -115,10 +138,9 @@ def _each(summary: Summary, network: str, size: int | None, domain: str, classes
     title += " (PromptLesion's Table 3)" if figures else ""
     words = [*(column.replace("_", "-") for column in columns), MEAN]
     head = ["training data", *words, *(f"paper {word}" for word in words)]
-    means = [cell.level.value for cell in own if cell is not None]
-    if not means:
+    if not any(own):
         return Table(title, head, [])
-    mean = short(sum(means) / len(means)) if len(means) == len(columns) else "–"
+    mean = dashed(_mean(_levels(own)))
     rows = [["+ DiffTumor, one a class", *map(level, own), mean, *map(dashed, figures or (None,) * len(words))]]
     theirs = FIGURES.get((domain, network), {}) if figures else {}
     for arm in ("promptlesion", "promptlesion-mask"):

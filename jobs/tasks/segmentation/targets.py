@@ -36,6 +36,11 @@ def classes_of(domain: str) -> tuple[str, ...]:
     return CLASSES[domain]
 
 
+def class_of(name: str) -> str:
+    """The class that lesions of a name are segmented as."""
+    return _PART_OF.get(name, name)
+
+
 def target(labels: NDArray[np.uint8], legend: Mapping[int, str], domain: str) -> NDArray[np.uint8]:
     """A label map with 0 as background and n + 1 as the domain's class n; organs and vessels are background.
 
@@ -47,7 +52,7 @@ def target(labels: NDArray[np.uint8], legend: Mapping[int, str], domain: str) ->
     classes = classes_of(domain)
     table = np.zeros(256, np.uint8)
     for value, name in legend.items():
-        name = _PART_OF.get(name, name)
+        name = class_of(name)
         if value and name in classes:
             table[value] = 1 + classes.index(name)
     return table[labels]

@@ -85,6 +85,13 @@ def test_tables_2_and_3_are_of_organs():
     two, three = task.tables(told)
     assert "Table 2" in two.title
     assert two.rows[0][-5:] == [".472", ".513", ".334", ".439", "–"]
+    average = next(row for row in two.rows if row[0] == "+ DiffTumor (difftumor)")  # over the three models
+    table = [
+        [told.cell("dynunet", None, arm, f"dsc/{name}").level.value for arm in arms[1:4]] for name in (*ORGANS, "mean")
+    ]
+    assert average[1:5] == [f"{np.mean(row):.3f}".lstrip("0") for row in table]
+    gains_ = [told.cell("dynunet", None, arm, "dsc/mean").gain.value for arm in arms[1:4]]
+    assert float(average[5]) == pytest.approx(np.mean(gains_), abs=5e-4)
     assert three.columns[:5] == ["training data", "liver", "kidney", "pancreas", "mean"]
     each = [
         told.cell("dynunet", None, f"difftumor-{organ}", f"dsc/{organ}_tumour").level.value

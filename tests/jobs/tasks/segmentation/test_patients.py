@@ -51,20 +51,21 @@ def test_every_stage_is_of_the_same_patients(tmp_path, monkeypatch):
     for name in ("volume", "segmentation"):  # one patient, in two files
         shutil.copy(folder / f"{name}-0.nii.gz", folder / f"{name}-4.nii.gz")
 
-    def fit(room, kind, preset, window, steps, given, tell):
-        fitted.update(given, preset=preset, window=window, steps=steps)
-        return room / kind
+    def fit(room, arm, classes, window, steps, given, tell):
+        fitted.update(given, preset=arm.preset, only=classes, window=window, steps=steps)
+        return room / arm.kind
 
     make = arms.datasets.made
     monkeypatch.setattr(arms, "_fitted", fit)
     monkeypatch.setattr(arms.datasets, "made", lambda at, *rest, **how: 0 if "-voxel" in at else make(at, *rest, **how))
     lines = []
-    wanted = ["real", "copy-paste", "texture", "promptlesion-voxel"]
+    wanted = ["real", "copy-paste", "texture", "promptlesion-voxel", "difftumor-kidney"]
     study, there = prepare(folder, out, wanted, tell=lines.append)
     assert there == wanted[:3]
     assert "promptlesion-voxel is left out: it has no sample" in lines
-    assert {name: fitted[name] for name in ("preset", "window", "steps", "classes")} == {
-        "preset": "voxel", "window": "abdomen", "steps": 2, "classes": ("liver_early",),
+    assert "difftumor-kidney: no subject has a lesion of kidney" in lines
+    assert {name: fitted[name] for name in ("preset", "window", "steps", "classes", "only")} == {
+        "preset": "voxel", "window": "abdomen", "steps": 2, "classes": ("liver_early",), "only": ("liver_early",),
     }  # fmt: skip
     assert fitted["data"] == (study.real.uri,)
     assert (study.real.split, study.test.split, study.changes) == ("train", "test", {"domain": "abdomen"})

@@ -11,7 +11,7 @@ from lesionforge.jobs.commands import recipes
 from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.studies.runs import runs
 from lesionforge.jobs.tasks.segmentation import arms, phantoms
-from lesionforge.jobs.tasks.segmentation.arms import ARMS, DOMAINS, LEARNED, UNCHECKED
+from lesionforge.jobs.tasks.segmentation.arms import DOMAINS, learned
 from lesionforge.jobs.tasks.segmentation.phantoms import PHANTOMS
 
 
@@ -22,7 +22,7 @@ def made(monkeypatch):
 
     def generate(recipe, place, workers, in_process):
         made[place.rsplit("/", 1)[1]] = recipes.load(recipe, ())
-        if place.endswith(("difftumor", "copy-paste")):
+        if place.endswith(("difftumor-calcified", "difftumor-kidney", "copy-paste")):
             raise RecipeFault("the first 24 samples all failed for one reason")
         few = place.endswith("medddpm")
         told = {"samples": 0 if few else 6, "quarantined": 6 * few, "reasons": {"not as labelled": 6} if few else {}}
@@ -30,7 +30,9 @@ def made(monkeypatch):
 
     monkeypatch.setattr(generating, "generate", generate)
     monkeypatch.setattr(arms, "_learnt", lambda real, balance, tell: balance)
-    monkeypatch.setattr(arms, "_fitted", lambda room, kind, preset, *_: room / kind / preset)
+    monkeypatch.setattr(
+        arms, "_fitted", lambda room, arm, classes, *_: room / arm.kind / arm.preset / "+".join(classes)
+    )
     return made
 
 
@@ -48,11 +50,13 @@ def drawn_on(recipe):
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     stages = []
-    study, there = prepare(tmp_path, domain, 8, 6, ARMS, stages.append)
-    assert made.keys() == {"test6", *ARMS}
-    assert there == [arm for arm in ARMS if arm not in ("difftumor", "medddpm", "copy-paste")]
+    every, backends = phantoms.cohort(domain, 8, 6).arms, learned(DOMAINS[domain])
+    one = "difftumor-calcified" if domain == "plaques" else "difftumor-kidney"
+    study, there = prepare(tmp_path, domain, 8, 6, every, stages.append)
+    assert made.keys() == {"test6", *every}
+    assert there == [arm for arm in every if arm not in (one, "medddpm", "copy-paste")]
     told = (
-        "difftumor: the first 24 samples all failed for one reason",
+        f"{one}: the first 24 samples all failed for one reason",
         "medddpm: 6 of 6 are left out: 6 x not as labelled",
     )
     for line in (*told, "copy-paste is left out: it has no sample", "medddpm is left out: it has no sample"):
@@ -61,11 +65,18 @@ def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     assert [run.arm for run in runs(study, ["unet"], [8], there, seeds=1)] == there
     ill = {name: drawn_on(recipe) for name, recipe in made.items()}
     assert (ill["real"], ill["test6"], ill["fresh"]) == ((0, 8, True), (1, 6, True), (2, 24, True))
-    assert {ill[name] for name in (*LEARNED, *UNCHECKED, "texture", "copy-paste", "placebo")} == {(0, 8, False)}
+    assert {ill[name] for name in (*backends, "texture", "copy-paste", "placebo")} == {(0, 8, False)}
     for name in ("real", "test6", "fresh", "placebo"):  # nothing is drawn on what counts as real
         assert set(made[name].balance) == {"healthy"}
-    checks = {name: made[name].generator.params.get("check_hu", True) for name in (*LEARNED, *UNCHECKED)}
-    assert checks == dict.fromkeys(LEARNED, True) | dict.fromkeys(UNCHECKED, False)
+    checks = {name: made[name].generator.params.get("check_hu", True) for name in backends}
+    assert checks == {name: not name.endswith("-unchecked") for name in backends}
+    shares = {name: (made[name].balance, made[name].generator.params["weights"]) for name in backends}
+    for name, (balance, weights) in shares.items():
+        only = {"difftumor-calcified": {"calcified"}, "difftumor-non_calcified": {"non_calcified"}} | {
+            f"difftumor-{organ}": {f"{organ}_early", f"{organ}_late"} for organ in ("liver", "kidney", "pancreas")
+        }
+        assert set(balance) == only.get(name, set(PHANTOMS[domain].balance))
+        assert weights.endswith("/" + "+".join(balance))
     drawn = {name: made[name].generator.params for name in ("texture", "promptlesion-voxel")}
     own = {"size": None, **DOMAINS[domain].params, **PHANTOMS[domain].params}
     assert {name: drawn["texture"][name] for name in own} == own
