@@ -203,11 +203,20 @@ def export(
             "all pictures of a sample (nnunet: ct)"
         ),
     ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OUT",
+            help="nnunet, again for more: another dataset, as a synthetic one, whose training samples are added; no "
+            "fold validates on them",
+        ),
+    ] = None,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Write a dataset as a folder for other tools: stenoses as boxes, lesions in CT as label maps, runs as DICOM."""
     from lesionforge.jobs.commands import export
 
-    body = export.export(opened(place, storage), layout, to, classes or (), image, organs, lesions)
+    more = [opened(other, storage) for other in add or ()]
+    body = export.export(opened(place, storage), layout, to, classes or (), image, organs, lesions, more)
     console.emit(body, as_json, lambda: export.show(body))

@@ -29,6 +29,7 @@ def export(
     image: str | None = None,
     organs: bool = False,
     lesions: str | None = None,
+    more: Sequence[str | Store] = (),
 ) -> dict[str, Any]:
     """Write the folder; what was written and left out, counted.
 
@@ -40,6 +41,7 @@ def export(
             gives all severities, or the classes that ``train segmentation`` learns.
         image: the member that holds the picture or the HU.
         lesions: of boxes, what those of no class become, see `sinks.exports.export`; None: ``classes``.
+        more: for ``nnunet``: datasets whose training samples are added, see `sinks.exports.export_volumes`.
         organs: for ``nnunet`` without ``classes``: the labels that lesions lie in come before them.
 
     Raises:
@@ -50,6 +52,8 @@ def export(
         raise UsageError(f"no export format {layout!r}; there are {', '.join(known)}")
     if organs and (layout != "nnunet" or classes):
         raise UsageError("--organs is for --format nnunet without --class; otherwise name organs as classes")
+    if more and layout != "nnunet":
+        raise UsageError("--add is for --format nnunet: other exports are of one dataset")
     if layout == "dicom" and (classes or image):
         raise UsageError("--class and --image are for boxes and volumes: DICOM takes runs as they are")
     if lesions and layout not in FORMATS:
@@ -59,7 +63,7 @@ def export(
             return export_runs(place, to)
         if layout == "nnunet":
             named = _named(classes) if classes else _learnt(place, organs)
-            return export_volumes(place, to, named, image=image or "ct")
+            return export_volumes(place, to, named, image=image or "ct", more=more)
         return write(place, to, layout, classes or None, image=image, lesions=cast(Lesions, lesions or "classes"))
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -80,6 +80,7 @@ def export_volumes(
     classes: Mapping[str, Sequence[str]],
     splits: Sequence[str] | None = None,
     image: str = "ct",
+    more: Sequence[str | Path | Store] = (),
 ) -> dict[str, Any]:
     """Write a dataset's CT volumes and label maps into a local folder in nnU-Net's raw format.
 
@@ -91,6 +92,9 @@ def export_volumes(
         splits: only of these; None takes all there are.
         image: the member that holds the HU, without its ending. ``source_ct`` gives the volumes before anything was
             drawn under the same labels: the placebo of a study.
+        more: where other datasets lie, as synthetic ones. Their split train is added to the training cases; no fold
+            validates on it, nor learns from what it has of the subjects that the fold validates on. They are known as
+            such where the datasets were made with one seed.
 
     Returns:
         Images by split; volumes that hold each class; labels that became background, and in how many volumes.
@@ -100,7 +104,7 @@ def export_volumes(
             volumes or their place.
     """
     folder = _empty(to)
-    volumes = Volumes(place, classes, splits, image)
+    volumes = Volumes(place, classes, splits, image, more)
     nnunet.write(volumes, folder)
     return {"format": "nnunet", "to": str(folder), **volumes.summary()}
 

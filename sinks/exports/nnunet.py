@@ -6,8 +6,9 @@ nnU-Net finds the folder as ``nnUNet_raw/DatasetNNN_NAME``.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -20,19 +21,24 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER = 1  # NIfTI's code: coordinates of the scanner
 
 
+class Case(NamedTuple):
+    """A scan without its voxels."""
+
+    key: str
+    subject: str
+    added: bool
+
+
 def write(volumes: Volumes, folder: Path) -> None:
     """Write the volumes bit by bit as NIfTI, named by their sample ids, and ``dataset.json`` last.
 
     ``train`` and ``val`` are both training cases to nnU-Net, which would deal them into folds case by case, and so a
     subject's variants into training and validation at once. ``splits_final.json``, which its planner takes over, keeps
-    subjects together: one fold of the dataset's own splits, or else five.
+    subjects together: one fold of the dataset's own splits, or else five. What is added validates nothing.
 
-    Raises:
-        ValueError: where there is nothing to train on.
+    A dataset of test samples alone becomes a folder to predict on and to evaluate with.
     """
-    if volumes.splits == ["test"]:
-        raise ValueError("nnU-Net needs training cases: the splits chosen have no train or val")
-    cases: dict[str, list[tuple[str, str]]] = {}  # split -> (key, subject)
+    cases: dict[str, list[Case]] = {}
     for split in volumes.splits:
         end = "Ts" if split == "test" else "Tr"
         images, labels = folder / f"images{end}", folder / f"labels{end}"
@@ -41,7 +47,7 @@ def write(volumes: Volumes, folder: Path) -> None:
             labels.mkdir(exist_ok=True)
             save_nifti(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
             save_nifti(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
-            cases.setdefault(split, []).append((scan.key, scan.subject))
+            cases.setdefault(split, []).append(Case(scan.key, scan.subject, scan.added))
     if folds := _folds(cases):
         (folder / "splits_final.json").write_text(json.dumps(folds, indent=1), encoding="utf-8")
     body = {
@@ -62,18 +68,24 @@ def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
     nib.save(image, path)
 
 
-def _folds(cases: dict[str, list[tuple[str, str]]]) -> list[dict[str, list[str]]]:
+def _folds(cases: dict[str, list[Case]]) -> list[dict[str, list[str]]]:
     """nnU-Net's folds; none where a single subject allows no validation."""
     train, val = cases.get("train", []), cases.get("val", [])
     if train and val:
-        return [{"train": [key for key, _ in train], "val": [key for key, _ in val]}]
+        held = {one.subject for one in val}
+        return [{"train": _keys(one for one in train if one.subject not in held), "val": _keys(val)}]
     every = train or val
-    place = {subject: n for n, subject in enumerate(sorted({subject for _, subject in every}))}
+    place = {subject: n for n, subject in enumerate(sorted({one.subject for one in every if not one.added}))}
     count = min(FOLDS, len(place))
+    fold_of = {subject: n % count for subject, n in place.items()}
     return [
         {
-            "train": [key for key, subject in every if place[subject] % count != fold],
-            "val": [key for key, subject in every if place[subject] % count == fold],
+            "train": _keys(one for one in every if fold_of.get(one.subject) != fold),
+            "val": _keys(one for one in every if fold_of.get(one.subject) == fold and not one.added),
         }
         for fold in range(count if count > 1 else 0)
     ]
+
+
+def _keys(cases: Iterable[Case]) -> list[str]:
+    return [one.key for one in cases]

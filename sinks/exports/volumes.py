@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from lesionforge.generators.types import array_member
 from lesionforge.sinks import dataset
+from lesionforge.sinks.card import counted
 from lesionforge.sinks.reader import Reader, Samples
 from lesionforge.sinks.store import Store
+
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Scan:
     """One sample.
 
     ``hu`` int16 and ``labels`` uint8 (i, j, k), i to the patient's left, j to the back, k to the head (LPS): 0 is
-    background, n + 1 the n-th class. ``affine``: (4, 4), from index to LPS mm. ``subject``: a hash.
+    background, n + 1 the n-th class. ``affine``: (4, 4), from index to LPS mm. ``subject``: a hash. ``added``: whether
+    it is of another dataset than the first.
     """
 
     key: str
@@ -30,6 +34,7 @@ class Scan:
     labels: NDArray[np.uint8]
     affine: NDArray[np.float64]
     subject: str
+    added: bool
 
 
 class Volumes:
@@ -37,6 +42,7 @@ class Volumes:
 
     Args:
         place: where the dataset lies.
+        more: where others lie, of which the split ``train`` is added; keys then begin with the dataset's number.
         classes: each class and the labels of the samples' legends that belong to it. All others are background.
         splits: only of these.
         image: member that holds the HU, without its ending.
@@ -48,28 +54,38 @@ class Volumes:
         classes: Mapping[str, Sequence[str]],
         splits: Sequence[str] | None,
         image: str,
+        more: Sequence[str | Path | Store] = (),
     ) -> None:
-        self._store = place if isinstance(place, Store) else Store(str(place))
+        self._stores = [one if isinstance(one, Store) else Store(str(one)) for one in (place, *more)]
         labels = [label for some in classes.values() for label in some]
         if not labels or len(set(labels)) < len(labels) or "background" in {*classes, *labels}:
             raise ValueError(f"classes {dict(classes)} must name labels, each in one class, and no background")
         self.classes, self._image = list(classes), image
         self._value = {label: n for n, some in enumerate(classes.values(), 1) for label in some}
-        self.splits = dataset.splits(self._store, splits)
+        self.splits = dataset.splits(self._stores[0], splits)
+        if more and TRAIN not in self.splits:
+            raise ValueError(f"{self._stores[0].url()} has no split {TRAIN} that other datasets could be added to")
+        for other in self._stores[1:] if "test" in self.splits else ():
+            if both := _subjects(other, TRAIN) & _subjects(self._stores[0], "test"):
+                raise ValueError(
+                    f"{other.url()} has {counted(len(both), 'subject')} of the split test: what is added must be of "
+                    "others"
+                )
         self.images: Counter[str] = Counter()
         self.held: Counter[tuple[str, str]] = Counter()  # (split, class): volumes that hold it
         self.left_out: Counter[str] = Counter()  # label of no class: volumes where it became background
 
     def read(self, split: str) -> Iterator[Scan]:
-        """The volumes of a split, in the order of its shards."""
-        names = Samples(self._store, split).members
-        image, label = array_member(self._image, names), array_member("label", names)
-        if image is None or label is None:
-            needed = f"volumes need an array {self._image} and an array label"
-            raise ValueError(f"samples of {self._store.url()} have {', '.join(names)}: {needed}")
-        for sample in Reader(Samples(self._store, split, [image, label, "json"]), shuffle=False):
-            self.images[split] += 1
-            yield self._scan(sample, image, label, split)
+        """The volumes of a split, in the order of the datasets and their shards."""
+        for number, store in enumerate(self._stores if split == TRAIN else self._stores[:1]):
+            names = Samples(store, split).members
+            image, label = array_member(self._image, names), array_member("label", names)
+            if image is None or label is None:
+                needed = f"volumes need an array {self._image} and an array label"
+                raise ValueError(f"samples of {store.url()} have {', '.join(names)}: {needed}")
+            for sample in Reader(Samples(store, split, [image, label, "json"]), shuffle=False):
+                self.images[split] += 1
+                yield self._scan(sample, (image, label), split, number)
 
     def summary(self) -> dict[str, Any]:
         """The counts, as plain data."""
@@ -81,17 +97,18 @@ class Volumes:
             "left_out": dict(self.left_out),
         }
 
-    def _scan(self, sample: dict[str, Any], image: str, label: str, split: str) -> Scan:
+    def _scan(self, sample: dict[str, Any], members: tuple[str, str], split: str, number: int) -> Scan:
+        (image, label), url = members, self._stores[number].url()
         key, hu, labels, meta = sample["__key__"], sample[image], sample[label], sample["json"]
         if hu.dtype != np.int16 or labels.dtype != np.uint8 or hu.shape != labels.shape or hu.ndim != 3:
             raise ValueError(
-                f"sample {key} of {self._store.url()}: {image} is {hu.dtype} {hu.shape}, {label} {labels.dtype} "
+                f"sample {key} of {url}: {image} is {hu.dtype} {hu.shape}, {label} {labels.dtype} "
                 f"{labels.shape}; int16 HU and uint8 labels of one shape (i, j, k) can be exported"
             )
-        legend, affine, subject = self._geometry(key, meta)
+        legend, affine, subject = _geometry(key, meta, url)
         if unknown := sorted(self._value.keys() - set(legend.values())):
             known = ", ".join(name for value, name in sorted(legend.items()) if value)
-            raise ValueError(f"sample {key} has no label {', '.join(unknown)} in its legend; it has {known}")
+            raise ValueError(f"sample {key} of {url} has no label {', '.join(unknown)} in its legend; it has {known}")
         table = np.zeros(256, np.uint8)
         for value in np.unique(labels).tolist():
             name = legend.get(value, "")
@@ -100,20 +117,26 @@ class Volumes:
                 self.left_out[name or f"value {value}"] += 1
         for n in np.unique(table[table > 0]).tolist():
             self.held[split, self.classes[n - 1]] += 1
-        return Scan(key, hu, table[labels], affine, subject)
+        key = f"{number}-{key}" if len(self._stores) > 1 else key
+        return Scan(key, hu, table[labels], affine, subject, number > 0)
 
-    def _geometry(self, key: str, meta: Any) -> tuple[dict[int, str], NDArray[np.float64], str]:
-        """Legend, affine from index to LPS mm, and subject, as the sample's ``json`` says them."""
-        try:
-            legend = {int(value): str(name) for value, name in meta["legend"].items()}
-            affine = np.diag([*map(float, meta["spacing_mm"]), 1.0])
-            affine[:3, 3] = meta["origin_lps_mm"]
-            subject = str(meta["subject"])
-        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            raise ValueError(
-                f"sample {key} of {self._store.url()}: its json needs legend, spacing_mm, origin_lps_mm and subject, "
-                f"as the lesion generator writes them ({type(error).__name__})"
-            ) from None
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or min(affine.diagonal()) <= 0:
-            raise ValueError(f"sample {key}: spacing_mm and origin_lps_mm do not place a volume: {affine.tolist()}")
-        return legend, affine, subject
+
+def _subjects(store: Store, split: str) -> set[str]:
+    return set(Samples(store, split, ["json"]).column("subject"))
+
+
+def _geometry(key: str, meta: Any, url: str) -> tuple[dict[int, str], NDArray[np.float64], str]:
+    """Legend, affine from index to LPS mm, and subject, as the sample's ``json`` says them."""
+    try:
+        legend = {int(value): str(name) for value, name in meta["legend"].items()}
+        affine = np.diag([*map(float, meta["spacing_mm"]), 1.0])
+        affine[:3, 3] = meta["origin_lps_mm"]
+        subject = str(meta["subject"])
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"sample {key} of {url}: its json needs legend, spacing_mm, origin_lps_mm and subject, "
+            f"as the lesion generator writes them ({type(error).__name__})"
+        ) from None
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or min(affine.diagonal()) <= 0:
+        raise ValueError(f"sample {key}: spacing_mm and origin_lps_mm do not place a volume: {affine.tolist()}")
+    return legend, affine, subject

@@ -27,6 +27,7 @@ ELSEWHERE = {
     r"make ": "the Makefile's own targets; this test is part of one",
     r"ray job submit ": "tests/test_wheel.py submits one",
     r"kubectl |docker ": "tests/infra",
+    r"nnUNetv2_": "tests/sinks/exports/test_nnunet.py, with the extra nnunet; training wants a GPU",
     r"lesionforge read ": "tests/jobs/reading",
     r"lesionforge (study|report) readers ": "tests/jobs/studies/test_readers.py; people answer in between",
     r"lesionforge (train|score|study|report) severity": "tests/jobs/tasks/severity; runs as small as here show none",

@@ -44,6 +44,15 @@ def test_classes_are_named_and_merged(made):
     assert "as background: kidney_early, in 2 volumes" in done.stdout
 
 
+def test_another_dataset_is_added(made):
+    lesions.write(Store(str(made / "drawn")), 2, first=8)
+    told = json.loads(run(made, "--add", str(made / "drawn"), "--json").stdout)
+    assert told["images"] == {"train": 6}
+    assert {path.name[:2] for path in (made / "out" / "imagesTr").iterdir()} == {"0-", "1-"}
+    done = CliRunner().invoke(app, ["export", str(made / "made"), "--to", "x", "--format", "yolo", "--add", "y"])
+    assert "--add is for --format nnunet" in str(done.exception) + done.output
+
+
 def test_mistakes_are_named(made):
     for options, reason in (
         (("--class", "spleen"), "no label spleen in its legend"),

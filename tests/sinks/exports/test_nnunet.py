@@ -105,6 +105,13 @@ def test_the_folder_is_nnunet_s(store, tmp_path):
     assert told["left_out"] == {}
 
 
+def test_what_is_only_tested_on_is_written_to_be_predicted_on(store, tmp_path):
+    assert export_volumes(store, tmp_path / "out", LEARNT, splits=["test"])["images"] == {"test": 2}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"imagesTs", "labelsTs", "dataset.json"}
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["numTraining"] == 0
+
+
 def test_what_becomes_background_is_told(store, tmp_path):
     told = export_volumes(store, tmp_path / "out", {"tumour": ["liver_early"]}, splits=["train"])
     assert told["left_out"] == {"liver": 3, "kidney": 3, "kidney_early": 3, "pancreas_tumour": 2}
@@ -134,6 +141,40 @@ def test_no_subject_is_on_both_sides_of_a_fold(store, tmp_path):
     lesions.write(lone := Store(str(tmp_path / "lone")), 2)
     export_volumes(lone, tmp_path / "one", LEARNT)
     assert not (tmp_path / "one" / "splits_final.json").exists()
+
+
+def test_what_is_added_is_only_learnt_from_and_never_beside_its_subject(tmp_path):
+    """Real and synthetic scans of the same seven subjects, and synthetic ones of two more."""
+    real, drawn = (Store(str(tmp_path / name)) for name in ("real", "drawn"))
+    lesions.write(real, 14)
+    lesions.write(drawn, 18)
+    told = export_volumes(real, tmp_path / "out", LEARNT, more=[drawn])
+    assert told["images"] == {"train": 32}
+    names = {f"{n}-train-0000-{i:08d}" for n, count in ((0, 14), (1, 18)) for i in range(count)}
+    assert {file.name.removesuffix(".nii.gz") for file in (tmp_path / "out" / "labelsTr").iterdir()} == names
+    folds = json.loads((tmp_path / "out" / "splits_final.json").read_text())
+    who = {name: int(name[-8:]) // 2 for name in names}
+    assert sorted(name for fold in folds for name in fold["val"]) == sorted(n for n in names if n[0] == "0")
+    for fold in folds:
+        held = {who[name] for name in fold["val"]}
+        assert set(fold["train"]) == {name for name in names if who[name] not in held}
+        assert {7, 8} <= {who[name] for name in fold["train"]}
+    lesions.write(real, 2, "val", first=20)
+    lesions.write(drawn, 2, "test", first=30)  # which stays where it is
+    export_volumes(real, tmp_path / "own", LEARNT, more=[drawn])
+    (fold,) = json.loads((tmp_path / "own" / "splits_final.json").read_text())
+    assert set(fold["train"]) == names
+    assert fold["val"] == ["0-val-0000-00000020", "0-val-0000-00000021"]
+    assert not (tmp_path / "own" / "imagesTs").exists()
+
+
+def test_what_is_added_is_not_of_those_that_are_tested(store, tmp_path):
+    lesions.write(other := Store(str(tmp_path / "other")), 4, spacing=SPACING, first=20)
+    with pytest.raises(ValueError, match=r"other has 1 subject of the split test: what is added must be of others"):
+        export_volumes(store, tmp_path / "out", LEARNT, more=[other])
+    with pytest.raises(ValueError, match="has no split train that other datasets could be added to"):
+        export_volumes(store, tmp_path / "out", LEARNT, splits=["test"], more=[other])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_dataset_gives_the_same_bytes(store, tmp_path):
@@ -184,8 +225,6 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
         export_volumes(store, tmp_path / "c", {"background": ["liver"]})
     with pytest.raises(ValueError, match=r"volumes need an array source_ct"):
         export_volumes(store, tmp_path / "d", LEARNT, image="source_ct")
-    with pytest.raises(ValueError, match="no train or val"):
-        export_volumes(store, tmp_path / "e", LEARNT, splits=["test"])
     with pytest.raises(ValueError, match="is not empty"):
         export_volumes(store, tmp_path / "made", LEARNT)
     meta = lesions.meta
