@@ -24,12 +24,11 @@ from lesionforge.jobs.fit.volumes import Lesion, Volume, Volumes
 
 LESIONS, LOOKED_AT = 60, 240  # of each class, and volumes
 SURE = 3.0  # standard errors of a correlation of HU with those of organ or vessel
-QUANTILES = 17
 
 
 def read(volumes: Volumes, own: LesionSettings) -> dict[str, dict[str, Any]]:
     """The fields ``hu``, ``levels_hu`` and ``grain`` of ``LesionSettings``."""
-    rows: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
+    rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for number in stream(b"tissue", "volumes").permutation(len(volumes))[:LOOKED_AT].tolist():
         volume = volumes[number]
         for lesion in volume.lesions(own.classes, own.halo_mm):
@@ -37,21 +36,26 @@ def read(volumes: Volumes, own: LesionSettings) -> dict[str, dict[str, Any]]:
                 rows[lesion.kind].append(_measured(volume, lesion))
     hu, levels, grain = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for kind, some in rows.items():
-        level, mean, fine, scan = np.array(some).T
+        level, mean, fine, scan, radius = np.array(some).T
         slope = 0.0 if kind in PLAQUES else 1.0
         together = float(((level - level.mean()) * (mean - mean.mean())).mean())
         if together**2 * len(some) > SURE**2 * level.var() * mean.var():  # else as is usual: plaques as they are
             slope = together / float(level.var())
-        left = np.quantile(mean - slope * level, np.linspace(0, 1, QUANTILES))
+        rest = mean - slope * level
+        order = np.argsort(rest, kind="stable")
         levels[kind] = [round(float(level.min()), 1), round(float(level.max()), 1)]
-        hu[kind] = [round(slope, 4), *np.round(left, 1).tolist()]
+        hu[kind] = {
+            "follows": round(slope, 4),
+            "rest": np.round(rest[order], 1).tolist(),
+            "radius_mm": np.round(radius[order], 2).tolist(),
+        }
         uneven = math.sqrt(max(0.0, float(np.median(fine**2 - scan**2))))
         grain[kind] = [round(uneven, 1), round(min(1.0, float(np.median(fine / scan))), 3)]
     return {"hu": hu, "levels_hu": levels, "grain": grain}
 
 
-def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float, float]:
-    """HU of a lesion's organ or vessel, of its core, and how uneven the core is, and the scan."""
+def _measured(volume: Volume, lesion: Lesion) -> tuple[float, ...]:
+    """HU of a lesion's organ or vessel, of its core, and how uneven the core is, and the scan; its radius in mm."""
     assert lesion.level is not None  # none other is among ``Volume.lesions``
     box = tuple(slice(a, a + n) for a, n in zip(lesion.start, lesion.mask.shape, strict=True))
     hu, spacing = volume.hu[box].astype(np.float32), volume.spacing_mm
@@ -60,4 +64,5 @@ def _measured(volume: Volume, lesion: Lesion) -> tuple[float, float, float, floa
     inner = core(lesion.mask, spacing)
     fine, scan = finer(hu, spacing, voxel_grain_mm(spacing)), scan_grain(patch, lesion.hole)
     # Of the same voxels: few of them differ less.
-    return lesion.level, float(hu[inner].mean()), float(fine[inner].std()), max(float(scan[inner].std()), 1.0)
+    uneven = float(fine[inner].std()), max(float(scan[inner].std()), 1.0)
+    return lesion.level, float(hu[inner].mean()), *uneven, radius

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lesionforge.generators.lesion.learned.model import LesionModel
 
 WEIGHTS = Path(__file__).parent / "weights"  # of ``promptlesion``; its card says what made them
+SIZES = 0.1  # logarithm of radii: least width of the window in which lesions count as about as large
 STRANGE_HU = 25.0  # from what the model was fitted on, at levels that it was not
 LEVEL_SLACK_HU = 20.0  # beyond the levels of the organs and vessels that the model was fitted on
 
@@ -108,7 +109,7 @@ class LearnedFiller(Filler):
         return [job.finished() for job in jobs]
 
     def own_hu(self, patch: Patch, rng: np.random.Generator) -> OwnHu | None:
-        """As the lesions had it that the model was fitted on, beside an organ or vessel of that level.
+        """As lesions about as large had it that the model was fitted on, beside an organ or vessel of that level.
 
         None where no such level was seen: contrasts of one phase are not those of another.
 
@@ -118,18 +119,17 @@ class LearnedFiller(Filler):
         level = self._level(patch)
         if (seen := self.settings.hu.get(patch.lesion_class)) is None:
             return None
-        slope, *left = seen
-        base = slope * level
+        base = seen["follows"] * level
+        low, high = base + seen["rest"][0], base + seen["rest"][-1]
         if not self._known(patch):
-            asked, low, high = patch.mean_hu, base + left[0], base + left[-1]
+            asked = patch.mean_hu
             if self.settings.whole and asked is not None and not low - STRANGE_HU <= asked <= high + STRANGE_HU:
                 raise Rejected(
                     f"{asked:.0f} HU asked for beside {level:.0f} HU of {home(patch.lesion_class)}, where its weights "
                     f"know {low:.0f} to {high:.0f}: take others, fitted on scans of this phase, or backend texture"
                 )
             return None
-        mean = base + float(np.interp(rng.uniform(), np.linspace(0, 1, len(left)), left))
-        return OwnHu(mean, base + left[0], base + left[-1])
+        return OwnHu(base + alike(seen["radius_mm"], seen["rest"], patch.radius_mm, float(rng.uniform())), low, high)
 
     def hole(self, patch: Patch) -> NDArray[np.bool_]:
         """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures.
@@ -176,6 +176,23 @@ class LearnedFiller(Filler):
             return torch.from_numpy(np.stack(filled(own, self.batch))).to(self._device)
 
         return np.asarray(self.sampler(model, batch, draw).cpu().numpy())
+
+
+def alike(radii_mm: Sequence[float], values: Sequence[float], radius_mm: float, share: float) -> float:
+    """The value of one of the lesions about as large: each counts the less the more its size differs.
+
+    Large tumours differ from their organ otherwise than small ones, in which the scanner's blur shares, too.
+
+    Args:
+        radii_mm, values: of the lesions.
+        radius_mm: about which.
+        share: of their weights, 0 ... 1, up to the one that is taken.
+    """
+    sizes = np.log(radii_mm)
+    width = max(SIZES, float(sizes.std()) * len(sizes) ** -0.2)  # Scott's rule
+    far = ((sizes - np.log(radius_mm)) / width) ** 2 / 2
+    ends = np.cumsum(np.exp(far.min() - far))
+    return float(values[min(int(np.searchsorted(ends, share * ends[-1])), len(values) - 1)])
 
 
 def sampler(own: LesionSettings, steps: int | None, strength: float | None, guidance: float | None) -> LesionSampler:

@@ -33,8 +33,9 @@ class LesionSettings(FittedSettings):
         bend_hu: of the way between them, see ``crop.unit``.
         spacing_mm: edge lengths of the voxels it was fitted on, (i, j, k).
         spacings_mm: the same of each class's, where classes have voxels of their own.
-        hu: of each class: how much of its organ's or vessel's HU the mean of its core follows, and quantiles, from the
-            least to the most, of what is left.
+        hu: of each class ``follows``: how much of its organ's or vessel's HU the mean of its core follows; and of the
+            lesions that were seen, from the darkest to the brightest, ``rest``: what is left, HU, and ``radius_mm``:
+            that of the ball of its volume.
         levels_hu: of each class, the least and the most HU of the organs or vessels that its lesions lay in.
         grain: of each class, how uneven its tissue is by itself, HU, and its share of the scan's grain.
         networks: arguments of each network there is: ``vqgan``, ``unet``, ``pixels``, ``voxels``, ``prompt``.
@@ -53,7 +54,7 @@ class LesionSettings(FittedSettings):
     levels: int = 0
     bend_hu: float = 0.0
     spacings_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    hu: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    hu: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     levels_hu: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     grain: Mapping[str, Sequence[float]] = field(default_factory=dict)
     halo_mm: float = HALO_MM

@@ -183,7 +183,11 @@ def test_a_lesion_without_its_organ_beside_it_is_left_out_and_told(rare, capsys,
     assert (volumes.classes, volumes.learnable) == ({"liver_early", "kidney_early"}, {"liver_early"})
     assert volumes.alone == {"kidney_early": 1}
     own = LesionSettings("promptlesion", 16, WINDOW, (1.0, 1.0, 1.0), classes=CLASSES, preset="voxel")
-    assert set(tissue.read(volumes, own)["hu"]) == {"liver_early"}
+    read = tissue.read(volumes, own)["hu"]
+    assert set(read) == {"liver_early"}
+    assert read["liver_early"]["rest"] == sorted(read["liver_early"]["rest"])
+    (radius,) = set(read["liver_early"]["radius_mm"])
+    assert radius == pytest.approx((3 * 216 / (4 * np.pi)) ** (1 / 3), abs=0.01)  # 6 mm cubed, each
     assert volumes[ALONE].lesions(CLASSES, 1.0) == []
     asked = LesionFit(
         kind="promptlesion", preset="voxel", data=(rare,), out=str(tmp_path), classes=("liver_early", "kidney_early")

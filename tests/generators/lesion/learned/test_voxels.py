@@ -9,6 +9,7 @@ import torch
 from lesionforge.generators.lesion.grain import finer
 from lesionforge.generators.lesion.learned import LearnedFiller
 from lesionforge.generators.lesion.learned.crop import cubes, hounsfield, unit
+from lesionforge.generators.lesion.learned.filler import alike
 from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.voxels import VoxelUNet, folded, unfolded
 from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW
@@ -96,14 +97,18 @@ def test_the_mean_that_is_asked_for_is_drawn_whatever_the_network_thinks(asked):
 
 
 def test_what_is_asked_for_is_what_the_lesions_measured_that_it_was_fitted_on():
-    """Half of the HU about it, and 10 to 50 more."""
-    filler, one = opened(hu={"calcified": [0.5, 10.0, 50.0]}), patch()
+    """Half of the HU about it, and 10 to 50 more, of large ones about 30."""
+    seen = {"follows": 0.5, "rest": [10.0, 24.0, 30.0, 36.0, 50.0], "radius_mm": [3.0, 40.0, 40.0, 40.0, 3.0]}
+    filler, one = opened(hu={"calcified": seen}), replace(patch(), radius_mm=3.0)
     rngs = [stream(b"hu", str(n)) for n in range(200)]
     hole = filler.hole(one)
     base = 0.5 * float(np.median(one.hu[~hole]))
     asked = [filler.own_hu(one, rng) for rng in rngs]
     assert {(own.low, own.high) for own in asked} == {(base + 10, base + 50)}
     assert np.mean([own.mean for own in asked]) == pytest.approx(base + 30, abs=3)
+    large = [filler.own_hu(replace(one, radius_mm=45.0), rng).mean - base for rng in rngs]
+    assert sorted(np.unique(np.round(large)))[-4:-1] == [24, 30, 36]
+    assert np.mean(np.abs(np.array(large) - 30) > 7) < 0.05
     assert all(own.low <= own.mean <= own.high for own in asked)
     assert filler.own_hu(replace(one, lesion_class="non_calcified"), rngs[0]) is None  # no lesion was seen
     level = 2 * base
@@ -112,8 +117,23 @@ def test_what_is_asked_for_is_what_the_lesions_measured_that_it_was_fitted_on():
         ((level - 40, level - 25), False),
         ((level + 25, level + 40), False),
     ):
-        known_at = opened(hu={"calcified": [0.5, 10.0, 50.0]}, levels_hu={"calcified": ends})
-        assert (known_at.own_hu(patch(), rngs[0]) is not None) == known
+        known_at = opened(hu={"calcified": seen}, levels_hu={"calcified": ends})
+        assert (known_at.own_hu(one, rngs[0]) is not None) == known
+
+
+def test_lesions_about_as_large_are_those_whose_hu_count():
+    """Oracles: one lesion, equal sizes, far sizes, and a hundred of two sizes."""
+    assert alike([5.0], [70.0], 2.0, 0.3) == 70
+    assert [alike([5.0] * 3, [10.0, 20.0, 60.0], 9.0, at) for at in (0.0, 0.5, 0.7, 1.0)] == [10, 20, 60, 60]
+    assert alike([1.0, 30.0], [-50.0, 5.0], 1.0, 0.7) == -50
+    assert alike([1.0, 30.0], [-50.0, 5.0], 500.0, 0.3) == 5  # the nearest there is
+    rng = np.random.default_rng(0)
+    radii = rng.choice([4.0, 16.0], 100)
+    values = np.where(radii < 8, rng.normal(-40, 4, 100), rng.normal(0, 4, 100))
+    order = np.argsort(values)
+    for radius, middle in ((4.0, -40), (16.0, 0)):
+        drawn = [alike(radii[order], values[order], radius, at) for at in rng.uniform(size=300)]
+        assert np.mean(drawn) == pytest.approx(middle, abs=3)
 
 
 def test_what_is_hidden_is_not_read_and_the_healthy_prompt_returns_the_background():
