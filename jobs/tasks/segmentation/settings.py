@@ -77,7 +77,7 @@ PRESETS: Final[Mapping[tuple[str, str], Settings]] = {
     ("dynunet", "paper"): Settings("dynunet", (32, 64, 128, 256, 320), **_PAPER),
     ("unet", "tiny"): Settings("unet", batch=8, steps=1500, rate=5e-3, weight=2.0, **_TINY),
     # Its logits grow with the last layer's weights alone, as the layer before is normalised: hence the higher rate.
-    ("dynunet", "tiny"): Settings("dynunet", batch=2, steps=900, rate=2e-2, positive=0.75, weight=4.0, **_TINY),
+    ("dynunet", "tiny"): Settings("dynunet", batch=4, steps=1500, rate=2e-2, positive=0.75, weight=4.0, **_TINY),
 }
 
 
