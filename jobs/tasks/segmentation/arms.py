@@ -29,6 +29,7 @@ from lesionforge.jobs.tasks.segmentation.targets import class_of
 
 PLACEBO, COPY, TEXTURE, FRESH = "placebo", "copy-paste", "texture", "fresh"
 LATENT_STEPS = 1000  # of each latent model's fit
+KEEPS_CALCIUM: Final = {"domain": "all", "factor": 2, "steps": 2000}  # of plaques' autoencoder: the published does not
 LEVELS: Final = {"difftumor": 4, "medddpm": 20, "promptlesion": 20, "promptlesion-mask": 20}
 EACH = 3  # samples drawn on each subject
 REDRAWS = 10  # of a learned lesion that measures wrong
@@ -250,8 +251,10 @@ def _fitted(
     else:
         own |= {
             "batch": 8, "rate": 1e-3, "warmup": 50, "ema": 0.99, "loaders": 0, "every": 500, "levels": LEVELS.get(kind),
-            "steps": steps or LATENT_STEPS, "adversarial": 100_000, "domain": window,
+            "steps": LATENT_STEPS, "adversarial": 100_000, "domain": window,
         }  # fmt: skip
+        own |= KEEPS_CALCIUM if (kind, window) == ("vqgan", "ccta") else {}
+        own |= {"steps": steps} if steps else {}
         if "vqgan" in KINDS[kind]:
             vqgan = Learned("vqgan", preset)
             own["vqgan"] = str(_fitted(room, vqgan, given["classes"], window, steps, given, tell))

@@ -221,6 +221,27 @@ def test_the_autoencoder_learns(tmp_path):
         assert picture.size == (8 * 100, 3 * 100)
 
 
+def test_lesions_count_as_much_as_all_else_in_an_autoencoder_that_is_to_keep_calcium():
+    """Oracle: what one voxel's error adds to the loss, in a lesion and beside it."""
+    added = {}
+    for domain in ("ccta", "all"):
+        model = new_model(config("vqgan", "nowhere", domain=domain), set(), SPACING)
+        network = AutoencoderLoss(model, Discriminators(**PRESETS["tiny"].discriminators), None, 9)
+        hole = torch.zeros(1, 1, SIDE, SIDE, SIDE)
+        hole[..., :4, :4, :4] = 1
+        cube = {"image": torch.zeros_like(hole), "hole": hole, "seed": torch.tensor([0]), "turn": 0, "step": 0}
+        cube["slices"] = torch.tensor([[SIDE - 1] * 3])  # which show neither
+        for where in ((0, 0, 0), (8, 8, 8)):
+            made = torch.zeros_like(hole)
+            made[0, 0, *where] = 1.0
+            network.vqgan.forward = lambda image, seed, made=made: (made, torch.zeros(1), None)
+            added[domain, where[0] == 0] = float(network(cube)) / 4
+    voxel, inside = 1 / SIDE**3, 1 / 64
+    assert added["ccta", True] == added["ccta", False] == pytest.approx(voxel)
+    assert added["all", False] == pytest.approx(voxel)
+    assert added["all", True] == pytest.approx(voxel + inside)
+
+
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_every_backend_is_fitted_and_draws(autoencoder, tmp_path, kind):
     asked = config(kind, tmp_path, vqgan=None if kind == "medddpm" else str(autoencoder), steps=15, batch=4, every=15)
