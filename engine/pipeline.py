@@ -193,5 +193,5 @@ class Pipeline:
                 try:
                     out[name] = SEAL + content_of(str(place))
                 except SourceError as error:
-                    raise SourceError(f"generator.params.{name}: {error}") from None
+                    raise SourceError(f"generator.params.{name} ({place}): {error}") from None
         return out

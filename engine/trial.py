@@ -16,7 +16,7 @@ ADVICE: dict[Kind, str] = {
     "source": "change sources (uri, options)",
     "error": "change generator.params, or mend the generator",
     "output": "mend the generator",
-    "quality": "widen quality.limits, or change generator.params",
+    "quality": "widen quality.limits or the tolerance that it names, or change generator.params",
     "encode": "mend the generator",
     "memory": "raise resources.memory, or ask for less in generator.params",
     "time": "raise resources.sample_seconds, or ask for less in generator.params",

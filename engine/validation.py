@@ -155,6 +155,10 @@ def _explained(error: ValidationError, value: Any, full: Node, at: Loc) -> Itera
             message = "unknown key"
         elif fault["type"] in ("missing", "missing_argument"):
             message = "is required"
+        elif fault["type"] in ("tuple_type", "list_type"):
+            ends = [(option.get("minItems"), option.get("maxItems")) for option in options(node, full)]
+            many = next((f" of {low}" for low, high in ends if low and low == high), "")
+            message, got = f"give a list{many}", f" (got {_shown(fault['input'])})"
         elif fault["type"] == "too_short":
             message = f"give {fault['ctx']['min_length']} or more"
         elif not isinstance(fault.get("input"), (dict, list, tuple)):

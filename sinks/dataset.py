@@ -111,7 +111,9 @@ def splits(store: Store, wanted: Sequence[str] | None) -> list[Split]:
     present = {name.rsplit("-", 1)[0] for name in names(store)}
     found = [split for split in SPLITS if split in present and (wanted is None or split in wanted)]
     if missing := sorted(set(wanted or ()) - set(found)):
-        raise ValueError(f"{store.url()} has no split {', '.join(missing)}; it has {', '.join(sorted(present))}")
+        raise ValueError(
+            f"{store.url()} has no split {', '.join(missing)}; it has {', '.join(sorted(present)) or 'none'}"
+        )
     if not found:
         raise ValueError(f"{store.url()} has no committed samples")
     return found

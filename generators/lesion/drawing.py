@@ -204,17 +204,21 @@ class LesionDrawing:
             Rejected: it names the number.
         """
         p, lesion = self.params, self.lesion
+
+        def refused(found: float, asked: float, unit: str, by: str) -> Rejected:
+            return Rejected(f"{found:.0f} {unit} measured, {asked:.0f} asked for ({by})")
+
         if isinstance(lesion, Tumour) and abs(self.region.volume_mm3 / lesion.volume_mm3 - 1) > p.volume_tolerance:
-            raise Rejected(f"{self.region.volume_mm3:.0f} mm3 measured, {lesion.volume_mm3:.0f} asked for")
+            raise refused(self.region.volume_mm3, lesion.volume_mm3, "mm3", f"volume_tolerance {p.volume_tolerance:g}")
         if self.narrowing and self.course and isinstance(lesion, Plaque):
             by_hu = self.course.ds_by == "hu"
             found = self.narrowing.hu if by_hu else self.narrowing.label
             if found and abs(found.percent_ds - lesion.percent_ds) > p.ds_tolerance and (p.check_hu or not by_hu):
-                raise Rejected(f"{found.percent_ds:.0f} %DS measured, {lesion.percent_ds:.0f} asked for")
+                raise refused(found.percent_ds, lesion.percent_ds, "%DS", f"ds_tolerance {p.ds_tolerance:g}")
         if not p.check_hu:
             return
         if abs(self.miss_hu) > p.hu_tolerance:
-            raise Rejected(f"{self.tissue.mean_hu:.0f} HU measured, {self.requested_hu:.0f} asked for")
+            raise refused(self.tissue.mean_hu, self.requested_hu, "HU", f"check_hu, hu_tolerance {p.hu_tolerance:g}")
         if not self.hu_in_class:
             raise Rejected(f"{self.tissue.mean_hu:.0f} HU are not those of a {self.lesion_class} lesion")
 

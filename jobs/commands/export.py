@@ -84,6 +84,10 @@ def show(body: Mapping[str, Any]) -> None:
     title = f"{body['format']} in {body['to']}"
     if "boxes" not in body:
         console.table(f"{title}: volumes, and those that hold a class", ["split", "volumes", *body["classes"]], rows)
+        if body["added"]:
+            console.out.print(
+                f"of those in train, {counted(body['added'], 'volume')} added, on which no fold validates"
+            )
         for label, count in body["left_out"].items():
             console.out.print(f"as background: {label}, in {counted(count, 'volume')}", markup=False)
         return

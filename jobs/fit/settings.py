@@ -15,8 +15,8 @@ from lesionforge.jobs.errors import UsageError
 from lesionforge.jobs.learning import loop
 from lesionforge.sinks.store import Store
 
-# What may change when a fit goes on.
-FREE = ("out", "steps", "rate", "every", "loaders", "device", "data", "base", "vqgan", "guidance")
+# What may change when a fit goes on; a dataset may have moved, but is the same one.
+FREE = ("out", "steps", "every", "loaders", "device", "data", "base", "vqgan", "guidance")
 
 
 def setting(default: Any, text: str) -> Any:
@@ -134,7 +134,9 @@ def conduct(task: FitTask, items: tuple[loop.Items, loop.Items], progress: loop.
     s = task.settings
     out = Path(s.out)
     training = loop.Training(s.steps, s.batch, s.device, out, s.every, s.loaders, s.precision)
-    first = loop.run(training, task, items[0], held=items[1], settings=asdict(s), free=FREE, progress=progress)
+    told = [dataset.read(Store(place)) for place in s.data]
+    record = asdict(s) | {"datasets": [f"{d.recipe.name} {d.identity[:12]}" for d in told]}
+    first = loop.run(training, task, items[0], held=items[1], settings=record, free=FREE, progress=progress)
     if first:
         task.finish(out / "model")
         task.model.save(out / "model")

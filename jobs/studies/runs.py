@@ -92,15 +92,26 @@ def runs(
     Raises:
         UsageError: for an unknown arm, model or setting, before anything is read.
     """
-    task, changes = configured(study.task, study.changes)
+    task, models = learners(study.task, study.changes, models)
     data = list(study.synthetic)
-    models, sizes = models or task.models, sizes or task.sizes
+    sizes = sizes or task.sizes
     arms = arms or [REAL, *task.arms(data)]
     for arm in arms:
         task.data_of_arm(arm, data)
-    for model in models:
-        task.changed(model, changes)
     return [Run(seed, model, size, arm) for seed in range(seeds) for model in models for size in sizes for arm in arms]
+
+
+def learners(name: str, changes: Mapping[str, Any], models: Sequence[str] | None) -> tuple[Any, Sequence[str]]:
+    """A task with its options changed, and the models of a study; None: the task's own choice.
+
+    Raises:
+        UsageError: for an unknown model or setting.
+    """
+    task, rest = configured(name, changes)
+    models = models or task.models
+    for model in models:
+        task.changed(model, rest)
+    return task, models
 
 
 def in_words(study: Study, result: Mapping[str, Any]) -> str:

@@ -144,7 +144,9 @@ def _experiment(
     from lesionforge.jobs.tasks.segmentation.arms import prepare
 
     console.own_standard_output()
+    changed = pairs(changes)
+    runs.learners("segmentation", changed, models.split(","))  # wrong ones are told before hours of drawing and fits
     study, there = prepare(cohort, room, tests, arms, fit_steps, lambda stage: console.err.print(stage, markup=False))
-    study = replace(study, changes={**study.changes, **pairs(changes)})
+    study = replace(study, changes={**study.changes, **changed})
     todo = runs.runs(study, models.split(","), [size], there, seeds)
     finish(study, todo, room / "study", workers.Room(processes), as_json)

@@ -65,13 +65,17 @@ class Volumes:
         self.splits = dataset.splits(self._stores[0], splits)
         if more and TRAIN not in self.splits:
             raise ValueError(f"{self._stores[0].url()} has no split {TRAIN} that other datasets could be added to")
-        for other in self._stores[1:] if "test" in self.splits else ():
-            if both := _subjects(other, TRAIN) & _subjects(self._stores[0], "test"):
+        if len({store.url() for store in self._stores}) < len(self._stores):
+            raise ValueError(f"{self._stores[0].url()} and what is added to it: a dataset is given twice")
+        for other in self._stores[1:]:
+            dataset.splits(other, [TRAIN])  # nothing is written where one is not there, or has none to add
+            if "test" in self.splits and (both := _subjects(other, TRAIN) & _subjects(self._stores[0], "test")):
                 raise ValueError(
                     f"{other.url()} has {counted(len(both), 'subject')} of the split test: what is added must be of "
                     "others"
                 )
         self.images: Counter[str] = Counter()
+        self.added = 0  # of the images
         self.held: Counter[tuple[str, str]] = Counter()  # (split, class): volumes that hold it
         self.left_out: Counter[str] = Counter()  # label of no class: volumes where it became background
 
@@ -85,6 +89,7 @@ class Volumes:
                 raise ValueError(f"samples of {store.url()} have {', '.join(names)}: {needed}")
             for sample in Reader(Samples(store, split, [image, label, "json"]), shuffle=False):
                 self.images[split] += 1
+                self.added += number > 0
                 yield self._scan(sample, (image, label), split, number)
 
     def summary(self) -> dict[str, Any]:
@@ -92,6 +97,7 @@ class Volumes:
         held = {split: {name: self.held[split, name] for name in self.classes} for split in self.splits}
         return {
             "images": dict(self.images),
+            "added": self.added,
             "held": held,
             "classes": self.classes,
             "left_out": dict(self.left_out),

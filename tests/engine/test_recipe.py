@@ -84,6 +84,9 @@ def test_overrides_reach_any_field_and_are_named_in_faults():
     assert refused(GOOD, "balance=even") == f"--set balance: {either}"
     assert refused(GOOD, "balance={still: -1}") == "--set balance: balance.still: give above 0 (got -1)"
     assert refused(GOOD, "generator.name=biplan").startswith("--set generator.name: no generator is called 'biplan'")
+    assert refused(GOOD, "splits=3") == "--set splits: give a list (got 3)"
+    lesion = ("generator.name=lesion", "generator.params={length_mm: -3}")
+    assert "generator.params.length_mm: give a list of 2 (got -3)" in refused(GOOD, *lesion)
     assert "items 0 to 0" in refused(GOOD, "sources.1.uri=x")
     assert "write it as path=value" in refused(GOOD, "multiply")
     assert "is a value" in refused(GOOD, "name.x.y=1")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lesionforge.generators.diffusion.batches import chunks, filled, fixed_kernels, stacked
 from lesionforge.generators.diffusion.model import REMEDY
 from lesionforge.generators.lesion.blend import about, halo_mm
-from lesionforge.generators.lesion.classes import home
+from lesionforge.generators.lesion.classes import PLAQUES, home
 from lesionforge.generators.lesion.filler import Filler, OwnHu, Patch
 from lesionforge.generators.lesion.learned.crop import LEVEL_MM, hidden, level
 from lesionforge.generators.lesion.learned.job import Job
@@ -100,7 +100,7 @@ class LearnedFiller(Filler):
         if self._model is None:
             raise RuntimeError("LearnedFiller.prepare(device) must be called before fill")
         given = zip(patches, rngs, strict=True)
-        jobs = [Job(one, self.hole(one), self._level(one), self._known(one), rng, self.settings) for one, rng in given]
+        jobs = [Job(one, self.hole(one), self._level(one), self._shift(one), rng, self.settings) for one, rng in given]
         while todo := [job for job in jobs if job.turn()]:
             for same in ([job for job in todo if job.healthy], [job for job in todo if not job.healthy]):
                 for part in chunks(same, self.batch):
@@ -116,28 +116,25 @@ class LearnedFiller(Filler):
         Raises:
             Rejected: what is asked for there is far from all that was seen, and would lie in the scan like a coin.
         """
-        level = self._level(patch)
+        level, shift = self._level(patch), self._shift(patch)
         if (seen := self.settings.hu.get(patch.lesion_class)) is None:
             return None
-        base = seen["follows"] * level
+        base = seen["follows"] * (level + shift) - shift
         low, high = base + seen["rest"][0], base + seen["rest"][-1]
         if not self._known(patch):
             asked = patch.mean_hu
             if self.settings.whole and asked is not None and not low - STRANGE_HU <= asked <= high + STRANGE_HU:
                 raise Rejected(
-                    f"{asked:.0f} HU asked for beside {level:.0f} HU of {home(patch.lesion_class)}, where its weights "
-                    f"know {low:.0f} to {high:.0f}: take others, fitted on scans of this phase, or backend texture"
+                    f"{asked:.0f} HU asked for in {home(patch.lesion_class)} of {level:.0f} HU, where its weights draw "
+                    f"{low:.0f} to {high:.0f} HU: take others, fitted on scans of this phase, or backend texture"
                 )
             return None
         return OwnHu(base + alike(seen["radius_mm"], seen["rest"], patch.radius_mm, float(rng.uniform())), low, high)
 
     def hole(self, patch: Patch) -> NDArray[np.bool_]:
-        """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures.
-
-        Beside an organ of a level that was not seen, the halo is no wider than the blur.
-        """
+        """The mask and its halo, as it was hidden when the model was fitted; without voxels of other structures."""
         if "hole" not in patch.memo:  # the same in every round
-            out = self._hidden(patch, patch.radius_mm if self._known(patch) else 0.0)
+            out = self._hidden(patch, patch.radius_mm)
             patch.memo["hole"] = out if patch.kept is None else out & ~patch.kept
         hole: NDArray[np.bool_] = patch.memo["hole"]
         return hole
@@ -162,6 +159,16 @@ class LearnedFiller(Filler):
         low, high = ends
         slack = max(LEVEL_SLACK_HU, (high - low) / 2)
         return low - slack <= self._level(patch) <= high + slack
+
+    def _shift(self, patch: Patch) -> float:
+        """How much denser the networks are shown a scan of another phase, in which their organs are as they know them.
+
+        Not of plaques: other lumens lie in the same fat.
+        """
+        if patch.lesion_class in PLAQUES or self._known(patch):
+            return 0.0
+        (low, high), level = self.settings.levels_hu[patch.lesion_class], self._level(patch)
+        return min(max(level, low), high) - level
 
     def _draw(self, model: LesionModel, part: Sequence[Job]) -> NDArray[np.float32]:
         import torch
@@ -204,6 +211,8 @@ def sampler(own: LesionSettings, steps: int | None, strength: float | None, guid
     n = own.steps if steps is None else steps
     if not 1 <= n <= own.levels or own.levels % n:
         raise ValueError(f"steps is {n}: give a divisor of the {own.levels} noise levels")
+    if own.whole and strength not in (None, 1):
+        raise ValueError(f"strength is {strength:g}: models of voxels begin at noise, leave it at 1")
     share = own.strength if strength is None else strength
     if not 0 <= share <= 1:
         raise ValueError(f"strength is {share:g}: give 0 to 1")

@@ -72,8 +72,8 @@ def marked(real: DataPlace, test: DataPlace, domain: str) -> dict[str, float]:
         if classes.isdisjoint(DOMAINS[domain].classes):
             found = ", ".join(sorted(classes)) or "none at all"
             raise UsageError(
-                f"the scans {what} mark no {domain}, but {found}: give another --domain, say which label "
-                "is a lesion, as --option 'legend={1: liver, 2: liver_tumour}', or give more CT"
+                f"the scans {what} mark no {domain}, but {found}: give another --domain and --out, say which "
+                "label is a lesion, as --option 'legend={1: liver, 2: liver_tumour}', or give more CT"
             )
     return {name: 1.0 for name in DOMAINS[domain].classes if name in there[0]}
 

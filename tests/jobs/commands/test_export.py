@@ -47,7 +47,7 @@ def test_classes_are_named_and_merged(made):
 def test_another_dataset_is_added(made):
     lesions.write(Store(str(made / "drawn")), 2, first=8)
     told = json.loads(run(made, "--add", str(made / "drawn"), "--json").stdout)
-    assert told["images"] == {"train": 6}
+    assert (told["images"], told["added"]) == ({"train": 6}, 2)
     assert {path.name[:2] for path in (made / "out" / "imagesTr").iterdir()} == {"0-", "1-"}
     done = CliRunner().invoke(app, ["export", str(made / "made"), "--to", "x", "--format", "yolo", "--add", "y"])
     assert "--add is for --format nnunet" in str(done.exception) + done.output

@@ -1,6 +1,7 @@
 """Fitting the learned lesion backends: resume to the bit, frozen autoencoder, two discriminators, the whole job."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -433,6 +434,13 @@ def test_from_texture_to_a_fitted_backend_s_shards(tmp_path):
     drawn = recipe(tmp_path, "prompted", backend="promptlesion", weights=f"{third}/model")
     told = [one for sample in Samples(drawn) for one in sample["json"]["lesions"]]
     assert all(one["hu_in_class"] and abs(one["measured_hu"] - one["requested_hu"]) <= 15 for one in told)
+    for change, message in (
+        (["promptlesion", drawn], r"voxel was begun with datasets \['.+ \w{12}'\], not \['.+ \w{12}'\]: keep it"),
+        ([*words[:2], "--set", "rate=.5"], "was begun with rate 0.002, not 0.5"),
+    ):
+        done = CliRunner().invoke(app, [*change, *words[2:]])
+        assert isinstance(done.exception, UsageError)
+        assert re.search(message, str(done.exception)), done.exception
 
 
 def test_a_hospital_s_own_folder_of_ct_with_lesions_is_fitted_on_by_one_command(tmp_path):

@@ -174,6 +174,10 @@ def test_what_is_added_is_not_of_those_that_are_tested(store, tmp_path):
         export_volumes(store, tmp_path / "out", LEARNT, more=[other])
     with pytest.raises(ValueError, match="has no split train that other datasets could be added to"):
         export_volumes(store, tmp_path / "out", LEARNT, splits=["test"], more=[other])
+    with pytest.raises(ValueError, match="a dataset is given twice"):
+        export_volumes(other, tmp_path / "out", LEARNT, more=[other])
+    with pytest.raises(ValueError, match="nowhere has no split train; it has none"):
+        export_volumes(other, tmp_path / "out", LEARNT, more=[tmp_path / "nowhere"])
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from lesionforge.generators.lesion.learned.crop import hounsfield, unit, upright
 from lesionforge.generators.lesion.learned.sample import LesionSampler
 from lesionforge.generators.lesion.learned.settings import BACKENDS
 from lesionforge.generators.lesion.params import LesionParams
-from lesionforge.generators.types import stream
+from lesionforge.generators.types import BadCase, stream
 from tests.generators.lesion.learned.conftest import new
 
 WINDOW = (-200.0, 900.0)
@@ -223,7 +223,8 @@ def test_patches_that_cannot_be_filled_are_named(folders):
     filler = opened(folders, "promptlesion")
     with pytest.raises(ValueError, match="'liver_early' is none of this model's: healthy, calcified"):
         fill(filler, patch("liver_early"))
-    with pytest.raises(ValueError, match="voxels are 2 x 2 x 2 mm, the model was fitted on 1 x 1 x 1 mm"):
+    said = r"voxels are 2 x 2 x 2 mm, the model was fitted on 1 x 1 x 1 mm: give .* the option spacing_mm=\[1,1,1\]"
+    with pytest.raises(BadCase, match=said):
         fill(filler, patch(spacing=(2.0, 2.0, 2.0)))
     with pytest.raises(RuntimeError, match="prepare"):
         fill(LearnedFiller(folders["promptlesion"]), patch())

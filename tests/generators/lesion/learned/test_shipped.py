@@ -72,9 +72,14 @@ def test_in_a_phase_that_they_never_saw_tumours_are_of_that_phase_and_leave_what
     lesion = labels == VALUE["liver_late"]
     beside = ~lesion & (labels != VALUE["liver"])
     assert (hu[beside] - before[beside]).min() >= -15
-    assert (hu == before)[beside & (ndimage.distance_transform_edt(~lesion) > 1)].all()
+    far = ndimage.distance_transform_edt(~lesion)
+    assert (hu == before)[beside & (far > 1)].all()
+    changed = [float((hu - before)[(labels == VALUE["liver"]) & (far > a) & (far <= a + 1)].mean()) for a in (0, 1, 2)]
+    assert changed[0] < -1.5  # its edge fades, as edges do, and not at once
+    assert changed[0] < changed[1] - 0.5 < 2
     for attempt in range(20):
         with pytest.raises(Rejected) as caught:
             list(generator.generate([volume], [spec(0, "kidney_late", attempt)]))
         said = said or (str(caught.value) if "weights" in str(caught.value) else "")
-    assert "HU of kidney, where its weights know -" in said
+    assert "HU asked for in kidney of " in said
+    assert "where its weights draw -" in said

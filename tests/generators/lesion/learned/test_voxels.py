@@ -14,7 +14,7 @@ from lesionforge.generators.lesion.learned.model import LesionModel
 from lesionforge.generators.lesion.learned.networks.voxels import VoxelUNet, folded, unfolded
 from lesionforge.generators.lesion.learned.settings import BEND_HU, BENT_WINDOW
 from lesionforge.generators.lesion.measure import core
-from lesionforge.generators.types import stream
+from lesionforge.generators.types import BadCase, stream
 from tests.generators.lesion.learned.conftest import new
 from tests.generators.lesion.learned.test_filler import patch
 
@@ -121,6 +121,20 @@ def test_what_is_asked_for_is_what_the_lesions_measured_that_it_was_fitted_on():
         assert (known_at.own_hu(one, rngs[0]) is not None) == known
 
 
+@pytest.mark.parametrize("darker", [150, 0, -150])
+def test_a_scan_of_another_phase_is_shown_as_one_that_is_known(darker):
+    """Same weights, same scan, 150 HU off, so is the lesion: its hole, its edge, its margin in the organ."""
+    liver = {"others": np.ones(patch().mask.shape, np.uint8), "legend": {1: "liver"}}
+    one = replace(patch(), lesion_class="liver_early", mean_hu=80.0, **liver)
+    level = float(np.median(one.hu[~opened().hole(one)]))
+    filler = opened(classes=("healthy", "liver_early"), levels_hu={"liver_early": (level, level)})
+    other = replace(one, hu=one.hu - np.float32(darker), mean_hu=80.0 - darker)
+    assert np.array_equal(filler.hole(other), filler.hole(one))
+    drawn, shown = fill(filler, one), fill(filler, other)
+    assert np.abs(drawn - one.hu).max() > 20
+    np.testing.assert_allclose(shown, drawn - darker, atol=0.1)
+
+
 def test_lesions_about_as_large_are_those_whose_hu_count():
     """Oracles: one lesion, equal sizes, far sizes, and a hundred of two sizes."""
     assert alike([5.0], [70.0], 2.0, 0.3) == 70
@@ -178,7 +192,9 @@ def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
         LesionModel.load(tmp_path)
 
 
-def test_guidance_is_none_of_theirs():
+def test_guidance_and_strength_are_none_of_theirs():
+    with pytest.raises(ValueError, match=r"strength is 0\.5: models of voxels begin at noise, leave it at 1"):
+        LearnedFiller("nowhere", strength=0.5).use(new("promptlesion", preset="voxel"), "cpu")
     with pytest.raises(ValueError, match="guidance is 2: models of voxels are fitted with their prompt alone"):
         LearnedFiller("nowhere", guidance=2.0).use(new("promptlesion", preset="voxel"), "cpu")
 
@@ -186,6 +202,6 @@ def test_guidance_is_none_of_theirs():
 def test_each_class_may_have_voxels_of_its_own():
     filler = opened(spacings_mm={"non_calcified": (2.0, 2.0, 2.0)})
     fill(filler, patch("non_calcified", spacing=(2.0, 2.0, 2.0)))
-    with pytest.raises(ValueError, match="fitted on 2 x 2 x 2 mm"):
+    with pytest.raises(BadCase, match="fitted on 2 x 2 x 2 mm"):
         fill(filler, patch("non_calcified"))
     fill(filler, patch())

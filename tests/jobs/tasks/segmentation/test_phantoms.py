@@ -98,3 +98,15 @@ def test_what_is_there_is_not_made_again(made, tmp_path):
         UsageError, match="arm 'painted' is unknown here; give some of real, placebo, copy-paste, texture"
     ):
         prepare(tmp_path, "plaques", 8, 6, ["painted"], lambda stage: None)
+
+
+def test_wrong_networks_and_settings_are_told_before_anything_is_made(tmp_path):
+    from typer.testing import CliRunner
+
+    from lesionforge.jobs.cli import app
+
+    for wrong, message in ((("--models", "nnunet"), "give unet or dynunet"), (("--set", "stepz=3"), "no such setting")):
+        done = CliRunner().invoke(app, ["study", "phantoms", "--out", str(tmp_path / "out"), *wrong])
+        assert isinstance(done.exception, UsageError)
+        assert message in str(done.exception)
+        assert not (tmp_path / "out").exists()
