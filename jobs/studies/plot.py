@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ COLOURS = (
 def draw(summary: Summary, task: Task[Any, Any], path: Path) -> None:
     """A row a model and size. Left: means over seeds; right: gains over real data alone with their 95 % intervals.
 
+    What may be above 1, as counts are, has a scale of its own, below.
     Where nothing is added to real data, methods are compared instead: a panel a measure; over sizes, if several.
     """
     import matplotlib
@@ -31,17 +33,23 @@ def draw(summary: Summary, task: Task[Any, Any], path: Path) -> None:
         plt.close(figure)
         return
     colours = {REAL: GREY} | {arm: COLOURS[n % len(COLOURS)] for n, arm in enumerate(others)}
-    groups = [(model, size) for model in summary.models for size in summary.sizes]
-    tall = max(3.4, 0.9 + 0.42 * len(task.shown))
+    shares = {measure: words for measure, words in task.shown.items() if task.bounds(measure)[1] <= 1}
+    scales = [some for some in (shares, {m: words for m, words in task.shown.items() if m not in shares}) if some]
+    groups = [(model, size, some) for model in summary.models for size in summary.sizes for some in scales]
+    talls = [max(3.4 if some is scales[0] else 1.2, 0.9 + 0.42 * len(some)) for _, _, some in groups]
     figure, axes = plt.subplots(
-        len(groups), 2, figsize=(13, tall * len(groups) + 0.6), constrained_layout=True, squeeze=False
+        len(groups), 2, figsize=(13, sum(talls) + 0.6), height_ratios=talls, constrained_layout=True, squeeze=False
     )
-    for (bars, gains), (model, size) in zip(axes, groups, strict=True):
-        _levels(bars, summary, task, colours, model, size)
-        _gains(gains, summary, task, colours, model, size)
-        title = f"{model}, {'all' if size is None else size} real"
-        bars.set_title(title, fontsize=11, loc="left")
-        gains.set_title(f"{title}: gain over real data alone", fontsize=11, loc="left")
+    for (bars, gains), (model, size, some) in zip(axes, groups, strict=True):
+        _levels(bars, summary, some, colours, model, size)
+        _gains(gains, summary, some, colours, model, size)
+        if some is scales[0]:
+            title = f"{model}, {'all' if size is None else size} real"
+            bars.set_title(title, fontsize=11, loc="left")
+            gains.set_title(f"{title}: gain over real data alone", fontsize=11, loc="left")
+        if some is scales[-1]:
+            bars.set_xlabel("bars: mean over seeds; dots: seeds")
+            gains.set_xlabel("lines: 95 % interval over test subjects")
         for ax in (bars, gains):
             ax.spines[["top", "right"]].set_visible(False)
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[arm]) for arm in summary.arms]
@@ -91,10 +99,10 @@ def _methods(plt: Any, summary: Summary, task: Task[Any, Any]) -> Any:
 
 
 def _levels(
-    ax: Any, summary: Summary, task: Task[Any, Any], colours: dict[str, str], model: str, size: int | None
+    ax: Any, summary: Summary, shown: Mapping[str, str], colours: dict[str, str], model: str, size: int | None
 ) -> None:
     high = 0.85 / len(summary.arms)
-    for group, measure in enumerate(task.shown):
+    for group, measure in enumerate(shown):
         for k, arm in enumerate(summary.arms):
             cell = summary.cell(model, size, arm, measure)
             if cell is None or cell.level.value != cell.level.value:
@@ -102,17 +110,16 @@ def _levels(
             at = group + (k - (len(summary.arms) - 1) / 2) * high
             ax.barh(at, cell.level.value, high * 0.92, color=colours[arm])
             ax.plot(cell.values, [at] * len(cell.values), ".", color="black", markersize=3, alpha=0.7)
-    _rows(ax, list(task.shown.values()))
+    _rows(ax, list(shown.values()))
     ax.set_xlim(left=0)
-    ax.set_xlabel("bars: mean over seeds; dots: seeds")
 
 
 def _gains(
-    ax: Any, summary: Summary, task: Task[Any, Any], colours: dict[str, str], model: str, size: int | None
+    ax: Any, summary: Summary, shown: Mapping[str, str], colours: dict[str, str], model: str, size: int | None
 ) -> None:
     others = [arm for arm in summary.arms if arm != REAL]
     ax.axvline(0, color="black", linewidth=0.8)
-    for group, measure in enumerate(task.shown):
+    for group, measure in enumerate(shown):
         for k, arm in enumerate(others):
             cell = summary.cell(model, size, arm, measure)
             if cell is None or cell.gain is None:
@@ -121,8 +128,7 @@ def _gains(
             ax.plot(cell.gain.value, at, "o", color=colours[arm], markersize=4)
             if cell.gain.low is not None and cell.gain.high is not None:
                 ax.plot([cell.gain.low, cell.gain.high], [at, at], color=colours[arm], linewidth=2)
-    _rows(ax, list(task.shown.values()))
-    ax.set_xlabel("lines: 95 % interval over test subjects")
+    _rows(ax, list(shown.values()))
 
 
 def _rows(ax: Any, names: list[str]) -> None:
