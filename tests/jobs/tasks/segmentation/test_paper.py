@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lesionforge.jobs.studies import plot
 from lesionforge.jobs.studies import summary as summing
 from lesionforge.jobs.studies.report import gains
 from lesionforge.jobs.studies.summary import draws, plain, summarise
@@ -121,3 +122,13 @@ def test_a_null_result_stands_with_its_interval_and_p():
     assert null[5:7] == ["8", "3"]
     assert drawn[4] == "<.001"
     assert float(drawn[2].split("±")[0]) == pytest.approx(0.04, abs=0.02)  # what was put in
+
+
+def test_counts_do_not_share_a_scale_with_shares_in_a_study_s_picture(tmp_path, monkeypatch):
+    pyplot, task = pytest.importorskip("matplotlib.pyplot"), Segmentation()
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    plot.draw(summarise(study(["real", "texture"], ["unet"]), task), task, tmp_path / "study.png")
+    names = [[label.get_text() for label in axes.get_yticklabels()] for axes in pyplot.gcf().axes]
+    assert names[2] == names[3] == ["FP a volume"]
+    assert names[0] == names[1] == [words for words in task.shown.values() if words != "FP a volume"]
+    assert (tmp_path / "study.png").stat().st_size > 10_000
