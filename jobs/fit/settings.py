@@ -134,10 +134,18 @@ def conduct(task: FitTask, items: tuple[loop.Items, loop.Items], progress: loop.
     s = task.settings
     out = Path(s.out)
     training = loop.Training(s.steps, s.batch, s.device, out, s.every, s.loaders, s.precision)
-    told = [dataset.read(Store(place)) for place in s.data]
-    record = asdict(s) | {"datasets": [f"{d.recipe.name} {d.identity[:12]}" for d in told]}
+    record = asdict(s) | {"datasets": [_name(place) for place in s.data]}
     first = loop.run(training, task, items[0], held=items[1], settings=record, free=FREE, progress=progress)
     if first:
         task.finish(out / "model")
         task.model.save(out / "model")
     return out / "model"
+
+
+def _name(place: str) -> str:
+    """A dataset's name, and what it is known by wherever it lies; shards alone are all alike."""
+    try:
+        told = dataset.read(Store(place))
+    except dataset.DatasetError:
+        return "shards without a recipe"
+    return f"{told.recipe.name} {told.identity[:12]}"
