@@ -121,7 +121,8 @@ class Recipe(_Strict):
     balance: dict[str, Annotated[float, Field(gt=0)]] | Literal["balanced", "fill", "natural"] | None = Field(
         default=None,
         description="class: share, which add to 1, or whole numbers as parts; or balanced (equal), fill (real and "
-        "synthetic together equal), natural (as the sources' graded lesions); the plan meets the shares exactly",
+        "synthetic together equal), natural (as the sources' graded lesions); the shares are met exactly in every "
+        "block: of 4 samples where they are .5, .25 and .25",
     )
     shard: ShardRecipe = Field(default=ShardRecipe(), description="how large a shard may be")
     out: str | None = Field(default=None, description="output URI; --out goes before it")
