@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.generators.types import array_member
-from lesionforge.sinks import dataset
+from lesionforge.sinks import dataset, layout, limits
 from lesionforge.sinks.card import counted
 from lesionforge.sinks.reader import Reader, Samples
 from lesionforge.sinks.store import Store
@@ -68,6 +68,11 @@ class Volumes:
         if len({store.url() for store in self._stores}) < len(self._stores):
             raise ValueError(f"{self._stores[0].url()} and what is added to it: a dataset is given twice")
         for other in self._stores[1:]:
+            if (seeds := [_seed(store) for store in (self._stores[0], other)])[0] != seeds[1]:
+                raise ValueError(
+                    f"{other.url()} was made with seed {seeds[1]}, {self._stores[0].url()} with {seeds[0]}: whether "
+                    "subjects are the same can only be told with one seed; make it again with that one"
+                )
             dataset.splits(other, [TRAIN])  # nothing is written where one is not there, or has none to add
             if "test" in self.splits and (both := _subjects(other, TRAIN) & _subjects(self._stores[0], "test")):
                 raise ValueError(
@@ -125,6 +130,13 @@ class Volumes:
             self.held[split, self.classes[n - 1]] += 1
         key = f"{number}-{key}" if len(self._stores) > 1 else key
         return Scan(key, hu, table[labels], affine, subject, number > 0)
+
+
+def _seed(store: Store) -> Any:
+    """The recipe's, which subjects' hashes hang on; None of shards without a recipe."""
+    if not store.exists(layout.RECIPE):
+        return None
+    return limits.parsed(store.get(layout.RECIPE, limits.DOCUMENT)).get("recipe", {}).get("seed")
 
 
 def _subjects(store: Store, split: str) -> set[str]:

@@ -60,6 +60,11 @@ class LesionSettings(FittedSettings):
     halo_mm: float = HALO_MM
     strength: float = 1.0
 
+    def __post_init__(self) -> None:
+        for kind, told in self.hu.items():
+            if not isinstance(told, Mapping) or set(told) != {"follows", "rest", "radius_mm"}:
+                raise TypeError(f"hu of {kind} is told without the sizes of its lesions")  # as older weights have it
+
     @property
     def whole(self) -> bool:
         """Whether it draws voxels, in boxes as large as the lesion, and knows the level of its organ."""

@@ -178,6 +178,10 @@ def test_what_is_added_is_not_of_those_that_are_tested(store, tmp_path):
         export_volumes(other, tmp_path / "out", LEARNT, more=[other])
     with pytest.raises(ValueError, match="nowhere has no split train; it has none"):
         export_volumes(other, tmp_path / "out", LEARNT, more=[tmp_path / "nowhere"])
+    for seed, one in ((7, store), (8, other)):
+        one.put("recipe.json", json.dumps({"recipe": {"seed": seed}}).encode())
+    with pytest.raises(ValueError, match=r"other was made with seed 8, .* with 7: .* make it again with that one"):
+        export_volumes(store, tmp_path / "out", LEARNT, more=[other])
     assert not (tmp_path / "out").exists()
 
 

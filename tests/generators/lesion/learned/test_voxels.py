@@ -1,5 +1,6 @@
 """Models of voxels: nothing is lost on the way in, any size, HU that are asked for, the scan's own grain."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -187,6 +188,11 @@ def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):
     again.use(LesionModel.load(tmp_path), "cpu")
     assert np.abs(fill(again, one) - fill(filler, one)).max() < 5
     told = tmp_path / "lesionforge.json"
+    before = told.read_text()
+    told.write_text(json.dumps(json.loads(before) | {"hu": {"calcified": [0.0, [600.0, 700.0]]}}))
+    with pytest.raises(ValueError, match=r"hu of calcified is told without the sizes of its lesions; fit it again"):
+        LesionModel.load(tmp_path)
+    told.write_text(before)
     told.write_text(told.read_text().replace('"spread"', '"sprawl"'))
     with pytest.raises(ValueError, match=r"is of another version .*sprawl.*: fit it again"):
         LesionModel.load(tmp_path)
