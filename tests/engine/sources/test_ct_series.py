@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pydicom
@@ -177,7 +178,7 @@ def test_no_identifier_leaves_the_source(tmp_path):
     told = json.dumps([volume.subject, volume.source_id, volume.licence, volume.notes, found.fingerprint()])
     assert SECRET not in told
     assert "1.2.3" not in told
-    assert not any(date in told for date in ("20260101", "2026-01", "2026/01", "01.2026"))  # hashes may hold a year
+    assert "2026" not in re.sub(r"[0-9a-f]{32,}", "", told)  # a hash may hold a year by chance
     cache = b"".join(p.read_bytes() for p in (tmp_path / "cache").glob("*"))
     assert SECRET.encode() not in cache
 
