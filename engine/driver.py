@@ -245,7 +245,9 @@ class _Run:
     def _fail(self, task: Task, error: Exception) -> None:
         """What its surroundings have failed is tried again, some times; anything else is not."""
         shard = self._pipeline.plan.shard(task.shard).name
-        if isinstance(error, Unprepared) and (self._proven or self._retries.well):
+        if isinstance(error, Unprepared) and self._proven:
+            if not task.avoid:  # there is no other place
+                raise RunError(f"{error}. {CONTINUE}")
             error = Fault("place", str(error))  # it is that worker's alone
         if isinstance(error, Unprepared | UnknownLimit):
             raise RecipeFault(str(error))

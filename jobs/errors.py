@@ -15,7 +15,7 @@ INTERRUPTED = {  # what is true of a command that was ended from outside; of any
     "train": "run the same command again to continue from the last checkpoint, if there is one yet",
     "fit": "run the same command again to continue from the last checkpoint, if there is one yet",
     "study": "runs that have ended stay, run the same command again to continue",
-    "export": "what is written so far stays: remove the folder before you run it again",
+    "export": "what was written is removed again",
     "verify": "what --rebuild or --repair has made stays, run it again",
     "redo": "what is made stays, `lesionforge verify OUT --repair` makes the rest",
     "gc": "what is removed is gone, the rest stays: run it again",

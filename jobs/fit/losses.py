@@ -95,8 +95,8 @@ class DiffusionLoss(nn.Module):  # type: ignore[misc]
 class AutoencoderLoss(nn.Module):  # type: ignore[misc]
     """L1, perceptual loss on a slice across each axis, commitment, and from some step on two discriminators.
 
-    Of a companded model, which is to keep calcium, a lesion's voxels count as much as all the others together: among
-    them it is rare, and bent it is near to contrast. Published ones know no such weight.
+    Of a companded model, which is to keep calcium, a lesion and its halo count as much as all other voxels together:
+    among them it is rare, and bent it is near to contrast. Published ones know no such weight.
 
     Args:
         model: of an autoencoder.

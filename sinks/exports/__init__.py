@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +62,17 @@ def export(
             "YOLO has no region to ignore, and a lesion without a box is background to it: use lesions classes or one, "
             "or the format coco"
         )
-    folder = _empty(to)
-    frames = Frames(place, lesions, classes or SEVERITIES, splits, image, deal=format == "yolo")
-    write, form = FORMATS[format]
-    write(frames, folder)
-    told = {"format": format, "to": str(folder), **frames.summary()}
-    told["notices"] = [
-        f"{name} is made of {counted(part.subjects, 'subject')} of {part.split}, and no subject is in two splits"
-        for name, part in frames.parts.items()
-        if part.chosen is not None
-    ]
-    (folder / "README.md").write_text(about(told, form), encoding="utf-8")
+    with _filled(to) as folder:
+        frames = Frames(place, lesions, classes or SEVERITIES, splits, image, deal=format == "yolo")
+        write, form = FORMATS[format]
+        write(frames, folder)
+        told = {"format": format, "to": str(folder), **frames.summary()}
+        told["notices"] = [
+            f"{name} is made of {counted(part.subjects, 'subject')} of {part.split}, and no subject is in two splits"
+            for name, part in frames.parts.items()
+            if part.chosen is not None
+        ]
+        (folder / "README.md").write_text(about(told, form), encoding="utf-8")
     return told
 
 
@@ -103,9 +105,9 @@ def export_volumes(
         ValueError: for a folder that is not empty, labels that are in no legend or in two classes, or samples without
             volumes or their place.
     """
-    folder = _empty(to)
-    volumes = Volumes(place, classes, splits, image, more)
-    nnunet.write(volumes, folder)
+    with _filled(to) as folder:
+        volumes = Volumes(place, classes, splits, image, more)
+        nnunet.write(volumes, folder)
     return {"format": "nnunet", "to": str(folder), **volumes.summary()}
 
 
@@ -123,14 +125,21 @@ def export_runs(place: str | Path | Store, to: str | Path, splits: Sequence[str]
     Raises:
         ValueError: for a folder that is not empty, or samples without frames or the C-arm's geometry.
     """
-    folder = _empty(to)
-    runs = Runs(place, splits)
-    dicom.write(runs, folder)
+    with _filled(to) as folder:
+        runs = Runs(place, splits)
+        dicom.write(runs, folder)
     return {"format": "dicom", "to": str(folder), **runs.summary()}
 
 
-def _empty(to: str | Path) -> Path:
+@contextmanager
+def _filled(to: str | Path) -> Iterator[Path]:
+    """An empty or new folder to write an export into; what fails leaves nothing that could be taken for a whole one."""
     folder = Path(to)
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: files of two exports would mix; give a new folder")
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        for one in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
+        raise

@@ -43,7 +43,7 @@ def write(volumes: Volumes, folder: Path) -> None:
         end = "Ts" if split == "test" else "Tr"
         images, labels = folder / f"images{end}", folder / f"labels{end}"
         for scan in volumes.read(split):
-            images.mkdir(parents=True, exist_ok=True)  # only now: a first sample that does not fit leaves no folder
+            images.mkdir(parents=True, exist_ok=True)
             labels.mkdir(exist_ok=True)
             save_nifti(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
             save_nifti(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
@@ -69,7 +69,11 @@ def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
 
 
 def _folds(cases: dict[str, list[Case]]) -> list[dict[str, list[str]]]:
-    """nnU-Net's folds; none where a single subject allows no validation."""
+    """nnU-Net's folds; none where a single subject allows no validation.
+
+    Raises:
+        ValueError: where nnU-Net would have to validate on what is added.
+    """
     train, val = cases.get("train", []), cases.get("val", [])
     if train and val:
         held = {one.subject for one in val}
@@ -78,13 +82,21 @@ def _folds(cases: dict[str, list[Case]]) -> list[dict[str, list[str]]]:
     place = {subject: n for n, subject in enumerate(sorted({one.subject for one in every if not one.added}))}
     count = min(FOLDS, len(place))
     fold_of = {subject: n % count for subject, n in place.items()}
-    return [
+    folds = [
         {
             "train": _keys(one for one in every if fold_of.get(one.subject) != fold),
             "val": _keys(one for one in every if fold_of.get(one.subject) == fold and not one.added),
         }
-        for fold in range(count if count > 1 else 0)
+        for fold in range(count)
     ]
+    if all(fold["train"] for fold in folds):
+        return folds
+    if any(one.added for one in every):
+        raise ValueError(
+            "the one subject to validate on is also all that there is to learn from: give a second subject, or add a "
+            "dataset of others"
+        )
+    return []
 
 
 def _keys(cases: Iterable[Case]) -> list[str]:

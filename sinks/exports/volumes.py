@@ -67,10 +67,11 @@ class Volumes:
             raise ValueError(f"{self._stores[0].url()} has no split {TRAIN} that other datasets could be added to")
         if len({store.url() for store in self._stores}) < len(self._stores):
             raise ValueError(f"{self._stores[0].url()} and what is added to it: a dataset is given twice")
+        own = _seed(self._stores[0]) if more else None
         for other in self._stores[1:]:
-            if (seeds := [_seed(store) for store in (self._stores[0], other)])[0] != seeds[1]:
+            if (seed := _seed(other)) != own:
                 raise ValueError(
-                    f"{other.url()} was made with seed {seeds[1]}, {self._stores[0].url()} with {seeds[0]}: whether "
+                    f"{other.url()} was made with seed {seed}, {self._stores[0].url()} with {own}: whether "
                     "subjects are the same can only be told with one seed; make it again with that one"
                 )
             dataset.splits(other, [TRAIN])  # nothing is written where one is not there, or has none to add

@@ -136,9 +136,9 @@ def test_workers_that_never_live_end_the_run(tmp_path):
 class Unready(InProcess):
     """The workers of some shards, by the order in which they are asked, cannot be prepared."""
 
-    def __init__(self, recipe, store, which):
+    def __init__(self, recipe, store, which, where=("bad",)):
         super().__init__(recipe, store)
-        self._which, self._asked, self.avoided = which, 0, []
+        self._which, self._where, self._asked, self.avoided = which, frozenset(where), 0, []
 
     def wait(self, timeout):
         if not self._tasks:
@@ -147,7 +147,7 @@ class Unready(InProcess):
         self.avoided += [set(self._tasks[0].avoid)]
         if self._asked not in self._which:
             return super().wait(timeout)
-        return [Event(self._tasks.popleft(), error=Unprepared("weights are torn"), where=frozenset({"bad"}))]
+        return [Event(self._tasks.popleft(), error=Unprepared("weights are torn"), where=self._where)]
 
 
 def test_a_worker_that_cannot_be_prepared_loses_nothing_where_others_can(tmp_path, monkeypatch):
@@ -159,6 +159,19 @@ def test_a_worker_that_cannot_be_prepared_loses_nothing_where_others_can(tmp_pat
     outcome = driver.run(Pipeline(recipe), store, pool := Unready(recipe, store, [2, 3]))
     assert (outcome.failed, outcome.shards, pool.avoided.count({"bad"})) == ({}, 6, 2)
     assert shas(tmp_path / "out") == shas(tmp_path / "clean")
+
+
+def test_a_resumed_run_waits_only_for_other_workers(tmp_path, monkeypatch):
+    """What is committed is not given back, and where there is no other worker no pause makes weights whole."""
+    monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0))
+    recipe, store = toy(), Store(str(tmp_path))
+    driver.run(Pipeline(recipe), store, InProcess(recipe, store))
+    (tmp_path / "index" / "train-000001.parquet").unlink()
+    with pytest.raises(driver.RunError, match=r"weights are torn\. What is committed stays") as caught:
+        driver.run(Pipeline(recipe), store, pool := Unready(recipe, store, range(1, 9), where=()))
+    assert not isinstance(caught.value, driver.RecipeFault)
+    assert len(pool.avoided) == 1
+    assert driver.run(Pipeline(recipe), store, Unready(recipe, store, [1])).shards == 1
 
 
 class Late(InProcess):

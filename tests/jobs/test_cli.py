@@ -193,7 +193,7 @@ def test_a_shipped_recipe_is_found_by_name_from_anywhere():
         (["generate", "demo", "--out", "o"], "what is committed stays, run the same command again to continue"),
         (["train", "detection", "--out", "o"], "to continue from the last checkpoint, if there is one yet"),
         (["study", "detection"], "runs that have ended stay"),
-        (["export", "o"], "what is written so far stays: remove the folder"),
+        (["export", "o"], "what was written is removed again"),
         (["score", "detection", "m"], "nothing was written"),
         (["verify", "o"], "what --rebuild or --repair has made stays, run it again"),
         ([], "nothing was written"),

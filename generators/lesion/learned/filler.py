@@ -188,7 +188,8 @@ class LearnedFiller(Filler):
 def alike(radii_mm: Sequence[float], values: Sequence[float], radius_mm: float, share: float) -> float:
     """The value of one of the lesions about as large: each counts the less the more its size differs.
 
-    Large tumours differ from their organ otherwise than small ones, in which the scanner's blur shares, too.
+    Large tumours differ from their organ otherwise than small ones, in which the scanner's blur shares, too. What is
+    larger than all, or smaller, is as the largest, or smallest, are.
 
     Args:
         radii_mm, values: of the lesions.
@@ -197,7 +198,7 @@ def alike(radii_mm: Sequence[float], values: Sequence[float], radius_mm: float, 
     """
     sizes = np.log(radii_mm)
     width = max(SIZES, float(sizes.std()) * len(sizes) ** -0.2)  # Scott's rule
-    far = ((sizes - np.log(radius_mm)) / width) ** 2 / 2
+    far = ((sizes - np.clip(np.log(radius_mm), sizes.min(), sizes.max())) / width) ** 2 / 2
     ends = np.cumsum(np.exp(far.min() - far))
     return float(values[min(int(np.searchsorted(ends, share * ends[-1])), len(values) - 1)])
 

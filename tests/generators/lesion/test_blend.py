@@ -63,3 +63,13 @@ def test_a_tumour_s_margin_ends_at_its_organ_and_its_blur_a_voxel_further():
     assert not left[12:14, 9, 9].any()  # within the longest edge of a voxel
     assert left[14:, 9, 9].all()
     assert left[12:, 2, 2].all()
+
+
+@pytest.mark.parametrize("spacing", [0.1, 0.6, 0.7, 1.1])
+def test_a_voxel_just_so_far_away_is_near(spacing):
+    """Whatever the last bit of its distance is."""
+    mask = np.zeros((21, 3, 3), bool)
+    mask[10, 1, 1] = True
+    for count in range(1, 10):
+        decimal = round(count * spacing, 1)
+        assert blend.near(mask, decimal, (spacing,) * 3)[:, 1, 1].sum() == 2 * count + 1

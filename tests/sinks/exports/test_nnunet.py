@@ -159,13 +159,28 @@ def test_what_is_added_is_only_learnt_from_and_never_beside_its_subject(tmp_path
         held = {who[name] for name in fold["val"]}
         assert set(fold["train"]) == {name for name in names if who[name] not in held}
         assert {7, 8} <= {who[name] for name in fold["train"]}
-    lesions.write(real, 2, "val", first=20)
+    lesions.write(real, 2, "val", first=16)
     lesions.write(drawn, 2, "test", first=30)  # which stays where it is
     export_volumes(real, tmp_path / "own", LEARNT, more=[drawn])
     (fold,) = json.loads((tmp_path / "own" / "splits_final.json").read_text())
-    assert set(fold["train"]) == names
-    assert fold["val"] == ["0-val-0000-00000020", "0-val-0000-00000021"]
+    assert set(fold["train"]) == {name for name in names if who[name] != 8}
+    assert fold["val"] == ["0-val-0000-00000016", "0-val-0000-00000017"]
     assert not (tmp_path / "own" / "imagesTs").exists()
+
+
+def test_one_subject_is_validated_on_where_what_is_added_is_of_others(tmp_path):
+    """nnU-Net itself would deal what is added into the scans that validate."""
+    real, drawn = (Store(str(tmp_path / name)) for name in ("real", "drawn"))
+    lesions.write(real, 2)
+    lesions.write(drawn, 4)
+    export_volumes(real, tmp_path / "out", LEARNT, more=[drawn])
+    (fold,) = json.loads((tmp_path / "out" / "splits_final.json").read_text())
+    assert fold["train"] == ["1-train-0000-00000002", "1-train-0000-00000003"]
+    assert fold["val"] == ["0-train-0000-00000000", "0-train-0000-00000001"]
+    lesions.write(same := Store(str(tmp_path / "same")), 2)
+    with pytest.raises(ValueError, match="give a second subject, or add a dataset of others"):
+        export_volumes(real, tmp_path / "none", LEARNT, more=[same])
+    assert not (tmp_path / "none" / "imagesTr").exists()
 
 
 def test_what_is_added_is_not_of_those_that_are_tested(store, tmp_path):
@@ -249,3 +264,6 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
         lesions.write(lost := Store(str(tmp_path / f"lost{n}")), 1)
         with pytest.raises(ValueError, match=reason):
             export_volumes(lost, tmp_path / "f", LEARNT)
+        with pytest.raises(ValueError, match=reason):
+            export_volumes(store, tmp_path / "g", LEARNT, more=[lost])
+        assert not list((tmp_path / "g").iterdir()), "half an export"

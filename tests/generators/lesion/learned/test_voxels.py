@@ -142,6 +142,11 @@ def test_lesions_about_as_large_are_those_whose_hu_count():
     assert [alike([5.0] * 3, [10.0, 20.0, 60.0], 9.0, at) for at in (0.0, 0.5, 0.7, 1.0)] == [10, 20, 60, 60]
     assert alike([1.0, 30.0], [-50.0, 5.0], 1.0, 0.7) == -50
     assert alike([1.0, 30.0], [-50.0, 5.0], 500.0, 0.3) == 5  # the nearest there is
+    assert alike([5.0, 5.001], [10.0, 60.0], 5.0, 0.7) == 60  # as good as equal
+    many = np.geomspace(2, 30, 40), np.arange(40.0)  # a huge one is as the largest are, not as the largest of all is
+    huge, largest = ({alike(*many, radius, at) for at in np.linspace(0, 1, 50)} for radius in (500.0, 30.0))
+    assert huge == largest
+    assert len(huge) > 5
     rng = np.random.default_rng(0)
     radii = rng.choice([4.0, 16.0], 100)
     values = np.where(radii < 8, rng.normal(-40, 4, 100), rng.normal(0, 4, 100))
@@ -176,6 +181,25 @@ def test_missing_grain_is_the_scan_s_own_and_takes_nothing_from_the_mean():
         added = made[times] - made[None]
         assert not added[~hole].any()
         assert added[one.mask].std() == pytest.approx(times * scan, rel=0.15)
+
+
+@pytest.mark.parametrize("uneven", [0.0, 80.0])
+def test_in_another_phase_a_lesion_has_the_scan_s_grain_and_no_more(uneven):
+    """Networks that speckle there are smoothed, within the label and beside it; a phase that is known may be uneven."""
+    liver = {"others": np.ones((32, 32, 32), np.uint8), "legend": {1: "liver"}}
+    one = replace(patch(shape=(32, 32, 32), radius=6.0), lesion_class="liver_early", mean_hu=80.0, **liver)
+    hole, inner = opened().hole(one), core(one.mask, one.spacing_mm)
+    level = float(np.median(one.hu[~hole]))
+    fine = {}
+    for phase, at in (("known", level), ("other", level + 200)):
+        own = {"levels_hu": {"liver_early": (at, at)}, "grain": {"liver_early": (uneven, 0.9)}}
+        made = fill(opened(classes=("healthy", "liver_early"), **own), one)
+        assert abs(made[one.mask].mean() - 80) < 1
+        fine[phase] = finer(made, one.spacing_mm, 1.0)
+    scan = finer(one.hu, one.spacing_mm, 1.0)[~hole].std()
+    assert fine["other"][inner].std() == pytest.approx(scan, rel=0.15)
+    assert fine["other"][hole & ~one.mask].std() < 1.5 * scan < fine["known"][hole & ~one.mask].std()
+    assert fine["known"][inner].std() > max(uneven, 1.5 * scan)
 
 
 def test_weights_are_kept_in_half_the_bytes_and_draw_the_same(tmp_path):

@@ -108,6 +108,11 @@ def test_tables_2_and_3_are_of_organs():
     ]
     assert three.rows[2][1:5] == ["–"] * 4
     assert three.rows[2][5:] == [".582", ".611", ".466", ".553"]
+    told = summarise(study(arms[:3], ["dynunet"], ORGANS), task)  # of two models of three there is no average
+    two, three = task.tables(told)
+    average = next(row for row in two.rows if row[0] == "+ DiffTumor (difftumor)")
+    assert average[1:6] == ["–"] * 5
+    assert [cell == "–" for cell in three.rows[0][1:5]] == [False, False, True, True]
 
 
 def test_a_null_result_stands_with_its_interval_and_p():

@@ -1,6 +1,8 @@
 """The experiment on phantoms: its recipes are valid, its arms are what they say, its stages resume."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +11,7 @@ from lesionforge.engine.driver import RecipeFault
 from lesionforge.jobs.commands import generate as generating
 from lesionforge.jobs.commands import recipes
 from lesionforge.jobs.errors import UsageError
+from lesionforge.jobs.fit import lesion
 from lesionforge.jobs.studies.runs import runs
 from lesionforge.jobs.tasks.segmentation import arms, phantoms
 from lesionforge.jobs.tasks.segmentation.arms import DOMAINS, learned
@@ -82,6 +85,43 @@ def test_every_arm_draws_on_the_same_subjects(made, tmp_path, domain):
     assert {name: drawn["texture"][name] for name in own} == own
     assert drawn["promptlesion-voxel"]["hu_tolerance"] == DOMAINS[domain].tolerance
     assert made["copy-paste"].generator.params["donors"].endswith("n8/real")
+
+
+def test_one_difftumor_draws_all_that_its_column_holds(made, tmp_path):
+    shares = {"calcified": 2, "low_attenuation": 1, "mixed": 1}
+    cohort = replace(phantoms.cohort("plaques", 8, 6), balance=lambda real, test: shares)
+    wanted = ["real", "difftumor-non_calcified", "promptlesion"]
+    arms.prepare(cohort, tmp_path / "n8", tmp_path / "test6", wanted, None, lambda line: None)
+    own = made["difftumor-non_calcified"]
+    assert own.balance == {"low_attenuation": 1, "mixed": 1}
+    assert own.generator.params["weights"].endswith("/low_attenuation+mixed")
+    assert made["promptlesion"].balance == shares
+
+
+@pytest.mark.parametrize(("arm", "steps"), [("difftumor-calcified", None), ("promptlesion-mask-voxel", 7)])
+def test_a_backend_is_fitted_on_its_column_and_its_autoencoder_on_all(monkeypatch, tmp_path, arm, steps):
+    fits = []
+
+    def fit(settings, progress):
+        fits.append(settings)
+        return Path(settings.out)
+
+    monkeypatch.setattr(lesion, "fit_lesion", fit)
+    monkeypatch.setattr(lesion.LesionSettings, "load", lambda folder: SimpleNamespace(backend=folder.name))
+    own, every = learned(DOMAINS["plaques"])[arm], ("calcified", "mixed")
+    given = {"data": ("real",), "classes": every, "device": "cpu"}
+    classes = tuple(name for name in every if name.startswith(own.only))
+    weights = arms._fitted(tmp_path, own, classes, "ccta", steps, given, lambda line: None)
+    assert weights == tmp_path / arm
+    last = fits[-1]
+    assert (last.kind, last.data, last.device, last.classes) == (own.kind, ("real",), "cpu", classes)
+    if steps:
+        assert [one.steps for one in fits] == [7]
+        assert (last.preset, last.batch, last.rate) == ("voxel", 16, 2e-3)
+        return
+    base, _ = fits
+    assert (base.kind, base.classes, base.out) == ("vqgan", every, last.vqgan)
+    assert (base.domain, base.factor, base.steps, last.steps, last.levels) == ("all", 2, 2000, 1000, 4)
 
 
 def test_what_is_there_is_not_made_again(made, tmp_path):
