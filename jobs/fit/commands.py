@@ -164,16 +164,21 @@ def _kind(kind: str, preset: str = "") -> tuple[Callable[..., Path], Any, dict[s
     if preset in PRESETS and PRESETS[preset].voxels:
         common |= lesion.VOXEL
         own = {name: value for name, value in own.items() if name in lesion.VOXEL_HAS}
-    return lesion.fit_lesion, lesion.LesionFit, {**own, **common}, list(PRESETS)
+    presets = [name for name, one in PRESETS.items() if not one.voxels or kind in lesion.VOXEL_KINDS]
+    return lesion.fit_lesion, lesion.LesionFit, {**own, **common}, presets
 
 
 def _list(kind: str) -> None:
-    _, model, own, presets = _kind(kind)
-    texts = {f.name: f.metadata.get("text", "") for f in fields(model)}
-    console.out.print(f"presets: {', '.join(presets)}; settings of --set, with their defaults:")
-    for name, value in own.items():
-        default = f"{name}={'none' if value in (None, ()) else value}"
-        console.out.print(f"  {default:<18} {texts[name]}", markup=False)
+    """The presets, and the settings of each: those with the same ones together."""
+    alike: dict[str, list[str]] = {}
+    for preset in _kind(kind)[3]:
+        _, model, own, _ = _kind(kind, preset)
+        texts = {f.name: f.metadata.get("text", "") for f in fields(model)}
+        told = {name: f"{name}={'none' if value in (None, ()) else value}" for name, value in own.items()}
+        lines = "\n".join(f"  {default:<18} {texts[name]}" for name, default in told.items())
+        alike.setdefault(lines, []).append(preset)
+    for lines, some in alike.items():
+        console.out.print(f"preset {', '.join(some)}; settings of --set, with their defaults:\n{lines}", markup=False)
 
 
 for name, text in KINDS.items():

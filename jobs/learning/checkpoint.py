@@ -72,11 +72,14 @@ def claim(folder: Path, settings: Mapping[str, Any], free: Collection[str] = ())
     if file.is_file():
         begun = json.loads(file.read_text())
         for name in own:
-            if name not in free and begun.get(name) != own[name]:
-                raise UsageError(
-                    f"{folder} was begun with {name} {begun.get(name)!r}, not {own[name]!r}: "
-                    "keep it to resume, or give another place"
-                )
+            if name in free or begun.get(name, ...) == own[name]:
+                continue
+            if name not in begun:
+                raise UsageError(f"{folder} was begun by a version that told no {name}: give another place")
+            raise UsageError(
+                f"{folder} was begun with {name} {begun[name]!r}, not {own[name]!r}: "
+                "keep it to resume, or give another place"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     part.write_text(json.dumps(own, indent=1) + "\n")

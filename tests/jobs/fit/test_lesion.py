@@ -500,4 +500,10 @@ def test_a_setting_that_is_none_or_cannot_be_is_named_and_all_are_listed():
             _prepared("vqgan", ["x"], Path("out"), "tiny", 0, "cpu", changes)
     shown = CliRunner().invoke(app, ["vqgan", "--settings"]).stdout
     assert "adversarial=10000" in shown
-    assert "guidance" not in shown
+    assert not any(word in shown for word in ("guidance", "voxel;"))
+    shown = CliRunner().invoke(app, ["promptlesion", "--settings"]).stdout
+    latent, voxels = shown.split("preset voxel; ")
+    assert "preset paper, small, tiny; " in latent
+    assert "vqgan=none" in latent
+    assert "steps=1500" in voxels
+    assert not any(word in voxels for word in ("vqgan", "guidance", "levels"))
