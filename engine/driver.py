@@ -246,8 +246,8 @@ class _Run:
         """What its surroundings have failed is tried again, some times; anything else is not."""
         shard = self._pipeline.plan.shard(task.shard).name
         if isinstance(error, Unprepared) and self._proven:
-            if not task.avoid:  # there is no other place
-                raise RunError(f"{error}. {CONTINUE}")
+            if not task.avoid:  # this process is the only worker
+                raise RunError(f"{error}. Mend that. {CONTINUE}")
             error = Fault("place", str(error))  # it is that worker's alone
         if isinstance(error, Unprepared | UnknownLimit):
             raise RecipeFault(str(error))

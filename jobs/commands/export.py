@@ -90,11 +90,11 @@ def show(body: Mapping[str, Any]) -> None:
             )
         for label, count in body["left_out"].items():
             console.out.print(f"as background: {label}, in {counted(count, 'volume')}", markup=False)
-        return
-    console.table(title, ["split", "pictures", *body["classes"]], rows)
-    console.out.print(RULES[body["lesions"]], markup=False)
-    for line in lines(body):
-        console.out.print(line, markup=False)
+    else:
+        console.table(title, ["split", "pictures", *body["classes"]], rows)
+        console.out.print(RULES[body["lesions"]], markup=False)
+        for line in lines(body):
+            console.out.print(line, markup=False)
     for notice in body["notices"]:
         console.out.print(f"note: {notice}", markup=False)
 

@@ -71,14 +71,17 @@ def claim(folder: Path, settings: Mapping[str, Any], free: Collection[str] = ())
     file, own = folder / "training.json", json.loads(json.dumps(settings))
     if file.is_file():
         begun = json.loads(file.read_text())
-        for name in own:
-            if name in free or begun.get(name, ...) == own[name]:
-                continue
-            if name not in begun:
-                raise UsageError(f"{folder} was begun by a version that told no {name}: give another place")
+        held = [name for name in own if name not in free]
+        for name in held:
+            if name in begun and begun[name] != own[name]:
+                raise UsageError(
+                    f"{folder} was begun with {name} {begun[name]!r}, not {own[name]!r}: "
+                    "keep it to resume, or give another place"
+                )
+        if new := [name for name in held if name not in begun and own[name] is not None]:
             raise UsageError(
-                f"{folder} was begun with {name} {begun[name]!r}, not {own[name]!r}: "
-                "keep it to resume, or give another place"
+                f"{folder} was begun without {new[0]}, by another kind of training or an older version: give another "
+                "place"
             )
     folder.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ FORMATS: Mapping[str, tuple[Callable[[Frames, Path], None], str]] = {
     "coco": (coco.write, coco.FORM),
     "yolo": (yolo.write, yolo.FORM),
 }
+
+UNFINISHED = "unfinished"  # what an export has written so far, in its folder
 
 
 def export(
@@ -62,17 +64,17 @@ def export(
             "YOLO has no region to ignore, and a lesion without a box is background to it: use lesions classes or one, "
             "or the format coco"
         )
-    with _filled(to) as folder:
+    with _filled(to) as part:
         frames = Frames(place, lesions, classes or SEVERITIES, splits, image, deal=format == "yolo")
         write, form = FORMATS[format]
-        write(frames, folder)
-        told = {"format": format, "to": str(folder), **frames.summary()}
+        write(frames, part)
+        told = {"format": format, "to": str(to), **frames.summary()}
         told["notices"] = [
-            f"{name} is made of {counted(part.subjects, 'subject')} of {part.split}, and no subject is in two splits"
-            for name, part in frames.parts.items()
-            if part.chosen is not None
+            f"{name} is made of {counted(one.subjects, 'subject')} of {one.split}, and no subject is in two splits"
+            for name, one in frames.parts.items()
+            if one.chosen is not None
         ]
-        (folder / "README.md").write_text(about(told, form), encoding="utf-8")
+        (part / "README.md").write_text(about(told, form), encoding="utf-8")
     return told
 
 
@@ -95,20 +97,21 @@ def export_volumes(
         image: the member that holds the HU, without its ending. ``source_ct`` gives the volumes before anything was
             drawn under the same labels: the placebo of a study.
         more: where other datasets lie, as synthetic ones. Their split train is added to the training cases; no fold
-            validates on it, nor learns from what it has of the subjects that the fold validates on. They are known as
-            such where the datasets were made with one seed.
+            validates on it, nor learns from what it has of the subjects that the fold validates on. Those are known by
+            their scans' voxels, and by name where the datasets are of the same sources and one seed.
 
     Returns:
-        Images by split; volumes that hold each class; labels that became background, and in how many volumes.
+        Images by split; volumes that hold each class; labels that became background, and in how many volumes; notices,
+        a sentence each.
 
     Raises:
         ValueError: for a folder that is not empty, labels that are in no legend or in two classes, or samples without
             volumes or their place.
     """
-    with _filled(to) as folder:
+    with _filled(to) as part:
         volumes = Volumes(place, classes, splits, image, more)
-        nnunet.write(volumes, folder)
-    return {"format": "nnunet", "to": str(folder), **volumes.summary()}
+        notices = nnunet.write(volumes, part)
+    return {"format": "nnunet", "to": str(to), **volumes.summary(), "notices": notices}
 
 
 def export_runs(place: str | Path | Store, to: str | Path, splits: Sequence[str] | None = None) -> dict[str, Any]:
@@ -125,21 +128,33 @@ def export_runs(place: str | Path | Store, to: str | Path, splits: Sequence[str]
     Raises:
         ValueError: for a folder that is not empty, or samples without frames or the C-arm's geometry.
     """
-    with _filled(to) as folder:
+    with _filled(to) as part:
         runs = Runs(place, splits)
-        dicom.write(runs, folder)
-    return {"format": "dicom", "to": str(folder), **runs.summary()}
+        dicom.write(runs, part)
+    return {"format": "dicom", "to": str(to), **runs.summary()}
 
 
 @contextmanager
 def _filled(to: str | Path) -> Iterator[Path]:
-    """An empty or new folder to write an export into; what fails leaves nothing that could be taken for a whole one."""
+    """Where to write what an empty or new folder is to hold; it gets all of it in the end, or nothing.
+
+    The place lies in the folder itself and is made by one export alone: a second one finds the folder not empty.
+    """
     folder = Path(to)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: files of two exports would mix; give a new folder")
+    new, part = not folder.exists(), folder / UNFINISHED
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield folder
-    except BaseException:
-        for one in folder.iterdir() if folder.is_dir() else ():
-            shutil.rmtree(one) if one.is_dir() else one.unlink()
-        raise
+        if any(folder.iterdir()):
+            raise FileExistsError
+        part.mkdir()
+    except FileExistsError:
+        raise ValueError(f"{folder} is not empty: files of two exports would mix; give a new folder") from None
+    try:
+        yield part
+        for one in sorted(part.iterdir(), key=Path.is_file):  # what tells of the whole comes last
+            one.rename(folder / one.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if new:
+            with suppress(OSError):  # it is not empty where all went well
+                folder.rmdir()

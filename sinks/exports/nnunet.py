@@ -26,10 +26,11 @@ class Case(NamedTuple):
 
     key: str
     subject: str
+    source: str
     added: bool
 
 
-def write(volumes: Volumes, folder: Path) -> None:
+def write(volumes: Volumes, folder: Path) -> list[str]:
     """Write the volumes bit by bit as NIfTI, named by their sample ids, and ``dataset.json`` last.
 
     ``train`` and ``val`` are both training cases to nnU-Net, which would deal them into folds case by case, and so a
@@ -37,6 +38,9 @@ def write(volumes: Volumes, folder: Path) -> None:
     subjects together: one fold of the dataset's own splits, or else five. What is added validates nothing.
 
     A dataset of test samples alone becomes a folder to predict on and to evaluate with.
+
+    Returns:
+        Notices.
     """
     cases: dict[str, list[Case]] = {}
     for split in volumes.splits:
@@ -47,16 +51,20 @@ def write(volumes: Volumes, folder: Path) -> None:
             labels.mkdir(exist_ok=True)
             save_nifti(scan.hu, scan.affine, images / f"{scan.key}_0000.nii.gz")
             save_nifti(scan.labels, scan.affine, labels / f"{scan.key}.nii.gz")
-            cases.setdefault(split, []).append(Case(scan.key, scan.subject, scan.added))
+            cases.setdefault(split, []).append(Case(scan.key, scan.subject, scan.source, scan.added))
+    train, notices = [*cases.get("train", []), *cases.get("val", [])], list[str]()
     if folds := _folds(cases):
         (folder / "splits_final.json").write_text(json.dumps(folds, indent=1), encoding="utf-8")
+    elif len(train) > 1:
+        notices.append("all training cases are of one subject, so there are no folds to validate on: train with all")
     body = {
         "channel_names": {"0": "CT"},
         "labels": {name: value for value, name in enumerate(["background", *volumes.classes])},
-        "numTraining": sum(len(found) for split, found in cases.items() if split != "test"),
+        "numTraining": len(train),
         "file_ending": ".nii.gz",
     }
     (folder / "dataset.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
+    return notices
 
 
 def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
@@ -69,34 +77,23 @@ def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
 
 
 def _folds(cases: dict[str, list[Case]]) -> list[dict[str, list[str]]]:
-    """nnU-Net's folds; none where a single subject allows no validation.
-
-    Raises:
-        ValueError: where nnU-Net would have to validate on what is added.
-    """
+    """nnU-Net's folds; none where all is of one subject."""
     train, val = cases.get("train", []), cases.get("val", [])
+    name_of = {one.source: one.subject for one in (*train, *val) if not one.added}
+    subject = {one.key: name_of.get(one.source, one.subject) for one in (*train, *val)}  # hashes may have other keys
     if train and val:
-        held = {one.subject for one in val}
-        return [{"train": _keys(one for one in train if one.subject not in held), "val": _keys(val)}]
-    every = train or val
-    place = {subject: n for n, subject in enumerate(sorted({one.subject for one in every if not one.added}))}
-    count = min(FOLDS, len(place))
-    fold_of = {subject: n % count for subject, n in place.items()}
+        held = [{subject[one.key] for one in val}]
+    else:
+        real = sorted({subject[one.key] for one in (*train, *val) if not one.added})
+        held = [set(real[n :: min(FOLDS, len(real))]) for n in range(min(FOLDS, len(real)))]
     folds = [
         {
-            "train": _keys(one for one in every if fold_of.get(one.subject) != fold),
-            "val": _keys(one for one in every if fold_of.get(one.subject) == fold and not one.added),
+            "train": _keys(one for one in (train or val) if subject[one.key] not in some),
+            "val": _keys(one for one in (val or train) if subject[one.key] in some and not one.added),
         }
-        for fold in range(count)
+        for some in held
     ]
-    if all(fold["train"] for fold in folds):
-        return folds
-    if any(one.added for one in every):
-        raise ValueError(
-            "the one subject to validate on is also all that there is to learn from: give a second subject, or add a "
-            "dataset of others"
-        )
-    return []
+    return folds if all(fold["train"] and fold["val"] for fold in folds) else []
 
 
 def _keys(cases: Iterable[Case]) -> list[str]:

@@ -25,8 +25,8 @@ class Scan:
     """One sample.
 
     ``hu`` int16 and ``labels`` uint8 (i, j, k), i to the patient's left, j to the back, k to the head (LPS): 0 is
-    background, n + 1 the n-th class. ``affine``: (4, 4), from index to LPS mm. ``subject``: a hash. ``added``: whether
-    it is of another dataset than the first.
+    background, n + 1 the n-th class. ``affine``: (4, 4), from index to LPS mm. ``subject``: a hash. ``source``: hash of
+    the voxels that lesions were drawn on. ``added``: whether it is of another dataset than the first.
     """
 
     key: str
@@ -34,6 +34,7 @@ class Scan:
     labels: NDArray[np.uint8]
     affine: NDArray[np.float64]
     subject: str
+    source: str
     added: bool
 
 
@@ -75,11 +76,12 @@ class Volumes:
                     "subjects are the same can only be told with one seed; make it again with that one"
                 )
             dataset.splits(other, [TRAIN])  # nothing is written where one is not there, or has none to add
-            if "test" in self.splits and (both := _subjects(other, TRAIN) & _subjects(self._stores[0], "test")):
-                raise ValueError(
-                    f"{other.url()} has {counted(len(both), 'subject')} of the split test: what is added must be of "
-                    "others"
-                )
+            for what, column in (("subject", "subject"), ("scan", "source_id")) if "test" in self.splits else ():
+                if both := _those(other, TRAIN, column) & _those(self._stores[0], "test", column):
+                    raise ValueError(
+                        f"{other.url()} has {counted(len(both), what)} of the split test: what is added must be of "
+                        "others"
+                    )
         self.images: Counter[str] = Counter()
         self.added = 0  # of the images
         self.held: Counter[tuple[str, str]] = Counter()  # (split, class): volumes that hold it
@@ -130,7 +132,7 @@ class Volumes:
         for n in np.unique(table[table > 0]).tolist():
             self.held[split, self.classes[n - 1]] += 1
         key = f"{number}-{key}" if len(self._stores) > 1 else key
-        return Scan(key, hu, table[labels], affine, subject, number > 0)
+        return Scan(key, hu, table[labels], affine, subject or key, str(meta.get("source_id") or key), number > 0)
 
 
 def _seed(store: Store) -> Any:
@@ -140,8 +142,8 @@ def _seed(store: Store) -> Any:
     return limits.parsed(store.get(layout.RECIPE, limits.DOCUMENT)).get("recipe", {}).get("seed")
 
 
-def _subjects(store: Store, split: str) -> set[str]:
-    return set(Samples(store, split, ["json"]).column("subject"))
+def _those(store: Store, split: str, column: str) -> set[str]:
+    return {name for name in Samples(store, split, ["json"]).column(column) if name}
 
 
 def _geometry(key: str, meta: Any, url: str) -> tuple[dict[int, str], NDArray[np.float64], str]:

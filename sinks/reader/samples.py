@@ -29,7 +29,7 @@ from lesionforge.sinks.store import Store
 Sample = dict[str, Any]
 
 A = TypeVar("A")
-_COLUMNS = ["sample_id", "subject", "source", "labels"]
+_COLUMNS = ["sample_id", "subject", "source", "source_id", "labels"]
 
 
 class Samples:
@@ -139,7 +139,7 @@ class Samples:
         return [key.decode() for key in self._keys]
 
     def column(self, name: str) -> list[Any]:
-        """A value of every sample: ``target``, ``split``, ``subject``, ``source``, or ``labels.PATH``, a label.
+        """A value of every sample: ``target``, ``split``, ``subject``, ``source``, ``source_id`` or ``labels.PATH``.
 
         Raises:
             ReaderError: for a name that is none of these, or a label that no sample has.
@@ -148,10 +148,10 @@ class Samples:
             return list(self._targets.to_pylist())
         if name == "split":
             return [self._shards[shard].rsplit("-", 1)[0] for shard in self._shard.tolist()]
-        if name in ("subject", "source"):
+        if name in ("subject", "source", "source_id"):
             return list(self._rows[name].to_pylist())
         if not isinstance(name, str) or not name.startswith("labels."):
-            raise ReaderError(f"no column {shown(name)}: use target, split, subject, source or labels.PATH")
+            raise ReaderError(f"no column {shown(name)}: use target, split, subject, source, source_id or labels.PATH")
         texts = zip(self._keys.tolist(), self._rows["labels"].to_pylist(), strict=True)
         found = [_at(self._decode(key, "json", text.encode()), name.split(".")[1:]) for key, text in texts]
         if all(value is None for value in found):

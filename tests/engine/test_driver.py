@@ -167,7 +167,7 @@ def test_a_resumed_run_waits_only_for_other_workers(tmp_path, monkeypatch):
     recipe, store = toy(), Store(str(tmp_path))
     driver.run(Pipeline(recipe), store, InProcess(recipe, store))
     (tmp_path / "index" / "train-000001.parquet").unlink()
-    with pytest.raises(driver.RunError, match=r"weights are torn\. What is committed stays") as caught:
+    with pytest.raises(driver.RunError, match=r"weights are torn\. Mend that\. What is committed stays") as caught:
         driver.run(Pipeline(recipe), store, pool := Unready(recipe, store, range(1, 9), where=()))
     assert not isinstance(caught.value, driver.RecipeFault)
     assert len(pool.avoided) == 1

@@ -118,8 +118,11 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
     train(tmp_path, settings={"steps": STEPS, "data": "a"})
     with pytest.raises(UsageError, match=r"begun with data 'a', not 'b'.*give another place"):
         train(tmp_path, settings={"steps": STEPS, "data": "b"})
-    with pytest.raises(UsageError, match="was begun by a version that told no kind: give another place"):
-        train(tmp_path, settings={"steps": STEPS, "data": "a", "kind": None})
+    with pytest.raises(UsageError, match=r"begun without kind, by another .* older version: give another place"):
+        train(tmp_path, settings={"steps": STEPS, "data": "a", "kind": "b"})
+    with pytest.raises(UsageError, match="begun with data 'a', not 'b'"):
+        train(tmp_path, settings={"kind": "b", "steps": STEPS, "data": "b"})
+    train(tmp_path, settings={"steps": STEPS, "data": "a", "kind": None})
 
 
 def test_a_loss_that_is_no_number_ends_it():

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lesionforge.sinks import exports
 from lesionforge.sinks.exports import export
 from lesionforge.sinks.exports.frames import SEVERITIES
 from lesionforge.sinks.store import Store
@@ -289,6 +290,39 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
     stenoses.write(Store(str(tmp_path / "bad")), 1)
     with pytest.raises(ValueError, match=r"sample train-0000-00000000: lesion box \[5, 5, 5, 9\]"):
         export(tmp_path / "bad", tmp_path / "y", "coco")
+
+
+@pytest.mark.parametrize("format", ["yolo", "coco"])
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError("no space left"), ValueError("a sample")])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_export_that_is_cut_off_leaves_what_was_there(store, tmp_path, monkeypatch, format, end, there):
+    """Files, folders, and a link to somewhere else among them; another export into the folder is refused meanwhile."""
+    folder, real = tmp_path / "new" / "out", exports.about
+    if there:
+        folder.mkdir(parents=True)
+
+    def about(*told):
+        (folder / exports.UNFINISHED / "link").symlink_to(tmp_path / "made")
+        for _ in range(2):
+            with pytest.raises(ValueError, match="is not empty"):
+                export(store, folder, format)
+        (folder / "notes.txt").touch()  # somebody's own
+        raise end
+
+    monkeypatch.setattr(exports, "about", about)
+    with pytest.raises(type(end)):
+        export(store, folder, format)
+    assert [one.name for one in folder.iterdir()] == ["notes.txt"]
+    assert store.exists("recipe.json") or list(store.list(""))
+    (folder / "notes.txt").unlink()
+    folder.rmdir()
+    monkeypatch.setattr(exports, "about", real)
+    with pytest.raises(ValueError, match="has no member"):
+        export(store, folder, format, image="frame.png")
+    assert not folder.exists()
+    export(store, folder, format)
+    assert (folder / "README.md").is_file()
+    assert not (folder / exports.UNFINISHED).exists()
 
 
 def test_hugging_face_loads_the_shards_as_they_are(store, tmp_path, monkeypatch):

@@ -178,9 +178,34 @@ def test_one_subject_is_validated_on_where_what_is_added_is_of_others(tmp_path):
     assert fold["train"] == ["1-train-0000-00000002", "1-train-0000-00000003"]
     assert fold["val"] == ["0-train-0000-00000000", "0-train-0000-00000001"]
     lesions.write(same := Store(str(tmp_path / "same")), 2)
-    with pytest.raises(ValueError, match="give a second subject, or add a dataset of others"):
-        export_volumes(real, tmp_path / "none", LEARNT, more=[same])
-    assert not (tmp_path / "none" / "imagesTr").exists()
+    told = export_volumes(real, tmp_path / "none", LEARNT, more=[same])
+    assert told["notices"] == [
+        "all training cases are of one subject, so there are no folds to validate on: train with all"
+    ]
+    assert not (tmp_path / "none" / "splits_final.json").exists()
+
+
+def test_scans_are_known_whatever_their_subjects_are_called(tmp_path, monkeypatch):
+    """Hashes of names hang on every file of a source; a source with one scan more has others."""
+    real, drawn = (Store(str(tmp_path / name)) for name in ("real", "drawn"))
+    lesions.write(real, 6)
+    meta = lesions.meta
+    monkeypatch.setattr(lesions, "meta", lambda i, *how: meta(i, *how) | {"subject": f"other{i // 2}"})
+    lesions.write(drawn, 8)
+    export_volumes(real, tmp_path / "out", LEARNT, more=[drawn])
+    folds = json.loads((tmp_path / "out" / "splits_final.json").read_text())
+    for fold in folds:
+        sides = [{int(case[-8:]) // 2 for case in fold[side]} for side in ("train", "val")]
+        assert sides[0].isdisjoint(sides[1])
+        assert sides[0] | sides[1] == {0, 1, 2, 3}
+    monkeypatch.setattr(lesions, "meta", meta)
+    lesions.write(real, 1, "test", first=7)
+    with pytest.raises(ValueError, match="drawn has 1 scan of the split test: what is added must be of others"):
+        export_volumes(real, tmp_path / "tested", LEARNT, more=[drawn])
+    monkeypatch.setattr(lesions, "meta", lambda *how: meta(*how) | {"subject": ""})
+    lesions.write(nameless := Store(str(tmp_path / "nameless")), 3)
+    export_volumes(nameless, tmp_path / "folds", LEARNT)
+    assert len(json.loads((tmp_path / "folds" / "splits_final.json").read_text())) == 3
 
 
 def test_what_is_added_is_not_of_those_that_are_tested(store, tmp_path):
@@ -266,4 +291,4 @@ def test_mistakes_are_named(store, tmp_path, monkeypatch):
             export_volumes(lost, tmp_path / "f", LEARNT)
         with pytest.raises(ValueError, match=reason):
             export_volumes(store, tmp_path / "g", LEARNT, more=[lost])
-        assert not list((tmp_path / "g").iterdir()), "half an export"
+        assert not (tmp_path / "g").exists()
