@@ -12,6 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.utime"}
 LINKS = {"os.link", "os.symlink", "os.rename"}  # they name two places
+AT = {
+    "os.remove": (1,),
+    "os.rmdir": (1,),
+    "os.mkdir": (2,),
+    "os.rename": (2, 3),
+}  # arguments: folders of relative paths
 LOOKS = {"os.listdir", "os.scandir"}
 OTHERS = {"os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "socket.connect", "ctypes.dlopen"}
 OURS = (sys.prefix, sys.base_prefix, str(ROOT), "/proc", "/sys", "/usr/share", "/usr/lib", "/dev/null", "/dev/urandom")
@@ -59,8 +65,8 @@ class Guard:
             changing = bool(set(mode or "") & set("wax+")) or bool(mode is None and flags & WRITING)
             self._touched(path, changing, "written" if changing else "read")
         elif event in CHANGES or event in LINKS:
-            for path in args[: 2 if event in LINKS else 1]:
-                self._touched(path, True, event)
+            for n, path in enumerate(args[: 2 if event in LINKS else 1]):
+                self._touched(path, True, event, args[AT[event][n]] if event in AT else -1)
         elif event in LOOKS:
             self._touched(args[0] if args[0] is not None else ".", False, event)
         elif event == "pickle.find_class":
@@ -68,12 +74,13 @@ class Guard:
         elif event in OTHERS:
             self.escapes.append(f"{event} {str(args[:2])[:80]}")
 
-    def _touched(self, path: Any, changing: bool, how: str) -> None:
+    def _touched(self, path: Any, changing: bool, how: str, at: int = -1) -> None:
         if isinstance(path, int):  # a descriptor that is open already
             return
         inside, self._inside = self._inside, ""  # resolving links looks at files, too
         try:
-            real = os.path.realpath(os.fsdecode(path))
+            base = os.readlink(f"/proc/self/fd/{at}") if at >= 0 else ""
+            real = os.path.realpath(os.path.join(base, os.fsdecode(path)))
         finally:
             self._inside = inside
         if real == inside or real.startswith(inside + "/"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,22 @@ from pathlib import Path
 from lesionforge.engine.sources.base import SourceError
 from tests.fuzz.mutate import Rng
 
-TRAPS = ("crash", "hang", "memory", "escape", "escape", "escape", "crash", "crash", "generic", "error", "read", "hang")
+TRAPS = (
+    "crash",
+    "hang",
+    "memory",
+    "escape",
+    "escape",
+    "escape",
+    "crash",
+    "crash",
+    "generic",
+    "error",
+    "read",
+    "hang",
+    "read",
+    "escape",
+)
 
 
 def build(rng: Rng, folder: Path) -> None:
@@ -50,4 +66,9 @@ def run(rng: Rng, folder: Path) -> list[str]:
             raise SourceError("sources.0.uri (nifti): no such folder")
         case 11:
             signal.pause()
+        case 12:
+            (folder / "a" / "b").mkdir(parents=True)
+            shutil.rmtree(folder / "a")  # by names within open folders
+        case 13:
+            os.mkdir("outside", dir_fd=os.open(folder.parent, os.O_DIRECTORY))
     return []
