@@ -79,8 +79,10 @@ def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
 def _folds(cases: dict[str, list[Case]]) -> list[dict[str, list[str]]]:
     """nnU-Net's folds; none where all is of one subject."""
     train, val = cases.get("train", []), cases.get("val", [])
-    name_of = {one.source: one.subject for one in (*train, *val) if not one.added}
-    subject = {one.key: name_of.get(one.source, one.subject) for one in (*train, *val)}  # hashes may have other keys
+    of_scan = {one.source: one.subject for one in (*train, *val) if not one.added}
+    # Who is added may be called otherwise: hashes may have other keys.
+    real_name = {one.subject: of_scan[one.source] for one in (*train, *val) if one.source in of_scan}
+    subject = {one.key: real_name.get(one.subject, one.subject) for one in (*train, *val)}
     if train and val:
         held = [{subject[one.key] for one in val}]
     else:

@@ -186,9 +186,9 @@ def test_one_subject_is_validated_on_where_what_is_added_is_of_others(tmp_path):
 
 
 def test_scans_are_known_whatever_their_subjects_are_called(tmp_path, monkeypatch):
-    """Hashes of names hang on every file of a source; a source with one scan more has others."""
+    """Hashes of names hang on every file of a source; a source with one scan more (the sixth) has others."""
     real, drawn = (Store(str(tmp_path / name)) for name in ("real", "drawn"))
-    lesions.write(real, 6)
+    lesions.write(real, 5)
     meta = lesions.meta
     monkeypatch.setattr(lesions, "meta", lambda i, *how: meta(i, *how) | {"subject": f"other{i // 2}"})
     lesions.write(drawn, 8)
